@@ -1,0 +1,72 @@
+"""The configuration of BERT."""
+
+from typing import ClassVar
+
+from attrs import Attribute, frozen
+
+from registry.config import ACTIVATIONS, Config, choice, count, optional_rate, rate, scale, size
+from registry.errors import ConfigError
+
+
+@frozen(kw_only=True)
+class BertConfig(Config):
+    """Sizes and rates of a BERT encoder (Devlin et al., 2018); the defaults are BERT-Base, uncased.
+
+    Sizes count features, tokens or layers; rates are probabilities.
+    """
+
+    architecture: ClassVar[str] = "bert"
+    model_type: ClassVar[str] = "bert"
+
+    vocab_size: int = size(30522)
+    """Tokens that the embedding knows."""
+    hidden_size: int = size(768, most=1_000_000)
+    """Features per token; the heads split it evenly."""
+    num_hidden_layers: int = size(12, most=10_000)
+    """Encoder layers, one after the other."""
+    num_attention_heads: int = size(12, most=100_000)
+    """Attention heads of each layer."""
+    intermediate_size: int = size(3072)
+    """Features inside the feed-forward net of a layer."""
+    hidden_act: str = choice("gelu", ACTIVATIONS)
+    """Activation of the feed-forward nets and of the masked-word head; ``gelu`` is the exact one (erf)."""
+    hidden_dropout_prob: float = rate(0.1)
+    """Dropout of embeddings, of the output of every sub-layer, and before classifiers."""
+    attention_probs_dropout_prob: float = rate(0.1)
+    """Dropout of attention weights."""
+    max_position_embeddings: int = size(512)
+    """Longest sequence, in tokens."""
+    type_vocab_size: int = size(2)
+    """Kinds of segments: the first and the second sentence."""
+    initializer_range: float = scale(0.02)
+    """Standard deviation of the normal distribution from which new weights are drawn."""
+    layer_norm_eps: float = scale(1e-12)
+    """Added to the variance in layer normalisation; 1e-12 in Google's release and all that descend from it."""
+    pad_token_id: int = count(0)
+    """The token of padding, whose embedding gets no gradient."""
+    classifier_dropout: float | None = optional_rate(None)
+    """Dropout before classifiers; ``hidden_dropout_prob`` when null."""
+    position_embedding_type: str = choice("absolute", ("absolute",))
+    """Positions are learnt and absolute; the relative kinds that other libraries tried are refused."""
+    is_decoder: bool = choice(False, (False,))
+    """An encoder sees both directions; a file that asks for a causal mask is refused, for its numbers would be wrong."""
+    add_cross_attention: bool = choice(False, (False,))
+    """There is no second sequence to attend to."""
+    tie_word_embeddings: bool = choice(True, (True,))
+    """The masked-word head reads words with the matrix that embeds them."""
+
+    @num_attention_heads.validator
+    def _heads_divide_width(self, _attribute: "Attribute[int]", heads: int) -> None:
+        if isinstance(heads, int) and self.hidden_size % heads:
+            raise ConfigError(f"num_attention_heads ({heads}) must divide hidden_size ({self.hidden_size}).")
+
+    @pad_token_id.validator
+    def _padding_is_a_token(self, _attribute: "Attribute[int]", token: int) -> None:
+        if token >= self.vocab_size:
+            raise ConfigError(f"pad_token_id ({token}) must be below vocab_size ({self.vocab_size}).")
+
+    def num_trunk_parameters(self) -> int:
+        """Parameters of embeddings and layers, biases and normalisations left out."""
+        embedded = self.vocab_size + self.max_position_embeddings + self.type_vocab_size
+        layer = 4 * self.hidden_size + 2 * self.intermediate_size
+        return self.hidden_size * (embedded + self.num_hidden_layers * layer)

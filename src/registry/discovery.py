@@ -1,0 +1,3 @@
+def find(*a, **k): ...
+def every(k): return []
+def failures(): return ""

@@ -1,0 +1,182 @@
+"""Every refusal of the registry, as one tree.
+
+::
+
+    RegistryError
+     ├─ UnknownModelError (KeyError)             no plugin, file or folder has this name
+     ├─ UnknownTaskError (ValueError)            no model class for this task
+     ├─ UnknownLayerError (KeyError)             no plugin declares this layer
+     ├─ UnknownOptionError (TypeError)           a keyword that nothing here understands
+     ├─ ArchitectureMismatchError (ValueError)   a class was given a checkpoint of another architecture
+     ├─ NotYetError (NotImplementedError)        understood, and not built in this version
+     ├─ FetchError (OSError)
+     │   ├─ MissingFileError (FileNotFoundError) a file which the model needs is not there
+     │   │   └─ MissingTokenizerError            ... and it is the tokenizer's
+     │   └─ IntegrityError                       size or digest differ from what was promised
+     ├─ ConfigError (ValueError)                 a configuration is damaged, or its values are impossible
+     ├─ VocabError (ValueError)                  a vocabulary is damaged, or does not fit the model
+     ├─ WeightsError (ValueError)
+     │   ├─ AmbiguousWeightsError                two files could be meant
+     │   ├─ UnsafeWeightsError                   the file could run code, or hides what it holds
+     │   ├─ CorruptWeightsError                  the file is damaged
+     │   ├─ WeightsLimitError                    the file asks for absurd amounts of memory
+     │   └─ WeightsMismatchError                 names, shapes or types differ from the model's
+     ├─ SaveError (OSError)                      a folder could not be written; what was there before is intact
+     └─ PluginError (RuntimeError)
+         ├─ UnknownPluginError (KeyError)        no such plugin is installed
+         ├─ PluginLoadError                      a plugin failed while it was imported or asked
+         ├─ PluginConflictError                  two plugins declare what was asked for
+         └─ PluginIncompatibleError              a plugin breaks the hook contract
+
+The second bases keep old ``except OSError``, ``except KeyError`` and ``except ValueError`` clauses working.
+
+A message says what was asked, which rule was applied and what was found; ``hint`` says what to do.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+MOST_SUGGESTIONS = 3
+
+
+def suggestions(word: str, words: Iterable[str]) -> tuple[str, ...]:
+    """Up to three of ``words`` that ``word`` may have been meant to be; case, ``_`` and ``-`` are not told apart."""
+    spellings: dict[str, str] = {}
+    for known in words:
+        spellings.setdefault(_plain(known), known)
+    return tuple(spellings[found] for found in get_close_matches(_plain(word), spellings, n=MOST_SUGGESTIONS))
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """The sentence that offers ``suggestions``, with a space before it; empty when there is none."""
+    found = [repr(known) for known in suggestions(word, words)]
+    if not found:
+        return ""
+    return f" Did you mean {' or '.join(filter(None, [', '.join(found[:-1]), found[-1]]))}?"
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("_", "-")
+
+
+class RegistryError(Exception):
+    """Base of every error which the registry raises; survives pickling with all its attributes."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\n{self.hint}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revive, (type(self), self.message), dict(vars(self))
+
+
+def _revive(cls: type[RegistryError], message: str) -> RegistryError:
+    """Make an error without its constructor's keywords; pickle then restores its attributes."""
+    error = cls.__new__(cls, message)
+    RegistryError.__init__(error, message)
+    return error
+
+
+class UnknownModelError(RegistryError, KeyError):
+    """No installed plugin declares a model of this name, and no file or folder has it."""
+
+    def __init__(self, message: str, *, suggestions: Iterable[str] = (), hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.suggestions = tuple(suggestions)
+
+
+class UnknownTaskError(RegistryError, ValueError):
+    """The architecture has no model class for this task."""
+
+
+class UnknownLayerError(RegistryError, KeyError):
+    """No installed plugin declares a layer of this name."""
+
+
+class UnknownOptionError(RegistryError, TypeError):
+    """A keyword is known neither to the loader, nor to the class, nor to the configuration."""
+
+
+class ArchitectureMismatchError(RegistryError, ValueError):
+    """A class was asked to load a checkpoint of another architecture."""
+
+
+class NotYetError(RegistryError, NotImplementedError):
+    """The request was understood; this version of the registry cannot do it."""
+
+
+class FetchError(RegistryError, OSError):
+    """Files of a model could not be had."""
+
+
+class MissingFileError(FetchError, FileNotFoundError):
+    """A file which the model needs is not where it should be."""
+
+
+class MissingTokenizerError(MissingFileError):
+    """The model carries no files of a tokenizer."""
+
+
+class IntegrityError(FetchError):
+    """Size or digest of a file differ from what was promised."""
+
+
+class ConfigError(RegistryError, ValueError):
+    """A configuration is damaged, or its values are impossible."""
+
+
+class VocabError(RegistryError, ValueError):
+    """A vocabulary is damaged, or does not fit the model."""
+
+
+class WeightsError(RegistryError, ValueError):
+    """Weights could not be read, or do not fit the model."""
+
+
+class AmbiguousWeightsError(WeightsError):
+    """Two weight files lie in one folder, and nothing says which is meant."""
+
+
+class UnsafeWeightsError(WeightsError):
+    """The file could run code, or hides what it holds; nothing of it was loaded."""
+
+
+class CorruptWeightsError(WeightsError):
+    """The file is damaged: truncated, overlapping, or not of the format that it claims."""
+
+
+class WeightsLimitError(WeightsError):
+    """Reading the file would take absurd amounts of memory or time."""
+
+
+class WeightsMismatchError(WeightsError):
+    """Names, shapes or types of the weights differ from the model's; the model was not touched."""
+
+
+class SaveError(RegistryError, OSError):
+    """A folder could not be written; every file that was there before is intact."""
+
+
+class PluginError(RegistryError, RuntimeError):
+    """A plugin is at fault."""
+
+
+class UnknownPluginError(PluginError, KeyError):
+    """No plugin of this name is installed or registered."""
+
+
+class PluginLoadError(PluginError):
+    """A plugin raised an error while it was imported or asked for its records."""
+
+
+class PluginConflictError(PluginError):
+    """Two plugins declare what was asked for, and neither is preferred."""
+
+
+class PluginIncompatibleError(PluginError):
+    """A plugin breaks the contract of the hooks: a wrong name, signature or record."""

@@ -1,0 +1,1 @@
+"""From a resolution to files on this disk."""

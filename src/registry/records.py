@@ -1,0 +1,334 @@
+"""What a plugin declares: frozen records which hold strings, never classes.
+
+Asking a plugin for its records is therefore cheap, and imports neither torch nor any architecture.  Every record
+checks itself when it is made, so that an error points at the line of its author.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any, TypeAlias
+
+from attrs import Attribute, field, frozen
+
+TASKS = (
+    "base",
+    "pretraining",
+    "masked-lm",
+    "next-sentence-prediction",
+    "sequence-classification",
+    "token-classification",
+    "multiple-choice",
+    "question-answering",
+    "causal-lm",
+    "double-heads",
+)
+"""The words for what a model is for; a plugin may add words of its own."""
+
+ROLES = ("config", "weights", "vocab", "merges", "special_tokens", "tokenizer", "tokenizer_config")
+"""What a file is to a model."""
+
+Paths: TypeAlias = Mapping[str, Path]
+"""Files of one model: published file name -> where it lies on this disk (a cache may call it otherwise there)."""
+
+
+# --- Checks -----------------------------------------------------------------------------------------------------------
+
+Check: TypeAlias = Callable[[Any, "Attribute[Any]", Any], None]
+
+
+def matching(pattern: str, meaning: str) -> Check:
+    """A check that a text matches ``pattern`` whole; ``meaning`` says in words what is allowed."""
+    compiled = re.compile(pattern)
+
+    def check(record: object, attribute: "Attribute[Any]", value: object) -> None:
+        if not isinstance(value, str) or not compiled.fullmatch(value):
+            raise ValueError(f"{type(record).__name__}.{attribute.name} must be {meaning}, not {value!r}.")
+
+    return check
+
+
+def optional(check: Check) -> Check:
+    """The same check, with None allowed."""
+
+    def check_unless_none(record: object, attribute: "Attribute[Any]", value: object) -> None:
+        if value is not None:
+            check(record, attribute, value)
+
+    return check_unless_none
+
+
+def each(check: Check) -> Check:
+    """The same check for every item of a tuple."""
+
+    def check_items(record: object, attribute: "Attribute[Any]", value: Iterable[object]) -> None:
+        for item in value:
+            check(record, attribute, item)
+
+    return check_items
+
+
+def _count(record: object, attribute: "Attribute[Any]", value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{type(record).__name__}.{attribute.name} must be a whole number, not {value!r}.")
+
+
+def _strings(value: Iterable[str]) -> tuple[str, ...]:
+    """A tuple of strings; a single string, which would fall apart into letters, is refused."""
+    if isinstance(value, str):
+        raise TypeError(f"A sequence of strings is needed, not the single string {value!r}.")
+    return tuple(value)
+
+
+_word = matching(r"[a-z0-9]+([_-][a-z0-9]+)*", "lower-case letters, digits, '-' and '_'")
+_card_name = matching(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", "lower-case ASCII letters, digits, '.', '_' and '-'")
+_alias = matching(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?", "a model name or 'organisation/name'")
+_file_name = matching(r"(?!\.\.?$)[^/\\\x00-\x1f]{1,200}", "a plain file name without folders")
+_url = matching(r"(https|http|hub|pkg|file):\S+", "an https:, hub:, pkg: or file: address")
+_archive = matching(r"https?://\S+\.tar\.gz", "the https: address of a .tar.gz")
+_digest = matching(r"[0-9a-f]{64}", "a sha256 digest of 64 lower-case hex digits")
+
+
+# --- References -------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class LazyRef:
+    """The name of something that can be imported, ``"module:attribute"``; imported when it is first needed."""
+
+    target: str = field(validator=matching(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", "a reference of the form 'module:name'"))
+
+    @classmethod
+    def of(cls, target: "str | LazyRef") -> "LazyRef":
+        """The reference itself, or one made of its text."""
+        return target if isinstance(target, LazyRef) else cls(target)
+
+    @property
+    def name(self) -> str:
+        """The last word: the class's name."""
+        return self.target.rpartition(":")[2].rpartition(".")[2]
+
+    def load(self) -> Any:
+        """Import the module, and return what the reference names.
+
+        Raises ImportError when the module cannot be imported, and AttributeError when it has no such name.
+        """
+        module, _, path = self.target.partition(":")
+        found: Any = import_plugin_module(module)
+        for name in path.split("."):
+            found = getattr(found, name)
+        return found
+
+    def __str__(self) -> str:
+        return self.target
+
+
+def _optional_ref(target: "str | LazyRef | None") -> LazyRef | None:
+    return None if target is None else LazyRef.of(target)
+
+
+def revive(reference: str, state: Mapping[str, Any] | None = None) -> Any:
+    """Remake a pickled object of a plugin's class, whatever an application calls ``plugins``.
+
+    The class is imported as a ``LazyRef`` is; ``state`` goes to its ``__setstate__``, or into its ``__dict__``.
+    Without a state, the pickle supplies it afterwards (as torch modules need, which may refer to themselves).
+    """
+    cls = LazyRef(reference).load()
+    made = cls.__new__(cls)
+    if state is not None:
+        if hasattr(made, "__setstate__"):
+            made.__setstate__(state)
+        else:
+            vars(made).update(state)
+    return made
+
+
+def reference_to(cls: type) -> str:
+    """The reference under which ``revive`` finds a class."""
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+# --- The namespace ``plugins`` ----------------------------------------------------------------------------------------
+
+NAMESPACE = "plugins"
+"""The package in which first-party plugins live, and to which strangers may add theirs."""
+
+
+def import_plugin_module(module: str) -> ModuleType:
+    """Import ``module``, also where an application hides the namespace ``plugins`` behind a module of that name."""
+    if module.partition(".")[0] == NAMESPACE:
+        extend_namespace()
+    return import_module(module)
+
+
+def extend_namespace() -> None:
+    """Let ``import plugins.x`` find every portion of the namespace beside an application's own ``plugins``.
+
+    An application may have a package ``plugins`` or a module ``plugins.py``; either hides the namespace.  As with
+    ``pkgutil.extend_path``, the portions that lie on ``sys.path``, ours among them, are appended to its ``__path__``;
+    the application's own modules come first, and stay importable.
+    """
+    package = import_module(NAMESPACE)
+    path = getattr(package, "__path__", None)
+    if path is None:
+        package.__path__ = path = []
+    if not isinstance(path, list):
+        return  # a namespace package: Python itself keeps its path complete
+    ours = Path(__file__).parent.parent
+    for entry in dict.fromkeys([*sys.path, str(ours)]):
+        portion = Path(entry, NAMESPACE)
+        if str(portion) not in path and portion.is_dir() and not (portion / "__init__.py").exists():
+            path.append(str(portion))
+
+
+# --- Records ----------------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class ConfigSpec:
+    """The configuration of an architecture, and how a folder that holds one is recognised."""
+
+    architecture: str = field(validator=_word)
+    """The architecture's name: ``gpt2``."""
+    cls: LazyRef = field(converter=LazyRef.of)
+    """The configuration class; importing it needs no torch."""
+    model_types: tuple[str, ...] = field(converter=_strings)
+    """Values of ``model_type`` in a ``config.json`` which this architecture claims; the first is written on saving."""
+    filenames: tuple[str, ...] = field(default=("config.json",), converter=_strings, validator=each(_file_name))
+    """Names under which folders hold the configuration, the preferred one first."""
+    default_task: str = field(default="base", validator=_word)
+    """The task when neither caller, card nor configuration names one."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What may be declared only once."""
+        return (self.architecture,)
+
+
+@frozen(kw_only=True)
+class ModelSpec:
+    """The model class of an architecture for one task."""
+
+    architecture: str = field(validator=_word)
+    task: str = field(validator=_word)
+    """A word of ``TASKS``, or the plugin's own."""
+    cls: LazyRef = field(converter=LazyRef.of)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What may be declared only once."""
+        return (self.architecture, self.task)
+
+
+@frozen(kw_only=True)
+class TokenizerSpec:
+    """The tokenizer class of an architecture, and the files which it reads."""
+
+    architecture: str = field(validator=_word)
+    cls: LazyRef = field(converter=LazyRef.of)
+    """The tokenizer class; importing it needs no torch."""
+    files: Mapping[str, str] = field(converter=lambda files: MappingProxyType(dict(files)), hash=False)
+    """Role -> file name: ``{"vocab": "vocab.txt"}``."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What may be declared only once."""
+        return (self.architecture,)
+
+
+@frozen(kw_only=True)
+class WeightLoaderSpec:
+    """A format of weight files: how it is recognised, and how it is read."""
+
+    format: str = field(validator=_word)
+    """The format's name: ``safetensors``."""
+    detect: LazyRef = field(converter=LazyRef.of)
+    """``detect(paths: Paths) -> bool``: imports no torch, and reads at most 4 KiB."""
+    loader: LazyRef = field(converter=LazyRef.of)
+    """``loader(paths: Paths) -> Mapping[str, Tensor]``: lazy, a tensor is read when it is asked for."""
+    names: LazyRef | None = field(default=None, converter=_optional_ref)
+    """A ``NameTable`` from the file's names to the model's, where they differ."""
+    architecture: str = field(default="*", validator=matching(r"\*|[a-z0-9]+([_-][a-z0-9]+)*", "an architecture or '*'"))
+    """The architecture whose files these are; ``*`` for any."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What may be declared only once."""
+        return (self.architecture, self.format)
+
+
+@frozen(kw_only=True)
+class FileSpec:
+    """One published file of a model: what it is to the model, what it is called, and where it can be had."""
+
+    role: str = field(validator=_word)
+    """A word of ``ROLES``, or the plugin's own."""
+    filename: str = field(validator=_file_name)
+    urls: tuple[str, ...] = field(converter=_strings, validator=each(_url))
+    """Addresses in the order in which they are tried."""
+    sha256: str | None = field(default=None, validator=optional(_digest))
+    """The digest, null where it is not known."""
+    size: int | None = field(default=None, validator=optional(_count))
+    """Bytes, null where it is not known."""
+
+    @urls.validator
+    def _plain_http_needs_a_digest(self, _attribute: object, urls: tuple[str, ...]) -> None:
+        for url in urls:
+            if url.startswith("http:") and self.sha256 is None:
+                raise ValueError(f"{url!r} can be changed on its way: declare its sha256, or give an https: address.")
+
+
+@frozen(kw_only=True)
+class Card:
+    """All that is known of a model before any of its files is touched."""
+
+    name: str = field(validator=_card_name)
+    architecture: str = field(validator=_word)
+    task: str = field(validator=_word)
+    """The richest task whose weights the file holds complete."""
+    files: tuple[FileSpec, ...] = field(converter=tuple)
+    archives: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_archive))
+    """Addresses of tar.gz archives which hold the same files."""
+    aliases: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_alias))
+    tokenizer: Mapping[str, Any] = field(factory=dict, converter=lambda options: MappingProxyType(dict(options)), hash=False)
+    """Options of the tokenizer that belong to the weights: ``{"do_lower_case": True, "max_len": 512}``."""
+    num_parameters: int | None = field(default=None, validator=optional(_count))
+    """Parameters of the model class of ``task``; tied ones count once."""
+    languages: tuple[str, ...] = field(default=(), converter=_strings, validator=each(matching(r"[a-z]{2,3}|mul", "an ISO 639 code")))
+    license: str | None = field(default=None, validator=optional(matching(r"\S+", "an SPDX identifier")))
+    description: str = ""
+    source: str | None = field(default=None, validator=optional(matching(r"https://\S+", "an https: address")))
+    """A page about the model."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What may be declared only once."""
+        return (self.name,)
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of all files together; None when the size of one of them is not known."""
+        sizes = [file.size for file in self.files]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+@frozen(kw_only=True)
+class LayerSpec:
+    """A layer of an architecture, which others may build with."""
+
+    architecture: str = field(validator=_word)
+    name: str = field(validator=_word)
+    cls: LazyRef = field(converter=LazyRef.of)
+    summary: str
+    """One sentence."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What may be declared only once."""
+        return (self.architecture, self.name)
+
+
+Record: TypeAlias = ConfigSpec | ModelSpec | TokenizerSpec | WeightLoaderSpec | Card | LayerSpec

@@ -1,0 +1,36 @@
+"""Options and fixtures of every test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--shared",
+        default=str(Path(__file__).parent.parent.parent / "shared"),
+        help="folder with real vocabularies and texts, for tests marked `parity` (default: ../shared)",
+    )
+
+
+@pytest.fixture(scope="session")
+def shared(request: pytest.FixtureRequest) -> Path:
+    """The folder of real data; tests that ask for it are skipped where it is absent."""
+    folder = Path(request.config.getoption("--shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"{folder} holds no data; name the folder with --shared DIR")
+    return folder / "data"
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Keep every test away from the caches and settings of the machine it runs on."""
+    for name in (
+        "REGISTRY_PLUGINS", "REGISTRY_DISABLE_PLUGINS", "REGISTRY_STRICT", "REGISTRY_OFFLINE", "HF_HUB_OFFLINE",
+        "HF_ENDPOINT", "HF_TOKEN", "HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTORCH_PRETRAINED_BERT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # the references we compare with must not look for the hub either
+    yield
