@@ -15,7 +15,14 @@ import attrs
 from attrs import field, frozen
 
 from registry import discovery
-from registry.errors import ArchitectureMismatchError, ConfigError, MissingFileError, UnknownOptionError, did_you_mean
+from registry.errors import (
+    ArchitectureMismatchError,
+    ConfigError,
+    MissingFileError,
+    PluginIncompatibleError,
+    UnknownOptionError,
+    did_you_mean,
+)
 from registry.files.json import read_json_object
 from registry.files.locations import collect
 from registry.records import ConfigSpec, Paths, reference_to, revive
@@ -26,6 +33,12 @@ MOST_PARAMETERS = 20_000_000_000
 
 REWRITTEN = ("model_type", "architectures", "transformers_version", "dtype", "torch_dtype")
 """Keys that describe the file rather than the model: not kept, but written anew on saving where they apply."""
+
+RESERVED = frozenset(
+    ("task", "dtype", "device", "cache_dir", "offline", "revision", "allow_missing", "allow_unexpected", "progress")
+    + ("from_tf", "state_dict", "mesh", "parallel")
+)
+"""Keywords of loading; a field of the same name could not be overridden, and is refused."""
 
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh")
 """Activation functions that a configuration may name."""
@@ -138,6 +151,14 @@ class Config:
     extra: Mapping[str, Any] = field(factory=dict, converter=lambda keys: MappingProxyType(dict(keys)), eq=False, repr=False)
     """Keys of the file which this class does not know: written back, never interpreted."""
 
+    def __init_subclass__(cls) -> None:
+        hidden = RESERVED & set(vars(cls).get("__annotations__", {}))
+        if hidden:
+            raise PluginIncompatibleError(
+                f"{cls.__name__} has a field {sorted(hidden)[0]!r}, which is a keyword of registry.load.",
+                hint="Give the field another name, and list the published key in `aliases`.",
+            )
+
     def __attrs_post_init__(self) -> None:
         number = self.num_labels
         if number is None:
@@ -245,11 +266,8 @@ class Config:
         }
 
     def to_json_string(self) -> str:
-        """The text of a ``config.json``: sorted keys, two spaces, a final newline."""
-        try:
-            return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
-        except (TypeError, ValueError) as problem:
-            raise ConfigError(f"This configuration cannot be written as JSON: {problem}.") from problem
+        """The configuration as the text of a ``config.json``."""
+        return config_text(self.to_dict())
 
     def to_json_file(self, path: str | Path) -> None:
         """Write the configuration to ``path``, replacing what was there."""
@@ -257,6 +275,11 @@ class Config:
         Path(path).write_text(text, encoding="utf-8")
 
     # --- inside
+
+    @classmethod
+    def keys(cls) -> tuple[str, ...]:
+        """Every name by which a field can be given, other spellings included."""
+        return (*cls._fields(), *cls.aliases)
 
     @classmethod
     def _fields(cls) -> dict[str, "attrs.Attribute[Any]"]:
@@ -268,6 +291,14 @@ class Config:
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]  # attrs' own way past the frozen attributes
+
+
+def config_text(keys: Mapping[str, Any]) -> str:
+    """The text of a ``config.json``: sorted keys, two spaces, a final newline.  Raises ConfigError for NaN and objects."""
+    try:
+        return json.dumps(keys, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as problem:
+        raise ConfigError(f"This configuration cannot be written as JSON: {problem}.") from problem
 
 
 # --- Which architecture is it? ----------------------------------------------------------------------------------------

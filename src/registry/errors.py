@@ -75,6 +75,10 @@ class RegistryError(Exception):
         return _revive, (type(self), self.message), dict(vars(self))
 
 
+class RegistryWarning(UserWarning):
+    """Something that a user should know and that did not stop the work."""
+
+
 def _revive(cls: type[RegistryError], message: str) -> RegistryError:
     """Make an error without its constructor's keywords; pickle then restores its attributes."""
     error = cls.__new__(cls, message)

@@ -1,33 +1,232 @@
-"""The base class of every model."""
+"""The base class of every model: built from a configuration, loaded by name, saved as a folder."""
 
-from typing import Any, ClassVar
+import inspect
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from torch import nn
+import torch
+from attrs import frozen
+from torch import Tensor, nn
 
-from registry.config import Config
-from registry.loading import LoadReport
+from registry import __version__, discovery
+from registry.config import Config, config_text, read_config
+from registry.errors import NotYetError, UnknownOptionError, did_you_mean
+from registry.files.locations import collect
+from registry.loading import LoadReport, build, fill
+from registry.records import ModelSpec, reference_to, revive
+from registry.resolution import Resolution, resolve
+from registry.serialization import CONFIG_NAME, Writer, text_writer, warn_of_disagreements, write_folder
+from registry.weights.checkpoint import Checkpoint, open_checkpoint
 from registry.weights.names import Layout
+from registry.weights.saving import Format, weight_writers
+
+if TYPE_CHECKING:
+    from registry.tokenization.base import Tokenizer
+
+
+@frozen(kw_only=True)
+class LoadOptions:
+    """How to load, as opposed to what: the keywords which every way of loading a model takes."""
+
+    dtype: torch.dtype | None = None
+    """Type of the parameters; None is float32."""
+    device: torch.device | str | None = None
+    """Where the parameters go; None is the CPU."""
+    cache_dir: str | Path | None = None
+    """Folder for downloaded files."""
+    offline: bool | None = None
+    """True forbids every download; None asks the environment."""
+    allow_missing: Collection[str] = ()
+    """Patterns (``*`` and ``?``) of parameters which the file may lack; they are initialised."""
+    allow_unexpected: Collection[str] = ()
+    """Patterns of names in the file which the model may lack; they are dropped."""
+    progress: bool | None = None
+    """Whether downloads show a bar; None shows one on a terminal."""
 
 
 class Model(nn.Module):
-    """A torch module that is built from a configuration, loaded by name, and saved as a folder."""
+    """A torch module that is built from a configuration, loaded by name, and saved as a folder.
+
+    An architecture derives one class for each task, with parameters named as in the published files.  Construction
+    allocates parameters and nothing else; ``init_weights`` draws them, or loading assigns them.
+    """
 
     config_class: ClassVar[type[Config]]
     layout: ClassVar[Layout]
     """How the architecture's weights are named."""
 
+    config: Any
+    """The configuration, of the class ``config_class``."""
     load_report: LoadReport | None = None
+    """What was loaded from where; None for a model that was not loaded."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         if not isinstance(config, self.config_class):
             raise TypeError(f"{type(self).__name__} needs a {self.config_class.__name__}, not {config!r}.")
-        self.config: Any = config
+        self.config = config
 
     def _init(self, module: nn.Module) -> None:
         """Initialise the parameters which ``module`` itself owns; an architecture says how."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how its weights are initialised.")
 
     def init_weights(self) -> None:
-        """Initialise every parameter as for training from scratch."""
+        """Initialise every parameter, as for training from scratch."""
         self.apply(self._init)
+
+    # --- loading
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *inputs: Any,
+        cache_dir: str | Path | None = None,
+        from_tf: bool = False,
+        state_dict: Mapping[str, Tensor] | None = None,
+        revision: str | None = None,
+        offline: bool | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        allow_missing: Collection[str] = (),
+        allow_unexpected: Collection[str] = (),
+        progress: bool | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Load a model of this class, by name, path or address; it comes back in evaluation mode.
+
+        ``inputs`` and those ``kwargs`` which the class takes go to its constructor (``num_labels=3``); the others
+        replace fields of the configuration.  With ``state_dict``, no weights are fetched or read.
+
+        Raises UnknownModelError, ArchitectureMismatchError, UnknownOptionError, ConfigError, and WeightsMismatchError
+        when weights are missing, surplus or misshapen.  A model is never returned half loaded.
+        """
+        if from_tf:
+            raise NotYetError(
+                f"{cls.__name__}.from_pretrained({str(name_or_path)!r}, from_tf=True) asks for a TensorFlow checkpoint, "
+                f"which this version cannot read.",
+                hint="Convert it to pytorch_model.bin with the library that wrote it.",
+            )
+        if inputs and isinstance(inputs[0], (str, os.PathLike)):
+            raise UnknownOptionError(
+                f"{cls.__name__}.from_pretrained was given {str(inputs[0])!r} as a second positional argument, which "
+                f"would go to the constructor.",
+                hint=f"If it is the cache folder, write cache_dir={str(inputs[0])!r}.",
+            )
+        options = LoadOptions(
+            dtype=dtype,
+            device=device,
+            cache_dir=cache_dir,
+            offline=offline,
+            allow_missing=allow_missing,
+            allow_unexpected=allow_unexpected,
+            progress=progress,
+        )
+        cls._split(kwargs)  # refuses unknown keywords before anything is fetched
+        resolution = resolve(name_or_path, revision=revision)
+        paths = collect(resolution, roles=("config",), cache_dir=cache_dir, offline=offline)
+        config, _ = read_config(resolution, paths, expected=cls.config_class.architecture)
+        return cls._load(resolution, config, inputs, kwargs, options, state_dict=state_dict)
+
+    @classmethod
+    def _load(
+        cls,
+        resolution: Resolution,
+        config: Config,
+        inputs: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        options: LoadOptions,
+        *,
+        state_dict: Mapping[str, Tensor] | None = None,
+    ) -> Self:
+        """Build the model which ``config`` describes, and fill it: the one way that every door leads to."""
+        arguments, overrides = cls._split(kwargs)
+        config = config.replace(**overrides)
+        if state_dict is None:
+            paths = collect(resolution, roles=("weights",), cache_dir=options.cache_dir, offline=options.offline)
+            warn_of_disagreements(paths)
+            checkpoint = open_checkpoint(paths, config.architecture)
+        else:
+            checkpoint = Checkpoint(tensors=state_dict, format="state_dict", files=())
+        model = build(lambda: cls(config, *inputs, **arguments))
+        model.load_report = fill(
+            model,
+            checkpoint.tensors,
+            cls.layout,
+            initialise=model._init,
+            source=f"{resolution}" if state_dict is None else f"a state_dict, configured by {resolution}",
+            names=checkpoint.names,
+            dtype=options.dtype,
+            device=options.device,
+            allow_missing=options.allow_missing,
+            allow_unexpected=options.allow_unexpected,
+            copy=state_dict is not None,
+            passed_over=checkpoint.passed_over,
+        )
+        return model.eval()
+
+    @classmethod
+    def _split(cls, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Divide keywords into those of the constructor and those of the configuration.
+
+        A keyword known to both goes to the constructor.  Raises UnknownOptionError for one known to neither.
+        """
+        own = set(inspect.signature(cls.__init__).parameters) - {"self", "config"}
+        fields = set(cls.config_class.keys())
+        for key in kwargs:
+            if key not in own | fields:
+                options = {*own, *fields, *(name for name in LoadOptions.__annotations__), "revision", "state_dict"}
+                raise UnknownOptionError(
+                    f"{cls.__name__} has no option {key!r}, and {cls.config_class.__name__} no such field."
+                    f"{did_you_mean(key, options)}",
+                    hint=f"{cls.__name__} takes {', '.join(sorted(own)) or 'no options'}; "
+                    f"{cls.config_class.__name__} has {', '.join(sorted(fields))}.",
+                )
+        return (
+            {key: value for key, value in kwargs.items() if key in own},
+            {key: value for key, value in kwargs.items() if key not in own},
+        )
+
+    # --- saving
+
+    def save_pretrained(
+        self,
+        directory: str | Path,
+        *,
+        tokenizer: "Tokenizer | None" = None,
+        format: Format = "safetensors",  # noqa: A002  # the word of the public interface
+        max_shard_size: int | str | None = None,
+    ) -> Path:
+        """Save configuration, weights and, when given, the tokenizer, as a folder which every door loads again.
+
+        ``format`` is ``"safetensors"``, or ``"torch"`` for a ``pytorch_model.bin``; ``max_shard_size`` in bytes (or as
+        text, ``"2GB"``) splits the weights over several files.  Raises SaveError; what was there before is then intact.
+        """
+        writers: dict[str, Writer] = {CONFIG_NAME: text_writer(self._config_text())}
+        if tokenizer is not None:
+            writers.update(tokenizer.files())
+        writers.update(weight_writers(self.state_dict(), self.layout.ties, format=format, max_shard_size=max_shard_size))
+        return write_folder(directory, writers, about=self._about())
+
+    def _config_text(self) -> str:
+        """The configuration, with the class and the type of the weights which lie beside it."""
+        dtypes = {str(parameter.dtype).removeprefix("torch.") for parameter in self.parameters()}
+        written = {"architectures": [type(self).__name__], **({"dtype": dtypes.pop()} if len(dtypes) == 1 else {})}
+        return config_text({**self.config.to_dict(), **written})
+
+    def _about(self) -> dict[str, Any]:
+        reference = f"{type(self).__module__}:{type(self).__qualname__}"
+        spec = discovery.find(ModelSpec, lambda spec: str(spec.cls) == reference, asked=f"the class {reference}")
+        return {
+            "origin": None if self.load_report is None else self.load_report.source,
+            "architecture": self.config.architecture,
+            "task": None if spec is None else spec.task,
+            "versions": {"torch-registry": __version__, "torch": torch.__version__},
+        }
+
+    # --- inside
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return revive, (reference_to(type(self)),), dict(vars(self))

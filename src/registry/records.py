@@ -130,13 +130,14 @@ def _optional_ref(target: "str | LazyRef | None") -> LazyRef | None:
     return None if target is None else LazyRef.of(target)
 
 
-def revive(reference: str, state: Mapping[str, Any] | None = None) -> Any:
+def revive(reference: str | type, state: Mapping[str, Any] | None = None) -> Any:
     """Remake a pickled object of a plugin's class, whatever an application calls ``plugins``.
 
-    The class is imported as a ``LazyRef`` is; ``state`` goes to its ``__setstate__``, or into its ``__dict__``.
-    Without a state, the pickle supplies it afterwards (as torch modules need, which may refer to themselves).
+    A class named as text is imported as a ``LazyRef`` is; ``state`` goes to its ``__setstate__``, or into its
+    ``__dict__``.  Without a state, the pickle supplies it afterwards (as torch modules need, which may refer to
+    themselves).
     """
-    cls = LazyRef(reference).load()
+    cls = LazyRef(reference).load() if isinstance(reference, str) else reference
     made = cls.__new__(cls)
     if state is not None:
         if hasattr(made, "__setstate__"):
@@ -146,9 +147,10 @@ def revive(reference: str, state: Mapping[str, Any] | None = None) -> Any:
     return made
 
 
-def reference_to(cls: type) -> str:
-    """The reference under which ``revive`` finds a class."""
-    return f"{cls.__module__}:{cls.__qualname__}"
+def reference_to(cls: type) -> str | type:
+    """What ``revive`` needs to find a class again: its name where ``plugins`` may be hidden, else the class itself."""
+    in_namespace = cls.__module__.partition(".")[0] == NAMESPACE
+    return f"{cls.__module__}:{cls.__qualname__}" if in_namespace else cls
 
 
 # --- The namespace ``plugins`` ----------------------------------------------------------------------------------------
@@ -290,6 +292,7 @@ class Card:
     task: str = field(validator=_word)
     """The richest task whose weights the file holds complete."""
     files: tuple[FileSpec, ...] = field(converter=tuple)
+    """The model's files; of several with one role, the first that can be had is taken."""
     archives: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_archive))
     """Addresses of tar.gz archives which hold the same files."""
     aliases: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_alias))
@@ -310,9 +313,9 @@ class Card:
 
     @property
     def size(self) -> int | None:
-        """Bytes of all files together; None when the size of one of them is not known."""
-        sizes = [file.size for file in self.files]
-        return None if None in sizes else sum(size for size in sizes if size is not None)
+        """Bytes of the preferred file of every role together; None when one of them is not known."""
+        preferred = {file.role: file.size for file in reversed(self.files)}
+        return None if None in preferred.values() else sum(size for size in preferred.values() if size is not None)
 
 
 @frozen(kw_only=True)

@@ -1,0 +1,55 @@
+"""What the bert plugin tells the registry."""
+
+from collections.abc import Iterable
+
+from registry import hookimpl
+from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSpec
+
+from .cards import CARDS
+
+HERE = __name__.rpartition(".")[0]
+
+
+@hookimpl
+def registry_cards() -> Iterable[Card]:
+    """Declare the models which the ancestor's manual names, and one small sentence encoder."""
+    return CARDS
+
+
+@hookimpl
+def registry_configs() -> Iterable[ConfigSpec]:
+    """Declare the configuration, and the two names of its file."""
+    yield ConfigSpec(
+        architecture="bert",
+        cls=f"{HERE}.config:BertConfig",
+        model_types=("bert",),
+        filenames=("config.json", "bert_config.json"),
+    )
+
+
+@hookimpl
+def registry_models() -> Iterable[ModelSpec]:
+    """Declare the eight classes, one for each task."""
+    for task, name in (
+        ("base", "BertModel"),
+        ("pretraining", "BertForPreTraining"),
+        ("masked-lm", "BertForMaskedLM"),
+        ("next-sentence-prediction", "BertForNextSentencePrediction"),
+        ("sequence-classification", "BertForSequenceClassification"),
+        ("token-classification", "BertForTokenClassification"),
+        ("multiple-choice", "BertForMultipleChoice"),
+        ("question-answering", "BertForQuestionAnswering"),
+    ):
+        yield ModelSpec(architecture="bert", task=task, cls=f"{HERE}.modeling:{name}")
+
+
+@hookimpl
+def registry_tokenizers() -> Iterable[TokenizerSpec]:
+    """Declare the tokenizer, which reads one file."""
+    yield TokenizerSpec(architecture="bert", cls=f"{HERE}.tokenization:BertTokenizer", files={"vocab": "vocab.txt"})
+
+
+@hookimpl
+def registry_layers() -> Iterable[LayerSpec]:
+    """Declare the layers which others may build with."""
+    yield from ()

