@@ -24,13 +24,57 @@ def shared(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep every test away from the caches and settings of the machine it runs on."""
     for name in (
-        "REGISTRY_PLUGINS", "REGISTRY_DISABLE_PLUGINS", "REGISTRY_STRICT", "REGISTRY_OFFLINE", "HF_HUB_OFFLINE",
-        "HF_ENDPOINT", "HF_TOKEN", "HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME",
+        "REGISTRY_PLUGINS",
+        "REGISTRY_DISABLE_PLUGINS",
+        "REGISTRY_STRICT",
+        "REGISTRY_OFFLINE",
+        "HF_HUB_OFFLINE",
+        "HF_ENDPOINT",
+        "HF_TOKEN",
+        "HF_HOME",
+        "HF_HUB_CACHE",
+        "TORCH_HOME",
+        "XDG_CACHE_HOME",
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTORCH_PRETRAINED_BERT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # the references we compare with must not look for the hub either
-    yield
+
+
+WORDS = (
+    ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    + list("abcdefghijklmnopqrstuvwxyz0123456789.,!?'-")
+    + [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"]
+    + ["the", "cat", "sat", "on", "mat", "##ing", "##ed", "Paris"]
+)
+
+
+@pytest.fixture
+def words() -> list[str]:
+    """A vocabulary of our own, in the order of its ids."""
+    return list(WORDS)
+
+
+@pytest.fixture
+def vocab_file(tmp_path: Path) -> Path:
+    """The same vocabulary as a file."""
+    path = tmp_path / "vocabulary" / "vocab.txt"
+    path.parent.mkdir()
+    path.write_text("".join(f"{word}\n" for word in WORDS))
+    return path
+
+
+@pytest.fixture
+def sizes() -> dict[str, int]:
+    """The sizes of a BERT that is built in a millisecond and fits the vocabulary above."""
+    return {
+        "vocab_size": len(WORDS),
+        "hidden_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 40,
+        "max_position_embeddings": 64,
+    }

@@ -35,8 +35,10 @@ REWRITTEN = ("model_type", "architectures", "transformers_version", "dtype", "to
 """Keys that describe the file rather than the model: not kept, but written anew on saving where they apply."""
 
 RESERVED = frozenset(
-    ("task", "dtype", "device", "cache_dir", "offline", "revision", "allow_missing", "allow_unexpected", "progress")
-    + ("from_tf", "state_dict", "mesh", "parallel")
+    """
+    task dtype device cache_dir offline revision allow_missing allow_unexpected progress
+    from_tf state_dict mesh parallel
+    """.split()
 )
 """Keywords of loading; a field of the same name could not be overridden, and is refused."""
 
@@ -107,6 +109,10 @@ def flag(default: bool) -> Any:
     return choice(default, (True, False))
 
 
+def _extra(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(value))
+
+
 def _labels(value: object) -> Mapping[int, str] | None:
     """Normalise ``id2label``; its keys are numbers, which JSON can only spell as strings."""
     if value is None:
@@ -148,7 +154,7 @@ class Config:
     """Names of the classes, by number; ``num_labels`` alone makes LABEL_0, LABEL_1 and so on."""
     num_labels: int = field(default=None, repr=False)
     """Number of classes; 2 unless given or derived from ``id2label``."""
-    extra: Mapping[str, Any] = field(factory=dict, converter=lambda keys: MappingProxyType(dict(keys)), eq=False, repr=False)
+    extra: Mapping[str, Any] = field(default=MappingProxyType({}), converter=_extra, eq=False, repr=False)
     """Keys of the file which this class does not know: written back, never interpreted."""
 
     def __init_subclass__(cls) -> None:
@@ -249,7 +255,9 @@ class Config:
         """
         config = load_config(name_or_path, cache_dir=cache_dir, expected=cls.architecture, **overrides)
         if not isinstance(config, cls):
-            raise ArchitectureMismatchError(f"{name_or_path} is configured by {type(config).__name__}, not {cls.__name__}.")
+            raise ArchitectureMismatchError(
+                f"{name_or_path} is configured by {type(config).__name__}, not {cls.__name__}."
+            )
         return config
 
     # --- writing
@@ -294,7 +302,10 @@ class Config:
 
 
 def config_text(keys: Mapping[str, Any]) -> str:
-    """The text of a ``config.json``: sorted keys, two spaces, a final newline.  Raises ConfigError for NaN and objects."""
+    """The text of a ``config.json``: sorted keys, two spaces, a final newline.
+
+    Raises ConfigError for what JSON cannot hold: NaN, and objects.
+    """
     try:
         return json.dumps(keys, indent=2, sort_keys=True, allow_nan=False) + "\n"
     except (TypeError, ValueError) as problem:
@@ -338,7 +349,7 @@ def read_config(
             f"{resolution} holds a model of the architecture {spec.architecture!r}, where {expected!r} is needed.",
             hint=f"registry.load({str(resolution.asked)!r}) picks the class that fits.",
         )
-    cls: type[Config] = spec.cls.load()
+    cls: type[Config] = discovery.load_class(spec)
     return cls._from_file_keys(keys, path, **overrides), keys
 
 
@@ -370,18 +381,21 @@ def identify(
     """
     if "model_type" in keys:
         model_type = keys["model_type"]
-        found = discovery.find(ConfigSpec, lambda spec: model_type in spec.model_types, asked=f"model_type {model_type!r}")
+        found = discovery.find(
+            ConfigSpec, lambda spec: model_type in spec.model_types, asked=f"model_type {model_type!r}"
+        )
         if found is not None:
             return found
         known = [word for spec in discovery.every(ConfigSpec) for word in spec.model_types]
         raise ArchitectureMismatchError(
-            f"{origin} says model_type {model_type!r}, which no installed plugin claims.{did_you_mean(str(model_type), known)}",
+            f"{origin} says model_type {model_type!r}, which no installed plugin claims."
+            f"{did_you_mean(str(model_type), known)}",
             hint=f"Install a plugin that declares it; installed ones claim: {', '.join(known) or 'nothing'}."
             + discovery.failures(),
         )
     named = declared or _by_keys(keys) or _by_file_name(filename) or fallback
-    found = named and discovery.find(ConfigSpec, lambda spec: spec.architecture == named, asked=f"architecture {named!r}")
-    if found:
+    found = discovery.find(ConfigSpec, lambda spec: spec.architecture == named, asked=f"the architecture {named!r}")
+    if found is not None:
         return found
     raise ArchitectureMismatchError(
         f"{origin} has no model_type, and neither its name nor its keys ({', '.join(sorted(keys)[:6]) or 'none'}) are "
@@ -399,7 +413,7 @@ def _by_keys(keys: Mapping[str, Any]) -> str | None:
     """The architecture whose fields are most like ``keys``, by Jaccard's index, if one stands out and most keys fit."""
     likeness: dict[str, float] = {}
     for spec in discovery.every(ConfigSpec):
-        cls: type[Config] = spec.cls.load()
+        cls: type[Config] = discovery.load_class(spec)
         known = (set(cls._fields()) | set(cls.aliases)) - set(Config._fields())
         shared = known & set(keys)
         if 2 * len(shared) >= len(set(keys) - set(REWRITTEN)) and len(shared) >= 4:

@@ -44,7 +44,7 @@ class RegistrySpecs:
                     task="masked-lm",
                     files=(
                         FileSpec(role="config", filename="config.json", urls=("hub:me/my-tiny/config.json",)),
-                        FileSpec(role="weights", filename="model.safetensors", urls=("hub:me/my-tiny/model.safetensors",)),
+                        FileSpec(role="weights", filename="model.safetensors", urls=("pkg:my-tiny/model.safetensors",)),
                     ),
                 )
         """

@@ -105,8 +105,8 @@ class Model(nn.Module):
         """
         if from_tf:
             raise NotYetError(
-                f"{cls.__name__}.from_pretrained({str(name_or_path)!r}, from_tf=True) asks for a TensorFlow checkpoint, "
-                f"which this version cannot read.",
+                f"{cls.__name__}.from_pretrained({str(name_or_path)!r}, from_tf=True) asks for a TensorFlow "
+                f"checkpoint, which this version cannot read.",
                 hint="Convert it to pytorch_model.bin with the library that wrote it.",
             )
         if inputs and isinstance(inputs[0], (str, os.PathLike)):
@@ -196,7 +196,7 @@ class Model(nn.Module):
         directory: str | Path,
         *,
         tokenizer: "Tokenizer | None" = None,
-        format: Format = "safetensors",  # noqa: A002  # the word of the public interface
+        format: Format = "safetensors",
         max_shard_size: int | str | None = None,
     ) -> Path:
         """Save configuration, weights and, when given, the tokenizer, as a folder which every door loads again.
@@ -207,7 +207,9 @@ class Model(nn.Module):
         writers: dict[str, Writer] = {CONFIG_NAME: text_writer(self._config_text())}
         if tokenizer is not None:
             writers.update(tokenizer.files())
-        writers.update(weight_writers(self.state_dict(), self.layout.ties, format=format, max_shard_size=max_shard_size))
+        writers.update(
+            weight_writers(self.state_dict(), self.layout.ties, format=format, max_shard_size=max_shard_size)
+        )
         return write_folder(directory, writers, about=self._about())
 
     def _config_text(self) -> str:

@@ -48,7 +48,9 @@ class Pretrained:
             raise self._tokenizer
         return self._tokenizer
 
-    def save(self, directory: str | Path, *, format: Format = "safetensors", max_shard_size: int | str | None = None) -> Path:  # noqa: A002
+    def save(
+        self, directory: str | Path, *, format: Format = "safetensors", max_shard_size: int | str | None = None
+    ) -> Path:
         """Save model, configuration and tokenizer as a folder; see ``registry.save``."""
         return save(self, directory, format=format, max_shard_size=max_shard_size)
 
@@ -86,11 +88,13 @@ def load(
         progress=progress,
     )
     resolution, model = _load_model(name, task, revision, options, config_overrides)
+    tokenizer: Tokenizer | MissingTokenizerError
     try:
-        tokenizer: Tokenizer | MissingTokenizerError = _load_tokenizer(resolution, model.config.architecture, options, {})
-        check_fit(tokenizer, model.config)
+        tokenizer = _load_tokenizer(resolution, model.config.architecture, options, {})
     except MissingTokenizerError as missing:
         tokenizer = missing
+    else:
+        check_fit(tokenizer, model.config)
     assert model.load_report is not None
     return Pretrained(
         model=model, config=model.config, card=resolution.card, report=model.load_report, tokenizer=tokenizer
@@ -146,7 +150,7 @@ def save(
     directory: str | Path,
     *,
     tokenizer: Tokenizer | None = None,
-    format: Format = "safetensors",  # noqa: A002  # the word of the public interface
+    format: Format = "safetensors",
     max_shard_size: int | str | None = None,
 ) -> Path:
     """Save a model, its configuration and its tokenizer as a folder which every door loads again.
@@ -159,8 +163,9 @@ def save(
         if tokenizer is None and isinstance(model._tokenizer, Tokenizer):
             tokenizer = model._tokenizer
         model = model.model
-    model = _unwrapped(model)
-    return model.save_pretrained(directory, tokenizer=tokenizer, format=format, max_shard_size=max_shard_size)
+    return _unwrapped(model).save_pretrained(
+        directory, tokenizer=tokenizer, format=format, max_shard_size=max_shard_size
+    )
 
 
 def check_fit(tokenizer: Tokenizer, config: Config) -> None:
@@ -170,8 +175,8 @@ def check_fit(tokenizer: Tokenizer, config: Config) -> None:
     if rows is not None and highest >= rows:
         token = tokenizer.convert_ids_to_tokens(highest)
         raise VocabError(
-            f"The tokenizer does not belong to the model: its token {token!r} has the id {highest}, but the model embeds "
-            f"{rows} tokens (ids 0 to {rows - 1}).",
+            f"The tokenizer does not belong to the model: its token {token!r} has the id {highest}, but the model "
+            f"embeds {rows} tokens (ids 0 to {rows - 1}).",
             hint="Load the two from one folder, or correct the vocabulary file there.",
         )
 
@@ -186,7 +191,7 @@ def _load_model(
     paths = collect(resolution, roles=("config",), cache_dir=options.cache_dir, offline=options.offline)
     config, keys = read_config(resolution, paths)
     spec = _model_spec(config.architecture, task or _task(resolution.card, config.architecture, keys), resolution)
-    cls: type[Model] = spec.cls.load()
+    cls: type[Model] = discovery.load_class(spec)
     return resolution, cls._load(resolution, config, (), overrides, options)
 
 
@@ -204,7 +209,9 @@ def _task(card: Card | None, architecture: str, keys: Mapping[str, Any]) -> str:
 
 
 def _config_spec(architecture: str) -> ConfigSpec:
-    found = discovery.find(ConfigSpec, lambda spec: spec.architecture == architecture, asked=f"architecture {architecture!r}")
+    found = discovery.find(
+        ConfigSpec, lambda spec: spec.architecture == architecture, asked=f"architecture {architecture!r}"
+    )
     if found is None:
         raise ArchitectureMismatchError(
             f"No installed plugin declares the architecture {architecture!r}.", hint="`registry plugins` lists them."
@@ -243,10 +250,8 @@ def _load_tokenizer(
     )
     if spec is None:
         raise MissingTokenizerError(f"No installed plugin declares a tokenizer for the architecture {architecture!r}.")
-    cls: type[Tokenizer] = spec.cls.load()
-    return cls.from_resolution(
-        resolution, cache_dir=options.cache_dir, offline=options.offline, **tokenizer_options
-    )
+    cls: type[Tokenizer] = discovery.load_class(spec)
+    return cls.from_resolution(resolution, cache_dir=options.cache_dir, offline=options.offline, **tokenizer_options)
 
 
 def _unwrapped(model: Any) -> Model:

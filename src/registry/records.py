@@ -83,12 +83,22 @@ def _strings(value: Iterable[str]) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _files(value: "Iterable[FileSpec]") -> "tuple[FileSpec, ...]":
+    return tuple(value)
+
+
+def _mapping(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A mapping that nobody can change."""
+    return MappingProxyType(dict(value))
+
+
 _word = matching(r"[a-z0-9]+([_-][a-z0-9]+)*", "lower-case letters, digits, '-' and '_'")
 _card_name = matching(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", "lower-case ASCII letters, digits, '.', '_' and '-'")
 _alias = matching(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?", "a model name or 'organisation/name'")
 _file_name = matching(r"(?!\.\.?$)[^/\\\x00-\x1f]{1,200}", "a plain file name without folders")
 _url = matching(r"(https|http|hub|pkg|file):\S+", "an https:, hub:, pkg: or file: address")
 _archive = matching(r"https?://\S+\.tar\.gz", "the https: address of a .tar.gz")
+_language = matching(r"[a-z]{2,3}", "an ISO 639 code")
 _digest = matching(r"[0-9a-f]{64}", "a sha256 digest of 64 lower-case hex digits")
 
 
@@ -100,11 +110,6 @@ class LazyRef:
     """The name of something that can be imported, ``"module:attribute"``; imported when it is first needed."""
 
     target: str = field(validator=matching(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", "a reference of the form 'module:name'"))
-
-    @classmethod
-    def of(cls, target: "str | LazyRef") -> "LazyRef":
-        """The reference itself, or one made of its text."""
-        return target if isinstance(target, LazyRef) else cls(target)
 
     @property
     def name(self) -> str:
@@ -126,8 +131,12 @@ class LazyRef:
         return self.target
 
 
-def _optional_ref(target: "str | LazyRef | None") -> LazyRef | None:
-    return None if target is None else LazyRef.of(target)
+def _ref(target: str | LazyRef) -> LazyRef:
+    return target if isinstance(target, LazyRef) else LazyRef(target)
+
+
+def _optional_ref(target: str | LazyRef | None) -> LazyRef | None:
+    return None if target is None else _ref(target)
 
 
 def revive(reference: str | type, state: Mapping[str, Any] | None = None) -> Any:
@@ -137,7 +146,7 @@ def revive(reference: str | type, state: Mapping[str, Any] | None = None) -> Any
     ``__dict__``.  Without a state, the pickle supplies it afterwards (as torch modules need, which may refer to
     themselves).
     """
-    cls = LazyRef(reference).load() if isinstance(reference, str) else reference
+    cls: Any = LazyRef(reference).load() if isinstance(reference, str) else reference
     made = cls.__new__(cls)
     if state is not None:
         if hasattr(made, "__setstate__"):
@@ -195,7 +204,7 @@ class ConfigSpec:
 
     architecture: str = field(validator=_word)
     """The architecture's name: ``gpt2``."""
-    cls: LazyRef = field(converter=LazyRef.of)
+    cls: LazyRef = field(converter=_ref)
     """The configuration class; importing it needs no torch."""
     model_types: tuple[str, ...] = field(converter=_strings)
     """Values of ``model_type`` in a ``config.json`` which this architecture claims; the first is written on saving."""
@@ -217,7 +226,7 @@ class ModelSpec:
     architecture: str = field(validator=_word)
     task: str = field(validator=_word)
     """A word of ``TASKS``, or the plugin's own."""
-    cls: LazyRef = field(converter=LazyRef.of)
+    cls: LazyRef = field(converter=_ref)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -230,9 +239,9 @@ class TokenizerSpec:
     """The tokenizer class of an architecture, and the files which it reads."""
 
     architecture: str = field(validator=_word)
-    cls: LazyRef = field(converter=LazyRef.of)
+    cls: LazyRef = field(converter=_ref)
     """The tokenizer class; importing it needs no torch."""
-    files: Mapping[str, str] = field(converter=lambda files: MappingProxyType(dict(files)), hash=False)
+    files: Mapping[str, str] = field(converter=_mapping, hash=False)
     """Role -> file name: ``{"vocab": "vocab.txt"}``."""
 
     @property
@@ -247,13 +256,15 @@ class WeightLoaderSpec:
 
     format: str = field(validator=_word)
     """The format's name: ``safetensors``."""
-    detect: LazyRef = field(converter=LazyRef.of)
+    detect: LazyRef = field(converter=_ref)
     """``detect(paths: Paths) -> bool``: imports no torch, and reads at most 4 KiB."""
-    loader: LazyRef = field(converter=LazyRef.of)
+    loader: LazyRef = field(converter=_ref)
     """``loader(paths: Paths) -> Mapping[str, Tensor]``: lazy, a tensor is read when it is asked for."""
     names: LazyRef | None = field(default=None, converter=_optional_ref)
     """A ``NameTable`` from the file's names to the model's, where they differ."""
-    architecture: str = field(default="*", validator=matching(r"\*|[a-z0-9]+([_-][a-z0-9]+)*", "an architecture or '*'"))
+    architecture: str = field(
+        default="*", validator=matching(r"\*|[a-z0-9]+([_-][a-z0-9]+)*", "an architecture or '*'")
+    )
     """The architecture whose files these are; ``*`` for any."""
 
     @property
@@ -291,16 +302,17 @@ class Card:
     architecture: str = field(validator=_word)
     task: str = field(validator=_word)
     """The richest task whose weights the file holds complete."""
-    files: tuple[FileSpec, ...] = field(converter=tuple)
+    files: tuple[FileSpec, ...] = field(converter=_files)
     """The model's files; of several with one role, the first that can be had is taken."""
     archives: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_archive))
     """Addresses of tar.gz archives which hold the same files."""
     aliases: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_alias))
-    tokenizer: Mapping[str, Any] = field(factory=dict, converter=lambda options: MappingProxyType(dict(options)), hash=False)
+    tokenizer: Mapping[str, Any] = field(default=MappingProxyType({}), converter=_mapping, hash=False)
     """Options of the tokenizer that belong to the weights: ``{"do_lower_case": True, "max_len": 512}``."""
     num_parameters: int | None = field(default=None, validator=optional(_count))
     """Parameters of the model class of ``task``; tied ones count once."""
-    languages: tuple[str, ...] = field(default=(), converter=_strings, validator=each(matching(r"[a-z]{2,3}|mul", "an ISO 639 code")))
+    languages: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_language))
+    """ISO 639 codes; ``mul`` for many."""
     license: str | None = field(default=None, validator=optional(matching(r"\S+", "an SPDX identifier")))
     description: str = ""
     source: str | None = field(default=None, validator=optional(matching(r"https://\S+", "an https: address")))
@@ -324,7 +336,7 @@ class LayerSpec:
 
     architecture: str = field(validator=_word)
     name: str = field(validator=_word)
-    cls: LazyRef = field(converter=LazyRef.of)
+    cls: LazyRef = field(converter=_ref)
     summary: str
     """One sentence."""
 

@@ -71,7 +71,9 @@ def read_manifest(paths: Paths) -> Manifest | None:
         return None
     keys = read_json_object(path)
     try:
-        files = {str(name): FileEntry(int(entry["size"]), str(entry["sha256"])) for name, entry in keys["files"].items()}
+        files = {
+            str(name): FileEntry(int(entry["size"]), str(entry["sha256"])) for name, entry in keys["files"].items()
+        }
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise ConfigError(
             f"{path} is no manifest of a saved folder: it lists no sizes and digests under 'files'.",
@@ -86,8 +88,8 @@ def warn_of_disagreements(paths: Paths) -> None:
     changed = [] if manifest is None else manifest.disagreements(paths)
     if changed:
         warnings.warn(
-            f"{', '.join(changed)} in {paths[MANIFEST_NAME].parent} differ in size from what {MANIFEST_NAME} says: saving "
-            f"was interrupted, or they were changed since. Save the model again to settle it.",
+            f"{', '.join(changed)} in {paths[MANIFEST_NAME].parent} differ in size from what {MANIFEST_NAME} says: "
+            f"saving was interrupted, or they were changed since. Save the model again to settle it.",
             RegistryWarning,
             stacklevel=4,
         )
@@ -122,7 +124,11 @@ def verify(name_or_dir: str | Path) -> dict[str, str]:
     if resolution.card is not None:
         promised.update({file.filename: file.sha256 for file in resolution.card.files})
     found = {name: digest(paths[name]) if name in paths else "missing" for name, sha in promised.items() if sha}
-    bad = [f"{name} is {'missing' if sha == 'missing' else 'changed'}" for name, sha in found.items() if sha != promised[name]]
+    bad = [
+        f"{name} is {'missing' if sha == 'missing' else 'changed'}"
+        for name, sha in found.items()
+        if sha != promised[name]
+    ]
     if bad:
         raise IntegrityError(
             f"{resolution} is not what was promised: {'; '.join(bad)}.",

@@ -23,7 +23,7 @@ def _published(
     archived: bool = True,
     mirrors: tuple[str, ...] = (S3,),
     vocab_of: str | None = None,
-    license: str = "Apache-2.0",  # noqa: A002  # the field's name
+    license: str = "Apache-2.0",
 ) -> Card:
     """The card of a model that the ancestor knew: its files are called alike on the hub, and alike on S3."""
 
@@ -68,8 +68,12 @@ _MINILM_HUB = f"{HUB}/sentence-transformers/all-MiniLM-L6-v2/resolve/main"
 CARDS: tuple[Card, ...] = (
     _published("bert-base-uncased", "BERT-Base: 12 layers, lower-cased English.", 110_106_428),
     _published("bert-large-uncased", "BERT-Large: 24 layers, lower-cased English.", 336_226_108),
-    _published("bert-base-cased", "BERT-Base: 12 layers, English with its capitals and accents.", 108_932_934, cased=True),
-    _published("bert-large-cased", "BERT-Large: 24 layers, English with its capitals and accents.", 334_661_958, cased=True),
+    _published(
+        "bert-base-cased", "BERT-Base: 12 layers, English with its capitals and accents.", 108_932_934, cased=True
+    ),
+    _published(
+        "bert-large-cased", "BERT-Large: 24 layers, English with its capitals and accents.", 334_661_958, cased=True
+    ),
     _published(
         "bert-base-multilingual-uncased",
         "BERT-Base for 102 languages, lower-cased; the cased one is newer and recommended.",
@@ -84,7 +88,9 @@ CARDS: tuple[Card, ...] = (
         cased=True,
     ),
     # Google counts the Chinese model among the lower-cased ones, and the ancestor lower-cased for it.
-    _published("bert-base-chinese", "BERT-Base for Chinese, simplified and traditional.", 102_882_442, languages=("zh",)),
+    _published(
+        "bert-base-chinese", "BERT-Base for Chinese, simplified and traditional.", 102_882_442, languages=("zh",)
+    ),
     _published(
         "bert-base-german-cased",
         "BERT-Base for German with its capitals and umlauts, trained by deepset.",
@@ -118,7 +124,7 @@ CARDS: tuple[Card, ...] = (
     ),
     _published(
         "bert-large-cased-whole-word-masking-finetuned-squad",
-        "BERT-Large, English with its capitals and accents, whole words masked, fine-tuned on SQuAD to answer questions.",
+        "BERT-Large, English with its capitals and accents, whole words masked, fine-tuned on SQuAD.",
         332_531_714,
         task="question-answering",
         cased=True,

@@ -49,7 +49,7 @@ class BertConfig(Config):
     position_embedding_type: str = choice("absolute", ("absolute",))
     """Positions are learnt and absolute; the relative kinds that other libraries tried are refused."""
     is_decoder: bool = choice(False, (False,))
-    """An encoder sees both directions; a file that asks for a causal mask is refused, for its numbers would be wrong."""
+    """An encoder sees both directions; a file that asks for a causal mask would get wrong numbers, and is refused."""
     add_cross_attention: bool = choice(False, (False,))
     """There is no second sequence to attend to."""
     tie_word_embeddings: bool = choice(True, (True,))

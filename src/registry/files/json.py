@@ -15,7 +15,9 @@ from registry.errors import ConfigError, RegistryError
 MEBIBYTE = 2**20
 
 
-def read_json_object(path: Path, *, limit: int = 4 * MEBIBYTE, error: type[RegistryError] = ConfigError) -> dict[str, Any]:
+def read_json_object(
+    path: Path, *, limit: int = 4 * MEBIBYTE, error: type[RegistryError] = ConfigError
+) -> dict[str, Any]:
     """Read the JSON object in ``path``, of at most ``limit`` bytes; anything else raises ``error``.
 
     A byte order mark is tolerated.
@@ -38,8 +40,7 @@ def parse_json_object(data: bytes, *, origin: str, error: type[RegistryError] = 
         )
     except json.JSONDecodeError as problem:
         raise error(
-            f"{origin} is not JSON: {problem.msg} at line {problem.lineno}, column {problem.colno}"
-            f"{_looks_like(data)}."
+            f"{origin} is not JSON: {problem.msg} at line {problem.lineno}, column {problem.colno}{_looks_like(data)}."
         ) from problem
     except UnicodeDecodeError as problem:
         raise error(f"{origin} is not UTF-8 text: byte {problem.start} is 0x{data[problem.start]:02x}.") from problem

@@ -1,0 +1,1 @@
+"""Leaf layers, which two architectures or more use unchanged."""

@@ -1,0 +1,1 @@
+"""What the tokenizers of all architectures share."""

@@ -29,7 +29,14 @@ UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**2
 def _save_safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     from safetensors.torch import save_file  # costs what loading need not pay
 
-    save_file(dict(tensors), path, metadata={"format": "pt"})  # older versions of transformers refuse files without it
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():  # the format knows no shared memory, and its writer refuses it
+        apart[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    save_file(
+        apart, path, metadata={"format": "pt"}
+    )  # older versions of transformers refuse files without the metadata
 
 
 def _save_torch(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -44,7 +51,7 @@ class _Kind:
     filename: str
     index: str
     keeps_ties: bool
-    """Whether tensors that share memory stay shared in the file; else a tied name is left out, and tied anew on loading."""
+    """Whether tensors that share memory stay shared in the file; else a tied name is left out, for loading to tie."""
     save: Callable[[Mapping[str, Tensor], Path], None]
 
 
@@ -58,7 +65,7 @@ def weight_writers(
     tensors: Mapping[str, Tensor],
     ties: Sequence[Sequence[str]] = (),
     *,
-    format: str = "safetensors",  # noqa: A002  # the word of the public interface
+    format: str = "safetensors",
     max_shard_size: int | str | None = None,
 ) -> dict[str, Writer]:
     """Writers of the weight files of a saved folder, by file name.
@@ -88,7 +95,7 @@ def _shard_writer(kind: _Kind, shard: Mapping[str, Tensor]) -> Writer:
 
 def _without_tied(tensors: Mapping[str, Tensor], ties: Sequence[Sequence[str]]) -> dict[str, Tensor]:
     """The tensors without those that a declared tie restores: of each group, the first name stays."""
-    left_out = set()
+    left_out: set[str] = set()
     for group in ties:
         present = [name for name in group if name in tensors]
         left_out.update(name for name in present[1:] if _same_memory(tensors[name], tensors[present[0]]))

@@ -1,0 +1,41 @@
+"""``registry info NAME``."""
+
+import click
+
+from registry.cli.output import json_option, print_fields, print_json, print_table, size_in_words
+
+
+@click.command()
+@click.argument("name")
+@json_option
+def command(name: str, as_json: bool) -> None:
+    """Describe a model, from its card alone."""
+    from registry.catalogue import info
+    from registry.discovery import owner
+    from registry.files.locations import is_local
+
+    card = info(name)
+    if as_json:
+        print_json(card)
+        return
+    print_fields(
+        {
+            "name": card.name,
+            "aliases": ", ".join(card.aliases),
+            "description": card.description,
+            "architecture": card.architecture,
+            "task": card.task,
+            "parameters": f"{card.num_parameters:,}" if card.num_parameters else None,
+            "languages": ", ".join(card.languages),
+            "license": card.license,
+            "source": card.source,
+            "tokenizer": ", ".join(f"{option}={value}" for option, value in card.tokenizer.items()),
+            "plugin": str(owner(card)),
+            "on this disk": "yes" if is_local(card) else "no",
+        }
+    )
+    click.echo()
+    print_table(
+        ("role", "file", "size", "sha256"),
+        [(f.role, f.filename, size_in_words(f.size), f.sha256 or "") for f in card.files],
+    )

@@ -1,0 +1,28 @@
+"""``registry resolve NAME``."""
+
+import click
+
+from registry.cli.output import json_option, print_fields, print_json
+
+
+@click.command()
+@click.argument("name")
+@click.option("--revision", help="Branch, tag or commit of a repository of the hub.")
+@json_option
+def command(name: str, revision: str | None, as_json: bool) -> None:
+    """Say what a name is taken to mean, and why."""
+    from registry.resolution import resolve
+
+    found = resolve(name, revision=revision)
+    if as_json:
+        print_json(found)
+        return
+    print_fields(
+        {
+            "meaning": str(found),
+            "because": found.rule,
+            "path": str(found.path or ""),
+            "address": found.url,
+            "revision": found.revision,
+        }
+    )

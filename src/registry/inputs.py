@@ -1,0 +1,54 @@
+"""What ``forward`` is given: its errors, and how its keywords are shown."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from registry.errors import RegistryError
+
+Forward = TypeVar("Forward", bound=Callable[..., Any])
+
+
+class InputError(RegistryError, ValueError):
+    """What a model was given to compute does not fit the model."""
+
+
+def with_keywords_of(inner: Callable[..., Any]) -> Callable[[Forward], Forward]:
+    """Show the keyword-only arguments of ``inner`` in place of ``**inputs``, wherever signatures are inspected.
+
+    A head takes all that its encoder takes, and passes it on.  Type checkers see that in the annotation of
+    ``**inputs``; ``help``, notebooks and trainers which hand over only columns that ``forward`` names see it by this.
+    """
+    passed_on = [p for p in inspect.signature(inner).parameters.values() if p.kind is p.KEYWORD_ONLY]
+
+    def spell_out(forward: Forward) -> Forward:
+        signature = inspect.signature(forward)
+        named = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        forward.__signature__ = signature.replace(parameters=[*named, *passed_on])  # type: ignore[attr-defined]
+        return forward
+
+    return spell_out
+
+
+def look_up(table: nn.Embedding, ids: Tensor, name: str) -> Tensor:
+    """The rows of ``table`` at ``ids``, called ``name`` in the error when one lies outside of it.
+
+    Raises InputError on a CPU; a GPU stops with an assertion of its own, for to ask it first would make it wait.
+    """
+    try:
+        return table(ids)  # type: ignore[no-any-return]
+    except IndexError as problem:
+        raise InputError(
+            f"{name} must lie between 0 and {len(table.weight) - 1}, but go from {ids.min()} to {ids.max()}.",
+            hint="Was the text prepared with the tokenizer of another model?" if name == "input_ids" else None,
+        ) from problem
+
+
+def check_shape(tensor: Tensor | None, input_ids: Tensor, name: str) -> None:
+    """Raise InputError unless ``tensor`` is absent or has one number for each of ``input_ids``."""
+    if tensor is not None and tensor.shape != input_ids.shape:
+        raise InputError(
+            f"{name} must have the shape of input_ids, {tuple(input_ids.shape)}, not {tuple(tensor.shape)}."
+        )

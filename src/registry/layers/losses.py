@@ -1,0 +1,26 @@
+"""What training makes small."""
+
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # the field's name for it
+
+IGNORED = -100
+"""The class number of what has no label; every other negative number means the same."""
+
+
+def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross entropy of ``logits``, ``(..., classes)``, at the class numbers ``labels``, ``(...)``.
+
+    Negative labels are ignored.  Without any other the loss is zero, not NaN: a batch in which no word happens to be
+    masked must not destroy the model.
+    """
+    labels = labels.flatten().long()
+    known = labels >= 0
+    total = F.cross_entropy(
+        logits.flatten(0, -2), labels.masked_fill(~known, IGNORED), ignore_index=IGNORED, reduction="sum"
+    )
+    return total / known.sum().clamp(min=1)
+
+
+def regression_loss(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared difference of as many numbers, whatever their shapes."""
+    return F.mse_loss(predictions.flatten(), targets.flatten().to(predictions.dtype))

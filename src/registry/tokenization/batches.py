@@ -1,0 +1,282 @@
+"""Assemble texts into batches: special tokens, truncation, windows, padding, tensors.
+
+Everything is a row of 64-bit integers (``array("q")``), so that each step is a copy of memory.  Strategies and results
+are those of transformers' fast tokenizers.
+"""
+
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
+from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
+
+from registry.errors import UnknownOptionError, did_you_mean
+
+T = TypeVar("T")
+Row: TypeAlias = "array[int]"
+Span: TypeAlias = tuple[int, int]
+
+
+class Batch(dict[str, Any]):
+    """What a tokenizer returns and a model takes: ``model(**batch)``.
+
+    ``input_ids``, ``attention_mask`` and the like have shape ``(rows, tokens)``; ``offset_mapping``, when asked for,
+    has for each token the start and the end of its characters in the text, ``(0, 0)`` for tokens that were added.
+    Keys can be read as attributes.
+    """
+
+    text_index: tuple[int, ...] = ()
+    """For each row the number of the text that it comes from; a text of several windows has several rows."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"This batch has no {name!r}; it has {', '.join(self)}.") from None
+
+    def to(self, device: Any) -> Self:
+        """Move all tensors to a device, in place; returns the batch."""
+        self.update({key: value.to(device) for key, value in self.items()})
+        return self
+
+
+class Segment(NamedTuple):
+    """Tokens that follow each other."""
+
+    ids: Row
+    offsets: Row
+    """Start and end of each token, in turn; empty where nobody asked for them."""
+
+    def part(self, span: Span) -> "Segment":
+        """The tokens from ``start`` to before ``stop``."""
+        start, stop = span
+        return Segment(self.ids[start:stop], self.offsets[2 * start : 2 * stop])
+
+    def moved(self, start: int) -> "Segment":
+        """The same tokens in a longer text, of which theirs begins at ``start``."""
+        return Segment(self.ids, array("q", [start + place for place in self.offsets])) if start else self
+
+
+class Frame(NamedTuple, Generic[T]):
+    """What stands around one text (start, end) or two (start, between, end): names in a class, tokens in a batch."""
+
+    start: T
+    between: T
+    end: T
+
+
+def join(*segments: Segment) -> Segment:
+    """Segments one after the other."""
+    ids = array("q", b"".join([segment.ids for segment in segments]))
+    return Segment(ids, array("q", b"".join([segment.offsets for segment in segments])))
+
+
+def added(ids: Sequence[int]) -> Segment:
+    """A segment of tokens that stand nowhere in the text."""
+    return Segment(array("q", ids), array("q", bytes(16 * len(ids))))
+
+
+# --- Words for strategies ---------------------------------------------------------------------------------------------
+
+PADDING: Mapping[Any, str | None] = {
+    False: None, None: None, "do_not_pad": None, True: "longest", "longest": "longest", "max_length": "max_length",
+}  # fmt: skip
+TRUNCATION: Mapping[Any, str | None] = {
+    False: None, None: None, "do_not_truncate": None, True: "longest_first", "longest_first": "longest_first",
+    "only_first": "only_first", "only_second": "only_second",
+}  # fmt: skip
+
+
+def choose(word: Any, choices: Mapping[Any, T], option: str) -> T:
+    """Look up the word for a strategy.  Raises UnknownOptionError, with suggestions."""
+    try:
+        return choices[word]
+    except (KeyError, TypeError):
+        words = [choice for choice in choices if isinstance(choice, str)]
+        raise UnknownOptionError(
+            f"{option}={word!r} is not known.{did_you_mean(str(word), words)}",
+            hint=f"{option} may be {', '.join(map(repr, choices))}.",
+        ) from None
+
+
+# --- Which texts ------------------------------------------------------------------------------------------------------
+
+
+def texts_and_pairs(text: Any, text_pair: Any) -> tuple[list[str], list[str] | None, bool]:
+    """First texts, second texts (None without pairs), and whether a batch was given rather than a single text.
+
+    A batch is a list of texts, or of pairs of texts.  Raises TypeError for anything but strings.
+    """
+    if isinstance(text, str):
+        firsts, seconds = [text], None if text_pair is None else [text_pair]
+    elif text_pair is None:
+        firsts, seconds = _unzipped(_listed(text))
+    else:
+        firsts, seconds = _listed(text), _listed(text_pair)
+        if len(firsts) != len(seconds):
+            raise ValueError(f"There are {len(firsts)} texts, but {len(seconds)} second texts.")
+    for found in (*firsts, *(seconds or ())):
+        if not isinstance(found, str):
+            raise TypeError(f"A text must be a string, not {found!r:.80}.")
+    return firsts, seconds, not isinstance(text, str)
+
+
+def _listed(texts: Any) -> list[Any]:
+    if not isinstance(texts, Iterable) or isinstance(texts, (str, bytes, Mapping)):
+        raise TypeError(f"A string or a list of strings is needed, not {texts!r:.80}.")
+    return list(texts)
+
+
+def _unzipped(texts: list[Any]) -> tuple[list[Any], list[Any] | None]:
+    """First and second texts of a list of pairs; the list itself when it holds texts."""
+    if not texts or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in texts):
+        return texts, None
+    return [first for first, _ in texts], [second for _, second in texts]
+
+
+# --- Which tokens of them ---------------------------------------------------------------------------------------------
+
+
+class Limit(NamedTuple):
+    """How much of a text a row may hold, and what is done with the rest."""
+
+    size: int | None
+    """Tokens of a row, special ones included; None for any number."""
+    strategy: str | None
+    """The text that is cut: a value of ``TRUNCATION``."""
+    stride: int
+    """Tokens that neighbouring windows share; 0 for a single window."""
+
+
+def rows(
+    firsts: Sequence[Segment], seconds: Sequence[Segment] | None, frame: Frame[Segment], limit: Limit
+) -> tuple[list[dict[str, Row]], tuple[int, ...]]:
+    """Rows of a batch, each with its column names, and for each row the number of its text."""
+    special = sum(len(segment.ids) for segment in frame) - (len(frame.between.ids) if seconds is None else 0)
+    if limit.strategy and limit.size is not None and limit.size < special:
+        raise ValueError(f"max_length={limit.size} leaves no room for the {special} special tokens.")
+    found: list[dict[str, Row]] = []
+    text_index: list[int] = []
+    for number, first in enumerate(firsts):
+        second = None if seconds is None else seconds[number]
+        for this, that in windows(len(first.ids), 0 if second is None else len(second.ids), special, limit):
+            found.append(_framed(frame, first.part(this), None if second is None else second.part(that)))
+            text_index.append(number)
+    return found, tuple(text_index)
+
+
+def windows(first: int, second: int, special: int, limit: Limit) -> list[tuple[Span, Span]]:
+    """The parts of one or two texts, of ``first`` and ``second`` tokens, that fit beside ``special`` tokens.
+
+    With a stride there are as many windows as it takes to show every token; without, there is one.  Where both texts
+    are cut, every window of one meets every window of the other.
+    """
+    if limit.strategy is None or limit.size is None or first + second + special <= limit.size:
+        return [((0, first), (0, second))]
+    share, other_share = _shares(first, second, limit.size - special, limit.strategy)
+    others = _spans(second, other_share, limit.stride)
+    pairs = list(product(_spans(first, share, limit.stride), others))
+    return pairs[:1] + pairs[len(others) :] + pairs[1 : len(others)]  # the order of the reference
+
+
+def _shares(first: int, second: int, room: int, strategy: str) -> tuple[int, int]:
+    """How many tokens each text may keep."""
+    if strategy == "longest_first":
+        less = min(first, second, room // 2)
+        return (less, room - less) if first <= second else (room - less, less)
+    kept = room - (second if strategy == "only_first" else first)
+    if kept < 1:
+        raise ValueError(
+            f"truncation={strategy!r} cannot make {first} and {second} tokens fit into {room}: nothing would be left "
+            f"of the text that may be cut."
+        )
+    return (kept, second) if strategy == "only_first" else (first, kept)
+
+
+def _spans(size: int, share: int, stride: int) -> list[Span]:
+    """Windows of ``share`` tokens over a text of ``size`` tokens."""
+    if size <= share or not stride:
+        return [(0, min(size, share))]
+    if not 0 < stride < share:
+        raise ValueError(f"stride={stride} must be from 0 to below {share}, the tokens of the text in one window.")
+    return [(start, min(start + share, size)) for start in range(0, size - stride, share - stride)]
+
+
+def _framed(frame: Frame[Segment], first: Segment, second: Segment | None) -> dict[str, Row]:
+    """One row: second texts, with the special tokens after them, are of type 1, all else of type 0."""
+    if second is None:
+        row = join(frame.start, first, frame.end)
+        ones = 0
+    else:
+        row = join(frame.start, first, frame.between, second, frame.end)
+        ones = len(second.ids) + len(frame.end.ids)
+    size = len(row.ids)
+    return {
+        "input_ids": row.ids,
+        "token_type_ids": array("q", bytes(8 * (size - ones))) + _ONE * ones,
+        "attention_mask": _ONE * size,
+        "offset_mapping": row.offsets,
+    }
+
+
+_ONE = array("q", [1])
+
+
+# --- Columns ----------------------------------------------------------------------------------------------------------
+
+PER_TOKEN = {"offset_mapping": 2}
+"""Numbers that a token has in a column, where it is not one."""
+
+
+def width(column: Sequence[Row], fill_to: str | None, limit: Limit) -> int:
+    """Tokens that every row must have at least."""
+    if fill_to is None:
+        return 0
+    if fill_to == "longest":
+        return max(map(len, column), default=0)
+    if limit.size is None:
+        raise ValueError("padding='max_length' needs a max_length: how much the model takes is not known here.")
+    return limit.size
+
+
+def padded(key: str, column: Sequence[Row], width: int, fill: int) -> list[Row]:
+    """Rows of at least ``width`` tokens."""
+    padding, size = array("q", [fill]), width * PER_TOKEN.get(key, 1)
+    return [row + padding * (size - len(row)) for row in column]
+
+
+def as_lists(key: str, column: Sequence[Row]) -> list[list[Any]]:
+    """Rows as lists of numbers, or of pairs where each token has two."""
+    if PER_TOKEN.get(key, 1) == 1:
+        return [row.tolist() for row in column]
+    return [list(zip(row[::2], row[1::2], strict=True)) for row in column]
+
+
+def as_torch(key: str, column: Sequence[Row]) -> Any:
+    """Rows of one length as a tensor of 64-bit integers."""
+    import torch  # only who asks for tensors waits for torch
+
+    shape, data = _shape(key, column), bytearray().join(column)
+    return torch.frombuffer(data, dtype=torch.int64).view(shape) if data else torch.empty(shape, dtype=torch.int64)
+
+
+def as_numpy(key: str, column: Sequence[Row]) -> Any:
+    """Rows of one length as a numpy array of 64-bit integers."""
+    import numpy as np  # no part of the core needs it
+
+    return np.frombuffer(bytearray().join(column), dtype=np.int64).reshape(_shape(key, column))
+
+
+def _shape(key: str, column: Sequence[Row]) -> tuple[int, ...]:
+    sizes = sorted(set(map(len, column))) or [0]
+    numbers = PER_TOKEN.get(key, 1)
+    if len(sizes) > 1:
+        raise ValueError(
+            f"Rows of {sizes[0] // numbers} to {sizes[-1] // numbers} tokens make no tensor: ask for padding=True, and "
+            f"for truncation=True where they are longer than the model takes."
+        )
+    shape = (len(column), sizes[0] // numbers)
+    return shape if numbers == 1 else (*shape, numbers)
+
+
+OUTPUTS: Mapping[Any, Callable[[str, Sequence[Row]], Any]] = {None: as_lists, "pt": as_torch, "np": as_numpy}
+"""What a column is returned as."""

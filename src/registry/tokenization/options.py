@@ -1,0 +1,181 @@
+"""Options of tokenizers: what may be said, and where the files of a model say it.
+
+Options that belong to the weights, such as casing, travel with them in ``tokenizer_config.json``, under the keys of
+transformers.  Older folders spread them over ``special_tokens_map.json`` and ``added_tokens.json`` as well.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from registry.errors import ArchitectureMismatchError, ConfigError, UnknownOptionError, VocabError, did_you_mean
+from registry.files.json import read_json_object
+
+CONFIG = "tokenizer_config.json"
+SPECIAL_TOKENS_MAP = "special_tokens_map.json"
+ADDED_TOKENS = "added_tokens.json"
+
+SPECIAL_TOKENS = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "bos_token", "eos_token")
+"""Options that name a special token; a tokenizer may lack any of them."""
+PUBLISHED = {"max_len": "model_max_length", "additional_special_tokens": "extra_special_tokens"}
+"""Options whose key in a file is another word."""
+MARKS = ("normalized", "single_word", "lstrip", "rstrip")
+"""Marks of an added token that make it match more or less than its own spelling."""
+UNLIMITED = 10**9
+"""A ``model_max_length`` from here on means that there is no limit; transformers writes 10^30."""
+
+
+# --- What may be said -------------------------------------------------------------------------------------------------
+
+
+class Option(NamedTuple):
+    """The values that an option may have, in words and as a test."""
+
+    allowed: str
+    accepts: Callable[[Any], bool]
+
+
+def _is_length(value: object) -> bool:
+    return value is None or (type(value) is int and value > 0)
+
+
+def _is_ids(value: object) -> bool:
+    return isinstance(value, Mapping) and all(type(t) is str and t and type(i) is int for t, i in value.items())
+
+
+def _is_words(value: object) -> bool:
+    return isinstance(value, (list, tuple, set, frozenset)) and all(type(word) is str for word in value)
+
+
+FLAG = Option("true or false", lambda value: type(value) is bool)
+OPTIONAL_FLAG = Option("true, false or null", lambda value: value is None or type(value) is bool)
+LENGTH = Option("a whole number above 0, or null", _is_length)
+TOKEN = Option("a token, or null", lambda value: value is None or (type(value) is str and value != ""))
+WORDS = Option("a list of words", _is_words)
+OPTIONAL_WORDS = Option("a list of words, or null", lambda value: value is None or _is_words(value))
+TOKEN_IDS = Option("a mapping from tokens to their ids", _is_ids)
+
+
+COMMON: Mapping[str, Option] = {
+    **dict.fromkeys(SPECIAL_TOKENS, TOKEN),
+    "additional_special_tokens": WORDS,
+    "added_tokens": TOKEN_IDS,
+    "split_special_tokens": FLAG,
+    "max_len": LENGTH,
+}
+"""Options of every tokenizer."""
+
+
+def check(value: Any, name: str, option: Option, *, origin: str = "") -> None:
+    """Raise ConfigError when an option has a value that it cannot have."""
+    if not option.accepts(value):
+        raise ConfigError(f"{origin}{name} must be {option.allowed}, not {value!r:.80}.")
+
+
+def refuse_unknown(names: Iterable[str], known: Mapping[str, Option], owner: str) -> None:
+    """Raise UnknownOptionError for the first of ``names`` that is no option of ``owner``."""
+    for name in names:
+        if name not in known:
+            raise UnknownOptionError(
+                f"{owner} has no option {name!r}.{did_you_mean(name, known)}",
+                hint=f"Its options are: {', '.join(known)}.",
+            )
+
+
+# --- Where files say it -----------------------------------------------------------------------------------------------
+
+
+def read_options(paths: Mapping[str, Path], known: Mapping[str, Option], classes: Sequence[str]) -> dict[str, Any]:
+    """The options that the files among ``paths`` set, of those that are ``known``.
+
+    Raises ArchitectureMismatchError when they are for a tokenizer that is none of ``classes``, ConfigError when a file
+    is damaged or a value impossible, and VocabError when two files contradict each other, or mark an added token in a
+    way that is not understood here.
+    """
+    found: dict[str, Any] = {}
+    for filename, read in ((CONFIG, _of_config), (SPECIAL_TOKENS_MAP, _of_config), (ADDED_TOKENS, _of_added)):
+        if filename in paths:
+            origin = str(paths[filename])
+            options = read(read_json_object(paths[filename]), origin)
+            if options.get("tokenizer_class") not in (None, *classes):
+                raise ArchitectureMismatchError(
+                    f"{origin} is for a {options['tokenizer_class']}, which may cut text otherwise than {classes[0]}.",
+                    hint=f"Understood here are: {', '.join(classes)}.",
+                )
+            for name in options.keys() & known.keys():
+                check(options[name], name, known[name], origin=f"{origin}: ")
+                _merge(found, name, options[name], origin)
+    return found
+
+
+def _merge(found: dict[str, Any], name: str, value: Any, origin: str) -> None:
+    """Add an option to those of earlier files, which must say the same."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _merge(found.setdefault(name, {}), key, item, origin)
+    elif found.setdefault(name, value) != value:
+        raise VocabError(f"{origin} says that {name} is {value!r:.80}; a file beside it says {found[name]!r:.80}.")
+
+
+def _of_config(keys: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """The options in a ``tokenizer_config.json`` or ``special_tokens_map.json``, by our names."""
+    found = {key: _spelling(value) for key, value in keys.items()}
+    if "model_max_length" in found:
+        found["max_len"] = _limit(found.pop("model_max_length"))
+    for key in ("additional_special_tokens", "extra_special_tokens"):
+        if isinstance(keys.get(key), list):
+            found["additional_special_tokens"] = [_spelling(token) for token in keys[key]]
+    added = keys.get("added_tokens_decoder", {})
+    if isinstance(added, Mapping) and added:
+        tokens = [{"id": _number(key), **token} for key, token in added.items()]
+        found["added_tokens"] = ids_of_added_tokens(tokens, origin)
+    return found
+
+
+def _of_added(keys: Mapping[str, Any], _origin: str) -> dict[str, Any]:
+    return {"added_tokens": dict(keys)}
+
+
+def _spelling(token: Any) -> Any:
+    """A special token is published as a string, or as an object with its ``content``."""
+    return token["content"] if isinstance(token, Mapping) and "content" in token else token
+
+
+def _limit(length: Any) -> Any:
+    return None if isinstance(length, (int, float)) and length >= UNLIMITED else length
+
+
+def ids_of_added_tokens(tokens: Iterable[Mapping[str, Any]], origin: str) -> dict[Any, Any]:
+    """Ids of the ``added_tokens`` in a file; each must be one that is recognised as it stands, wherever it stands."""
+    for token in tokens:
+        for mark in MARKS:
+            if token.get(mark):
+                raise VocabError(
+                    f"{origin} adds the token {token.get('content')!r} with {mark}=true, which is not understood here.",
+                    hint=f"Set {mark} to false if the token is to be recognised exactly as it is spelt.",
+                )
+    return {token.get("content"): token.get("id") for token in tokens}
+
+
+def _number(key: str) -> Any:
+    """An id that JSON can only spell as a string."""
+    return int(key) if key.isdecimal() else key
+
+
+def as_text(options: Mapping[str, Any], tokenizer_class: str) -> str:
+    """The text of a ``tokenizer_config.json`` that says these options, for us and for transformers."""
+    keys: dict[str, Any] = {"tokenizer_class": tokenizer_class}
+    for name, value in options.items():
+        if name == "added_tokens":
+            special = {*options["additional_special_tokens"], *(options[token] for token in SPECIAL_TOKENS)}
+            keys["added_tokens_decoder"] = {
+                str(number): {"content": token, **dict.fromkeys(MARKS, False), "special": token in special}
+                for token, number in value.items()
+            }
+        else:
+            keys[PUBLISHED.get(name, name)] = list(value) if isinstance(value, tuple) else value
+    return (
+        json.dumps({key: value for key, value in keys.items() if value not in (None, [], {})}, indent=2, sort_keys=True)
+        + "\n"
+    )

@@ -1,0 +1,38 @@
+"""``tokenizer.json``, the one file of a tokenizer which transformers 5 writes.
+
+It describes a tokenizer as a pipeline of parts.  A plugin states which values of which part its tokenizer was made
+for; a file that says anything else would be read as a different tokenizer, and is refused.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from registry.errors import VocabError
+from registry.files.json import read_json_object
+from registry.tokenization.options import ids_of_added_tokens
+from registry.tokenization.vocabulary import MOST_BYTES
+
+TOKENIZER = "tokenizer.json"
+
+
+def read_tokenizer_json(path: Path, understood: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Read a ``tokenizer.json`` whose parts, where they set a key of ``understood``, set it to that value.
+
+    ``added_tokens`` becomes a mapping from tokens to ids.  Raises VocabError, which names the file and the key.
+    """
+    keys = read_json_object(path, limit=MOST_BYTES, error=VocabError)
+    for name, expected in understood.items():
+        part = keys.get(name)
+        if not isinstance(part, dict):
+            raise VocabError(f"{path}: {name} is {part!r:.80}, where a {expected['type']} is needed.")
+        for key, value in expected.items():
+            if part.get(key, value) != value:
+                raise VocabError(
+                    f"{path}: {name}.{key} is {part[key]!r:.80}; only {value!r} is understood here.",
+                    hint="Reading on would cut text otherwise than the tokenizer which the model was trained with.",
+                )
+    added = keys.get("added_tokens") or []
+    if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
+        raise VocabError(f"{path}: added_tokens must be a list of objects.")
+    return {**keys, "added_tokens": ids_of_added_tokens(added, str(path))}

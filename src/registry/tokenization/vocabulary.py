@@ -1,0 +1,103 @@
+"""Vocabularies: tokens and their ids, read from files that strangers wrote.
+
+The ids of a vocabulary of n tokens are 0 to n - 1, each used once.  Anything else is an error here, for later it would
+be an embedding of another word.
+"""
+
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+
+from registry.errors import VocabError
+
+MOST_TOKENS = 5_000_000
+LONGEST_TOKEN = 64 * 1024
+MOST_BYTES = 256 * 2**20
+
+BLANKS = " \t"
+"""Stripped from both ends of a line, as the ancestor did.  It stripped every space of Unicode, which made empty tokens
+of lines that hold nothing else; no text can produce such tokens, and here they keep their ids and their spelling."""
+
+
+def read_vocabulary(path: str | Path) -> dict[str, int]:
+    r"""Read a vocabulary of one token a line; the id of a token is the number of its line, from 0.
+
+    Lines end at ``\n`` or ``\r\n`` and nowhere else; blanks around a token, a byte order mark and empty lines at the
+    end are dropped.  Raises VocabError, which names the file and the line.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as problem:
+        raise VocabError(f"The vocabulary {path} could not be read: {problem.strerror}.") from problem
+    return parse_vocabulary(data, origin=str(path))
+
+
+def parse_vocabulary(data: bytes, *, origin: str) -> dict[str, int]:
+    """The vocabulary in the bytes of a file; ``origin`` names it in errors."""
+    if len(data) > MOST_BYTES or data.count(b"\n") > MOST_TOKENS:
+        raise VocabError(f"{origin} is no vocabulary: it has more than {MOST_TOKENS:,} lines or {MOST_BYTES:,} bytes.")
+    if b"\0" in data:
+        raise VocabError(f"{origin} is not a text in UTF-8: line {_line(data, data.index(0))} has a NUL byte.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        line, byte = _line(data, problem.start), data[problem.start]
+        raise VocabError(f"{origin} is not a text in UTF-8: line {line} has the byte 0x{byte:02x}.") from problem
+    tokens = text.split("\n")
+    if any(blank in text for blank in (*BLANKS, "\r")):
+        tokens = [token.removesuffix("\r").strip(BLANKS) for token in tokens]
+    while tokens and not tokens[-1]:
+        tokens.pop()
+    vocab = dict(zip(tokens, count(), strict=False))
+    if len(vocab) < len(tokens) or "" in vocab or len(max(tokens, key=len, default="")) > LONGEST_TOKEN:
+        raise VocabError(f"{origin} is damaged: {_fault(tokens)}.", hint="Fetch it again, or repair the line.")
+    if not vocab:
+        raise VocabError(f"{origin} is empty, where a vocabulary of one token a line is needed.")
+    return vocab
+
+
+def _line(data: bytes, place: int) -> int:
+    return data.count(b"\n", 0, place) + 1
+
+
+def _fault(tokens: list[str]) -> str:
+    """The first line at fault, in words."""
+    seen: dict[str, int] = {}
+    for number, token in enumerate(tokens, start=1):
+        if not token:
+            return f"line {number} is blank"
+        if len(token) > LONGEST_TOKEN:
+            return f"the token in line {number} has {len(token):,} characters"
+        if token in seen:
+            return f"the token {token!r} stands in line {seen[token]} and again in line {number}"
+        seen[token] = number
+    raise AssertionError("called without a fault")
+
+
+def tokens_by_id(vocab: Mapping[str, int], *, origin: str) -> list[str]:
+    """The tokens in the order of their ids.  Raises VocabError when these are not 0 to n - 1, each used once."""
+    numbers = list(vocab.values())
+    if set(map(type, numbers)) != {int}:
+        raise VocabError(f"{origin} must map at least one token to its id, a whole number{_odd_one(vocab)}.")
+    if numbers == list(range(len(numbers))):
+        return list(vocab)
+    tokens = dict(sorted((number, token) for token, number in vocab.items()))
+    if list(tokens) != list(range(len(vocab))):
+        raise VocabError(f"{origin} must number {len(vocab):,} tokens from 0 without gaps, but {_gap(vocab, tokens)}.")
+    return list(tokens.values())
+
+
+def _odd_one(vocab: Mapping[str, object]) -> str:
+    """The first entry at fault, in words."""
+    odd = ((token, number) for token, number in vocab.items() if type(number) is not int)
+    return next((f", not {token!r} to {number!r}" for token, number in odd), "; it is empty")
+
+
+def _gap(vocab: Mapping[str, int], tokens: Mapping[int, str]) -> str:
+    for token, number in vocab.items():
+        if number < 0:
+            return f"{token!r} has the id {number}"
+        if tokens[number] != token:
+            return f"{token!r} and {tokens[number]!r} share the id {number}"
+    return f"no token has the id {next(number for number in count() if number not in tokens)}"

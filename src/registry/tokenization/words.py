@@ -1,0 +1,181 @@
+"""Words and punctuation, as BERT's release cuts text; GPT cuts so too where spaCy is not at hand.
+
+Words and places are those of transformers' ``BertTokenizerFast``, on any text.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain, groupby
+from typing import Protocol
+from unicodedata import category, combining, normalize
+
+NEVER_SPLIT = ("[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]")
+
+CONTROLS = ("Cc", "Cf", "Co", "Cs")
+"""Categories of characters that are deleted; unassigned ones (Cn) are kept."""
+CONTROLS_LIKE_SPACES = "\x0b\x0c\x1c\x1d\x1e\x1f\x85"
+"""Controls at which ``str.split`` would cut."""
+
+IDEOGRAPHS = (
+    (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
+    (0x2B920, 0x2CEAF), (0x2F800, 0x2FA1F),
+)  # fmt: skip
+"""Chinese characters, first and last of each block.  (BERT's release has 2B820 where its fast successor has 2B920.)"""
+
+MOST_CHARACTERS = 2**16
+"""Characters whose spelling is remembered at a time."""
+
+
+class Splitter(Protocol):
+    """What cuts a text into words, in two steps: chunks between white space, and the words of a chunk."""
+
+    chunk: "re.Pattern[str]"
+    """Finds the chunks of a text where their places are wanted."""
+
+    def chunks(self, text: str) -> list[str]:
+        """The chunks of a text; they may lack characters which make no difference to their words."""
+
+    def words(self, chunk: str) -> list[str]:
+        """The words of a chunk."""
+
+    def located_words(self, chunk: str) -> list[tuple[str, Sequence[int]]]:
+        """The words of a chunk, with the place in the chunk that each of their characters comes from."""
+
+
+class WhitespaceTokenizer:
+    """Cuts text at white space, and changes nothing."""
+
+    chunk = re.compile(r"\S+")
+
+    def chunks(self, text: str) -> list[str]:
+        """The words of a text."""
+        return text.split()
+
+    def words(self, chunk: str) -> list[str]:
+        """The chunk itself."""
+        return [chunk]
+
+    def located_words(self, chunk: str) -> list[tuple[str, Sequence[int]]]:
+        """The chunk itself, and the places of its characters."""
+        return [(chunk, range(len(chunk)))]
+
+
+class BasicTokenizer:
+    """Cuts text into words and punctuation marks; deletes controls; may lower case and strip accents.
+
+    - ``do_lower_case``: whether words are lowered.
+    - ``never_split``: words that are left as they are where they stand between spaces.
+    - ``strip_accents``: whether non-spacing marks (Mn) are dropped; as ``do_lower_case`` when None.
+    - ``tokenize_chinese_chars``: whether each Chinese character is a word of its own.
+    """
+
+    chunk = re.compile(rf"[\S{CONTROLS_LIKE_SPACES}]+")
+
+    def __init__(
+        self,
+        do_lower_case: bool = True,
+        never_split: Collection[str] = NEVER_SPLIT,
+        *,
+        strip_accents: bool | None = None,
+        tokenize_chinese_chars: bool = True,
+    ) -> None:
+        self.never_split = frozenset(never_split)
+        self._spellings = Spellings(
+            lower=do_lower_case,
+            strip_accents=do_lower_case if strip_accents is None else strip_accents,
+            ideographs=IDEOGRAPHS if tokenize_chinese_chars else (),
+        )
+
+    def tokenize(self, text: str) -> list[str]:
+        """The words and punctuation marks of a text."""
+        return list(chain.from_iterable(map(self.words, self.chunks(text))))
+
+    def chunks(self, text: str) -> list[str]:
+        """The text cut at white space, without the controls that ``str.split`` takes for it."""
+        for control in CONTROLS_LIKE_SPACES:
+            text = text.replace(control, "")
+        return text.split()
+
+    def words(self, chunk: str) -> list[str]:
+        """The words of a chunk."""
+        return [chunk] if chunk in self.never_split else self._spellings.of(chunk).split()
+
+    def located_words(self, chunk: str) -> list[tuple[str, Sequence[int]]]:
+        """The words of a chunk, with the place in the chunk that each of their characters comes from."""
+        if chunk in self.never_split:
+            return [(chunk, range(len(chunk)))]
+        spellings = self._spellings.of_each(chunk)
+        places = [place for place, spelling in enumerate(spellings) for _ in spelling]
+        words = WhitespaceTokenizer.chunk.finditer("".join(spellings))
+        return [(word.group(), places[word.start() : word.end()]) for word in words]
+
+
+class Spellings(dict[int, str]):
+    """How each character is spelt: not at all, as other characters, or between spaces if it is a word of its own.
+
+    Keys are code points, as ``str.translate`` wants them; spellings are found when they are first needed.
+    """
+
+    def __init__(self, *, lower: bool, strip_accents: bool, ideographs: Iterable[tuple[int, int]]) -> None:
+        super().__init__()
+        self.lower = lower
+        self.strip_accents = strip_accents
+        self.ideographs = tuple(ideographs)
+
+    def __missing__(self, code: int) -> str:
+        if len(self) >= MOST_CHARACTERS:
+            self.clear()
+        self[code] = spelling = "".join(map(self._finish, self._decompose(chr(code))))
+        return spelling
+
+    def of(self, chunk: str) -> str:
+        """The spelling of a chunk."""
+        spelling = chunk.translate(self)
+        return "".join(self._in_canonical_order(chunk)) if self._has_marks(spelling) else spelling
+
+    def of_each(self, chunk: str) -> list[str]:
+        """The spelling of each character of a chunk."""
+        spellings = [self[ord(character)] for character in chunk]
+        return self._in_canonical_order(chunk) if self._has_marks("".join(spellings)) else spellings
+
+    def _has_marks(self, spelling: str) -> bool:
+        """Whether marks remain that may have to change places."""
+        return self.strip_accents and not spelling.isascii() and any(map(combining, spelling))
+
+    def _in_canonical_order(self, chunk: str) -> list[str]:
+        """The same, with combining marks in the order of the Unicode Standard, section 3.11.
+
+        Most marks that decomposition may move are dropped as accents, so that this is seldom needed; those that stay
+        (Mc) may come to stand where another one, now gone, stood.
+        """
+        parts = [(part, n == 0) for character in chunk for n, part in enumerate(self._decompose(character))]
+        places = (place for place, character in enumerate(chunk) if self._decompose(character))
+        spellings = [""] * len(chunk)
+        place = 0
+        for _, run in groupby(parts, key=lambda part: combining(part[0]) > 0):
+            for part, is_first in sorted(run, key=lambda part: combining(part[0])):
+                place = next(places) if is_first else place
+                spellings[place] += self._finish(part)
+        return spellings
+
+    def _decompose(self, character: str) -> str:
+        """The parts of a character: none for a control, one if accents are kept; spaces around an ideograph."""
+        if character in "\0\ufffd" or category(character) in CONTROLS:
+            return ""
+        if any(first <= ord(character) <= last for first, last in self.ideographs):
+            character = f" {character} "
+        return normalize("NFD", character) if self.strip_accents else character
+
+    def _finish(self, part: str) -> str:
+        """The spelling of one part."""
+        if self.strip_accents and category(part) == "Mn":
+            return ""
+        if self.lower:
+            part = part.lower()
+        return f" {part} " if is_punctuation(part[0]) else part
+
+
+def is_punctuation(character: str) -> bool:
+    """Whether a character is a word of its own: every sign of ASCII, and what Unicode calls punctuation (P*)."""
+    is_sign = "!" <= character <= "~" and not character.isalnum()
+    return is_sign or category(character).startswith("P")

@@ -1,0 +1,218 @@
+"""How weights are called: tables from the names in a file to ours, and the layout of an architecture's names."""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from os.path import commonprefix
+from typing import TYPE_CHECKING, TypeAlias
+
+from attrs import Attribute, field, frozen
+
+from registry.errors import WeightsMismatchError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Operation: TypeAlias = Callable[["Tensor"], "Tensor"]
+"""What is done to a tensor besides giving it another name; it returns a view where it can."""
+
+NUMBERS = ("i", "j", "k")
+"""Placeholders that stand for a number; every other word stands for a name of one part or several."""
+
+_PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
+_NO_NAME = r"(?!)"
+
+
+def transposed(tensor: "Tensor") -> "Tensor":
+    """Swap the two axes of a matrix: TensorFlow keeps a kernel as ``(in, out)``, torch as ``(out, in)``."""
+    if tensor.dim() != 2:
+        raise WeightsMismatchError(f"Only a matrix can be transposed, not a tensor of shape {tuple(tensor.shape)}.")
+    return tensor.t()
+
+
+# --- Tables -----------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Source:
+    """Where a tensor of ours comes from: its name in the file, and what is done to it, in order."""
+
+    name: str
+    operations: tuple[Operation, ...] = ()
+
+    def read(self, tensors: "Mapping[str, Tensor]") -> "Tensor":
+        """Take the tensor out of the file's, and do to it what the tables say."""
+        tensor = tensors[self.name]
+        for operation in self.operations:
+            tensor = operation(tensor)
+        return tensor
+
+
+@frozen
+class Translation:
+    """What a table makes of the names in a file."""
+
+    sources: Mapping[str, Source]
+    """Our name -> where its tensor comes from."""
+    dropped: tuple[str, ...]
+    """Names in the file that are left out."""
+
+
+@frozen
+class Row:
+    """One line of a table: their name, ours (None where the tensor is left out), and what is done to the tensor."""
+
+    theirs: str
+    ours: str | None
+    operation: Operation | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for word in _PLACEHOLDER.findall(self.ours or ""):
+            if word not in self.words:
+                raise ValueError(f"The name {self.ours!r} uses {{{word}}}, which {self.theirs!r} does not have.")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The placeholders of the left side."""
+        return tuple(dict.fromkeys(_PLACEHOLDER.findall(self.theirs)))
+
+    def example(self) -> str:
+        """A name that this row matches."""
+        return _PLACEHOLDER.sub(lambda brace: "0" if brace[1] in NUMBERS else "x", self.theirs)
+
+    def pattern(self, number: int) -> str:
+        """The left side as a regular expression; its groups begin with ``row<number>``."""
+        text = re.sub(r"\\\{([a-z]+)\\\}", rf"(?P=row{number}_\1)", re.escape(self.theirs))
+        for word in self.words:  # where a word first stands it matches anything, elsewhere the same thing again
+            anything = "0|[1-9][0-9]*" if word in NUMBERS else ".+"
+            text = text.replace(f"(?P=row{number}_{word})", f"(?P<row{number}_{word}>{anything})", 1)
+        return f"(?P<row{number}>{text})"
+
+    def rename(self, match: re.Match[str]) -> str | None:
+        """Our name for what ``pattern`` matched."""
+        return self.ours and _PLACEHOLDER.sub(lambda brace: match[f"{match.lastgroup}_{brace[1]}"], self.ours)
+
+
+@frozen(init=False)
+class NameTable:
+    """Names in a file on the left, ours on the right.
+
+    A placeholder ``{i}``, ``{j}`` or ``{k}`` stands for a number, any other word in braces for a name of one part or
+    several (``encoder.layer.0``).  A row matches a name as a whole.  The order of rows has no meaning: a name that two
+    rows match is an error.  ``dropped`` lists names to leave out.  A name that no row matches stays as it is::
+
+        NameTable(
+            ("{p}.LayerNorm.gamma", "{p}.LayerNorm.weight"),
+            ("layer_{i}/kernel", "layer.{i}.weight", transposed),
+            dropped=("{p}.position_ids",),
+        )
+
+    Raises ValueError when two rows contradict each other, or when a right side uses a word that its left side lacks.
+    """
+
+    rows: tuple[Row, ...]
+    _downwards: re.Pattern[str] = field(eq=False, repr=False)
+    _upwards: re.Pattern[str] = field(eq=False, repr=False)
+
+    def __init__(self, *rows: tuple[str, str] | tuple[str, str, Operation], dropped: Iterable[str] = ()) -> None:
+        lines = (*(Row(*row) for row in rows), *(Row(theirs, None) for theirs in dropped))
+        patterns = [row.pattern(number) for number, row in enumerate(lines)] or [_NO_NAME]
+        downwards, upwards = re.compile("|".join(patterns)), re.compile("|".join(reversed(patterns)))
+        self.__attrs_init__(lines, downwards, upwards)
+        for row in lines:
+            self._match(row.example(), ValueError)
+
+    def translate(self, sources: Mapping[str, Source]) -> Translation:
+        """Give every tensor the name that the table has for it.
+
+        Raises WeightsMismatchError when a name matches two rows, or when two tensors would bear one name.
+        """
+        translated: dict[str, Source] = {}
+        dropped: list[str] = []
+        for name, source in sources.items():
+            ours, source = self._translate_one(name, source)
+            if ours is None:
+                dropped.append(source.name)
+            elif ours in translated:
+                raise WeightsMismatchError(
+                    f"{translated[ours].name!r} and {source.name!r} are both names of {ours!r}.",
+                    hint="Remove one of the two from the file: nothing says which is meant.",
+                )
+            else:
+                translated[ours] = source
+        return Translation(translated, tuple(dropped))
+
+    def _translate_one(self, name: str, source: Source) -> tuple[str | None, Source]:
+        match = self._match(name, WeightsMismatchError)
+        if match is None:
+            return name, source
+        row = self._row(match)
+        if row.operation is not None:
+            source = Source(source.name, (*source.operations, row.operation))
+        return row.rename(match), source
+
+    def _match(self, name: str, error: type[ValueError]) -> re.Match[str] | None:
+        """Match the only row that fits: searched from the top and from the bottom, it is the same."""
+        match = self._downwards.fullmatch(name)
+        if match is None:
+            return None
+        other = self._upwards.fullmatch(name)
+        assert other is not None
+        if match.lastgroup != other.lastgroup:
+            rows = f"{self._row(match).theirs!r} and {self._row(other).theirs!r}"
+            raise error(f"The name {name!r} matches two rows of one table, {rows}.")
+        return match
+
+    def _row(self, match: re.Match[str]) -> Row:
+        assert match.lastgroup is not None
+        return self.rows[int(match.lastgroup.removeprefix("row"))]
+
+
+# --- Layouts ----------------------------------------------------------------------------------------------------------
+
+
+def _ends_a_part(_layout: object, attribute: "Attribute[str]", prefix: str) -> None:
+    if prefix and not prefix.endswith("."):
+        raise ValueError(f"Layout.{attribute.name} must end with a dot, unlike {prefix!r}.")
+
+
+def _groups_are_apart(_layout: object, _attribute: object, groups: tuple[tuple[str, ...], ...]) -> None:
+    names = [name for group in groups for name in group]
+    if len(set(names)) < len(names) or any(len(group) < 2 for group in groups):
+        raise ValueError(f"Layout.ties must be groups of two names or more, each name in one group, not {groups!r}.")
+
+
+@frozen(kw_only=True)
+class Layout:
+    """The way in which an architecture's weights are named.
+
+    All names are those of the model with all its heads: they begin with ``prefix``, unless a head owns them.
+    """
+
+    prefix: str = field(default="", validator=_ends_a_part)
+    """What stands before the names of the trunk in a model with a head: ``bert.``."""
+    parts: tuple[str, ...] = ()
+    """What the names of each part begin with that a file may lack as a whole: ``bert.pooler.``, ``classifier.``."""
+    ties: tuple[tuple[str, ...], ...] = field(default=(), validator=_groups_are_apart)
+    """Groups of names that share one tensor."""
+    names: NameTable = NameTable()
+    """Older spellings, and the buffers of other libraries that are left out."""
+    wrappers: tuple[str, ...] = ("module.",)
+    """What libraries put before all names when they wrap a model: ``module.`` is DataParallel's."""
+
+    def part_of(self, name: str) -> str | None:
+        """The part to which a name belongs, the longest where one lies in another; None for the trunk."""
+        return max((part for part in self.parts if name.startswith(part)), key=len, default=None)
+
+    def in_full(self, names: Collection[str]) -> dict[str, str]:
+        """Map the names of a model, with or without its heads, to those of the model with all heads."""
+        if any(name.startswith(self.prefix) for name in names):
+            return {name: name for name in names}
+        heads = tuple(part for part in self.parts if not part.startswith(self.prefix))
+        return {name: name if name.startswith(heads) else self.prefix + name for name in names}
+
+    def unwrapped(self, names: Collection[str]) -> dict[str, str]:
+        """Map names to what is left of them without the wrappers that all of them begin with."""
+        shared = commonprefix(list(names))  # noqa: RUF071  # of characters; only whole wrappers are taken from it
+        wrappers = re.match(f"(?:{'|'.join(map(re.escape, self.wrappers))})*", shared)
+        assert wrappers is not None
+        return {name: name[wrappers.end() :] for name in names}

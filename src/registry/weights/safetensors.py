@@ -1,0 +1,150 @@
+"""Weights as safetensors: a header in JSON, then the bytes of the tensors.
+
+Format: https://github.com/huggingface/safetensors#format.  The header is checked here, and more strictly than by the
+library that then maps the tensors: no name twice, no bytes outside tensors, nothing that the format does not define.
+"""
+
+import json
+import os
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsLimitError
+from registry.files.json import MEBIBYTE
+from registry.records import Paths
+from registry.serialization import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+from registry.weights.shards import FileNames, LazyTensors, load_files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+FILES = FileNames(SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)
+
+LARGEST_HEADER = 16 * MEBIBYTE
+MOST_TENSORS = 20_000
+MOST_AXES = 8
+LENGTH = 8
+"""Bytes of the number with which a file begins: the length of the header, little-endian."""
+
+BITS = {
+    **dict.fromkeys(["F4"], 4),
+    **dict.fromkeys(["F6_E2M3", "F6_E3M2"], 6),
+    **dict.fromkeys(["BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E5M2FNUZ", "F8_E4M3FNUZ"], 8),
+    **dict.fromkeys(["U16", "I16", "F16", "BF16"], 16),
+    **dict.fromkeys(["U32", "I32", "F32"], 32),
+    **dict.fromkeys(["U64", "I64", "F64", "C64"], 64),
+}
+"""Bits of one number of each type."""
+
+
+def detect(paths: Paths) -> bool:
+    """Whether the weights among ``paths`` begin as safetensors do."""
+    return FILES.begin(paths, lambda start: start[LENGTH - 1 : LENGTH + 1] == b"\x00{")
+
+
+def load(paths: Paths) -> "Mapping[str, Tensor]":
+    """The tensors among ``paths``, mapped from disk: the bytes of one are read when its values are first needed.
+
+    Raises MissingFileError, CorruptWeightsError, UnsafeWeightsError and WeightsLimitError.
+    """
+    return load_files(paths, FILES, read)
+
+
+def read(path: Path) -> LazyTensors:
+    """The tensors of one file; each call for the same name returns the same memory."""
+    from safetensors import SafetensorError, safe_open
+
+    names = check_header(path)
+    try:
+        file = safe_open(path, framework="pt")
+    except SafetensorError as problem:
+        raise CorruptWeightsError(f"{path} is damaged: {problem}.") from problem
+    return LazyTensors({name: partial(file.get_tensor, name) for name in names})
+
+
+# --- The header -------------------------------------------------------------------------------------------------------
+
+
+def check_header(path: Path) -> list[str]:
+    """The names of all tensors, after a check that the file is well formed.
+
+    Raises CorruptWeightsError, UnsafeWeightsError where two readers could understand the file differently, and
+    WeightsLimitError.
+    """
+    header, size = _read_header(path)
+    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    if len(tensors) > MOST_TENSORS:
+        raise WeightsLimitError(f"{path} holds {len(tensors):,} tensors, where {MOST_TENSORS:,} are the most.")
+    metadata = header.get("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise CorruptWeightsError(f"{path} is damaged: its metadata must map texts to texts.")
+    end = 0
+    for begin, stop, name in sorted((*_place(path, name, entry), name) for name, entry in tensors.items()):
+        if begin != end:
+            fault = "overlaps the one before it" if begin < end else "leaves a hole before it"
+            raise CorruptWeightsError(f"{path} is damaged: the tensor {name!r} {fault}.")
+        end = stop
+    if end != size:
+        raise CorruptWeightsError(f"{path} is damaged: its tensors take {end:,} bytes, and it has {size:,} for them.")
+    return list(tensors)
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """The header, and the number of bytes after it."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size - LENGTH
+        length = int.from_bytes(file.read(LENGTH), "little")
+        if not 0 < length <= size:
+            raise CorruptWeightsError(
+                f"{path} is damaged: a header of {length:,} bytes is announced, {max(size, 0):,} follow."
+            )
+        if length > LARGEST_HEADER:
+            raise WeightsLimitError(f"{path} has a header of {length:,} bytes, where {LARGEST_HEADER:,} are the most.")
+        text = file.read(length)
+    if not text.startswith(b"{"):
+        raise UnsafeWeightsError(f"{path} has a header that begins with {text[:1]!r}, where the format demands '{{'.")
+    try:
+        header: dict[str, Any] = json.loads(text.decode(), object_pairs_hook=partial(_distinct, path))
+    except UnsafeWeightsError:
+        raise
+    except (ValueError, RecursionError) as problem:
+        raise CorruptWeightsError(f"{path} is damaged: its header is not JSON in UTF-8.") from problem
+    return header, size - length
+
+
+def _distinct(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise UnsafeWeightsError(
+            f"{path} has a header in which a name occurs twice: readers differ in which one counts."
+        )
+    return found
+
+
+def _place(path: Path, name: str, entry: Any) -> tuple[int, int]:
+    """Where the bytes of a tensor begin and end, as many as its type and shape ask for."""
+    if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
+        raise CorruptWeightsError(f"{path} is damaged: {name!r} lacks a type, a shape or a place.")
+    if len(entry) > 3:
+        raise UnsafeWeightsError(f"{path} says of {name!r} what the format does not define: {', '.join(entry)}.")
+    dtype, shape, place = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not (_sizes(shape) and _sizes(place) and len(place) == 2 and isinstance(dtype, str) and dtype in BITS):
+        raise CorruptWeightsError(
+            f"{path} is damaged: {name!r} has the type {dtype!r:.40}, shape {shape!r:.80}, place {place!r:.80}."
+        )
+    if len(shape) > MOST_AXES:
+        raise WeightsLimitError(f"{path}: {name!r} has {len(shape):,} axes, where {MOST_AXES} are the most.")
+    if prod(shape) * BITS[dtype] != (place[1] - place[0]) * 8:
+        raise CorruptWeightsError(
+            f"{path} is damaged: {name!r} has the shape {shape} and {place[1] - place[0]:,} bytes."
+        )
+    return place[0], place[1]
+
+
+def _sizes(value: object) -> bool:
+    """Whether this is a list of whole numbers, none of which is negative."""
+    return isinstance(value, list) and all(type(size) is int and size >= 0 for size in value)

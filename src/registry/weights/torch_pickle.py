@@ -1,0 +1,159 @@
+"""Weights as ``torch.save`` writes them: a zip archive, or one file with pickles in front as before torch 1.6.
+
+Nothing here runs what a file says: the pickle is looked through before torch reads it, torch reads it with
+``weights_only=True``, and there is no other way.
+"""
+
+import io
+import pickle
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from registry.errors import (
+    CorruptWeightsError,
+    RegistryError,
+    UnsafeWeightsError,
+    WeightsLimitError,
+    WeightsMismatchError,
+)
+from registry.records import Paths
+from registry.serialization import WEIGHTS_INDEX_NAME, WEIGHTS_NAME
+from registry.weights.pickles import LARGEST_PICKLE, RESAVE, check_pickle
+from registry.weights.shards import FileNames, load_files, start
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FILES = FileNames(WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
+
+WRAPPERS = ("state_dict", "model_state_dict")
+"""Keys under which training scripts keep the state dict, beside the state of the optimizer."""
+
+ZIP = b"PK\x03\x04"
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""A pickle of the number with which torch's older files begin."""
+LEGACY_PICKLES = 5
+"""Magic number, protocol, system, state dict, and the keys of the storages that follow."""
+
+RECORDS = ("data.pkl", "version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
+STORAGE = re.compile(r"data/[0-9]+")
+"""Records of an archive, under the name of its root."""
+ENCRYPTED = 1
+"""Bit of a record's flags."""
+
+
+def detect(paths: Paths) -> bool:
+    """Whether the weights among ``paths`` begin as files of torch do."""
+    return FILES.begin(paths, _begins_torch)
+
+
+def _begins_torch(first: bytes) -> bool:
+    """The name of the first record begins at byte 30 of a zip archive."""
+    return first.startswith(LEGACY) or (first.startswith(ZIP) and b"/data.pkl" in first[30:])
+
+
+def load(paths: Paths) -> "Mapping[str, Tensor]":
+    """The tensors among ``paths``, on the CPU; mapped from disk where the file is an archive.
+
+    Raises MissingFileError, UnsafeWeightsError for a file that could run code, CorruptWeightsError, WeightsLimitError,
+    and WeightsMismatchError for one that holds something else than a state dict.
+    """
+    return load_files(paths, FILES, read)
+
+
+def read(path: Path) -> "dict[str, Tensor]":
+    """The state dict in one file."""
+    import torch
+
+    archive = start(path).startswith(ZIP)
+    with path.open("rb") as file, _damage_as_corrupt(path):
+        (_check_archive if archive else _check_legacy)(file, str(path))
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+    return _state_dict(found, str(path))
+
+
+@contextmanager
+def _damage_as_corrupt(path: Path) -> Iterator[None]:
+    """Turn what readers raise for damaged files, which is of every kind, into CorruptWeightsError."""
+    try:
+        yield
+    except RegistryError:
+        raise
+    except pickle.UnpicklingError:  # its text advises to switch the protection off, so nobody should read it
+        raise CorruptWeightsError(f"{path} is damaged: its pickle cannot be read.") from None
+    except Exception as problem:
+        raise CorruptWeightsError(f"{path} is damaged: reading it ended in a {type(problem).__name__}.") from problem
+
+
+# --- Before torch reads -----------------------------------------------------------------------------------------------
+
+
+def _check_archive(file: IO[bytes], origin: str) -> None:
+    """Refuse an archive that torch would not have written, or that two readers could understand differently."""
+    with zipfile.ZipFile(file) as archive:
+        records = archive.infolist()
+        root = records[0].filename.partition("/")[0] if records else ""
+        names = Counter(record.filename.casefold() for record in records)
+        for record in records:
+            name = record.filename.removeprefix(root + "/")
+            if name not in RECORDS and not STORAGE.fullmatch(name):
+                raise UnsafeWeightsError(
+                    f"{origin} holds {record.filename!r}, which state dicts do without.", hint=RESAVE
+                )
+            if names[record.filename.casefold()] > 1:
+                raise UnsafeWeightsError(
+                    f"{origin} holds {record.filename!r} twice: readers differ in which one counts."
+                )
+            if record.compress_type != zipfile.ZIP_STORED or record.flag_bits & ENCRYPTED:
+                raise UnsafeWeightsError(
+                    f"{origin} holds {record.filename!r} compressed or encrypted, as torch never does."
+                )
+        if f"{root}/data.pkl" not in archive.NameToInfo:
+            raise CorruptWeightsError(f"{origin} is damaged: it holds no data.pkl.")
+        if archive.getinfo(f"{root}/data.pkl").file_size > LARGEST_PICKLE:
+            raise WeightsLimitError(f"{origin} holds a pickle larger than any state dict needs.")
+        check_pickle(io.BytesIO(archive.read(f"{root}/data.pkl")), origin)
+
+
+def _check_legacy(file: IO[bytes], origin: str) -> None:
+    """Refuse a file of torch before 1.6 whose pickles could do more than describe a state dict."""
+    if file.read(len(LEGACY)) != LEGACY:
+        raise CorruptWeightsError(f"{origin} is not what torch.save writes, or was cut off.", hint=RESAVE)
+    file.seek(0)
+    for _ in range(LEGACY_PICKLES):
+        check_pickle(file, origin)
+
+
+# --- After torch has read ---------------------------------------------------------------------------------------------
+
+
+def _state_dict(found: Any, origin: str) -> "dict[str, Tensor]":
+    """The plain dict of tensors in what a file holds, be it wrapped in what a training script saves.
+
+    Raises WeightsMismatchError where it is something else.
+    """
+    from torch import Tensor
+
+    for wrapper in WRAPPERS:
+        if isinstance(found, dict) and isinstance(inner := dict.get(found, wrapper), dict):
+            found = inner
+    if not isinstance(found, dict):
+        raise WeightsMismatchError(f"{origin} holds a {type(found).__name__}, not a dict of tensors.", hint=RESAVE)
+    tensors = dict(dict.items(found))  # a file can give its dict another method `items`
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise WeightsMismatchError(
+                f"{origin} holds a {type(tensor).__name__} under {name!r:.80}, where tensors under names are needed.",
+                hint=f"A state dict is found at the top, or under {' or '.join(map(repr, WRAPPERS))}.",
+            )
+        stored = tensor.untyped_storage().nbytes()
+        if tensor.numel() * tensor.itemsize > stored:
+            raise WeightsMismatchError(
+                f"{origin}: {name!r} claims the shape {tuple(tensor.shape)}, with {stored:,} bytes."
+            )
+    return tensors

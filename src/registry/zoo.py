@@ -1,0 +1,34 @@
+"""Every class that installed plugins declare, by name: ``from registry.zoo import BertModel, BertTokenizer``.
+
+Classes of models, tokenizers and configurations; layers are had with ``registry.layer``.  A class is imported when it
+is asked for.  Two plugins may declare classes of one name: a first-party one wins, two strangers are an error.
+"""
+
+from typing import Any, TypeAlias
+
+from registry import discovery
+from registry.errors import did_you_mean
+from registry.records import ConfigSpec, ModelSpec, TokenizerSpec
+
+ClassSpec: TypeAlias = ModelSpec | TokenizerSpec | ConfigSpec
+
+_KINDS: tuple[type[ClassSpec], ...] = (ModelSpec, TokenizerSpec, ConfigSpec)
+
+
+def __getattr__(name: str) -> Any:
+    """Import the class of this name.
+
+    Raises AttributeError, with suggestions; PluginConflictError; and PluginLoadError when its module is broken.
+    """
+    if name.startswith("__"):  # asked by Python itself and by tools, of every module
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    spec = discovery.find(_KINDS, lambda spec: spec.cls.name == name, asked=f"The class {name!r}")
+    if spec is None:
+        raise AttributeError(
+            f"no installed plugin declares a class {name!r}.{did_you_mean(name, __dir__())}{discovery.failures()}"
+        )
+    return discovery.load_class(spec)
+
+
+def __dir__() -> list[str]:
+    return sorted({spec.cls.name for spec in discovery.every(_KINDS)})

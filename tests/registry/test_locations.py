@@ -1,0 +1,196 @@
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import registry
+from registry import Card, FileSpec, hookimpl
+from registry.errors import FetchError, IntegrityError, MissingFileError, NotYetError
+from registry.files.locations import cache_directory, collect, is_local, package_path
+from registry.resolution import resolve
+
+Install = Callable[..., Path]
+
+
+@pytest.fixture
+def carrier(install: Install) -> Path:
+    """A distribution that carries a small model in the folder ``carrier/model``."""
+    site = install("carrier-dist", entry_points="")
+    model = site / "carrier" / "model"
+    (model / "inner").mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    (model / "vocab.txt").write_text("[UNK]\n")
+    (model / "inner" / "deep.txt").write_text("")
+    (site / "carrier_dist-1.0.dist-info" / "RECORD").write_text(
+        "carrier/model/config.json,,\ncarrier/model/vocab.txt,,\ncarrier/model/inner/deep.txt,,\n"
+        "carrier/model/gone.txt,,\n../bin/tool,,\n"
+    )
+    return model
+
+
+def declare(*files: FileSpec, **fields: object) -> Card:
+    """The card of the model ``toy``, known from now on."""
+    card = Card(name="toy", architecture="toy", task="base", files=files, **fields)
+    registry.register(SimpleNamespace(registry_cards=hookimpl(lambda: (card,))), "toys")
+    return card
+
+
+def config(*urls: str, **fields: object) -> FileSpec:
+    return FileSpec(role="config", filename="config.json", urls=urls, **fields)
+
+
+def vocab(*urls: str, **fields: object) -> FileSpec:
+    return FileSpec(role="vocab", filename="vocab.txt", urls=urls, **fields)
+
+
+# --- Folders and files ------------------------------------------------------------------------------------------------
+
+
+def test_a_directory_gives_its_files_whatever_the_roles(carrier: Path) -> None:
+    expected = {"config.json": carrier / "config.json", "vocab.txt": carrier / "vocab.txt"}
+    assert collect(resolve(carrier)) == expected
+    assert collect(resolve(carrier), roles=("config",)) == expected
+
+
+def test_a_file_gives_itself(carrier: Path) -> None:
+    assert collect(resolve(carrier / "vocab.txt")) == {"vocab.txt": carrier / "vocab.txt"}
+
+
+def test_a_link_into_a_cache_counts_as_the_file_it_names(tmp_path: Path, carrier: Path) -> None:
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot" / "config.json").symlink_to(carrier / "config.json")
+    assert list(collect(resolve(tmp_path / "snapshot"))) == ["config.json"]
+
+
+def test_what_only_a_network_has_is_not_yet_had() -> None:
+    for name in ("hub:org/name", "org/name", "https://example.org/model.bin", "https://example.org/model.tar.gz"):
+        with pytest.raises(NotYetError, match=r"was understood.*\n.*give its path"):
+            collect(resolve(name))
+
+
+def test_an_archive_on_this_disk_is_not_yet_read(tmp_path: Path) -> None:
+    (tmp_path / "model.tar.gz").touch()
+    with pytest.raises(NotYetError, match="Unpack it into a folder"):
+        collect(resolve(tmp_path / "model.tar.gz"))
+
+
+# --- Packages ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_package_gives_its_files(carrier: Path) -> None:
+    assert package_path("pkg:carrier-dist/carrier/model/config.json") == carrier / "config.json"
+    assert package_path("pkg:Carrier_Dist/carrier/model/") == carrier
+    assert list(collect(resolve("pkg:carrier-dist/carrier/model"))) == ["config.json", "vocab.txt"]
+    assert list(collect(resolve("pkg:carrier-dist/carrier/model/vocab.txt"))) == ["vocab.txt"]
+
+
+@pytest.mark.parametrize(
+    "inner", ["../x", "carrier/../../x", "../bin/tool", "/etc/passwd", "a//b", ".", "a\\..\\b", ""]
+)
+def test_a_package_gives_nothing_that_lies_outside(carrier: Path, inner: str) -> None:
+    with pytest.raises(FetchError, match="not a plain path"):
+        package_path(f"pkg:carrier-dist/{inner}")
+
+
+def test_what_a_package_does_not_have_is_missing(carrier: Path) -> None:
+    with pytest.raises(
+        MissingFileError, match=r"'nowhere-dist' is not installed.\n`pip install --no-deps nowhere-dist`"
+    ):
+        package_path("pkg:nowhere-dist/a")
+    for name in ("con", "gone.txt"):  # a name is no prefix; and what was deleted is not there, though it is listed
+        with pytest.raises(MissingFileError, match=r"not among the files of carrier-dist 1.0"):
+            package_path(f"pkg:carrier-dist/carrier/model/{name}")
+
+
+# --- Cards ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_card_gives_the_files_of_the_roles_asked_for(carrier: Path) -> None:
+    card = declare(
+        config("pkg:carrier-dist/carrier/model/config.json", size=2),
+        vocab("pkg:nowhere-dist/vocab.txt", (carrier / "vocab.txt").as_uri(), "hub:me/toy/vocab.txt"),
+    )
+    resolution = resolve("toy")
+    assert collect(resolution) == {"config.json": carrier / "config.json", "vocab.txt": carrier / "vocab.txt"}
+    assert list(collect(resolution, roles=("vocab",))) == ["vocab.txt"]
+    assert collect(resolution, roles=("merges",)) == {}
+    assert is_local(card)
+
+
+def test_a_file_of_the_wrong_size_is_refused(carrier: Path) -> None:
+    card = declare(config("pkg:carrier-dist/carrier/model/config.json", size=3))
+    with pytest.raises(IntegrityError, match=r"config.json has 2 bytes, where 3 are promised"):
+        collect(resolve("toy"))
+    assert not is_local(card)
+
+
+def test_missing_files_are_named_with_the_way_to_get_them(carrier: Path) -> None:
+    card = declare(
+        config("pkg:carrier-dist/carrier/model/config.json"),
+        vocab("pkg:nowhere-dist/vocab.txt", "hub:me/toy/vocab.txt"),
+    )
+    with pytest.raises(NotYetError) as error:
+        collect(resolve("toy"))
+    assert str(error.value).splitlines() == [
+        "model 'toy' is known, but not all of its files are on this disk: vocab.txt is missing.",
+        "Looked for: pkg:nowhere-dist/vocab.txt, hub:me/toy/vocab.txt.",
+        "Fetching over the network is not built yet. `pip install --no-deps nowhere-dist` brings what is missing.",
+    ]
+    assert list(collect(resolve("toy"), roles=("config",))) == ["config.json"]
+    assert not is_local(card)
+
+
+def test_what_no_network_has_is_missing_for_good(tmp_path: Path) -> None:
+    declare(config("file:///nowhere/config.json"))
+    with pytest.raises(MissingFileError, match=r"config.json is missing.\nLooked for: file:///nowhere/config.json"):
+        collect(resolve("toy"))
+
+
+def test_a_card_that_has_only_an_archive_is_not_yet_had() -> None:
+    card = declare(archives=("https://example.org/toy.tar.gz",))
+    with pytest.raises(NotYetError, match=r"https://example\.org/toy\.tar\.gz"):
+        collect(resolve("toy"))
+    assert not is_local(card)
+
+
+def test_a_card_cannot_yet_be_had_at_a_revision(carrier: Path) -> None:
+    declare(config("pkg:carrier-dist/carrier/model/config.json"))
+    with pytest.raises(NotYetError, match="revision"):
+        collect(resolve("toy", revision="v1"))
+
+
+# --- The cache --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, "{home}/.cache/torch/pytorch_pretrained_bert"),
+        ({"ENV_XDG_CACHE_HOME": "/x"}, "/x/torch/pytorch_pretrained_bert"),
+        ({"ENV_XDG_CACHE_HOME": "/x", "XDG_CACHE_HOME": "/y"}, "/y/torch/pytorch_pretrained_bert"),
+        ({"XDG_CACHE_HOME": "/y", "ENV_TORCH_HOME": "/t"}, "/t/pytorch_pretrained_bert"),
+        ({"ENV_TORCH_HOME": "/t", "TORCH_HOME": "~/u"}, "{home}/u/pytorch_pretrained_bert"),
+        ({"TORCH_HOME": "/u", "PYTORCH_PRETRAINED_BERT_CACHE": "~/cache"}, "{home}/cache"),
+        ({"TORCH_HOME": "", "XDG_CACHE_HOME": "", "PYTORCH_PRETRAINED_BERT_CACHE": ""},
+         "{home}/.cache/torch/pytorch_pretrained_bert"),
+    ],
+)  # fmt: skip
+def test_the_cache_lies_where_the_environment_says_now(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: dict[str, str], expected: str
+) -> None:
+    for name in (
+        "PYTORCH_PRETRAINED_BERT_CACHE",
+        "TORCH_HOME",
+        "ENV_TORCH_HOME",
+        "XDG_CACHE_HOME",
+        "ENV_XDG_CACHE_HOME",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert str(cache_directory()) == expected.format(home=tmp_path)
+    assert expected.format(home=tmp_path) == registry.PYTORCH_PRETRAINED_BERT_CACHE
+    assert cache_directory("~/mine") == tmp_path / "mine"
+    assert cache_directory(Path("./pretrained_model_0")) == Path("pretrained_model_0")

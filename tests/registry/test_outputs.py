@@ -1,0 +1,36 @@
+"""Outputs are tuples with the names which users of transformers know."""
+
+import typing
+
+import pytest
+from transformers import modeling_outputs
+from transformers.models.bert.modeling_bert import BertForPreTrainingOutput
+
+from registry import outputs
+
+THEIRS = {
+    outputs.EncoderOutput: modeling_outputs.BaseModelOutputWithPooling,
+    outputs.PretrainingOutput: BertForPreTrainingOutput,
+    outputs.MaskedLMOutput: modeling_outputs.MaskedLMOutput,
+    outputs.ClassificationOutput: modeling_outputs.SequenceClassifierOutput,
+    outputs.QuestionAnsweringOutput: modeling_outputs.QuestionAnsweringModelOutput,
+}
+CLASSES = [value for value in vars(outputs).values() if hasattr(value, "_fields")]
+
+
+def test_every_kind_of_output_is_compared_here() -> None:
+    assert set(CLASSES) == set(THEIRS)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_fields_have_the_names_and_the_order_of_transformers(cls: type) -> None:
+    assert cls._fields == tuple(THEIRS[cls].__dataclass_fields__)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_what_is_not_asked_for_is_none(cls: type) -> None:
+    needed = [name for name in typing.get_type_hints(cls) if name not in cls._field_defaults]  # type: ignore[attr-defined]
+    output = cls(*needed)
+    assert output[: len(needed)] == tuple(needed)
+    assert set(output[len(needed) :]) == {None}
+    assert output.hidden_states is output.attentions is None
