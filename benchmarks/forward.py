@@ -5,7 +5,8 @@ worth comparing.  The two take turns, and the medians are compared, so that a no
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from time import perf_counter
 
@@ -26,10 +27,15 @@ def batch(lengths: tuple[int, ...]) -> dict[str, Tensor]:
     return {"input_ids": torch.randint(1, 30000, mask.shape) * mask, "attention_mask": mask}
 
 
-def milliseconds(call: Callable[[], object]) -> float:
-    start = perf_counter()
-    call()
-    return 1e3 * (perf_counter() - start)
+def medians(calls: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """Milliseconds of each call; they take turns, and every other round begins with the last one."""
+    times: list[list[float]] = [[] for _ in calls]
+    for turn in range(rounds):
+        for number in sorted(range(len(calls)), reverse=bool(turn % 2)):
+            start = perf_counter()
+            calls[number]()
+            times[number].append(1e3 * (perf_counter() - start))
+    return [median(column) for column in times]
 
 
 def main() -> None:
@@ -51,14 +57,12 @@ def main() -> None:
         ("64 texts of 5 to 36 tokens, padded", batch(tuple(range(5, 37)) * 2)),
         ("1 text of 16 tokens", batch((16,))),
     ):
+        calls = [partial(ours, **inputs), partial(theirs, **inputs)]
         with torch.inference_mode():
-            difference = (ours(**inputs)[0] - theirs(**inputs)[0])[inputs["attention_mask"].bool()].abs().max().item()
-            rounds = [
-                (milliseconds(lambda: ours(**inputs)), milliseconds(lambda: theirs(**inputs)))  # noqa: B023
-                for _ in range(arguments.rounds)
-            ]
-        mine, other = (median(times) for times in zip(*rounds, strict=True))
-        print(f"{name:36}{mine:>7.1f} ms{other:>12.1f} ms{other / mine:>7.2f}x{difference:>13.1e}")
+            mine, other = (call()[0][inputs["attention_mask"].bool()] for call in calls)
+            difference = (mine - other).abs().max().item()
+            our_time, their_time = medians(calls, arguments.rounds)
+        print(f"{name:36}{our_time:>7.1f} ms{their_time:>12.1f} ms{their_time / our_time:>7.2f}x{difference:>13.1e}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Loading a BERT-base-sized folder, against transformers: time to a model, time to a result, memory.
 
-Every measurement is a process of its own; the two libraries take turns.  The folder has random weights and is made once,
-by transformers itself; its files are in the page cache when time is taken.
+Every measurement is a process of its own, and the two libraries take turns.  The folder has random weights and is saved
+by transformers; its files are in the page cache when time is taken.
 
 Usage: python benchmarks/load.py [--shared DIR] [--rounds N]
 """
@@ -14,91 +14,80 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
 
 MEGABYTE = 1e6
 
+REPORT = """
+import json, re, sys
+from time import perf_counter
+def report(seconds=0):
+    peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+    print(json.dumps({"seconds": seconds, "peak": peak}))
+"""
+
 MAKE = """
-import sys, torch
+import torch
 from transformers import BertConfig, BertModel
 torch.manual_seed(0)
 BertModel(BertConfig()).save_pretrained(sys.argv[1])
-print("{}")
+report()
 """
 
-PEAK = """
-import re
-peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+TORCH_ALONE = """
+import torch
+report()
 """
 
-TORCH_ALONE = "import torch" + PEAK + "print('{\"peak\": %d}' % peak)"
-
-OUR_MODEL = (
-    """
-import json, sys, torch
-from time import perf_counter
+OUR_MODEL = """
+import torch
 start = perf_counter()
 import registry
 model = registry.load_model(sys.argv[1])
-seconds = perf_counter() - start
+report(perf_counter() - start)
 """
-    + PEAK
-    + """
-assert sum(p.numel() for p in model.parameters()) > 109e6
-print(json.dumps({"seconds": seconds, "peak": peak}))
-"""
-)
 
-THEIR_MODEL = (
-    """
-import json, sys, torch
-from time import perf_counter
+THEIR_MODEL = """
+import torch
 start = perf_counter()
 from transformers import BertModel
 model = BertModel.from_pretrained(sys.argv[1])
-seconds = perf_counter() - start
+report(perf_counter() - start)
 """
-    + PEAK
-    + """
-print(json.dumps({"seconds": seconds, "peak": peak}))
-"""
-)
 
 OUR_TOKENIZER = """
-import json, sys, torch
-from time import perf_counter
+import torch
 start = perf_counter()
 import registry
 tokenizer = registry.load_tokenizer(sys.argv[1])
-print(json.dumps({"seconds": perf_counter() - start, "size": len(tokenizer)}))
+report(perf_counter() - start)
 """
 
 THEIR_TOKENIZER = """
-import json, sys, torch
-from time import perf_counter
+import torch
 start = perf_counter()
 from transformers import BertTokenizerFast
 tokenizer = BertTokenizerFast.from_pretrained(sys.argv[1])
-print(json.dumps({"seconds": perf_counter() - start, "size": len(tokenizer)}))
+report(perf_counter() - start)
 """
 
 OUR_STATE = """
-import sys, torch, registry
+import registry, torch
 loaded = registry.load(sys.argv[1], "base")
 with torch.no_grad():
-    loaded.model(**loaded.tokenizer("The first hidden state of a fresh process.", return_tensors="pt")).last_hidden_state[0, 0]
-print("{}")
+    loaded.model(**loaded.tokenizer("A fresh process.", return_tensors="pt")).last_hidden_state[0, 0]
+report()
 """
 
 THEIR_STATE = """
-import sys, torch
+import torch
 from transformers import BertModel, BertTokenizerFast
-model, tokenizer = BertModel.from_pretrained(sys.argv[1]), BertTokenizerFast.from_pretrained(sys.argv[1])
+model = BertModel.from_pretrained(sys.argv[1])
+tokenizer = BertTokenizerFast.from_pretrained(sys.argv[1])
 with torch.no_grad():
-    model(**tokenizer("The first hidden state of a fresh process.", return_tensors="pt")).last_hidden_state[0, 0]
-print("{}")
+    model(**tokenizer("A fresh process.", return_tensors="pt")).last_hidden_state[0, 0]
+report()
 """
 
 
@@ -114,34 +103,33 @@ def main() -> None:
 
 
 def report(rounds: int, folder: str) -> None:
-    """Measure everything, and print a line for each number with its aim."""
-    ours, theirs = in_turns(rounds, folder, OUR_MODEL, THEIR_MODEL)
-    line("first load_model, torch imported", ours["seconds"], theirs["seconds"], "< 100 ms, >= 20x")
-    peak, their_peak = ours["peak"], theirs["peak"]
-    ours, theirs = in_turns(rounds, folder, OUR_TOKENIZER, THEIR_TOKENIZER)
-    line("first load_tokenizer, torch imported", ours["seconds"], theirs["seconds"], "< 20 ms")
-    ours, theirs = in_turns(rounds, folder, OUR_STATE, THEIR_STATE)
-    line("process to first hidden state", ours["wall"], theirs["wall"], ">= 2x")
-    bare = statistics.median(run(TORCH_ALONE, folder)["peak"] for _ in range(rounds))
+    """Measure everything, and print each number with its aim."""
+    model, their_model = in_turns(rounds, folder, OUR_MODEL, THEIR_MODEL)
+    show("load_model, torch imported", model["seconds"], their_model["seconds"], "< 100 ms, >= 20x")
+    tokenizer, their_tokenizer = in_turns(rounds, folder, OUR_TOKENIZER, THEIR_TOKENIZER)
+    show("load_tokenizer, torch imported", tokenizer["seconds"], their_tokenizer["seconds"], "< 20 ms")
+    state, their_state = in_turns(rounds, folder, OUR_STATE, THEIR_STATE)
+    show("process to first hidden state", state["wall"], their_state["wall"], ">= 2x")
+
+    torch = medians([run(TORCH_ALONE, folder) for _ in range(rounds)])["peak"]
     file = Path(folder, "model.safetensors").stat().st_size
-    print(f"peak memory while loading: {peak / MEGABYTE:.0f} MB (transformers: {their_peak / MEGABYTE:.0f} MB)")
-    above = (peak - bare - file) / MEGABYTE
-    print(
-        f"  above the file ({file / MEGABYTE:.0f} MB) and torch alone ({bare / MEGABYTE:.0f} MB): {above:+.0f} MB (aim: <= +40 MB)"
-    )
+    print(f"\nPeak memory in MB; the file has {file / MEGABYTE:.0f}, and torch alone takes {torch / MEGABYTE:.0f}.")
+    for what, ours, theirs in (("loading", model, their_model), ("first hidden state", state, their_state)):
+        above = (ours["peak"] - file - torch) / MEGABYTE
+        print(
+            f"{what:32} {ours['peak'] / MEGABYTE:6.0f}      transformers {theirs['peak'] / MEGABYTE:6.0f}"
+            f"      {above:+5.0f} against file and torch  (aim: <= +40)"
+        )
 
 
-def line(what: str, ours: float, theirs: float, aim: str) -> None:
-    print(
-        f"{what:38} {ours * 1e3:8.0f} ms   transformers {theirs * 1e3:8.0f} ms   {theirs / ours:5.1f}x   (aim: {aim})"
-    )
+def show(what: str, ours: float, theirs: float, aim: str) -> None:
+    print(f"{what:32} {ours * 1e3:6.0f} ms   transformers {theirs * 1e3:6.0f} ms   {theirs / ours:5.1f}x  (aim: {aim})")
 
 
-def in_turns(rounds: int, folder: str, ours: str, theirs: str) -> tuple[Mapping[str, float], Mapping[str, float]]:
+def in_turns(rounds: int, folder: str, ours: str, theirs: str) -> tuple[dict[str, float], dict[str, float]]:
     """Medians of what the two scripts report; a first round, which fills the page cache, does not count."""
     results = [(run(ours, folder), run(theirs, folder)) for _ in range(rounds + 1)][1:]
-    one, other = ([pair[side] for pair in results] for side in (0, 1))
-    return medians(one), medians(other)
+    return medians([our for our, _ in results]), medians([their for _, their in results])
 
 
 def medians(results: list[dict[str, float]]) -> dict[str, float]:
@@ -149,19 +137,21 @@ def medians(results: list[dict[str, float]]) -> dict[str, float]:
 
 
 def run(script: str, folder: str) -> dict[str, float]:
-    """Run a script in a process of its own; what it reports, and the time from start to end of the process."""
+    """Run a script in a process of its own; what it reports, and ``wall``, the seconds from its start to its end.
+
+    Byte code is cached, in the folder, as that of installed packages is.
+    """
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPYCACHEPREFIX": f"{folder}/bytecode"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     start = perf_counter()
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script, folder],
+        [sys.executable, "-W", "ignore", "-c", REPORT + script, folder],
         env=environment,
         check=True,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
     )
     wall = perf_counter() - start
-    return {**json.loads(done.stdout.strip().splitlines()[-1]), "wall": wall}
+    return {**json.loads(done.stdout.splitlines()[-1]), "wall": wall}
 
 
 if __name__ == "__main__":

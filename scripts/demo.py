@@ -53,7 +53,7 @@ def main() -> None:
     print(
         f"\nVerified {', '.join(verified)} by sha256.\n"
         f"import torch {1000 * (imported - started):6.0f} ms\n"
-        f"load         {1000 * (loaded - begun):6.0f} ms ({len(pretrained.report.loaded)} tensors, tokenizer, configuration)\n"
+        f"load         {1000 * (loaded - begun):6.0f} ms (tokenizer and {len(pretrained.report.loaded)} tensors)\n"
         f"embed        {1000 * (embedded - loaded):6.0f} ms ({len(SENTENCES)} sentences)"
     )
 

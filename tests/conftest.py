@@ -1,6 +1,5 @@
 """Options and fixtures of every test."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest

@@ -78,8 +78,10 @@ def assert_same(model: Any, original: Any) -> None:
 
 @pytest.mark.usefixtures("shortcut")
 def test_the_examples_of_loading() -> None:
-    tokenizer = BertTokenizer.from_pretrained('bert-base-uncased', do_lower_case=True, do_basic_tokenize=True)  # fmt: skip
-    model = BertForSequenceClassification.from_pretrained('bert-base-uncased')  # fmt: skip
+    # fmt: off
+    tokenizer = BertTokenizer.from_pretrained('bert-base-uncased', do_lower_case=True, do_basic_tokenize=True)
+    model = BertForSequenceClassification.from_pretrained('bert-base-uncased')
+    # fmt: on
     assert tokenizer.tokenize("The cat") == ["the", "cat"]
     assert model.classifier.out_features == 2
 

@@ -35,10 +35,8 @@ REWRITTEN = ("model_type", "architectures", "transformers_version", "dtype", "to
 """Keys that describe the file rather than the model: not kept, but written anew on saving where they apply."""
 
 RESERVED = frozenset(
-    """
-    task dtype device cache_dir offline revision allow_missing allow_unexpected progress
-    from_tf state_dict mesh parallel
-    """.split()
+    ("task", "dtype", "device", "cache_dir", "offline", "revision", "allow_missing", "allow_unexpected", "progress")
+    + ("from_tf", "state_dict", "mesh", "parallel")
 )
 """Keywords of loading; a field of the same name could not be overridden, and is refused."""
 

@@ -13,6 +13,7 @@
      │   ├─ MissingFileError (FileNotFoundError) a file which the model needs is not there
      │   │   └─ MissingTokenizerError            ... and it is the tokenizer's
      │   └─ IntegrityError                       size or digest differ from what was promised
+     ├─ InputError (ValueError)                  what a model was given to compute does not fit it
      ├─ ConfigError (ValueError)                 a configuration is damaged, or its values are impossible
      ├─ VocabError (ValueError)                  a vocabulary is damaged, or does not fit the model
      ├─ WeightsError (ValueError)
@@ -128,6 +129,10 @@ class MissingTokenizerError(MissingFileError):
 
 class IntegrityError(FetchError):
     """Size or digest of a file differ from what was promised."""
+
+
+class InputError(RegistryError, ValueError):
+    """What a model was given to compute does not fit the model."""
 
 
 class ConfigError(RegistryError, ValueError):

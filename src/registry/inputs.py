@@ -6,13 +6,9 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from registry.errors import RegistryError
+from registry.errors import InputError
 
 Forward = TypeVar("Forward", bound=Callable[..., Any])
-
-
-class InputError(RegistryError, ValueError):
-    """What a model was given to compute does not fit the model."""
 
 
 def with_keywords_of(inner: Callable[..., Any]) -> Callable[[Forward], Forward]:
@@ -38,7 +34,7 @@ def look_up(table: nn.Embedding, ids: Tensor, name: str) -> Tensor:
     Raises InputError on a CPU; a GPU stops with an assertion of its own, for to ask it first would make it wait.
     """
     try:
-        return table(ids)  # type: ignore[no-any-return]
+        return table(ids)
     except IndexError as problem:
         raise InputError(
             f"{name} must lie between 0 and {len(table.weight) - 1}, but go from {ids.min()} to {ids.max()}.",

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from registry.errors import RegistryError
-from registry.inputs import InputError, check_shape, look_up, with_keywords_of
+from registry.errors import InputError, RegistryError
+from registry.inputs import check_shape, look_up, with_keywords_of
 
 
 def inner(ids: int, *, mask: int | None = None, deep: bool = False) -> None: ...

@@ -8,7 +8,7 @@ import registry
 from registry import Card, FileSpec, hookimpl
 from registry.errors import FetchError, IntegrityError, MissingFileError, NotYetError
 from registry.files.locations import cache_directory, collect, is_local, package_path
-from registry.resolution import resolve
+from registry.resolution import Resolution, resolve
 
 Install = Callable[..., Path]
 
@@ -194,3 +194,12 @@ def test_the_cache_lies_where_the_environment_says_now(
     assert expected.format(home=tmp_path) == registry.PYTORCH_PRETRAINED_BERT_CACHE
     assert cache_directory("~/mine") == tmp_path / "mine"
     assert cache_directory(Path("./pretrained_model_0")) == Path("pretrained_model_0")
+
+
+def test_of_several_files_with_one_role_the_first_that_is_there_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"12")
+    names = ("model.safetensors", "pytorch_model.bin", "older.bin")
+    files = tuple(FileSpec(role="weights", filename=name, urls=(f"file:{tmp_path / name}",)) for name in names)
+    card = Card(name="x", architecture="x", task="base", files=files)
+    found = collect(Resolution(asked="x", kind="card", rule="", card=card))
+    assert found == {"pytorch_model.bin": tmp_path / "pytorch_model.bin"}

@@ -8,7 +8,8 @@ bear the names of the published files.
 import torch
 from torch import Tensor, nn
 
-from registry.inputs import InputError, look_up
+from registry.errors import InputError
+from registry.inputs import look_up
 from registry.layers.activations import ACTIVATION_FUNCTIONS
 from registry.layers.attention import Attend, attention
 from registry.layers.packing import WatchedRows, rows_of
@@ -50,7 +51,7 @@ class BertEmbeddings(nn.Module):
         words = look_up(self.word_embeddings, input_ids, "input_ids")
         positions = look_up(self.position_embeddings, position_ids, "position_ids")
         segments = look_up(self.token_type_embeddings, token_type_ids, "token_type_ids")
-        return self.dropout(self.LayerNorm(words + segments + positions))  # type: ignore[no-any-return]
+        return self.dropout(self.LayerNorm(words + segments + positions))
 
 
 class BertSelfAttention(nn.Module):
@@ -83,7 +84,7 @@ class BertAddNorm(nn.Module):
 
     def forward(self, x: Tensor, before: Tensor) -> Tensor:
         """Project ``x``, and add it to ``before``, which has the shape of the result."""
-        return self.LayerNorm(self.dropout(self.dense(x)) + before)  # type: ignore[no-any-return]
+        return self.LayerNorm(self.dropout(self.dense(x)) + before)
 
 
 class BertAttention(nn.Module):
@@ -96,7 +97,7 @@ class BertAttention(nn.Module):
 
     def forward(self, x: Tensor, attend: Attend = attention) -> Tensor:
         """Transform ``x``, ``(batch, tokens, width)`` or ``(rows, width)``."""
-        return self.output(self.self(x, attend), x)  # type: ignore[no-any-return]
+        return self.output(self.self(x, attend), x)
 
 
 class BertIntermediate(nn.Module):
@@ -124,7 +125,7 @@ class BertLayer(nn.Module):
     def forward(self, x: Tensor, attend: Attend = attention) -> Tensor:
         """Transform ``x``, ``(batch, tokens, width)`` or ``(rows, width)``."""
         x = self.attention(x, attend)
-        return self.output(self.intermediate(x), x)  # type: ignore[no-any-return]
+        return self.output(self.intermediate(x), x)
 
 
 class BertEncoder(nn.Module):

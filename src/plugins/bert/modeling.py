@@ -8,7 +8,8 @@ from typing import TypedDict, Unpack
 import torch
 from torch import Tensor, nn
 
-from registry.inputs import InputError, check_shape, with_keywords_of
+from registry.errors import InputError
+from registry.inputs import check_shape, with_keywords_of
 from registry.layers.activations import ACTIVATION_FUNCTIONS
 from registry.layers.losses import IGNORED, classification_loss, regression_loss
 from registry.layers.packing import rows_of
@@ -42,7 +43,7 @@ class BertPooler(nn.Module):
         """Pool ``(batch, tokens, width)`` to ``(batch, width)``; padding is passed over."""
         sequences = torch.arange(x.shape[0], device=x.device)
         first = 0 if attention_mask is None else (attention_mask != 0).int().argmax(dim=1)
-        return self.dense(x[sequences, first]).tanh()  # type: ignore[no-any-return]
+        return self.dense(x[sequences, first]).tanh()
 
 
 class BertTransform(nn.Module):
@@ -56,7 +57,7 @@ class BertTransform(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform ``(..., width)``."""
-        return self.LayerNorm(self.activation(self.dense(x)))  # type: ignore[no-any-return]
+        return self.LayerNorm(self.activation(self.dense(x)))
 
 
 class BertMaskedLMHead(nn.Module):

@@ -6,6 +6,7 @@ from registry import hookimpl
 from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSpec
 
 from .cards import CARDS
+from .layers import LAYERS
 
 HERE = __name__.rpartition(".")[0]
 
@@ -52,4 +53,4 @@ def registry_tokenizers() -> Iterable[TokenizerSpec]:
 @hookimpl
 def registry_layers() -> Iterable[LayerSpec]:
     """Declare the layers which others may build with."""
-    yield from ()
+    return LAYERS

@@ -214,7 +214,7 @@ class BertTokenizer(Tokenizer):
             raise missing(cls, f"vocab.txt or {TOKENIZER}", paths)
         keys = read_tokenizer_json(paths[TOKENIZER], UNDERSTOOD)
         model, normalizer = keys["model"], keys["normalizer"]
-        return model.get("vocab", {}), {
+        return model["vocab"], {
             "unk_token": model.get("unk_token", UNKNOWN),
             "added_tokens": keys["added_tokens"],
             "do_lower_case": normalizer.get("lowercase", True),

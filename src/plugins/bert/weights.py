@@ -1,8 +1,4 @@
-"""How BERT's weights are named.
-
-The names are those of the files which Hugging Face published in 2018 and 2019; `facts` about later spellings: the
-release said ``gamma`` and ``beta``, and some libraries store buffers that we make when we need them.
-"""
+"""How BERT's weights are named: as in the files of 2018, and how other files spell the same."""
 
 from registry.weights.names import Layout, NameTable
 
@@ -14,8 +10,9 @@ LAYOUT = Layout(
         ("cls.predictions.bias", "cls.predictions.decoder.bias"),
     ),
     names=NameTable(
-        ("{p}.LayerNorm.gamma", "{p}.LayerNorm.weight"),
+        ("{p}.LayerNorm.gamma", "{p}.LayerNorm.weight"),  # TensorFlow's words, in Google's release and the first dumps
         ("{p}.LayerNorm.beta", "{p}.LayerNorm.bias"),
-        dropped=("{p}.position_ids", "{p}.token_type_ids"),
+        dropped=("{p}.position_ids", "{p}.token_type_ids"),  # buffers of transformers; made in `forward` here
     ),
 )
+"""``decoder.bias`` is the second name of one bias which transformers gives to the word scores since 2020."""

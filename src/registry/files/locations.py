@@ -1,7 +1,7 @@
 """From a resolution to paths on this disk."""
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -36,7 +36,7 @@ def collect(
 def is_local(card: Card) -> bool:
     """Whether all files of a card can be had without a network."""
     try:
-        return bool(card.files) and all(map(_find, card.files))
+        return bool(card.files) and all(map(_first, _by_role(card)))
     except FetchError:
         return False
 
@@ -91,14 +91,22 @@ def _expanded(path: str | Path) -> Path:
     return Path(os.path.expanduser(os.fsdecode(path)))  # noqa: PTH111  # Path.expanduser raises where there is no home
 
 
-def _find(file: FileSpec) -> Path | None:
-    """The file at the first of its addresses that this disk has; None when only a network can have it."""
-    for url in file.urls:
-        path = _on_disk(url)
-        if path is not None:
+def _by_role(card: Card, roles: Collection[str] | None = None) -> list[list[FileSpec]]:
+    """The files of a card in these roles (None for all), those of one role together: they are alternatives."""
+    grouped: dict[str, list[FileSpec]] = {}
+    for file in card.files:
+        if roles is None or file.role in roles:
+            grouped.setdefault(file.role, []).append(file)
+    return list(grouped.values())
+
+
+def _first(files: Iterable[FileSpec]) -> dict[str, Path]:
+    """The first of the files that this disk has, at the first of its addresses; empty when only a network has one."""
+    for file in files:
+        for path in filter(None, map(_on_disk, file.urls)):
             _check_size(path, file)
-            return path
-    return None
+            return {file.filename: path}
+    return {}
 
 
 def _on_disk(url: str) -> Path | None:
@@ -150,9 +158,11 @@ def _from_card(resolution: Resolution, roles: Collection[str] | None) -> Paths:
     assert card is not None
     if resolution.revision is not None:
         raise NotYetError(f"{resolution} cannot be had at a revision yet.", hint="Leave out revision=.")
-    wanted = [file for file in card.files if roles is None or file.role in roles]
-    found = {file.filename: path for file in wanted if (path := _find(file))}
-    missing = [file for file in wanted if file.filename not in found]
+    found: dict[str, Path] = {}
+    missing = []
+    for files in _by_role(card, roles):
+        found |= _first(files)
+        missing += [] if found.keys() & {file.filename for file in files} else files
     if missing or not card.files:
         raise _missing(resolution, missing)
     return found

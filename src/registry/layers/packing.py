@@ -19,7 +19,7 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from registry.inputs import InputError
+from registry.errors import InputError
 from registry.layers.attention import attention, watched_attention
 
 

@@ -126,8 +126,10 @@ def _of_config(keys: Mapping[str, Any], origin: str) -> dict[str, Any]:
     for key in ("additional_special_tokens", "extra_special_tokens"):
         if isinstance(keys.get(key), list):
             found["additional_special_tokens"] = [_spelling(token) for token in keys[key]]
-    added = keys.get("added_tokens_decoder", {})
-    if isinstance(added, Mapping) and added:
+    added = keys.get("added_tokens_decoder")
+    if added:
+        if not isinstance(added, Mapping) or not all(isinstance(token, Mapping) for token in added.values()):
+            raise ConfigError(f"{origin}: added_tokens_decoder must map ids to objects with the content of a token.")
         tokens = [{"id": _number(key), **token} for key, token in added.items()]
         found["added_tokens"] = ids_of_added_tokens(tokens, origin)
     return found

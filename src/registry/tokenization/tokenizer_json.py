@@ -32,6 +32,8 @@ def read_tokenizer_json(path: Path, understood: Mapping[str, Mapping[str, Any]])
                     f"{path}: {name}.{key} is {part[key]!r:.80}; only {value!r} is understood here.",
                     hint="Reading on would cut text otherwise than the tokenizer which the model was trained with.",
                 )
+    if not isinstance(keys["model"].get("vocab"), dict):
+        raise VocabError(f"{path}: model.vocab must map tokens to their ids.")
     added = keys.get("added_tokens") or []
     if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
         raise VocabError(f"{path}: added_tokens must be a list of objects.")

@@ -18,7 +18,7 @@ from plugins.bert import modeling
 from plugins.bert.config import BertConfig
 from plugins.bert.layers import LAYERS
 from plugins.bert.modeling import BertForMaskedLM, BertModel
-from registry.inputs import InputError
+from registry.errors import InputError
 from registry.layers.packing import AllRows
 from registry.outputs import EncoderOutput
 

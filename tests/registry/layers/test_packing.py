@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from registry.inputs import InputError
+from registry.errors import InputError
 from registry.layers.attention import attention
 from registry.layers.packing import AllRows, Rows, TokenRows, WatchedRows, rows_of
 

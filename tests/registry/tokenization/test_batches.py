@@ -40,10 +40,8 @@ def test_the_longer_of_two_texts_is_cut_first(first: int, second: int, room: int
     assert kept + other == min(room, first + second)
     assert kept <= first
     assert other <= second
-    if kept < first and other < second:
-        assert abs(kept - other) <= 1
-    elif kept < first:
-        assert kept >= other or second <= room // 2
+    assert kept == first or kept >= other - 1
+    assert other == second or other >= kept - 1
 
 
 def test_one_text_of_a_pair_can_be_spared() -> None:

@@ -1,0 +1,184 @@
+"""What all tokenizers share, on the smallest tokenizer there can be."""
+
+import copy
+import pickle
+import warnings
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+
+from registry.errors import ConfigError, RegistryWarning, UnknownOptionError, VocabError
+from registry.tokenization.base import Tokenizer
+from registry.tokenization.batches import Frame, Segment
+from registry.tokenization.chunks import pack
+from registry.tokenization.words import WhitespaceTokenizer
+
+VOCAB = {token: number for number, token in enumerate(["<pad>", "<unk>", "<s>", "</s>", "a", "b", "c", "d"])}
+
+
+class WordTokenizer(Tokenizer):
+    """Words between spaces."""
+
+    published_classes: ClassVar[tuple[str, ...]] = ("WordTokenizer",)
+    frame: ClassVar[Frame[tuple[str, ...]]] = Frame(("bos_token",), (), ("eos_token",))
+    pad_token, unk_token, bos_token, eos_token = "<pad>", "<unk>", "<s>", "</s>"
+
+    def _ids(self, text: str) -> bytes:
+        return pack(self.convert_tokens_to_ids(text.split()))
+
+    def _located(self, text: str) -> Segment:
+        spans = [place for word in WhitespaceTokenizer.chunk.finditer(text) for place in word.span()]
+        return Segment(array("q", self._ids(text)), array("q", spans))
+
+    def _join(self, tokens: Sequence[str]) -> str:
+        return " ".join(tokens)
+
+
+@pytest.fixture
+def tokenizer() -> WordTokenizer:
+    return WordTokenizer(VOCAB, max_len=6)
+
+
+def test_tokens_and_ids_are_looked_up_both_ways(tokenizer: WordTokenizer) -> None:
+    assert tokenizer.convert_tokens_to_ids("c") == 6
+    assert tokenizer.convert_tokens_to_ids(["c", "zz"]) == [6, 1]
+    assert tokenizer.convert_ids_to_tokens(6) == "c"
+    assert tokenizer.convert_ids_to_tokens(torch.tensor([2, 4, 3]), skip_special_tokens=True) == ["a"]
+    assert len(tokenizer) == tokenizer.vocab_size == 8
+    assert (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.mask_token_id) == (0, 3, None)
+    assert tokenizer.all_special_ids == [1, 0, 2, 3]
+
+
+@pytest.mark.parametrize("number", [8, -1, 10**12])
+def test_an_id_that_no_token_has_is_an_error(tokenizer: WordTokenizer, number: int) -> None:
+    with pytest.raises(VocabError, match="the ids of this tokenizer are 0 to 7"):
+        tokenizer.decode([4, number])
+
+
+def test_the_vocabulary_is_given_as_a_copy(tokenizer: WordTokenizer) -> None:
+    tokenizer.get_vocab().clear()
+    assert tokenizer.get_vocab() == VOCAB
+
+
+def test_a_text_gives_a_flat_row_and_a_list_gives_rows(tokenizer: WordTokenizer) -> None:
+    assert tokenizer("a b") == {"input_ids": [2, 4, 5, 3], "attention_mask": [1, 1, 1, 1]}
+    assert tokenizer(["a b", "c"])["input_ids"] == [[2, 4, 5, 3], [2, 6, 3]]
+    assert tokenizer([])["input_ids"] == []
+    assert tokenizer.encode("a b", add_special_tokens=False) == [4, 5]
+
+
+def test_tensors_have_the_shape_rows_by_tokens(tokenizer: WordTokenizer) -> None:
+    batch = tokenizer(["a b", "c"], padding=True, return_tensors="pt", return_offsets_mapping=True)
+    assert batch.input_ids.dtype == torch.int64
+    assert batch["input_ids"].tolist() == [[2, 4, 5, 3], [2, 6, 3, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
+    assert batch["offset_mapping"].shape == (2, 4, 2)
+    assert tokenizer("a", return_tensors="pt")["input_ids"].shape == (1, 3)
+    assert tokenizer([], return_tensors="pt")["input_ids"].shape == (0, 0)
+    assert tokenizer("a", return_tensors="np")["input_ids"].tolist() == [[2, 4, 3]]
+    assert batch.to("cpu") is batch
+
+
+def test_windows_of_a_long_text_are_rows_of_their_own(tokenizer: WordTokenizer) -> None:
+    batch = tokenizer(["a", "a b c d a b"], truncation=True, stride=2, return_offsets_mapping=True)
+    assert batch["input_ids"] == [[2, 4, 3], [2, 4, 5, 6, 7, 3], [2, 6, 7, 4, 5, 3]]
+    assert batch.text_index == (0, 1, 1)
+    assert batch["offset_mapping"][2] == [(0, 0), (4, 5), (6, 7), (8, 9), (10, 11), (0, 0)]
+    assert tokenizer("a", truncation=True, stride=2)["input_ids"] == [[2, 4, 3]]
+
+
+def test_special_tokens_are_found_wherever_they_stand(tokenizer: WordTokenizer) -> None:
+    assert tokenizer.tokenize("a</s>b</s>") == ["a", "</s>", "b", "</s>"]
+    assert tokenizer("a </s>b", return_offsets_mapping=True)["offset_mapping"] == [
+        (0, 0),
+        (0, 1),
+        (2, 6),
+        (6, 7),
+        (0, 0),
+    ]
+    assert tokenizer.tokenize("a </s>", split_special_tokens=True) == ["a", "</s>"]
+    assert tokenizer.tokenize("a</s>", split_special_tokens=True) == ["<unk>"]
+    assert WordTokenizer(VOCAB, split_special_tokens=True).tokenize("a</s>") == ["<unk>"]
+
+
+def test_v06_a_special_token_is_missed_when_it_is_needed() -> None:
+    tokenizer = WordTokenizer({"<unk>": 0, "a": 1})
+    assert tokenizer(["a", "a"], add_special_tokens=False, padding=True)["input_ids"] == [[1], [1]]
+    with pytest.raises(VocabError, match=r"has the bos_token '<s>', which its vocabulary lacks; it is needed here"):
+        tokenizer("a")
+    with pytest.raises(VocabError, match="pad_token"):
+        tokenizer(["a", "a a"], add_special_tokens=False, padding=True)
+    with pytest.raises(VocabError, match="has no cls_token"):
+        tokenizer.special_id("cls_token")
+    with pytest.raises(VocabError, match="'<pad>'"):
+        _ = tokenizer.pad_token_id
+
+
+def test_a_row_that_the_model_will_refuse_is_warned_of_once(tokenizer: WordTokenizer) -> None:
+    with pytest.warns(RegistryWarning, match="A row has 7 tokens, and the model takes 6"):
+        tokenizer("a b c d a")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tokenizer("a b c d a")
+        WordTokenizer(VOCAB, max_len=6)("a b c d a", truncation=True)
+        WordTokenizer(VOCAB)("a b c d a")
+
+
+def test_padding_to_an_unknown_length_is_an_error(tokenizer: WordTokenizer) -> None:
+    assert len(tokenizer("a", padding="max_length")["input_ids"]) == 6
+    with pytest.raises(ValueError, match="needs a max_length"):
+        WordTokenizer(VOCAB)("a", padding="max_length")
+
+
+def test_v15_added_tokens_follow_the_vocabulary_and_are_recognised_whole() -> None:
+    tokenizer = WordTokenizer(VOCAB, added_tokens={"new york": 8, "york": 9}, additional_special_tokens=["york"])
+    assert (len(tokenizer), tokenizer.vocab_size) == (10, 8)
+    assert tokenizer.tokenize("a new yorkb york") == ["a", "new york", "b", "york"]
+    assert tokenizer.decode([4, 8, 9], skip_special_tokens=True) == "a new york"
+    assert tokenizer.tokenize("new york yorkb", split_special_tokens=True) == ["new york", "<unk>"]
+
+
+@pytest.mark.parametrize(
+    ("added", "fault"),
+    [
+        ({"a": 9}, "'a' is added with the id 9, but has 4"),
+        ({"x": 9}, "no token has the id 8"),
+        ({"x": 8, "y": 8}, "'x' and 'y' share the id 8"),
+        ({"x": 4}, "'a' and 'x' share the id 4"),
+    ],
+)
+def test_v15_contradictory_added_tokens_are_refused(added: dict[str, int], fault: str) -> None:
+    with pytest.raises(VocabError, match=fault):
+        WordTokenizer(VOCAB, added_tokens=added)
+
+
+def test_v15_a_special_token_without_an_id_is_refused() -> None:
+    with pytest.raises(VocabError, match="'<x>' is declared a special token, but has no id"):
+        WordTokenizer(VOCAB, additional_special_tokens=["<x>"])
+
+
+def test_an_unknown_option_is_refused_with_a_suggestion(tmp_path: Path) -> None:
+    with pytest.raises(UnknownOptionError, match=r"no option 'maxlen'. Did you mean 'max_len'"):
+        WordTokenizer(VOCAB, maxlen=5)
+    with pytest.raises(UnknownOptionError, match="Did you mean 'max_len'"):
+        WordTokenizer.from_files({"vocab.txt": tmp_path / "no such file"}, maxlen=5)
+
+
+@pytest.mark.parametrize(
+    "option", [{"max_len": 0}, {"max_len": True}, {"max_len": "5"}, {"pad_token": 5}, {"split_special_tokens": None}]
+)
+def test_an_impossible_value_is_refused_by_name(option: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(option))} must be"):
+        WordTokenizer(VOCAB, **option)
+
+
+def test_copies_and_pickles_are_equal_and_carry_no_memory(tokenizer: WordTokenizer) -> None:
+    odd = WordTokenizer(VOCAB, max_len=9, added_tokens={"x": 8}, eos_token="d")
+    for made in (pickle.loads(pickle.dumps(odd)), copy.deepcopy(odd), copy.copy(odd)):
+        assert made("a x") == odd("a x")
+        assert made.get_vocab() == odd.get_vocab()
+        assert (made.max_len, made.eos_token, made.vocab_size) == (9, "d", 8)

@@ -1,0 +1,76 @@
+"""Words and punctuation."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.tokenization.words import BasicTokenizer, Spellings, WhitespaceTokenizer, is_punctuation
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", []),
+        ("  \t\n\r\u00a0\u3000\u2028 ", []),
+        ("Hello, World!", ["hello", ",", "world", "!"]),
+        ("don't", ["don", "'", "t"]),
+        ("Ünïcödé e\u0301", ["unicode", "e"]),
+        ("ΣΑΣ", ["σασ"]),
+        ("İstanbul", ["istanbul"]),
+        ("a\u200bb\x00c\ufffdd\ue000e\u00adf", ["abcdef"]),
+        ("中国a字", ["中", "国", "a", "字"]),
+        ("a\x0bb\x0cc\x1cd\x85e", ["abcde"]),
+        ("$5+`x`", ["$", "5", "+", "`", "x", "`"]),
+        ("¿qué?", ["¿", "que", "?"]),
+        ("\u0378a", ["\u0378a"]),
+        ("a\ud800b", ["ab"]),
+    ],
+)
+def test_text_is_cut_as_bert_cuts_it(text: str, words: list[str]) -> None:
+    assert BasicTokenizer().tokenize(text) == words
+
+
+def test_case_and_accents_can_be_kept() -> None:
+    assert BasicTokenizer(do_lower_case=False).tokenize("Né Ž") == ["Né", "Ž"]
+    assert BasicTokenizer(strip_accents=False).tokenize("Né Ž") == ["né", "ž"]
+    assert BasicTokenizer(do_lower_case=False, strip_accents=True).tokenize("Né Ž") == ["Ne", "Z"]
+
+
+def test_chinese_characters_can_be_left_in_words() -> None:
+    assert BasicTokenizer(tokenize_chinese_chars=False).tokenize("中国a 字") == ["中国a", "字"]
+
+
+def test_words_that_are_never_split_stay_whole_between_spaces() -> None:
+    assert BasicTokenizer().tokenize("A [MASK] [MASK].") == ["a", "[MASK]", "[", "mask", "]", "."]
+    assert BasicTokenizer(never_split=["Don't"]).tokenize("Don't [MASK]") == ["Don't", "[", "mask", "]"]
+
+
+@given(st.text())
+def test_located_words_are_the_words_and_lie_in_order(text: str) -> None:
+    splitter = BasicTokenizer()
+    found = [found for chunk in splitter.chunk.findall(text) for found in splitter.located_words(chunk)]
+    assert [word for word, _ in found] == splitter.tokenize(text)
+    assert all(len(word) == len(places) and list(places) == sorted(places) for word, places in found)
+
+
+def test_marks_that_stay_come_in_canonical_order() -> None:
+    # U+302E (class 224) and U+1D165 (class 216) are spacing marks: no accents, yet they change places.
+    assert BasicTokenizer().tokenize("a\u302e\U0001d165b") == ["a\U0001d165\u302eb"]
+    assert BasicTokenizer(strip_accents=False).tokenize("a\u302e\U0001d165b") == ["a\u302e\U0001d165b"]
+
+
+@given(st.text())
+def test_cutting_at_white_space_changes_nothing(text: str) -> None:
+    assert WhitespaceTokenizer().chunks(text) == text.split()
+    assert [text[place] for _, places in WhitespaceTokenizer().located_words(text) for place in places] == list(text)
+
+
+def test_every_sign_of_ascii_is_punctuation() -> None:
+    assert "".join(filter(is_punctuation, map(chr, range(128)))) == "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
+
+def test_spellings_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry.tokenization.words.MOST_CHARACTERS", 5)
+    spellings = Spellings(lower=True, strip_accents=True, ideographs=())
+    assert spellings.of("ABCDEFGHIJ") == "abcdefghij"
+    assert len(spellings) <= 5
