@@ -362,11 +362,6 @@ def _report(fates: Mapping[Fate, list[Pair]], dropped: Iterable[str], **circumst
         missing=tuple(ours["missing"]),
         unexpected=tuple(theirs["unexpected"]),
         dropped=(*dropped, *theirs["dropped"], *theirs["missing"], *second),
-        renamed=tuple((source.name, name) for name, source in loaded if source and _renamed(source.name, name)),
+        renamed=tuple((source.name, name) for name, source in loaded if source and source.renamed),
         **circumstances,
     )
-
-
-def _renamed(theirs: str, ours: str) -> bool:
-    """Whether two names differ in more than a prefix."""
-    return not theirs.endswith(ours) and not ours.endswith(theirs)

@@ -1,12 +1,13 @@
-"""A name becomes a working model: ``load``, its parts, and ``save``."""
+"""A name becomes a working model: ``load``, its parts, and ``save``.
+
+Torch is imported when a model is built or saved; configurations and tokenizers need none.
+"""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from attrs import field, frozen
-from torch import nn
 
 from registry import discovery
 from registry.config import Config, read_config
@@ -19,25 +20,30 @@ from registry.errors import (
     did_you_mean,
 )
 from registry.files.locations import collect
-from registry.loading import LoadReport
-from registry.model import LoadOptions, Model
 from registry.records import Card, ConfigSpec, ModelSpec, TokenizerSpec
 from registry.resolution import Resolution, resolve
 from registry.tokenization.base import Tokenizer
-from registry.weights.saving import Format
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from registry.loading import LoadReport
+    from registry.model import Model
+    from registry.weights.saving import Format
 
 
 @frozen(kw_only=True)
 class Pretrained:
     """A model with all that belongs to it."""
 
-    model: Model
+    model: "Model"
     """In evaluation mode, its weights loaded."""
     config: Config
     """The model's configuration."""
     card: Card | None
     """What a plugin declares of the model; None for folders and addresses."""
-    report: LoadReport
+    report: "LoadReport"
     """What was loaded from where."""
     _tokenizer: Tokenizer | MissingTokenizerError = field(alias="tokenizer", repr=False)
 
@@ -49,7 +55,7 @@ class Pretrained:
         return self._tokenizer
 
     def save(
-        self, directory: str | Path, *, format: Format = "safetensors", max_shard_size: int | str | None = None
+        self, directory: str | Path, *, format: "Format" = "safetensors", max_shard_size: int | str | None = None
     ) -> Path:
         """Save model, configuration and tokenizer as a folder; see ``registry.save``."""
         return save(self, directory, format=format, max_shard_size=max_shard_size)
@@ -59,8 +65,8 @@ def load(
     name: str | Path,
     task: str | None = None,
     *,
-    dtype: torch.dtype | None = None,
-    device: torch.device | str | None = None,
+    dtype: "torch.dtype | None" = None,
+    device: "torch.device | str | None" = None,
     cache_dir: str | Path | None = None,
     offline: bool | None = None,
     revision: str | None = None,
@@ -78,7 +84,11 @@ def load(
     Raises UnknownModelError, UnknownTaskError, UnknownOptionError, MissingFileError, ConfigError, VocabError, and
     WeightsMismatchError when weights are missing, surplus or misshapen.  A model is never returned half loaded.
     """
-    options = LoadOptions(
+    resolution, model = _load_model(
+        name,
+        task,
+        revision,
+        config_overrides,
         dtype=dtype,
         device=device,
         cache_dir=cache_dir,
@@ -87,10 +97,9 @@ def load(
         allow_unexpected=allow_unexpected,
         progress=progress,
     )
-    resolution, model = _load_model(name, task, revision, options, config_overrides)
     tokenizer: Tokenizer | MissingTokenizerError
     try:
-        tokenizer = _load_tokenizer(resolution, model.config.architecture, options, {})
+        tokenizer = _load_tokenizer(resolution, model.config.architecture, cache_dir, offline)
     except MissingTokenizerError as missing:
         tokenizer = missing
     else:
@@ -105,8 +114,8 @@ def load_model(
     name: str | Path,
     task: str | None = None,
     *,
-    dtype: torch.dtype | None = None,
-    device: torch.device | str | None = None,
+    dtype: "torch.dtype | None" = None,
+    device: "torch.device | str | None" = None,
     cache_dir: str | Path | None = None,
     offline: bool | None = None,
     revision: str | None = None,
@@ -114,9 +123,13 @@ def load_model(
     allow_unexpected: Collection[str] = (),
     progress: bool | None = None,
     **config_overrides: Any,
-) -> Model:
+) -> "Model":
     """Load a model alone; arguments and errors are those of ``load``."""
-    options = LoadOptions(
+    return _load_model(
+        name,
+        task,
+        revision,
+        config_overrides,
         dtype=dtype,
         device=device,
         cache_dir=cache_dir,
@@ -124,8 +137,7 @@ def load_model(
         allow_missing=allow_missing,
         allow_unexpected=allow_unexpected,
         progress=progress,
-    )
-    return _load_model(name, task, revision, options, config_overrides)[1]
+    )[1]
 
 
 def load_tokenizer(
@@ -140,17 +152,17 @@ def load_tokenizer(
 
     Raises MissingTokenizerError when the model carries no files of a tokenizer.
     """
-    options = LoadOptions(cache_dir=cache_dir, offline=offline)
     resolution = resolve(name, revision=revision)
-    return _load_tokenizer(resolution, _architecture(resolution, options), options, tokenizer_options)
+    architecture = _architecture(resolution, cache_dir, offline)
+    return _load_tokenizer(resolution, architecture, cache_dir, offline, **tokenizer_options)
 
 
 def save(
-    pretrained_or_model: Pretrained | nn.Module,
+    pretrained_or_model: "Pretrained | nn.Module",
     directory: str | Path,
     *,
     tokenizer: Tokenizer | None = None,
-    format: Format = "safetensors",
+    format: "Format" = "safetensors",
     max_shard_size: int | str | None = None,
 ) -> Path:
     """Save a model, its configuration and its tokenizer as a folder which every door loads again.
@@ -185,14 +197,17 @@ def check_fit(tokenizer: Tokenizer, config: Config) -> None:
 
 
 def _load_model(
-    name: str | Path, task: str | None, revision: str | None, options: LoadOptions, overrides: Mapping[str, Any]
-) -> tuple[Resolution, Model]:
+    name: str | Path, task: str | None, revision: str | None, overrides: Mapping[str, Any], **options: Any
+) -> "tuple[Resolution, Model]":
+    from registry.model import LoadOptions
+
+    loading = LoadOptions(**options)
     resolution = resolve(name, revision=revision)
-    paths = collect(resolution, roles=("config",), cache_dir=options.cache_dir, offline=options.offline)
+    paths = collect(resolution, roles=("config",), cache_dir=loading.cache_dir, offline=loading.offline)
     config, keys = read_config(resolution, paths)
     spec = _model_spec(config.architecture, task or _task(resolution.card, config.architecture, keys), resolution)
     cls: type[Model] = discovery.load_class(spec)
-    return resolution, cls._load(resolution, config, (), overrides, options)
+    return resolution, cls._load(resolution, config, (), overrides, loading)
 
 
 def _task(card: Card | None, architecture: str, keys: Mapping[str, Any]) -> str:
@@ -235,15 +250,19 @@ def _model_spec(architecture: str, task: str, resolution: Resolution) -> ModelSp
     return found
 
 
-def _architecture(resolution: Resolution, options: LoadOptions) -> str:
+def _architecture(resolution: Resolution, cache_dir: str | Path | None, offline: bool | None) -> str:
     if resolution.card is not None:
         return resolution.card.architecture
-    paths = collect(resolution, roles=("config",), cache_dir=options.cache_dir, offline=options.offline)
+    paths = collect(resolution, roles=("config",), cache_dir=cache_dir, offline=offline)
     return read_config(resolution, paths)[0].architecture
 
 
 def _load_tokenizer(
-    resolution: Resolution, architecture: str, options: LoadOptions, tokenizer_options: Mapping[str, Any]
+    resolution: Resolution,
+    architecture: str,
+    cache_dir: str | Path | None,
+    offline: bool | None,
+    **tokenizer_options: Any,
 ) -> Tokenizer:
     spec = discovery.find(
         TokenizerSpec, lambda spec: spec.architecture == architecture, asked=f"the tokenizer of {architecture}"
@@ -251,10 +270,12 @@ def _load_tokenizer(
     if spec is None:
         raise MissingTokenizerError(f"No installed plugin declares a tokenizer for the architecture {architecture!r}.")
     cls: type[Tokenizer] = discovery.load_class(spec)
-    return cls.from_resolution(resolution, cache_dir=options.cache_dir, offline=options.offline, **tokenizer_options)
+    return cls.from_resolution(resolution, cache_dir=cache_dir, offline=offline, **tokenizer_options)
 
 
-def _unwrapped(model: Any) -> Model:
+def _unwrapped(model: Any) -> "Model":
+    from registry.model import Model
+
     found = model
     while not isinstance(found, Model):
         found = getattr(found, "module", None) or getattr(found, "_orig_mod", None)

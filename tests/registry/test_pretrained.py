@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -138,6 +140,21 @@ def test_a_given_state_dict_is_used_and_no_weights_are_read(folder: Path, config
         model.bert.embeddings.LayerNorm.bias.fill_(4.0)
     assert list(state) == list(before)
     assert all(state[name].equal(before[name]) for name in before), "the caller's tensors are the caller's"
+
+
+def test_torch_is_absent_until_a_model_is_built(folder: Path) -> None:
+    script = f"""
+import sys, registry
+registry.list_models(), registry.info("all-minilm-l6-v2"), registry.resolve({str(folder)!r}), registry.plugins()
+config = registry.load_config({str(folder)!r})
+tokenizer = registry.load_tokenizer({str(folder)!r})
+batch = registry.zoo.BertTokenizer.from_pretrained({str(folder)!r})("the cat", padding=True)
+assert not {{"torch", "numpy", "requests", "safetensors"}} & set(sys.modules), "too early"
+registry.load_model({str(folder)!r})
+assert "torch" in sys.modules
+assert "torch._dynamo" not in sys.modules, "imported for nothing, in seconds"
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 # --- Saving and loading again -----------------------------------------------------------------------------------------

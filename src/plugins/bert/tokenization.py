@@ -5,10 +5,11 @@ Ids and places are those of transformers' ``BertTokenizerFast``, on any text.
 
 from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from registry.errors import VocabError
 from registry.tokenization.base import Tokenizer, missing
 from registry.tokenization.batches import Frame, Segment
 from registry.tokenization.chunks import ChunkMemory, pack
@@ -216,6 +217,7 @@ class BertTokenizer(Tokenizer):
         model, normalizer = keys["model"], keys["normalizer"]
         return model["vocab"], {
             "unk_token": model.get("unk_token", UNKNOWN),
+            **_cls_and_sep(keys.get("post_processor"), paths[TOKENIZER]),
             "added_tokens": keys["added_tokens"],
             "do_lower_case": normalizer.get("lowercase", True),
             "strip_accents": normalizer.get("strip_accents"),
@@ -228,3 +230,25 @@ def _after_others(token: str) -> str:
     if token.startswith(CONTINUED):
         return token.removeprefix(CONTINUED)
     return token if token.startswith(CLOSING) else f" {token}"
+
+
+def _cls_and_sep(processor: Any, path: Path) -> dict[str, str]:
+    """The special tokens which a ``tokenizer.json`` puts around texts, which must be where BERT wants them."""
+    match processor:
+        case {"type": "BertProcessing", "cls": [str(cls), _], "sep": [str(sep), _]}:
+            return {"cls_token": cls, "sep_token": sep}
+        case {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens}:
+            for cls, sep in permutations(tokens, 2):
+                one = [_special(cls, 0), {"Sequence": {"id": "A", "type_id": 0}}, _special(sep, 0)]
+                two = [*one, {"Sequence": {"id": "B", "type_id": 1}}, _special(sep, 1)]
+                if (single, pair) == (one, two):
+                    return {"cls_token": cls, "sep_token": sep}
+    raise VocabError(
+        f"{path}: post_processor does not put texts between special tokens as BERT does: [CLS] A [SEP] B [SEP].",
+        hint="Make it a BertProcessing, or load the file with the tokenizer that it was written for.",
+    )
+
+
+def _special(token: str, kind: int) -> dict[str, Any]:
+    """A special token in a template."""
+    return {"SpecialToken": {"id": token, "type_id": kind}}

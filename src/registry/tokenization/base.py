@@ -53,8 +53,8 @@ class Tokenizer(Lookup):
     split_special_tokens: bool = False
     """Whether special tokens that stand in a text are taken for ordinary text."""
 
-    def __init__(self, vocab: Mapping[str, int], *, origin: str = "the vocabulary", **values: Any) -> None:
-        """Keep the options, and number the tokens of ``vocab``, which comes from ``origin``."""
+    def __init__(self, vocab: dict[str, int], *, origin: str = "the vocabulary", **values: Any) -> None:
+        """Keep the options, and ``vocab`` as the tokens and their ids; ``origin`` names it in errors."""
         options.refuse_unknown(values, self.options, type(self).__name__)
         for name, value in values.items():
             options.check(value, name, self.options[name])

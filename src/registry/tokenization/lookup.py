@@ -54,14 +54,14 @@ class Lookup:
     vocab_size: int
     """Tokens of the vocabulary, without added ones."""
 
-    def _set_vocabulary(self, vocab: Mapping[str, int], origin: str) -> None:
+    def _set_vocabulary(self, vocab: dict[str, int], origin: str) -> None:
         """Number the tokens.  Raises VocabError when ids are missing, used twice, or contradict the added tokens."""
         self.ids_to_tokens = tokens_by_id(vocab, origin=origin)
         self.vocab_size = len(self.ids_to_tokens)
         for token, number in self.added_tokens.items():
             if vocab.get(token, number) != number:
                 raise VocabError(f"{token!r} is added with the id {number}, but has {vocab[token]} in {origin}.")
-        self.vocab = {**vocab, **self.added_tokens}
+        self.vocab = {**vocab, **self.added_tokens} if self.added_tokens else vocab
         for token in self.additional_special_tokens:
             if token not in self.vocab:
                 raise VocabError(f"{token!r} is declared a special token, but has no id in {origin}.")

@@ -6,6 +6,7 @@ be an embedding of another word.
 
 from collections.abc import Mapping
 from itertools import count
+from operator import eq
 from pathlib import Path
 
 from registry.errors import VocabError
@@ -77,10 +78,9 @@ def _fault(tokens: list[str]) -> str:
 
 def tokens_by_id(vocab: Mapping[str, int], *, origin: str) -> list[str]:
     """The tokens in the order of their ids.  Raises VocabError when these are not 0 to n - 1, each used once."""
-    numbers = list(vocab.values())
-    if set(map(type, numbers)) != {int}:
+    if set(map(type, vocab.values())) != {int}:
         raise VocabError(f"{origin} must map at least one token to its id, a whole number{_odd_one(vocab)}.")
-    if numbers == list(range(len(numbers))):
+    if all(map(eq, vocab.values(), count())):
         return list(vocab)
     tokens = dict(sorted((number, token) for token, number in vocab.items()))
     if list(tokens) != list(range(len(vocab))):

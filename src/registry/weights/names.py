@@ -38,6 +38,8 @@ class Source:
 
     name: str
     operations: tuple[Operation, ...] = ()
+    renamed: bool = False
+    """Whether a table gives it another name."""
 
     def read(self, tensors: "Mapping[str, Tensor]") -> "Tensor":
         """Take the tensor out of the file's, and do to it what the tables say."""
@@ -146,9 +148,9 @@ class NameTable:
         if match is None:
             return name, source
         row = self._row(match)
-        if row.operation is not None:
-            source = Source(source.name, (*source.operations, row.operation))
-        return row.rename(match), source
+        ours = row.rename(match)
+        operations = source.operations if row.operation is None else (*source.operations, row.operation)
+        return ours, Source(source.name, operations, renamed=source.renamed or ours != name)
 
     def _match(self, name: str, error: type[ValueError]) -> re.Match[str] | None:
         """Match the only row that fits: searched from the top and from the bottom, it is the same."""

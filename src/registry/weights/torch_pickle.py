@@ -5,10 +5,10 @@ Nothing here runs what a file says: the pickle is looked through before torch re
 """
 
 import io
+import os
 import pickle
 import re
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +23,7 @@ from registry.errors import (
 )
 from registry.records import Paths
 from registry.serialization import WEIGHTS_INDEX_NAME, WEIGHTS_NAME
-from registry.weights.pickles import LARGEST_PICKLE, RESAVE, check_pickle
+from registry.weights.pickles import LARGEST_PICKLE, RESAVE, read_outline
 from registry.weights.shards import FileNames, load_files, start
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """A pickle of the number with which torch's older files begin."""
 LEGACY_PICKLES = 5
-"""Magic number, protocol, system, state dict, and the keys of the storages that follow."""
+"""Magic number, protocol, system, state dict, and the keys of the memory that follows."""
+COUNT = 8
+"""Bytes of the number of elements that stands before each piece of memory."""
 
 RECORDS = ("data.pkl", "version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
 STORAGE = re.compile(r"data/[0-9]+")
@@ -97,36 +99,40 @@ def _check_archive(file: IO[bytes], origin: str) -> None:
     """Refuse an archive that torch would not have written, or that two readers could understand differently."""
     with zipfile.ZipFile(file) as archive:
         records = archive.infolist()
-        root = records[0].filename.partition("/")[0] if records else ""
-        names = Counter(record.filename.casefold() for record in records)
+        root = records[0].filename.partition("/")[0] + "/" if records else ""
+        sizes = {record.filename.removeprefix(root): record.file_size for record in records}
         for record in records:
-            name = record.filename.removeprefix(root + "/")
-            if name not in RECORDS and not STORAGE.fullmatch(name):
-                raise UnsafeWeightsError(
-                    f"{origin} holds {record.filename!r}, which state dicts do without.", hint=RESAVE
-                )
-            if names[record.filename.casefold()] > 1:
-                raise UnsafeWeightsError(
-                    f"{origin} holds {record.filename!r} twice: readers differ in which one counts."
-                )
-            if record.compress_type != zipfile.ZIP_STORED or record.flag_bits & ENCRYPTED:
-                raise UnsafeWeightsError(
-                    f"{origin} holds {record.filename!r} compressed or encrypted, as torch never does."
-                )
-        if f"{root}/data.pkl" not in archive.NameToInfo:
-            raise CorruptWeightsError(f"{origin} is damaged: it holds no data.pkl.")
-        if archive.getinfo(f"{root}/data.pkl").file_size > LARGEST_PICKLE:
+            _check_record(record, root, origin)
+        if len({name.casefold() for name in sizes}) < len(records):
+            raise UnsafeWeightsError(f"{origin} holds two records of one name: readers differ in which one counts.")
+        if sizes.get("data.pkl", 0) > LARGEST_PICKLE:
             raise WeightsLimitError(f"{origin} holds a pickle larger than any state dict needs.")
-        check_pickle(io.BytesIO(archive.read(f"{root}/data.pkl")), origin)
+        outline = read_outline(io.BytesIO(archive.read(root + "data.pkl")), origin)
+    for key, size in outline.storages.items():
+        if sizes.get(f"data/{key}") != size:
+            found = f"{sizes[f'data/{key}']:,}" if f"data/{key}" in sizes else "no"
+            raise CorruptWeightsError(
+                f"{origin} is damaged: {size:,} bytes should be in data/{key}, which has {found}."
+            )
+
+
+def _check_record(record: zipfile.ZipInfo, root: str, origin: str) -> None:
+    name = record.filename.removeprefix(root)
+    if name not in RECORDS and not STORAGE.fullmatch(name):
+        raise UnsafeWeightsError(f"{origin} holds {record.filename!r}, which no state dict needs.", hint=RESAVE)
+    if record.compress_type != zipfile.ZIP_STORED or record.flag_bits & ENCRYPTED:
+        raise UnsafeWeightsError(f"{origin} holds {record.filename!r} compressed or encrypted, as torch never does.")
 
 
 def _check_legacy(file: IO[bytes], origin: str) -> None:
-    """Refuse a file of torch before 1.6 whose pickles could do more than describe a state dict."""
+    """Refuse a file of torch before 1.6 with pickles that do more than describe a state dict, or without its memory."""
     if file.read(len(LEGACY)) != LEGACY:
         raise CorruptWeightsError(f"{origin} is not what torch.save writes, or was cut off.", hint=RESAVE)
     file.seek(0)
-    for _ in range(LEGACY_PICKLES):
-        check_pickle(file, origin)
+    *_, state, keys = [read_outline(file, origin) for _ in range(LEGACY_PICKLES)]
+    needed = file.tell() + sum(COUNT + size for size in state.storages.values())
+    if sorted(keys.root) != sorted(state.storages) or needed != os.fstat(file.fileno()).st_size:
+        raise CorruptWeightsError(f"{origin} is damaged: it does not hold just the memory that its tensors need.")
 
 
 # --- After torch has read ---------------------------------------------------------------------------------------------

@@ -27,8 +27,8 @@ from registry.errors import (
 )
 
 WORDS = [
-    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "d", "e", "un", "##aff", "##able", "able", "the", "cat", "sat",
-    "on", "mat", "Paris", "##s", "##ed", ".", ",", "!", "?", "'", "[", "]", "mask", "中",
+    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "d", "e", "un", "##aff", "##able", "able", "the",
+    "cat", "sat", "on", "mat", "Paris", "##s", "##ed", ".", ",", "!", "?", "'", "[", "]", "mask", "中",
 ]  # fmt: skip
 VOCAB = {word: number for number, word in enumerate(WORDS)}
 TOKENIZER = BertTokenizer(VOCAB)
@@ -53,6 +53,7 @@ def tokenizer_json(**changes: Any) -> dict[str, Any]:
         "added_tokens": special,
         "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "lowercase": True},
         "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "BertProcessing", "cls": ["[CLS]", 2], "sep": ["[SEP]", 3]},
         "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "vocab": VOCAB},
         **changes,
     }
@@ -312,6 +313,19 @@ def test_a_folder_with_only_tokenizer_json_is_read(tmp_path: Path) -> None:
         ({"added_tokens": [{"id": 31, "content": "x", "normalized": True}]}, "'x' with normalized=true"),
         ({"added_tokens": [{"id": 3, "content": "[MASK]"}]}, r"'\[MASK\]' is added with the id 3, but has 4"),
         ({"added_tokens": "x"}, "added_tokens"),
+        ({"post_processor": None}, "post_processor"),
+        ({"post_processor": {"type": "RobertaProcessing", "cls": ["a", 5], "sep": ["b", 6]}}, "post_processor"),
+        (
+            {
+                "post_processor": {
+                    "type": "TemplateProcessing",
+                    "single": [],
+                    "pair": [],
+                    "special_tokens": {"a": 1, "b": 2},
+                }
+            },
+            "post_processor",
+        ),
     ],
 )
 def test_v09_v15_a_tokenizer_json_that_is_not_berts_is_refused(

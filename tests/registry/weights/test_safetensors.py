@@ -1,0 +1,194 @@
+"""Weights as safetensors: what is mapped, and what is refused."""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from registry.errors import CorruptWeightsError, MissingFileError, UnsafeWeightsError, WeightsError, WeightsLimitError
+from registry.serialization import verify
+from registry.weights.safetensors import check_header, detect, load
+
+NAME = "model.safetensors"
+TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([1, 2, 3]), "empty": torch.zeros(0, 4)}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    save_file(TENSORS, tmp_path / NAME, metadata={"format": "pt"})
+    return tmp_path / NAME
+
+
+def write(path: Path, header: object, data: bytes = b"", *, length: int | None = None) -> Path:
+    """A file with any header, given as an object or as its bytes."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
+    return path
+
+
+def entry(dtype: str = "F32", shape: Any = (2,), place: Any = (0, 8)) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": place}
+
+
+def test_tensors_are_mapped_and_equal(file: Path) -> None:
+    tensors = load({NAME: file})
+    assert set(tensors) == set(TENSORS)
+    assert len(tensors) == 3
+    for name, tensor in TENSORS.items():
+        torch.testing.assert_close(tensors[name], tensor)
+    assert tensors["a"].data_ptr() == tensors["a"].data_ptr()
+
+
+def test_a_file_that_comes_alone_may_have_any_name(file: Path) -> None:
+    other = file.rename(file.with_name("my_weights.bin"))
+    assert detect({other.name: other})
+    assert set(load({other.name: other})) == set(TENSORS)
+
+
+def test_detection_reads_little_and_needs_no_torch(file: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from registry.weights import safetensors, torch_pickle;"
+        f"p = {{{NAME!r}: Path({str(file)!r})}};"
+        "assert safetensors.detect(p) and not torch_pickle.detect(p); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"<!DOCTYPE html>", b"version https://git-lfs.github.com/spec/v1\n"])
+def test_other_files_are_not_detected(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / NAME).write_bytes(content)
+    assert not detect({NAME: tmp_path / NAME})
+
+
+def test_without_files_there_is_nothing_to_load(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError):
+        load({})
+
+
+@pytest.mark.parametrize("length", [0, 2**63, 2**64 - 1, 100, 3])
+def test_s01_a_header_of_impossible_length_is_refused(tmp_path: Path, length: int) -> None:
+    with pytest.raises(CorruptWeightsError):
+        load({NAME: write(tmp_path / NAME, b"{}  ", length=length)})
+
+
+def test_s01_a_file_cut_off_anywhere_is_refused(file: Path) -> None:
+    whole = file.read_bytes()
+    for length in range(len(whole)):
+        file.write_bytes(whole[:length])
+        with pytest.raises(CorruptWeightsError):
+            load({NAME: file})
+
+
+def test_s02_a_header_beyond_all_need_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / NAME, b"{}", length=17 * 2**20)
+    with path.open("r+b") as file:
+        file.truncate(18 * 2**20)
+    with pytest.raises(WeightsLimitError):
+        load({NAME: path})
+
+
+def test_s03_a_name_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    one = json.dumps(entry())
+    for header in (f'{{"a": {one}, "a": {one}}}', f'{{"a": {one}, "__metadata__": {{"x": "1", "x": "2"}}}}'):
+        with pytest.raises(UnsafeWeightsError, match="twice"):
+            load({NAME: write(tmp_path / NAME, header.encode(), bytes(8))})
+
+
+def test_s04_what_the_format_does_not_define_is_refused(tmp_path: Path) -> None:
+    for header in (b" " + json.dumps({"a": entry()}).encode(), {"a": {**entry(), "note": 1}}):
+        with pytest.raises(UnsafeWeightsError):
+            load({NAME: write(tmp_path / NAME, header, bytes(8))})
+
+
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [
+        ({"a": entry(place=(0, 8)), "b": entry(place=(4, 12))}, 12),
+        ({"a": entry(place=(0, 8)), "b": entry(place=(9, 17))}, 17),
+        ({"a": entry(place=(4, 12))}, 12),
+        ({"a": entry()}, 9),
+        ({"a": entry()}, 7),
+        ({"a": entry(shape=(2**62, 2**62, 16))}, 8),
+        ({"a": entry(shape=(-1, -2))}, 8),
+        ({"a": entry(shape=(True, 2))}, 8),
+        ({"a": entry(shape=(2.0,))}, 8),
+        ({"a": entry(shape=None)}, 8),
+        ({"a": entry(place=(8, 0))}, 8),
+        ({"a": entry(place=(0, 8, 8))}, 8),
+        ({"a": entry(dtype="F31")}, 8),
+        ({"a": entry(dtype=["F32"])}, 8),
+        ({"a": 3}, 8),
+        ({"a": {"dtype": "F32", "shape": [2]}}, 8),
+        ({"__metadata__": {"x": 1}}, 0),
+        ({"__metadata__": []}, 0),
+        (b"{\xff}", 0),
+        (b"{" * 100_000, 0),
+        (b'{"a": ' + b"[" * 100_000, 0),
+        (b"{nonsense}", 0),
+    ],
+)
+def test_s05_a_damaged_header_is_refused(tmp_path: Path, header: object, size: int) -> None:
+    with pytest.raises(CorruptWeightsError):
+        load({NAME: write(tmp_path / NAME, header, bytes(size))})
+
+
+def test_s06_too_many_tensors_and_axes_are_refused(tmp_path: Path) -> None:
+    many = {str(number): entry(shape=(0,), place=(0, 0)) for number in range(20_001)}
+    for header, size in ((many, 0), ({"a": entry(shape=(1,) * 9, place=(0, 4))}, 4)):
+        with pytest.raises(WeightsLimitError):
+            load({NAME: write(tmp_path / NAME, header, bytes(size))})
+
+
+def test_s09_a_flipped_bit_in_the_data_is_found_by_the_digest_alone(tmp_path: Path) -> None:
+    from registry.serialization import text_writer, write_folder
+
+    writers: dict[str, Callable[[Path], None]] = {
+        "config.json": text_writer("{}"),
+        NAME: lambda path: save_file(TENSORS, path),
+    }
+    folder = write_folder(tmp_path / "model", writers, about={})
+    data = bytearray((folder / NAME).read_bytes())
+    data[-1] ^= 1
+    (folder / NAME).write_bytes(data)
+    assert len(load({NAME: folder / NAME})) == 3  # the format has no checksum
+    with pytest.raises(OSError, match=NAME):
+        verify(folder)
+
+
+def test_s10_tensors_stay_valid_when_their_file_is_replaced_or_removed(file: Path) -> None:
+    tensors = load({NAME: file})
+    mapped = tensors["a"]
+    other = file.with_name("other")
+    save_file({"a": torch.zeros(2, 3)}, other)
+    os.replace(other, file)
+    assert torch.equal(mapped, TENSORS["a"])
+    assert torch.equal(tensors["b"], TENSORS["b"])
+    file.unlink()
+    assert torch.equal(mapped, TENSORS["a"])
+
+
+def test_s13_metadata_is_text_and_nothing_else(file: Path) -> None:
+    save_file(TENSORS, file, metadata={"format": "__import__('os').system('false')", "": "\x00"})
+    assert set(check_header(file)) == set(TENSORS)
+
+
+def test_whatever_is_accepted_the_library_reads_too_and_nothing_but_our_errors_is_raised(file: Path) -> None:
+    whole = file.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for place in range(header):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << (place % 8)
+        file.write_bytes(damaged)
+        try:
+            tensors = load({NAME: file})
+            assert [tensors[name].shape for name in tensors]
+        except WeightsError:
+            pass
