@@ -298,16 +298,15 @@ def _blank(tensor: Tensor) -> Tensor:
 def _lent(module: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[None]:
     """Lend a module ``tensors`` as its parameters; those that are not among them have no memory meanwhile."""
     own = module._parameters
-    vars(module)["_parameters"] = {
-        key: tensors.get(
-            key, None if parameter is None else nn.Parameter(torch.empty_like(parameter, device="meta"), False)
-        )
-        for key, parameter in own.items()
-    }
+    vars(module)["_parameters"] = {key: tensors.get(key, _without_memory(tensor)) for key, tensor in own.items()}
     try:
         yield
     finally:
         vars(module)["_parameters"] = own
+
+
+def _without_memory(parameter: nn.Parameter | None) -> nn.Parameter | None:
+    return None if parameter is None else nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
 
 
 # --- Assigning
