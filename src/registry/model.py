@@ -14,10 +14,11 @@ from registry import __version__, discovery
 from registry.config import Config, config_text, read_config
 from registry.errors import NotYetError, UnknownOptionError, did_you_mean
 from registry.files.locations import collect
-from registry.loading import LoadReport, build, fill
+from registry.loading import LoadReport, fill
 from registry.records import ModelSpec, reference_to, revive
 from registry.resolution import Resolution, resolve
 from registry.serialization import CONFIG_NAME, Writer, text_writer, warn_of_disagreements, write_folder
+from registry.weights.building import build, uncollected
 from registry.weights.checkpoint import Checkpoint, open_checkpoint
 from registry.weights.names import Layout
 from registry.weights.saving import Format, weight_writers
@@ -79,6 +80,7 @@ class Model(nn.Module):
     # --- loading
 
     @classmethod
+    @uncollected()
     def from_pretrained(
         cls,
         name_or_path: str | Path,

@@ -200,14 +200,16 @@ def _load_model(
     name: str | Path, task: str | None, revision: str | None, overrides: Mapping[str, Any], **options: Any
 ) -> "tuple[Resolution, Model]":
     from registry.model import LoadOptions
+    from registry.weights.building import uncollected
 
     loading = LoadOptions(**options)
-    resolution = resolve(name, revision=revision)
-    paths = collect(resolution, roles=("config",), cache_dir=loading.cache_dir, offline=loading.offline)
-    config, keys = read_config(resolution, paths)
-    spec = _model_spec(config.architecture, task or _task(resolution.card, config.architecture, keys), resolution)
-    cls: type[Model] = discovery.load_class(spec)
-    return resolution, cls._load(resolution, config, (), overrides, loading)
+    with uncollected():
+        resolution = resolve(name, revision=revision)
+        paths = collect(resolution, roles=("config",), cache_dir=loading.cache_dir, offline=loading.offline)
+        config, keys = read_config(resolution, paths)
+        spec = _model_spec(config.architecture, task or _task(resolution.card, config.architecture, keys), resolution)
+        cls: type[Model] = discovery.load_class(spec)
+        return resolution, cls._load(resolution, config, (), overrides, loading)
 
 
 def _task(card: Card | None, architecture: str, keys: Mapping[str, Any]) -> str:

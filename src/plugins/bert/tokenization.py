@@ -5,6 +5,7 @@ Ids and places are those of transformers' ``BertTokenizerFast``, on any text.
 
 from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import accumulate, chain, permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -51,8 +52,16 @@ class WordpieceTokenizer:
         self.vocab = vocab
         self.unk_token = unk_token
         self.max_input_chars_per_word = max_input_chars_per_word
-        self._continued = {token[2:] for token in vocab if token[:2] == CONTINUED}
-        self._longest = max(map(len, vocab), default=0)
+
+    @cached_property
+    def _continued(self) -> set[str]:
+        """Pieces that continue a word, without their mark."""
+        return {token[2:] for token in self.vocab if token[:2] == CONTINUED}
+
+    @cached_property
+    def _longest(self) -> int:
+        """Characters of the longest piece."""
+        return max(map(len, self.vocab), default=0)
 
     def tokenize(self, text: str) -> list[str]:
         """The pieces of all words of a text, which stand between spaces."""

@@ -57,7 +57,8 @@ def build(make: Callable[[], ModuleT]) -> ModuleT:
 def uncollected() -> Iterator[None]:
     """Pause the garbage collector, while thousands of objects are made of which none is garbage.
 
-    After ``import torch``, one of its full passes takes longer than loading a model.
+    A full pass of it over all that ``import torch`` leaves takes longer than loading a model; this puts it off until
+    there may be something to collect.
     """
     enabled = gc.isenabled()
     gc.disable()
