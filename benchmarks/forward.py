@@ -1,7 +1,8 @@
 """How fast BERT-Base computes, beside transformers with the same weights in the same run.
 
 Prints milliseconds, the ratio (above 1: we are faster), and the largest difference at tokens; padding has no numbers
-worth comparing.  The two take turns, and the medians are compared, so that a noisy machine disturbs both alike.
+worth comparing.  The two take turns; the ratio is the median of the ratios of all rounds, so that a machine which is
+slow for a while disturbs both alike.
 """
 
 import argparse
@@ -27,15 +28,15 @@ def batch(lengths: tuple[int, ...]) -> dict[str, Tensor]:
     return {"input_ids": torch.randint(1, 30000, mask.shape) * mask, "attention_mask": mask}
 
 
-def medians(calls: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """Milliseconds of each call; they take turns, and every other round begins with the last one."""
+def measure(calls: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
+    """Milliseconds of each call in each round; they take turns, and every other round begins with the last one."""
     times: list[list[float]] = [[] for _ in calls]
     for turn in range(rounds):
         for number in sorted(range(len(calls)), reverse=bool(turn % 2)):
             start = perf_counter()
             calls[number]()
             times[number].append(1e3 * (perf_counter() - start))
-    return [median(column) for column in times]
+    return times
 
 
 def main() -> None:
@@ -61,8 +62,9 @@ def main() -> None:
         with torch.inference_mode():
             mine, other = (call()[0][inputs["attention_mask"].bool()] for call in calls)
             difference = (mine - other).abs().max().item()
-            our_time, their_time = medians(calls, arguments.rounds)
-        print(f"{name:36}{our_time:>7.1f} ms{their_time:>12.1f} ms{their_time / our_time:>7.2f}x{difference:>13.1e}")
+            our_times, their_times = measure(calls, arguments.rounds)
+        ratio = median(their / our for our, their in zip(our_times, their_times, strict=True))
+        print(f"{name:36}{median(our_times):>7.1f} ms{median(their_times):>12.1f} ms{ratio:>7.2f}x{difference:>13.1e}")
 
 
 if __name__ == "__main__":
