@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import attrs
 import torch
 from attrs import frozen
 from torch import Tensor, nn
@@ -37,6 +38,8 @@ class LoadOptions:
     """Where the parameters go; None is the CPU."""
     cache_dir: str | Path | None = None
     """Folder for downloaded files."""
+    revision: str | None = None
+    """Branch, tag or commit of a repository of the hub."""
     offline: bool | None = None
     """True forbids every download; None asks the environment."""
     allow_missing: Collection[str] = ()
@@ -44,7 +47,12 @@ class LoadOptions:
     allow_unexpected: Collection[str] = ()
     """Patterns of names in the file which the model may lack; they are dropped."""
     progress: bool | None = None
-    """Whether downloads show a bar; None shows one on a terminal."""
+    """Whether downloads show a bar; None shows one on a terminal.  (Nothing is downloaded yet.)"""
+
+    @classmethod
+    def names(cls) -> set[str]:
+        """The keywords."""
+        return set(attrs.fields_dict(cls))
 
 
 class Model(nn.Module):
@@ -88,18 +96,12 @@ class Model(nn.Module):
         cache_dir: str | Path | None = None,
         from_tf: bool = False,
         state_dict: Mapping[str, Tensor] | None = None,
-        revision: str | None = None,
-        offline: bool | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-        allow_missing: Collection[str] = (),
-        allow_unexpected: Collection[str] = (),
-        progress: bool | None = None,
         **kwargs: Any,
     ) -> Self:
         """Load a model of this class, by name, path or address; it comes back in evaluation mode.
 
-        ``inputs`` and those ``kwargs`` which the class takes go to its constructor (``num_labels=3``); the others
+        ``kwargs`` that ``LoadOptions`` names say how to load (``dtype=``, ``device=``, ``allow_missing=`` and so on).
+        ``inputs`` and those ``kwargs`` which the class takes go to its constructor (``num_labels=3``); all others
         replace fields of the configuration.  With ``state_dict``, no weights are fetched or read.
 
         Raises UnknownModelError, ArchitectureMismatchError, UnknownOptionError, ConfigError, and WeightsMismatchError
@@ -117,18 +119,11 @@ class Model(nn.Module):
                 f"would go to the constructor.",
                 hint=f"If it is the cache folder, write cache_dir={str(inputs[0])!r}.",
             )
-        options = LoadOptions(
-            dtype=dtype,
-            device=device,
-            cache_dir=cache_dir,
-            offline=offline,
-            allow_missing=allow_missing,
-            allow_unexpected=allow_unexpected,
-            progress=progress,
-        )
+        how = {key: kwargs.pop(key) for key in LoadOptions.names() & kwargs.keys()}
+        options = LoadOptions(cache_dir=cache_dir, **how)
         cls._split(kwargs)  # refuses unknown keywords before anything is fetched
-        resolution = resolve(name_or_path, revision=revision)
-        paths = collect(resolution, roles=("config",), cache_dir=cache_dir, offline=offline)
+        resolution = resolve(name_or_path, revision=options.revision)
+        paths = collect(resolution, roles=("config",), cache_dir=options.cache_dir, offline=options.offline)
         config, _ = read_config(resolution, paths, expected=cls.config_class.architecture)
         return cls._load(resolution, config, inputs, kwargs, options, state_dict=state_dict)
 
@@ -179,7 +174,7 @@ class Model(nn.Module):
         fields = set(cls.config_class.keys())
         for key in kwargs:
             if key not in own | fields:
-                options = {*own, *fields, *(name for name in LoadOptions.__annotations__), "revision", "state_dict"}
+                options = {*own, *fields, *LoadOptions.names(), "from_tf", "state_dict"}
                 raise UnknownOptionError(
                     f"{cls.__name__} has no option {key!r}, and {cls.config_class.__name__} no such field."
                     f"{did_you_mean(key, options)}",

@@ -84,19 +84,17 @@ def load(
     Raises UnknownModelError, UnknownTaskError, UnknownOptionError, MissingFileError, ConfigError, VocabError, and
     WeightsMismatchError when weights are missing, surplus or misshapen.  A model is never returned half loaded.
     """
-    resolution, model = _load_model(
-        name,
-        task,
-        revision,
-        config_overrides,
-        dtype=dtype,
-        device=device,
-        cache_dir=cache_dir,
-        offline=offline,
-        allow_missing=allow_missing,
-        allow_unexpected=allow_unexpected,
-        progress=progress,
-    )
+    how = {
+        "dtype": dtype,
+        "device": device,
+        "cache_dir": cache_dir,
+        "offline": offline,
+        "revision": revision,
+        "allow_missing": allow_missing,
+        "allow_unexpected": allow_unexpected,
+        "progress": progress,
+    }
+    resolution, model = _load_model(name, task, how | config_overrides)
     tokenizer: Tokenizer | MissingTokenizerError
     try:
         tokenizer = _load_tokenizer(resolution, model.config.architecture, cache_dir, offline)
@@ -110,34 +108,9 @@ def load(
     )
 
 
-def load_model(
-    name: str | Path,
-    task: str | None = None,
-    *,
-    dtype: "torch.dtype | None" = None,
-    device: "torch.device | str | None" = None,
-    cache_dir: str | Path | None = None,
-    offline: bool | None = None,
-    revision: str | None = None,
-    allow_missing: Collection[str] = (),
-    allow_unexpected: Collection[str] = (),
-    progress: bool | None = None,
-    **config_overrides: Any,
-) -> "Model":
-    """Load a model alone; arguments and errors are those of ``load``."""
-    return _load_model(
-        name,
-        task,
-        revision,
-        config_overrides,
-        dtype=dtype,
-        device=device,
-        cache_dir=cache_dir,
-        offline=offline,
-        allow_missing=allow_missing,
-        allow_unexpected=allow_unexpected,
-        progress=progress,
-    )[1]
+def load_model(name: str | Path, task: str | None = None, **options: Any) -> "Model":
+    """Load a model alone; options and errors are those of ``load``."""
+    return _load_model(name, task, options)[1]
 
 
 def load_tokenizer(
@@ -196,20 +169,19 @@ def check_fit(tokenizer: Tokenizer, config: Config) -> None:
 # --- Parts ------------------------------------------------------------------------------------------------------------
 
 
-def _load_model(
-    name: str | Path, task: str | None, revision: str | None, overrides: Mapping[str, Any], **options: Any
-) -> "tuple[Resolution, Model]":
+def _load_model(name: str | Path, task: str | None, keywords: Mapping[str, Any]) -> "tuple[Resolution, Model]":
     from registry.model import LoadOptions
     from registry.weights.building import uncollected
 
-    loading = LoadOptions(**options)
+    how = LoadOptions(**{key: value for key, value in keywords.items() if key in LoadOptions.names()})
+    others = {key: value for key, value in keywords.items() if key not in LoadOptions.names()}
     with uncollected():
-        resolution = resolve(name, revision=revision)
-        paths = collect(resolution, roles=("config",), cache_dir=loading.cache_dir, offline=loading.offline)
+        resolution = resolve(name, revision=how.revision)
+        paths = collect(resolution, roles=("config",), cache_dir=how.cache_dir, offline=how.offline)
         config, keys = read_config(resolution, paths)
         spec = _model_spec(config.architecture, task or _task(resolution.card, config.architecture, keys), resolution)
         cls: type[Model] = discovery.load_class(spec)
-        return resolution, cls._load(resolution, config, (), overrides, loading)
+        return resolution, cls._load(resolution, config, (), others, how)
 
 
 def _task(card: Card | None, architecture: str, keys: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ import registry
 from plugins.bert.config import BertConfig
 from registry.config import ACTIVATIONS, RESERVED, Config, count, rate, size
 from registry.errors import ConfigError, PluginIncompatibleError, UnknownOptionError
+from registry.model import LoadOptions, Model
 
 ANCESTOR = {  # what BERT's ancestor wrote, with the keys that only some published files have
     "attention_probs_dropout_prob": 0.1,
@@ -142,11 +143,8 @@ def test_a_field_may_not_be_called_like_a_keyword_of_load() -> None:
 
 def test_the_reserved_words_are_the_keywords_of_load_and_from_pretrained() -> None:
     taken = set(inspect.signature(registry.load).parameters) - {"name", "config_overrides"}
-    taken |= set(inspect.signature(registry.zoo.BertModel.from_pretrained).parameters) - {
-        "name_or_path",
-        "inputs",
-        "kwargs",
-    }
+    taken |= set(inspect.signature(Model.from_pretrained).parameters) - {"name_or_path", "inputs", "kwargs"}
+    taken |= LoadOptions.names()
     assert taken | {"mesh", "parallel"} == RESERVED
 
 
