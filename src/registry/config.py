@@ -5,11 +5,10 @@ does not know are kept in ``extra``, written back, and never interpreted.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from math import isfinite
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Self
 
 import attrs
 from attrs import field, frozen
@@ -39,72 +38,6 @@ RESERVED = frozenset(
     + ("from_tf", "state_dict", "mesh", "parallel")
 )
 """Keywords of loading; a field of the same name could not be overridden, and is refused."""
-
-ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh")
-"""Activation functions that a configuration may name."""
-
-
-# --- Fields -----------------------------------------------------------------------------------------------------------
-
-_Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
-
-
-def _number_check(low: float, high: float, kind: type[int] | type[float], allowed: str) -> _Validator:
-    def check(_config: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-        ok = isinstance(value, (int, kind)) and not isinstance(value, bool) and low <= value <= high
-        if not ok or (isinstance(value, float) and not isfinite(value)):
-            raise ConfigError(f"{attribute.name} must be {allowed}, not {value!r}.")
-
-    return check
-
-
-def size(default: int, *, most: int = 10_000_000) -> Any:
-    """A count of features, tokens, heads or layers: a whole number from 1 to ``most``."""
-    return field(default=default, validator=_number_check(1, most, int, f"a whole number from 1 to {most:,}"))
-
-
-def count(default: int, *, most: int = 10_000_000) -> Any:
-    """A count that may be zero: a whole number from 0 to ``most``."""
-    return field(default=default, validator=_number_check(0, most, int, f"a whole number from 0 to {most:,}"))
-
-
-def optional_count(default: int | None = None, *, most: int = 10_000_000) -> Any:
-    """A count that may be zero or absent (null)."""
-    check = _number_check(0, most, int, f"a whole number from 0 to {most:,}, or null")
-    return field(default=default, validator=attrs.validators.optional(check))
-
-
-def rate(default: float) -> Any:
-    """A probability: a number from 0 to 1."""
-    return field(default=default, validator=_number_check(0, 1, float, "a number from 0 to 1"))
-
-
-def optional_rate(default: float | None = None) -> Any:
-    """A probability that may be absent (null)."""
-    check = _number_check(0, 1, float, "a number from 0 to 1, or null")
-    return field(default=default, validator=attrs.validators.optional(check))
-
-
-def scale(default: float, *, most: float = 1e3) -> Any:
-    """A magnitude such as a standard deviation or an epsilon: a number from 0 to ``most``."""
-    return field(default=default, validator=_number_check(0, most, float, f"a number from 0 to {most:g}"))
-
-
-def choice(default: Any, options: Iterable[Any]) -> Any:
-    """One of ``options``; with a single option, a published key of which only that value is understood."""
-    allowed = tuple(options)
-
-    def check(_config: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-        if not any(value == option and type(value) is type(option) for option in allowed):
-            words = ", ".join(map(repr, allowed))
-            raise ConfigError(f"{attribute.name} must be {'one of ' * (len(allowed) > 1)}{words}, not {value!r}.")
-
-    return field(default=default, validator=check)
-
-
-def flag(default: bool) -> Any:
-    """True or false."""
-    return choice(default, (True, False))
 
 
 def _extra(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -138,8 +71,8 @@ class Config:
     """The base of every configuration.
 
     A subclass is decorated ``@frozen(kw_only=True)``, names its ``architecture`` and ``model_type``, and declares one
-    field for each published key with ``size``, ``rate``, ``scale``, ``choice`` or ``flag``.  Rules between fields are
-    attrs validators which raise ``ConfigError``.
+    field for each published key, of a kind that ``registry.fields`` has.  Rules between fields are attrs validators
+    which raise ``ConfigError``.
     """
 
     architecture: ClassVar[str]
@@ -311,8 +244,6 @@ def config_text(keys: Mapping[str, Any]) -> str:
 
 
 # --- Which architecture is it? ----------------------------------------------------------------------------------------
-
-ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 def load_config(

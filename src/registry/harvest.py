@@ -17,7 +17,8 @@ from attrs import define
 
 from registry.errors import PluginError, PluginIncompatibleError, PluginLoadError, did_you_mean
 from registry.hookspecs import PROJECT, RECORD_TYPES, RegistrySpecs
-from registry.records import Record, import_plugin_module
+from registry.namespace import import_plugin_module
+from registry.records import Record
 
 R = TypeVar("R", bound=Record)
 Kind: TypeAlias = type[R] | tuple[type[R], ...]

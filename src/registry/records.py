@@ -5,14 +5,14 @@ checks itself when it is made, so that an error points at the line of its author
 """
 
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
-from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from attrs import Attribute, field, frozen
+
+from registry.namespace import NAMESPACE, import_plugin_module
 
 TASKS = (
     "base",
@@ -160,39 +160,6 @@ def reference_to(cls: type) -> str | type:
     """What ``revive`` needs to find a class again: its name where ``plugins`` may be hidden, else the class itself."""
     in_namespace = cls.__module__.partition(".")[0] == NAMESPACE
     return f"{cls.__module__}:{cls.__qualname__}" if in_namespace else cls
-
-
-# --- The namespace ``plugins`` ----------------------------------------------------------------------------------------
-
-NAMESPACE = "plugins"
-"""The package in which first-party plugins live, and to which strangers may add theirs."""
-
-
-def import_plugin_module(module: str) -> ModuleType:
-    """Import ``module``, also where an application hides the namespace ``plugins`` behind a module of that name."""
-    if module.partition(".")[0] == NAMESPACE:
-        extend_namespace()
-    return import_module(module)
-
-
-def extend_namespace() -> None:
-    """Let ``import plugins.x`` find every portion of the namespace beside an application's own ``plugins``.
-
-    An application may have a package ``plugins`` or a module ``plugins.py``; either hides the namespace.  As with
-    ``pkgutil.extend_path``, the portions that lie on ``sys.path``, ours among them, are appended to its ``__path__``;
-    the application's own modules come first, and stay importable.
-    """
-    package = import_module(NAMESPACE)
-    path = getattr(package, "__path__", None)
-    if path is None:
-        package.__path__ = path = []
-    if not isinstance(path, list):
-        return  # a namespace package: Python itself keeps its path complete
-    ours = Path(__file__).parent.parent
-    for entry in dict.fromkeys([*sys.path, str(ours)]):
-        portion = Path(entry, NAMESPACE)
-        if str(portion) not in path and portion.is_dir() and not (portion / "__init__.py").exists():
-            path.append(str(portion))
 
 
 # --- Records ----------------------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import registry
 from plugins.bert.config import BertConfig
-from registry.config import ACTIVATIONS, RESERVED, Config, count, rate, size
+from registry.config import RESERVED, Config
 from registry.errors import ConfigError, PluginIncompatibleError, UnknownOptionError
+from registry.fields import ACTIVATIONS, count, rate, size
 from registry.model import LoadOptions, Model
 
 ANCESTOR = {  # what BERT's ancestor wrote, with the keys that only some published files have

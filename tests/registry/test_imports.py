@@ -14,7 +14,8 @@ import registry
 CORE = Path(registry.__file__).parent
 
 ORDER = (
-    *("errors", "records", "hookspecs", "harvest", "installed", "discovery", "resolution", "files", "config"),
+    *("errors", "namespace", "records", "hookspecs", "harvest", "installed", "discovery", "resolution", "files"),
+    *("fields", "config"),
     *("serialization", "tokenization", "weights", "inputs", "layers", "outputs", "generation", "loading", "model"),
     *("pretrained", "catalogue", "zoo", "cli", "__main__", "testing"),
 )

@@ -25,4 +25,4 @@ ACTIVATION_FUNCTIONS: Mapping[str, Activation] = MappingProxyType(
         "tanh": torch.tanh,
     }
 )
-"""Name -> function, for every name in ``registry.config.ACTIVATIONS``."""
+"""Name -> function, for every name in ``registry.fields.ACTIVATIONS``."""

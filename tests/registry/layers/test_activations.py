@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 from transformers.activations import ACT2FN
 
-from registry.config import ACTIVATIONS
+from registry.fields import ACTIVATIONS
 from registry.layers.activations import ACTIVATION_FUNCTIONS
 
 

@@ -1,0 +1,62 @@
+"""Kinds of fields that a configuration has, each with a default and a check that says what is allowed."""
+
+from collections.abc import Callable, Iterable
+from math import isfinite
+from typing import Any, TypeAlias
+
+import attrs
+from attrs import field
+
+from registry.errors import ConfigError
+
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh")
+"""Activation functions that a configuration may name."""
+
+_Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+def _number_check(low: float, high: float, kind: type[int] | type[float], allowed: str) -> _Validator:
+    def check(_config: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+        ok = isinstance(value, (int, kind)) and not isinstance(value, bool) and low <= value <= high
+        if not ok or (isinstance(value, float) and not isfinite(value)):
+            raise ConfigError(f"{attribute.name} must be {allowed}, not {value!r}.")
+
+    return check
+
+
+def size(default: int, *, most: int = 10_000_000) -> Any:
+    """A count of features, tokens, heads or layers: a whole number from 1 to ``most``."""
+    return field(default=default, validator=_number_check(1, most, int, f"a whole number from 1 to {most:,}"))
+
+
+def count(default: int, *, most: int = 10_000_000) -> Any:
+    """A count that may be zero: a whole number from 0 to ``most``."""
+    return field(default=default, validator=_number_check(0, most, int, f"a whole number from 0 to {most:,}"))
+
+
+def rate(default: float) -> Any:
+    """A probability: a number from 0 to 1."""
+    return field(default=default, validator=_number_check(0, 1, float, "a number from 0 to 1"))
+
+
+def optional_rate(default: float | None = None) -> Any:
+    """A probability that may be absent (null)."""
+    check = _number_check(0, 1, float, "a number from 0 to 1, or null")
+    return field(default=default, validator=attrs.validators.optional(check))
+
+
+def scale(default: float, *, most: float = 1e3) -> Any:
+    """A magnitude such as a standard deviation or an epsilon: a number from 0 to ``most``."""
+    return field(default=default, validator=_number_check(0, most, float, f"a number from 0 to {most:g}"))
+
+
+def choice(default: Any, options: Iterable[Any]) -> Any:
+    """One of ``options``; with a single option, a published key of which only that value is understood."""
+    allowed = tuple(options)
+
+    def check(_config: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+        if not any(value == option and type(value) is type(option) for option in allowed):
+            words = ", ".join(map(repr, allowed))
+            raise ConfigError(f"{attribute.name} must be {'one of ' * (len(allowed) > 1)}{words}, not {value!r}.")
+
+    return field(default=default, validator=check)
