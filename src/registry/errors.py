@@ -35,7 +35,6 @@ A message says what was asked, which rule was applied and what was found; ``hint
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
 MOST_SUGGESTIONS = 3
@@ -43,6 +42,8 @@ MOST_SUGGESTIONS = 3
 
 def suggestions(word: str, words: Iterable[str]) -> tuple[str, ...]:
     """Up to three of ``words`` that ``word`` may have been meant to be; case, ``_`` and ``-`` are not told apart."""
+    from difflib import get_close_matches  # most commands end without a suggestion
+
     spellings: dict[str, str] = {}
     for known in words:
         spellings.setdefault(_plain(known), known)
