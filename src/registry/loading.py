@@ -69,7 +69,7 @@ _LINES = {
     "new": "newly initialised, since the file has no such part",
     "missing": "newly initialised, as allowed",
     "unexpected": "left out, as allowed",
-    "dropped": "left out, since the model has no such part",
+    "dropped": "left out, since the model has no place for it",
     "renamed": "renamed",
     "passed_over": "files passed over",
 }
