@@ -34,5 +34,6 @@ def test_every_block_runs_and_gives_what_its_comments_say(tmp_path: Path, monkey
             if promised:
                 assert eval(promised[1], namespace) == eval(promised[2]), line
     assert namespace["hidden"].shape == (1, 9, 384)
+    assert namespace["ids"].shape == (2, 11)
     assert "classifier.weight" in namespace["classifier"].load_report.new
     assert namespace["again"].model.classifier.weight.equal(namespace["classifier"].classifier.weight)

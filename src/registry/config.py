@@ -80,6 +80,8 @@ class Config:
     """The value of ``model_type`` in a saved file."""
     aliases: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Other spellings of keys: spelling -> field."""
+    hallmarks: ClassVar[tuple[str, ...]] = ()
+    """Keys that every file of the architecture has: one without them, and without ``model_type``, is of another."""
 
     id2label: Mapping[int, str] = field(default=None, converter=_labels, hash=False)
     """Names of the classes, by number; ``num_labels`` alone makes LABEL_0, LABEL_1 and so on."""
@@ -117,6 +119,11 @@ class Config:
     def num_trunk_parameters(self) -> int:
         """Parameters of the model without its heads, up to small terms; a guard against absurd sizes."""
         return 0
+
+    @property
+    def total_tokens_embeddings(self) -> int | None:
+        """Rows of the embedding: ids are lower than that; None where there is no such number."""
+        return getattr(self, "vocab_size", None)
 
     @property
     def label2id(self) -> dict[str, int]:
@@ -345,7 +352,8 @@ def _by_keys(keys: Mapping[str, Any]) -> str | None:
         cls: type[Config] = discovery.load_class(spec)
         known = (set(cls._fields()) | set(cls.aliases)) - set(Config._fields())
         shared = known & set(keys)
-        if 2 * len(shared) >= len(set(keys) - set(REWRITTEN)) and len(shared) >= 4:
+        likely = 2 * len(shared) >= len(set(keys) - set(REWRITTEN)) and len(shared) >= 4
+        if likely and shared.issuperset(cls.hallmarks):
             likeness[spec.architecture] = len(shared) / len(known | set(keys))
     best = sorted(likeness, key=lambda name: likeness[name], reverse=True)
     if not best or (len(best) > 1 and likeness[best[0]] == likeness[best[1]]):

@@ -29,6 +29,12 @@ def size(default: int, *, most: int = 10_000_000) -> Any:
     return field(default=default, validator=_number_check(1, most, int, f"a whole number from 1 to {most:,}"))
 
 
+def optional_size(default: int | None = None, *, most: int = 10_000_000) -> Any:
+    """A size that may be absent (null)."""
+    check = _number_check(1, most, int, f"a whole number from 1 to {most:,}, or null")
+    return field(default=default, validator=attrs.validators.optional(check))
+
+
 def count(default: int, *, most: int = 10_000_000) -> Any:
     """A count that may be zero: a whole number from 0 to ``most``."""
     return field(default=default, validator=_number_check(0, most, int, f"a whole number from 0 to {most:,}"))

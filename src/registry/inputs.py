@@ -42,6 +42,16 @@ def look_up(table: nn.Embedding, ids: Tensor, name: str) -> Tensor:
         ) from problem
 
 
+def check_length(tokens: int, positions: nn.Embedding) -> None:
+    """Raise InputError unless there are positions for a sequence of so many tokens."""
+    longest = len(positions.weight)
+    if tokens > longest:
+        raise InputError(
+            f"A sequence of {tokens} tokens is too long: this model has {longest} positions.",
+            hint=f"Cut it with tokenizer(text, truncation=True, max_length={longest}), or use stride= for windows.",
+        )
+
+
 def check_shape(tensor: Tensor | None, input_ids: Tensor, name: str) -> None:
     """Raise InputError unless ``tensor`` is absent or has one number for each of ``input_ids``."""
     if tensor is not None and tensor.shape != input_ids.shape:

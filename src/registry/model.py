@@ -2,7 +2,8 @@
 
 import inspect
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -13,8 +14,11 @@ from torch import Tensor, nn
 
 from registry import __version__, discovery
 from registry.config import Config, config_text, read_config
-from registry.errors import NotYetError, UnknownOptionError, did_you_mean
+from registry.errors import InputError, NotYetError, UnknownOptionError, did_you_mean
 from registry.files.locations import collect
+from registry.generation import CausalModel, beam_search, greedy, sample
+from registry.generation.prompts import EndIds, WhenFull, check_unused
+from registry.generation.writing import OnToken
 from registry.loading import LoadReport, fill
 from registry.records import ModelSpec, reference_to, revive
 from registry.resolution import Resolution, resolve
@@ -186,6 +190,61 @@ class Model(nn.Module):
             {key: value for key, value in kwargs.items() if key not in own},
         )
 
+    # --- writing
+
+    def generate(
+        self,
+        input_ids: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        num_beams: int = 1,
+        length_penalty: float = 1.0,
+        eos_token_id: EndIds = None,
+        num_return_sequences: int = 1,
+        generator: torch.Generator | None = None,
+        when_full: WhenFull = "error",
+        on_token: OnToken | None = None,
+    ) -> Tensor:
+        """Continue prompts, ``(batch, tokens)``; returns ids, prompts included.
+
+        Beam search with ``num_beams`` above 1; else sampling with a ``temperature`` above 0; else greedy decoding.
+        ``registry.generation`` says what the arguments mean.  Texts end where ``eos_token_id`` says; for None, where
+        the configuration does, if it has a field of that name.  Dropout is off meanwhile, also during training.
+
+        Raises InputError for an argument that makes no sense, alone or beside the others, and for a model that does
+        not predict next tokens.
+        """
+        if not isinstance(self, CausalModel):
+            raise InputError(f"{type(self).__name__} does not predict next tokens, and so cannot continue a text.")
+        shared: dict[str, Any] = {
+            "attention_mask": attention_mask,
+            "max_new_tokens": max_new_tokens,
+            "repetition_penalty": repetition_penalty,
+            "eos_token_id": getattr(self.config, "eos_token_id", None) if eos_token_id is None else eos_token_id,
+            "when_full": when_full,
+        }
+        copies: dict[str, Any] = {"num_return_sequences": num_return_sequences}
+        sampling: dict[str, Any] = {"top_k": top_k, "top_p": top_p, "generator": generator}
+        with evaluating(self):
+            if num_beams != 1:
+                check_unused("in beam search", temperature=temperature or None, on_token=on_token, **sampling)
+                return beam_search(
+                    self, input_ids, num_beams=num_beams, length_penalty=length_penalty, **copies, **shared
+                )
+            check_unused("without beams", length_penalty=None if length_penalty == 1.0 else length_penalty)
+            if temperature != 0.0:
+                return sample(
+                    self, input_ids, temperature=temperature, on_token=on_token, **sampling, **copies, **shared
+                )
+            several = None if num_return_sequences == 1 else num_return_sequences
+            check_unused("at temperature 0", num_return_sequences=several, **sampling)
+            return greedy(self, input_ids, on_token=on_token, **shared)
+
     # --- saving
 
     def save_pretrained(
@@ -229,3 +288,16 @@ class Model(nn.Module):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return revive, (reference_to(type(self)),), dict(vars(self))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Have ``model`` in evaluation mode for a while; then each module is again in the mode in which it was."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -4,13 +4,15 @@ The loss comes first where there is one, and fields are named as in transformers
 model does not have, is None.  All have these two fields:
 
 ``hidden_states``
-    With ``output_hidden_states``, the embeddings and then the result of each layer, each ``(batch, tokens, width)``.
+    With ``output_hidden_states``, the embeddings and then the result of each layer, each ``(..., tokens, width)``.
 ``attentions``
-    With ``output_attentions``, the weights of each layer, each ``(batch, heads, tokens, tokens)``.
+    With ``output_attentions``, the weights of each layer, each ``(batch, heads, tokens, tokens)``; behind a past, the
+    last axis has all tokens so far.
 
 At padding, hidden states and logits are zero, unless a field says otherwise.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -23,6 +25,47 @@ class EncoderOutput(NamedTuple):
     """The result of the last layer, ``(batch, tokens, width)``."""
     pooler_output: Tensor | None = None
     """One vector for each sequence, ``(batch, width)``, where the model has a pooler."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class DecoderOutput(NamedTuple):
+    """What a causal model makes of its tokens."""
+
+    last_hidden_state: Tensor
+    """The result of the last layer, ``(..., tokens, width)``."""
+    past_key_values: Sequence[tuple[Tensor, Tensor]]
+    """Keys and values of each layer, ``(batch, heads, tokens so far, width of a head)``, to go on from."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class CausalLMOutput(NamedTuple):
+    """Which tokens could come next."""
+
+    loss: Tensor | None
+    """Mean over the tokens that are labelled and have one before them."""
+    logits: Tensor
+    """Scores of each token of the vocabulary behind each token, ``(..., tokens, vocabulary)``."""
+    past_key_values: Sequence[tuple[Tensor, Tensor]]
+    """Keys and values of each layer, ``(batch, heads, tokens so far, width of a head)``, to go on from."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class DoubleHeadsOutput(NamedTuple):
+    """Which tokens could come next, and which of several texts is the right one."""
+
+    loss: Tensor | None
+    """The language model's: mean over the tokens that are labelled and have one before them."""
+    mc_loss: Tensor | None
+    """The choice's: mean over what is labelled."""
+    logits: Tensor
+    """Scores of each token of the vocabulary behind each token, ``(..., choices, tokens, vocabulary)``."""
+    mc_logits: Tensor
+    """Scores of the texts, ``(..., choices)``."""
+    past_key_values: Sequence[tuple[Tensor, Tensor]]
+    """Keys and values of each layer, ``(batch, heads, tokens so far, width of a head)``, to go on from."""
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 

@@ -155,7 +155,7 @@ def save(
 
 def check_fit(tokenizer: Tokenizer, config: Config) -> None:
     """Raise VocabError when the tokenizer has an id beyond the rows of the model's embedding."""
-    rows = getattr(config, "vocab_size", None)
+    rows = config.total_tokens_embeddings
     highest = max(tokenizer.get_vocab().values())
     if rows is not None and highest >= rows:
         token = tokenizer.convert_ids_to_tokens(highest)

@@ -5,11 +5,15 @@ import typing
 import pytest
 from transformers import modeling_outputs
 from transformers.models.bert.modeling_bert import BertForPreTrainingOutput
+from transformers.models.gpt2.modeling_gpt2 import GPT2DoubleHeadsModelOutput
 
 from registry import outputs
 
 THEIRS = {
     outputs.EncoderOutput: modeling_outputs.BaseModelOutputWithPooling,
+    outputs.DecoderOutput: modeling_outputs.BaseModelOutputWithPast,
+    outputs.CausalLMOutput: modeling_outputs.CausalLMOutputWithPast,
+    outputs.DoubleHeadsOutput: GPT2DoubleHeadsModelOutput,
     outputs.PretrainingOutput: BertForPreTrainingOutput,
     outputs.MaskedLMOutput: modeling_outputs.MaskedLMOutput,
     outputs.ClassificationOutput: modeling_outputs.SequenceClassifierOutput,

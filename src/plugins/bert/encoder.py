@@ -8,8 +8,7 @@ bear the names of the published files.
 import torch
 from torch import Tensor, nn
 
-from registry.errors import InputError
-from registry.inputs import look_up
+from registry.inputs import check_length, look_up
 from registry.layers.activations import ACTIVATION_FUNCTIONS
 from registry.layers.attention import Attend, attention
 from registry.layers.packing import WatchedRows, rows_of
@@ -38,14 +37,9 @@ class BertEmbeddings(nn.Module):
         Positions count from 0, and all tokens are of segment 0, unless given.  Raises InputError for a sequence longer
         than the positions that there are, and for an id outside of its table.
         """
-        tokens, longest = input_ids.shape[-1], len(self.position_embeddings.weight)
-        if position_ids is None and tokens > longest:
-            raise InputError(
-                f"A sequence of {tokens} tokens is too long: this model has {longest} positions.",
-                hint=f"Cut it with tokenizer(text, truncation=True, max_length={longest}), or use stride= for windows.",
-            )
         if position_ids is None:
-            position_ids = torch.arange(tokens, device=input_ids.device)
+            check_length(input_ids.shape[-1], self.position_embeddings)
+            position_ids = torch.arange(input_ids.shape[-1], device=input_ids.device)
         if token_type_ids is None:
             token_type_ids = input_ids.new_zeros(1)
         words = look_up(self.word_embeddings, input_ids, "input_ids")

@@ -3,7 +3,6 @@
 Ids and places are those of transformers' ``BertTokenizerFast``, on any text.
 """
 
-from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, chain, permutations
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from registry.errors import VocabError
 from registry.tokenization.base import Tokenizer, missing
 from registry.tokenization.batches import Frame, Segment
-from registry.tokenization.chunks import ChunkMemory, pack
+from registry.tokenization.chunks import pack
 from registry.tokenization.options import FLAG, OPTIONAL_FLAG, OPTIONAL_WORDS, Option
 from registry.tokenization.tokenizer_json import TOKENIZER, read_tokenizer_json
 from registry.tokenization.vocabulary import read_vocabulary as load_vocab
+from registry.tokenization.word_memory import WordMemory
 from registry.tokenization.words import NEVER_SPLIT, BasicTokenizer, Splitter, WhitespaceTokenizer
 
 if TYPE_CHECKING:
@@ -163,9 +163,7 @@ class BertTokenizer(Tokenizer):
         self.special_id("unk_token")  # missed at once: any text may need it
         self.basic_tokenizer: Splitter = self._basic_tokenizer() if do_basic_tokenize else WhitespaceTokenizer()
         self.wordpiece_tokenizer = WordpieceTokenizer(vocab, self.unk_token)
-        self._chunks = ChunkMemory(self._ids_of_chunk)
-        self._words = ChunkMemory(self._ids_of_word)
-        self._places = ChunkMemory(self._locate_chunk)
+        self._memory = WordMemory(self.basic_tokenizer, self._ids_of_word, self.wordpiece_tokenizer.stops)
 
     def _basic_tokenizer(self) -> BasicTokenizer:
         return BasicTokenizer(
@@ -178,35 +176,13 @@ class BertTokenizer(Tokenizer):
     # --- Text to ids
 
     def _ids(self, text: str) -> bytes:
-        return b"".join(map(self._chunks.__getitem__, self.basic_tokenizer.chunks(text)))
+        return self._memory.ids(text)
 
-    def _ids_of_chunk(self, chunk: str) -> bytes:
-        return b"".join(map(self._words.__getitem__, self.basic_tokenizer.words(chunk)))
+    def _located(self, text: str) -> Segment:
+        return self._memory.located(text)
 
     def _ids_of_word(self, word: str) -> bytes:
         return pack(map(self.vocab.__getitem__, self.wordpiece_tokenizer.pieces(word)))
-
-    def _located(self, text: str) -> Segment:
-        ids: list[bytes] = []
-        offsets = array("q")
-        for chunk in self.basic_tokenizer.chunk.finditer(text):
-            packed, places = self._places[chunk.group()]
-            start = chunk.start()
-            ids.append(packed)
-            offsets.extend([start + place for place in places])
-        return Segment(array("q", b"".join(ids)), offsets)
-
-    def _locate_chunk(self, chunk: str) -> tuple[bytes, list[int]]:
-        """Packed ids of a chunk, and start and end of each of its tokens, in turn."""
-        ids: list[bytes] = []
-        ends: list[int] = []
-        for word, places in self.basic_tokenizer.located_words(chunk):
-            ids.append(self._words[word])
-            start = 0
-            for stop in self.wordpiece_tokenizer.stops(word):
-                ends += (places[start], places[stop - 1] + 1)
-                start = stop
-        return b"".join(ids), ends
 
     # --- Tokens to text
 

@@ -21,6 +21,19 @@ def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return total / known.sum().clamp(min=1)
 
 
+def next_token_loss(logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean cross entropy of ``logits``, ``(..., tokens, vocabulary)``, each at the token that follows its own.
+
+    ``labels``, ``(..., tokens)``, are the ids of the tokens themselves; negative ones are not predicted.  Where
+    ``mask`` is zero, padding is neither predicted nor does it predict; a longer mask has the labels' tokens at its end.
+    """
+    following = F.pad(labels[..., 1:], (0, 1), value=IGNORED)  # moved instead of the logits, which are far larger
+    if mask is not None:
+        tokens = mask[..., -labels.shape[-1] :] != 0
+        following = following.masked_fill(~(tokens & F.pad(tokens[..., 1:], (0, 1))), IGNORED)
+    return classification_loss(logits, following)
+
+
 def regression_loss(predictions: Tensor, targets: Tensor) -> Tensor:
     """Mean squared difference of as many numbers, whatever their shapes."""
     return F.mse_loss(predictions.flatten(), targets.flatten().to(predictions.dtype))

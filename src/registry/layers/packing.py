@@ -26,15 +26,23 @@ from registry.layers.attention import attention, watched_attention
 def rows_of(mask: Tensor | None) -> "Rows":
     """The rows on which to work, where ``mask``, of shape ``(batch, tokens)``, is zero at padding.
 
-    All rows, where there is no padding; all rows as well on a GPU, which would have to wait to learn the number of
-    tokens, and under export, compilation and tracing, where that number must not become part of the program.
+    All rows, where there is no padding, and where the mask must not be asked for it.
     """
     if mask is None:
         return AllRows()
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    if traced or mask.device.type != "cpu":
+    if not may_be_asked(mask):
         return AllRows(mask)
     return AllRows() if mask.all() else TokenRows(mask)
+
+
+def may_be_asked(mask: Tensor) -> bool:
+    """Whether what a mask holds may decide what is computed.
+
+    Not on a GPU, for which one would have to wait; nor under export, compilation and tracing, where the answer would
+    become part of the program.
+    """
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return mask.device.type == "cpu" and not traced
 
 
 class Rows(ABC):

@@ -241,7 +241,7 @@ def width(column: Sequence[Row], fill_to: str | None, limit: Limit) -> int:
 def padded(key: str, column: Sequence[Row], width: int, fill: int) -> list[Row]:
     """Rows of at least ``width`` tokens."""
     padding, size = array("q", [fill]), width * PER_TOKEN.get(key, 1)
-    return [row + padding * (size - len(row)) for row in column]
+    return [row + padding * (size - len(row)) if len(row) < size else row for row in column]
 
 
 def as_lists(key: str, column: Sequence[Row]) -> list[list[Any]]:

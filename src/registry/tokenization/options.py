@@ -86,18 +86,20 @@ def refuse_unknown(names: Iterable[str], known: Mapping[str, Option], owner: str
 # --- Where files say it -----------------------------------------------------------------------------------------------
 
 
-def read_options(paths: Mapping[str, Path], known: Mapping[str, Option], classes: Sequence[str]) -> dict[str, Any]:
+def read_options(
+    paths: Mapping[str, Path], known: Mapping[str, Option], classes: Sequence[str], marks: Sequence[str] = MARKS
+) -> dict[str, Any]:
     """The options that the files among ``paths`` set, of those that are ``known``.
 
     Raises ArchitectureMismatchError when they are for a tokenizer that is none of ``classes``, ConfigError when a file
-    is damaged or a value impossible, and VocabError when two files contradict each other, or mark an added token in a
-    way that is not understood here.
+    is damaged or a value impossible, and VocabError when two files contradict each other, or an added token has
+    one of the ``marks``.
     """
     found: dict[str, Any] = {}
     for filename, read in ((CONFIG, _of_config), (SPECIAL_TOKENS_MAP, _of_config), (ADDED_TOKENS, _of_added)):
         if filename in paths:
             origin = str(paths[filename])
-            options = read(read_json_object(paths[filename]), origin)
+            options = read(read_json_object(paths[filename]), origin, marks)
             if options.get("tokenizer_class") not in (None, *classes):
                 raise ArchitectureMismatchError(
                     f"{origin} is for a {options['tokenizer_class']}, which may cut text otherwise than {classes[0]}.",
@@ -118,7 +120,7 @@ def _merge(found: dict[str, Any], name: str, value: Any, origin: str) -> None:
         raise VocabError(f"{origin} says that {name} is {value!r:.80}; a file beside it says {found[name]!r:.80}.")
 
 
-def _of_config(keys: Mapping[str, Any], origin: str) -> dict[str, Any]:
+def _of_config(keys: Mapping[str, Any], origin: str, marks: Sequence[str]) -> dict[str, Any]:
     """The options in a ``tokenizer_config.json`` or ``special_tokens_map.json``, by our names."""
     found = {key: _spelling(value) for key, value in keys.items()}
     if "model_max_length" in found:
@@ -131,11 +133,11 @@ def _of_config(keys: Mapping[str, Any], origin: str) -> dict[str, Any]:
         if not isinstance(added, Mapping) or not all(isinstance(token, Mapping) for token in added.values()):
             raise ConfigError(f"{origin}: added_tokens_decoder must map ids to objects with the content of a token.")
         tokens = [{"id": _number(key), **token} for key, token in added.items()]
-        found["added_tokens"] = ids_of_added_tokens(tokens, origin)
+        found["added_tokens"] = ids_of_added_tokens(tokens, origin, marks)
     return found
 
 
-def _of_added(keys: Mapping[str, Any], _origin: str) -> dict[str, Any]:
+def _of_added(keys: Mapping[str, Any], _origin: str, _marks: Sequence[str]) -> dict[str, Any]:
     return {"added_tokens": dict(keys)}
 
 
@@ -148,10 +150,12 @@ def _limit(length: Any) -> Any:
     return None if isinstance(length, (int, float)) and length >= UNLIMITED else length
 
 
-def ids_of_added_tokens(tokens: Iterable[Mapping[str, Any]], origin: str) -> dict[Any, Any]:
+def ids_of_added_tokens(
+    tokens: Iterable[Mapping[str, Any]], origin: str, marks: Sequence[str] = MARKS
+) -> dict[Any, Any]:
     """Ids of the ``added_tokens`` in a file; each must be one that is recognised as it stands, wherever it stands."""
     for token in tokens:
-        for mark in MARKS:
+        for mark in marks:
             if token.get(mark):
                 raise VocabError(
                     f"{origin} adds the token {token.get('content')!r} with {mark}=true, which is not understood here.",

@@ -4,32 +4,40 @@ It describes a tokenizer as a pipeline of parts.  A plugin states which values o
 for; a file that says anything else would be read as a different tokenizer, and is refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from registry.errors import VocabError
 from registry.files.json import read_json_object
-from registry.tokenization.options import ids_of_added_tokens
+from registry.tokenization.options import MARKS, ids_of_added_tokens
 from registry.tokenization.vocabulary import MOST_BYTES
 
 TOKENIZER = "tokenizer.json"
 
 
-def read_tokenizer_json(path: Path, understood: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def read_tokenizer_json(
+    path: Path, understood: Mapping[str, Mapping[str, Any] | None], marks: Sequence[str] = MARKS
+) -> dict[str, Any]:
     """Read a ``tokenizer.json`` whose parts, where they set a key of ``understood``, set it to that value.
 
-    ``added_tokens`` becomes a mapping from tokens to ids.  Raises VocabError, which names the file and the key.
+    A tuple stands for several values that mean the same, and None for a part that must be absent.  ``added_tokens``
+    becomes a mapping from tokens to ids; none of them may have one of the ``marks``.  Raises VocabError, which names
+    the file and the key.
     """
     keys = read_json_object(path, limit=MOST_BYTES, error=VocabError)
     for name, expected in understood.items():
         part = keys.get(name)
-        if not isinstance(part, dict):
-            raise VocabError(f"{path}: {name} is {part!r:.80}, where a {expected['type']} is needed.")
+        if expected is None and part is None:
+            continue
+        if expected is None or not isinstance(part, dict):
+            needed = "none" if expected is None else f"a {expected['type']}"
+            raise VocabError(f"{path}: {name} is {part!r:.80}, where {needed} is needed.")
         for key, value in expected.items():
-            if part.get(key, value) != value:
+            values = value if isinstance(value, tuple) else (value,)
+            if part.get(key, values[0]) not in values:
                 raise VocabError(
-                    f"{path}: {name}.{key} is {part[key]!r:.80}; only {value!r} is understood here.",
+                    f"{path}: {name}.{key} is {part[key]!r:.80}; only {values[0]!r} is understood here.",
                     hint="Reading on would cut text otherwise than the tokenizer which the model was trained with.",
                 )
     if not isinstance(keys["model"].get("vocab"), dict):
@@ -37,4 +45,4 @@ def read_tokenizer_json(path: Path, understood: Mapping[str, Mapping[str, Any]])
     added = keys.get("added_tokens") or []
     if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
         raise VocabError(f"{path}: added_tokens must be a list of objects.")
-    return {**keys, "added_tokens": ids_of_added_tokens(added, str(path))}
+    return {**keys, "added_tokens": ids_of_added_tokens(added, str(path), marks)}

@@ -26,25 +26,21 @@ def read_vocabulary(path: str | Path) -> dict[str, int]:
     Lines end at ``\n`` or ``\r\n`` and nowhere else; blanks around a token, a byte order mark and empty lines at the
     end are dropped.  Raises VocabError, which names the file and the line.
     """
+    return parse_vocabulary(read_bytes(path), origin=str(path))
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a file, or as many of them as show that it is too large.  Raises VocabError."""
     try:
         with Path(path).open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+            return file.read(MOST_BYTES + 1)
     except OSError as problem:
         raise VocabError(f"The vocabulary {path} could not be read: {problem.strerror}.") from problem
-    return parse_vocabulary(data, origin=str(path))
 
 
 def parse_vocabulary(data: bytes, *, origin: str) -> dict[str, int]:
     """The vocabulary in the bytes of a file; ``origin`` names it in errors."""
-    if len(data) > MOST_BYTES or data.count(b"\n") > MOST_TOKENS:
-        raise VocabError(f"{origin} is no vocabulary: it has more than {MOST_TOKENS:,} lines or {MOST_BYTES:,} bytes.")
-    if b"\0" in data:
-        raise VocabError(f"{origin} is not a text in UTF-8: line {_line(data, data.index(0))} has a NUL byte.")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as problem:
-        line, byte = _line(data, problem.start), data[problem.start]
-        raise VocabError(f"{origin} is not a text in UTF-8: line {line} has the byte 0x{byte:02x}.") from problem
+    text = decoded(data, origin=origin)
     tokens = text.split("\n")
     if any(blank in text for blank in (*BLANKS, "\r")):
         tokens = [token.removesuffix("\r").strip(BLANKS) for token in tokens]
@@ -56,6 +52,19 @@ def parse_vocabulary(data: bytes, *, origin: str) -> dict[str, int]:
     if not vocab:
         raise VocabError(f"{origin} is empty, where a vocabulary of one token a line is needed.")
     return vocab
+
+
+def decoded(data: bytes, *, origin: str) -> str:
+    """The text in the bytes of a file of short lines.  Raises VocabError, with the line that is at fault."""
+    if len(data) > MOST_BYTES or data.count(b"\n") > MOST_TOKENS:
+        raise VocabError(f"{origin} is no vocabulary: it has more than {MOST_TOKENS:,} lines or {MOST_BYTES:,} bytes.")
+    if b"\0" in data:
+        raise VocabError(f"{origin} is not a text in UTF-8: line {_line(data, data.index(0))} has a NUL byte.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        line, byte = _line(data, problem.start), data[problem.start]
+        raise VocabError(f"{origin} is not a text in UTF-8: line {line} has the byte 0x{byte:02x}.") from problem
 
 
 def _line(data: bytes, place: int) -> int:

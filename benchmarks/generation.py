@@ -1,0 +1,134 @@
+"""How fast a model of GPT-2's smallest size (124M, random weights) writes, beside transformers with the same weights.
+
+Prints, for float32 and bfloat16: tokens per second of greedy decoding, alone and in a batch of eight; milliseconds for
+reading 512 tokens; and the ratio (above 1: we are faster).  The last column is the share that we reach of the speed
+which the bare products of a step would allow: one ``x @ W`` for each matrix, in the layout in which it lies.  All take
+turns in the same run; ratios and shares are medians of those of all rounds.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from statistics import median
+from time import perf_counter
+from typing import NamedTuple
+
+import torch
+import transformers
+from torch import Tensor
+
+from plugins.gpt2.config import GPT2Config
+from plugins.gpt2.modeling import GPT2LMHeadModel
+
+PROMPT, NEW = 16, 48
+"""Tokens that are given, and tokens that are written."""
+PREFILL = 512
+
+
+class Pair(NamedTuple):
+    """The same model twice."""
+
+    ours: GPT2LMHeadModel
+    theirs: transformers.GPT2LMHeadModel
+
+
+def models(dtype: torch.dtype) -> Pair:
+    torch.manual_seed(0)
+    ours = GPT2LMHeadModel(GPT2Config()).eval()
+    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config()).eval()
+    theirs.load_state_dict(ours.state_dict())
+    return Pair(ours.to(dtype), theirs.to(dtype))
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = perf_counter()
+    call()
+    return perf_counter() - start
+
+
+def in_turns(calls: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
+    """Seconds of each call in each round; every other round begins with the last one, and a first does not count."""
+    times: list[list[float]] = [[] for _ in calls]
+    for turn in range(rounds + 1):
+        for number in sorted(range(len(calls)), reverse=bool(turn % 2)):
+            times[number].append(seconds(calls[number]))
+    return [of_call[1:] for of_call in times]
+
+
+def ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
+    """How much faster: the median of the ratios of the rounds."""
+    return median(one / other for one, other in zip(slow, fast, strict=True))
+
+
+def bare_products(model: GPT2LMHeadModel, batch: int, steps: int) -> Callable[[], None]:
+    """A call that computes the products of as many steps, and nothing else."""
+    vocabulary = model.lm_head.weight.t()
+    matrices = [matrix for name, matrix in model.named_parameters() if ".c_" in name and matrix.dim() == 2]
+    matrices.append(vocabulary)
+    inputs = {len(matrix): torch.randn(batch, len(matrix), dtype=matrix.dtype) for matrix in matrices}
+
+    def compute() -> None:
+        with torch.inference_mode():
+            for _ in range(steps):
+                for matrix in matrices:
+                    inputs[len(matrix)] @ matrix
+
+    return compute
+
+
+def compare_decoding(pair: Pair, batch: int, rounds: int) -> str:
+    """Tokens per second, of both and of the bare products."""
+    ids = torch.randint(50_000, (batch, PROMPT))
+
+    def ours(new: int = NEW) -> Tensor:
+        return pair.ours.generate(ids, max_new_tokens=new, eos_token_id=())
+
+    def theirs(new: int = NEW) -> Tensor:
+        mask = torch.ones_like(ids)
+        return pair.theirs.generate(
+            ids, attention_mask=mask, max_new_tokens=new, min_new_tokens=None, do_sample=False, eos_token_id=None
+        )
+
+    same = (ours() == theirs()).float().mean().item()
+    bare = bare_products(pair.ours, batch, NEW)
+    mine, other, least = in_turns((ours, theirs, bare), rounds)
+    speed, their_speed, limit = (batch * NEW / median(times) for times in (mine, other, least))
+    return (
+        f"{speed:>8.1f}/s{their_speed:>12.1f}/s{ratio(other, mine):>9.2f}x{limit:>12.1f}/s{ratio(least, mine):>8.0%}"
+        f"{same:>9.0%}"
+    )
+
+
+def compare_reading(pair: Pair, rounds: int) -> str:
+    """Milliseconds from a prompt to the scores of the next token."""
+    ids = torch.randint(50_000, (1, PREFILL))
+
+    @torch.inference_mode()
+    def ours() -> Tensor:
+        return pair.ours.score(ids, pair.ours.new_cache(1, PREFILL))
+
+    @torch.inference_mode()
+    def theirs() -> Tensor:
+        return pair.theirs(ids, logits_to_keep=1).logits[:, -1]
+
+    assert torch.equal(ours().argmax(), theirs().argmax()) or ours().dtype != torch.float32
+    mine, other = in_turns((ours, theirs), rounds)
+    return f"{1e3 * median(mine):>8.0f} ms{1e3 * median(other):>12.0f} ms{ratio(other, mine):>9.2f}x"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the medians are taken")
+    parser.add_argument("--threads", type=int, default=2, help="threads for all")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+
+    print(f"{'GPT-2, 124M':28}{'ours':>10}{'transformers':>14}{'ratio':>10}{'products':>14}{'share':>8}{'same':>9}")
+    for dtype in (torch.float32, torch.bfloat16):
+        pair, name = models(dtype), str(dtype).removeprefix("torch.")
+        print(f"{f'{name}, 1 text':28}{compare_decoding(pair, 1, arguments.rounds)}", flush=True)
+        print(f"{f'{name}, 8 texts':28}{compare_decoding(pair, 8, arguments.rounds)}", flush=True)
+        print(f"{f'{name}, {PREFILL} tokens read':28}{compare_reading(pair, arguments.rounds)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""The configuration of GPT."""
+
+from typing import ClassVar
+
+from attrs import Attribute, Factory, frozen
+
+from registry.config import Config
+from registry.errors import ConfigError
+from registry.fields import choice, count, rate, scale, size
+
+
+@frozen(kw_only=True)
+class OpenAIGPTConfig(Config):
+    """Sizes and rates of a GPT (Radford et al., 2018); the defaults are the published model.
+
+    Sizes count features, tokens or layers; rates are probabilities.
+    """
+
+    architecture: ClassVar[str] = "gpt"
+    model_type: ClassVar[str] = "openai-gpt"
+    hallmarks: ClassVar[tuple[str, ...]] = ("afn",)
+
+    vocab_size: int = size(40478)
+    """Tokens that the tokenizer makes of text."""
+    n_special: int = count(0)
+    """Special tokens, embedded behind the vocabulary."""
+    n_positions: int = size(512)
+    """Longest sequence, in tokens."""
+    n_ctx: int = size(Factory(lambda config: config.n_positions, takes_self=True))
+    """The same number by another name, which files of 2019 need; nothing is computed from it."""
+    n_embd: int = size(768, most=1_000_000)
+    """Features per token; the heads split it evenly, and the feed-forward nets have four times as many inside."""
+    n_layer: int = size(12, most=10_000)
+    """Blocks, one after the other."""
+    n_head: int = size(12, most=100_000)
+    """Attention heads of each block."""
+    afn: str = choice("gelu", ("gelu", "relu", "silu", "swish"))
+    """Activation of the feed-forward nets; ``gelu``, here, is OpenAI's approximation (tanh)."""
+    resid_pdrop: float = rate(0.1)
+    """Dropout of what every sub-layer adds."""
+    embd_pdrop: float = rate(0.1)
+    """Dropout of embeddings."""
+    attn_pdrop: float = rate(0.1)
+    """Dropout of attention weights."""
+    layer_norm_epsilon: float = scale(1e-5)
+    """Added to the variance in layer normalisation."""
+    initializer_range: float = scale(0.02)
+    """Standard deviation of the normal distribution from which new weights are drawn."""
+    summary_first_dropout: float = rate(0.1)
+    """Dropout before the choice head."""
+    summary_type: str = choice("cls_index", ("cls_index", "token_ids"))
+    """The choice head reads the tokens that it is told to read; ``token_ids`` says the same in files of 2019."""
+    summary_use_proj: bool = choice(True, (True,))
+    """The choice head is a linear layer."""
+    summary_proj_to_labels: bool = choice(True, (True,))
+    """It gives one number."""
+    summary_activation: str | None = choice(None, (None,))
+    """Nothing comes after it."""
+    tie_word_embeddings: bool = choice(True, (True,))
+    """Tokens are scored with the matrix that embeds them."""
+
+    @n_head.validator
+    def _heads_divide_width(self, _attribute: "Attribute[int]", heads: int) -> None:
+        if isinstance(heads, int) and self.n_embd % heads:
+            raise ConfigError(f"n_head ({heads}) must divide n_embd ({self.n_embd}).")
+
+    @property
+    def total_tokens_embeddings(self) -> int:
+        """Rows of the embedding."""
+        return self.vocab_size + self.n_special
+
+    def num_trunk_parameters(self) -> int:
+        """Parameters of embeddings and blocks, biases and normalisations left out."""
+        embedded = self.total_tokens_embeddings + self.n_positions
+        return self.n_embd * (embedded + 12 * self.n_layer * self.n_embd)

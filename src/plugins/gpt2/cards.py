@@ -1,0 +1,65 @@
+"""The published GPT-2 models: names and addresses, and what belongs to their weights.
+
+The hub comes first; after it stand the files on S3 which the ancestor downloaded.  Sizes and digests are null, since
+nobody could take them from the files themselves.
+"""
+
+from registry.records import Card, FileSpec
+
+HUB = "https://huggingface.co"
+S3 = "https://s3.amazonaws.com/models.huggingface.co/bert"
+
+FILES = (
+    ("config", "config.json"),
+    ("weights", "model.safetensors"),
+    ("weights", "pytorch_model.bin"),
+    ("vocab", "vocab.json"),
+    ("merges", "merges.txt"),
+)
+"""Role and name of every file, the same in each repository."""
+
+
+def _published(
+    name: str,
+    description: str,
+    num_parameters: int,
+    *,
+    organisation: str = "openai-community",
+    on_s3: bool = False,
+    license: str = "MIT",
+) -> Card:
+    """The card of a model whose files are called alike on the hub, and alike on S3."""
+    repository = f"{HUB}/{organisation}/{name}"
+
+    def addresses(filename: str) -> tuple[str, ...]:
+        mirrored = on_s3 and filename != "model.safetensors"  # the format is younger than the files on S3
+        return (f"{repository}/resolve/main/{filename}", *([f"{S3}/{name}-{filename}"] if mirrored else []))
+
+    return Card(
+        name=name,
+        architecture="gpt2",
+        task="causal-lm",
+        files=tuple(FileSpec(role=role, filename=filename, urls=addresses(filename)) for role, filename in FILES),
+        aliases=(f"{organisation}/{name}",),
+        tokenizer={"max_len": 1024},
+        num_parameters=num_parameters,
+        languages=("en",),
+        license=license,
+        description=description,
+        source=repository,
+    )
+
+
+CARDS: tuple[Card, ...] = (
+    _published("gpt2", "GPT-2, the smallest: 12 layers, English web pages.", 124_439_808, on_s3=True),
+    _published("gpt2-medium", "GPT-2 with 24 layers, English web pages.", 354_823_168, on_s3=True),
+    _published("gpt2-large", "GPT-2 with 36 layers, English web pages.", 774_030_080),
+    _published("gpt2-xl", "GPT-2, the largest: 48 layers, English web pages.", 1_557_611_200),
+    _published(
+        "distilgpt2",
+        "Six layers that were taught by GPT-2's twelve.",
+        81_912_576,
+        organisation="distilbert",
+        license="Apache-2.0",
+    ),
+)

@@ -1,0 +1,87 @@
+"""The configuration of GPT-2."""
+
+from typing import ClassVar
+
+from attrs import Attribute, Factory, frozen
+
+from registry.config import Config
+from registry.errors import ConfigError
+from registry.fields import ACTIVATIONS, choice, count, optional_size, rate, scale, size
+
+
+@frozen(kw_only=True)
+class GPT2Config(Config):
+    """Sizes and rates of a GPT-2 (Radford et al., 2019); the defaults are the smallest model, of 124M parameters.
+
+    Sizes count features, tokens or layers; rates are probabilities.
+    """
+
+    architecture: ClassVar[str] = "gpt2"
+    model_type: ClassVar[str] = "gpt2"
+
+    vocab_size: int = size(50257)
+    """Tokens that the tokenizer makes of text, the end of a text among them."""
+    n_special: int = count(0)
+    """Further tokens, embedded behind the vocabulary."""
+    n_positions: int = size(1024)
+    """Longest sequence, in tokens."""
+    n_ctx: int = size(Factory(lambda config: config.n_positions, takes_self=True))
+    """The same number by an older name, which files of 2019 need; nothing is computed from it."""
+    n_embd: int = size(768, most=1_000_000)
+    """Features per token; the heads split it evenly."""
+    n_layer: int = size(12, most=10_000)
+    """Blocks, one after the other."""
+    n_head: int = size(12, most=100_000)
+    """Attention heads of each block."""
+    n_inner: int | None = optional_size(None)
+    """Features inside the feed-forward net of a block; four times ``n_embd`` when null."""
+    activation_function: str = choice("gelu_new", ACTIVATIONS)
+    """Activation of the feed-forward nets; ``gelu_new`` is OpenAI's approximation (tanh)."""
+    resid_pdrop: float = rate(0.1)
+    """Dropout of what every sub-layer adds."""
+    embd_pdrop: float = rate(0.1)
+    """Dropout of embeddings."""
+    attn_pdrop: float = rate(0.1)
+    """Dropout of attention weights."""
+    layer_norm_epsilon: float = scale(1e-5)
+    """Added to the variance in layer normalisation."""
+    initializer_range: float = scale(0.02)
+    """Standard deviation of the normal distribution from which new weights are drawn."""
+    summary_first_dropout: float = rate(0.1)
+    """Dropout before the choice head."""
+    summary_type: str = choice("cls_index", ("cls_index", "token_ids"))
+    """The choice head reads the tokens that it is told to read; ``token_ids`` says the same in files of 2019."""
+    summary_use_proj: bool = choice(True, (True,))
+    """The choice head is a linear layer."""
+    summary_proj_to_labels: bool = choice(True, (True,))
+    """It gives one number."""
+    summary_activation: str | None = choice(None, (None,))
+    """Nothing comes after it."""
+    scale_attn_weights: bool = choice(True, (True,))
+    """Scores of attention are divided by the root of a head's width."""
+    scale_attn_by_inverse_layer_idx: bool = choice(False, (False,))
+    """They are not divided by the number of the layer; a file that asks for it would get wrong numbers."""
+    add_cross_attention: bool = choice(False, (False,))
+    """There is no second sequence to attend to."""
+    tie_word_embeddings: bool = choice(True, (True,))
+    """Tokens are scored with the matrix that embeds them."""
+
+    @n_head.validator
+    def _heads_divide_width(self, _attribute: "Attribute[int]", heads: int) -> None:
+        if isinstance(heads, int) and self.n_embd % heads:
+            raise ConfigError(f"n_head ({heads}) must divide n_embd ({self.n_embd}).")
+
+    @property
+    def total_tokens_embeddings(self) -> int:
+        """Rows of the embedding."""
+        return self.vocab_size + self.n_special
+
+    @property
+    def inner_width(self) -> int:
+        """Features inside the feed-forward net of a block."""
+        return self.n_inner or 4 * self.n_embd
+
+    def num_trunk_parameters(self) -> int:
+        """Parameters of embeddings and blocks, biases and normalisations left out."""
+        embedded = self.total_tokens_embeddings + self.n_positions
+        return self.n_embd * (embedded + self.n_layer * (4 * self.n_embd + 2 * self.inner_width))

@@ -1,0 +1,59 @@
+"""What the gpt2 plugin tells the registry."""
+
+from collections.abc import Iterable
+
+from registry import hookimpl
+from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSpec
+
+from .cards import CARDS
+from .layers import LAYERS
+
+HERE = __name__.rpartition(".")[0]
+
+
+@hookimpl
+def registry_cards() -> Iterable[Card]:
+    """Declare the four models of OpenAI, and the one distilled from the smallest."""
+    return CARDS
+
+
+@hookimpl
+def registry_configs() -> Iterable[ConfigSpec]:
+    """Declare the configuration, and the two names of its file.
+
+    Any file serves the language model, since its head is the matrix that embeds tokens.
+    """
+    yield ConfigSpec(
+        architecture="gpt2",
+        cls=f"{HERE}.config:GPT2Config",
+        model_types=("gpt2",),
+        filenames=("config.json", "gpt2_config.json"),
+        default_task="causal-lm",
+    )
+
+
+@hookimpl
+def registry_models() -> Iterable[ModelSpec]:
+    """Declare the three classes, one for each task."""
+    for task, name in (
+        ("base", "GPT2Model"),
+        ("causal-lm", "GPT2LMHeadModel"),
+        ("double-heads", "GPT2DoubleHeadsModel"),
+    ):
+        yield ModelSpec(architecture="gpt2", task=task, cls=f"{HERE}.modeling:{name}")
+
+
+@hookimpl
+def registry_tokenizers() -> Iterable[TokenizerSpec]:
+    """Declare the tokenizer, and the files which it reads."""
+    yield TokenizerSpec(
+        architecture="gpt2",
+        cls=f"{HERE}.tokenization:GPT2Tokenizer",
+        files={"vocab": "vocab.json", "merges": "merges.txt", "special_tokens": "special_tokens.txt"},
+    )
+
+
+@hookimpl
+def registry_layers() -> Iterable[LayerSpec]:
+    """Declare the layers which others may build with."""
+    return LAYERS

@@ -1,0 +1,236 @@
+"""GPT-2's tokenizer (Radford et al., 2019, section 2.2): words as bytes of UTF-8, which rules merge in pairs.
+
+Ids are those of tiktoken, and ids and places those of transformers' ``GPT2TokenizerFast``, on any text.
+"""
+
+import codecs
+import re
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, cached_property
+from itertools import accumulate, count, pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+from registry.tokenization.batches import Segment
+from registry.tokenization.bpe import Pair
+from registry.tokenization.bpe_tokenizer import BytePairTokenizer
+from registry.tokenization.chunks import ChunkMemory, pack
+from registry.tokenization.options import FLAG, MARKS, Option
+
+END_OF_TEXT = "<|endoftext|>"
+
+WORD = r"'s|'t|'re|'ve|'m|'ll|'d| ?[{letter}]+| ?[{digit}]+| ?[^\s{letter}{digit}]+|\s+(?!\S)|\s+"
+"""How GPT-2's release cuts text into words."""
+ASCII_WORDS = re.compile(WORD.format(letter="A-Za-z", digit="0-9"), re.ASCII)
+"""Finds the words of a text in ASCII, twice as fast."""
+
+SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""White space; ``\\s`` of ``re`` means four controls more."""
+CHUNK = re.compile(f"[{SPACE}]*[^{SPACE}]+|[{SPACE}]+")
+"""Finds the chunks of a text: no word goes on from a character that is not white space to one that is."""
+LONG_SPACE = re.compile(f"([{SPACE}][{SPACE}]+(?![^{SPACE}]))")
+"""Finds white space that is a word: two characters or more, where another one follows, or nothing."""
+
+HOLE = "\0"
+"""Holds the place of such white space."""
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+PLAIN = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+"""Bytes that are written as the character of the same number; the others follow from U+0100 on."""
+
+
+@cache
+def words() -> Any:
+    """A pattern that finds the words of any text."""
+    import regex  # knows letters and digits of all scripts, and takes a third of the time of loading
+
+    return regex.compile(WORD.format(letter=r"\p{L}", digit=r"\p{N}"))
+
+
+def bytes_to_unicode() -> dict[int, str]:
+    """The character for each byte by which a vocabulary spells its tokens: none is a space or a control."""
+    further = count(0x100)
+    return {byte: chr(byte if byte in PLAIN else next(further)) for byte in range(256)}
+
+
+SPELLING = bytes_to_unicode()
+LEADS = "".join(map(SPELLING.__getitem__, range(0xC2, 0xF5)))
+"""The bytes that start a character outside ASCII."""
+BYTES = {character: byte for byte, character in SPELLING.items()}
+
+
+def _is_error_handler(value: Any) -> bool:
+    try:
+        return bool(type(value) is str and codecs.lookup_error(value))
+    except LookupError:
+        return False
+
+
+class GPT2Tokenizer(BytePairTokenizer):
+    """The tokenizer of GPT-2 models.
+
+    - ``vocab_file``: path of a ``vocab.json``, or the vocabulary itself, a mapping from tokens to ids.
+    - ``merges_file``: path of a ``merges.txt``, or the rules themselves; beside the vocabulary when None.
+    - ``errors``: what ``decode`` makes of bytes that are not UTF-8: a name that ``bytes.decode`` knows.
+    - ``special_tokens``: tokens that are recognised whole; those which the vocabulary lacks follow it, in this order.
+    - ``max_len``: tokens of the longest input of the model.
+    - ``add_prefix_space``: whether a text that starts without a space is taken as if it had one.
+    - further options stand in ``GPT2Tokenizer.options``.
+
+    Every text without lone surrogates is given back by ``decode(encode(text))``.  A lone surrogate, for which UTF-8 has
+    no bytes, is taken for U+FFFD.
+
+    Raises VocabError when the vocabulary or the rules are damaged, MissingTokenizerError when there are no rules,
+    ConfigError for an option with a value that it cannot have, and UnknownOptionError.
+    """
+
+    published_classes: ClassVar[tuple[str, ...]] = (
+        "GPT2Tokenizer",
+        "GPT2TokenizerFast",
+        "PreTrainedTokenizerFast",
+        "TokenizersBackend",
+    )
+    options: ClassVar[Mapping[str, Option]] = {
+        **BytePairTokenizer.options,
+        "errors": Option("the name of an error handler of bytes.decode", _is_error_handler),
+        "add_prefix_space": FLAG,
+    }
+    marks: ClassVar[Sequence[str]] = tuple(mark for mark in MARKS if mark != "normalized")  # nothing is normalised
+    understood: ClassVar[Mapping[str, Mapping[str, Any] | None]] = {
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "continuing_subword_prefix": ("", None),
+            "end_of_word_suffix": ("", None),
+            "byte_fallback": False,
+            "ignore_merges": False,
+        },
+        "normalizer": None,
+        "pre_tokenizer": {"type": "ByteLevel", "use_regex": True},
+    }
+
+    unk_token = bos_token = eos_token = END_OF_TEXT
+    errors: str
+    add_prefix_space: bool
+
+    def __init__(
+        self,
+        vocab_file: str | Path | Mapping[str, int],
+        merges_file: str | Path | Iterable[Pair] | None = None,
+        errors: str = "replace",
+        special_tokens: Iterable[str] | None = None,
+        max_len: int | None = None,
+        *,
+        add_prefix_space: bool = False,
+        **values: Any,
+    ) -> None:
+        super().__init__(
+            vocab_file,
+            merges_file,
+            special_tokens,
+            errors=errors,
+            max_len=max_len,
+            add_prefix_space=add_prefix_space,
+            **values,
+        )
+        self._symbols = {character: self.vocab[character] for character in BYTES if character in self.vocab}
+        self._unspaced = ChunkMemory(self._ids_of_chunk)
+        self._spaced = ChunkMemory(self._ids_after_space)
+        self._words = ChunkMemory(self._ids_of_word)
+        self._parts = ChunkMemory(self._ids_of_part)
+        self._places = ChunkMemory(self._locate_chunk)
+
+    # --- Text to ids
+
+    def _ids(self, text: str) -> bytes:
+        text = self._prefix(text) + text
+        plain, runs = (parts := LONG_SPACE.split(text))[::2], parts[1::2]
+        pieces = f" {HOLE}".join(plain).replace("\n", " \n").split(" ")
+        if pieces.count(HOLE) != len(runs) or HOLE in text:
+            return b"".join(map(self._unspaced.__getitem__, CHUNK.findall(text)))
+        ids = [self._unspaced[pieces[0]], *map(self._spaced.__getitem__, pieces[1:])]
+        place = 0
+        for run in runs:
+            place = pieces.index(HOLE, place + 1)
+            ids[place] = self._unspaced[run]
+        return b"".join(ids)
+
+    def _prefix(self, text: str) -> str:
+        return " " if self.add_prefix_space and text and text[0] != " " else ""
+
+    def _ids_after_space(self, piece: str) -> bytes:
+        """Packed ids of a piece of text and the space before it; only a line end has none."""
+        return self._ids_of_chunk(piece if piece[:1] == "\n" else f" {piece}")
+
+    def _ids_of_chunk(self, chunk: str) -> bytes:
+        found = (ASCII_WORDS if chunk.isascii() else words()).findall(chunk)
+        return b"".join(map(self._words.__getitem__, found))
+
+    def _ids_of_word(self, word: str) -> bytes:
+        """Packed ids of a word; one of another script is cut first where no rule merges: its parts come again often."""
+        spelt = _spelt(word)
+        if word.isascii():
+            return self._ids_of_part(spelt)
+        return b"".join(map(self._parts.__getitem__, self._part.findall(spelt)))
+
+    def _ids_of_part(self, part: str) -> bytes:
+        try:
+            symbols = list(map(self._symbols.__getitem__, part))
+        except KeyError:  # a vocabulary without some of the bytes
+            unknown = self.special_id("unk_token")
+            symbols = [self._symbols.get(character, unknown) for character in part]
+        return pack(self.byte_pairs.merge(symbols))
+
+    @cached_property
+    def _part(self) -> "re.Pattern[str]":
+        """Finds the parts of a word: one ends before a character that no rule merges with what stands before it."""
+        joints: dict[str, set[str]] = {}
+        for first, second in self._pairs():
+            if second[0] in LEADS:
+                joints.setdefault(second[0], set()).add(first[-1])
+        joined = [f"{lead}(?<=[{re.escape(''.join(ends))}].)" for lead, ends in joints.items()]
+        return re.compile(f".(?:{'|'.join([f'[^{LEADS}]', *joined])})*+")
+
+    def _located(self, text: str) -> Segment:
+        prefix = self._prefix(text)
+        ids: list[bytes] = []
+        offsets = array("q")
+        for chunk in CHUNK.finditer(prefix + text):
+            packed, places = self._places[chunk.group()]
+            start = chunk.start() - len(prefix)
+            ids.append(packed)
+            offsets.extend([start + place for place in places])
+        if prefix:
+            offsets[0] = 0
+        return Segment(array("q", b"".join(ids)), offsets)
+
+    def _locate_chunk(self, chunk: str) -> tuple[bytes, list[int]]:
+        """Packed ids of a chunk, and start and end of each of its tokens, in turn."""
+        packed = self._ids_of_chunk(chunk)
+        places = [place for place, character in enumerate(chunk) for _ in character.encode("utf-8", "surrogatepass")]
+        ends = accumulate(map(self._widths.__getitem__, array("q", packed)), initial=0)
+        return packed, [place for start, stop in pairwise(ends) for place in (places[start], places[stop - 1] + 1)]
+
+    @cached_property
+    def _widths(self) -> list[int]:
+        """For each token, the bytes that it stands for: as many as its characters, or one that is unknown."""
+        return [1 if token == self.unk_token else len(token) for token in self.ids_to_tokens]
+
+    # --- Tokens to text
+
+    def _join(self, tokens: Sequence[str]) -> str:
+        """The text whose bytes the tokens spell; tokens that are recognised whole stand for themselves."""
+        whole = {*self.added_tokens, *self.all_special_tokens}
+        spelt = [token.encode() if token in whole else bytes(map(BYTES.__getitem__, token)) for token in tokens]
+        return b"".join(spelt).decode("utf-8", self.errors)
+
+
+def _spelt(text: str) -> str:
+    """A text as its bytes are written in a vocabulary; lone surrogates become U+FFFD."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        data = SURROGATE.sub("\ufffd", text).encode()
+    return "".join(map(SPELLING.__getitem__, data))

@@ -1,0 +1,114 @@
+"""What decoding is asked for, checked before anything is computed."""
+
+import math
+from collections.abc import Collection
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from registry.errors import InputError
+from registry.inputs import check_shape
+
+WhenFull: TypeAlias = Literal["error", "slide"]
+"""What happens to a text that outgrows the context."""
+EndIds: TypeAlias = int | Collection[int] | None
+"""The ids that end a text."""
+
+
+class Prompts(NamedTuple):
+    """Texts to continue, with their padding on the left."""
+
+    ids: Tensor
+    """``(batch, tokens)``."""
+    padding: Tensor
+    """How many of its ids are padding, ``(batch,)``."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt."""
+        return self.ids.shape[1] - int(self.padding.min())
+
+    def followed_by(self, new: Tensor) -> Tensor:
+        """The prompts and what was written, ``(batch * n, new tokens)``: ``n`` texts for each prompt."""
+        return torch.cat([self.ids.repeat_interleave(len(new) // len(self.ids), dim=0), new], dim=1)
+
+
+def prompts_of(input_ids: Tensor, attention_mask: Tensor | None) -> Prompts:
+    """The prompts in a batch that is padded anywhere.  Raises InputError unless each has a token."""
+    if input_ids.dim() != 2 or input_ids.dtype not in (torch.int32, torch.int64):
+        raise InputError(
+            f"input_ids must be whole numbers of the shape (batch, tokens), "
+            f"not {input_ids.dtype} of the shape {tuple(input_ids.shape)}."
+        )
+    check_shape(attention_mask, input_ids, "attention_mask")
+    tokens = torch.ones_like(input_ids) if attention_mask is None else (attention_mask != 0).long()
+    if not tokens.numel() or not tokens.any(dim=1).all():
+        raise InputError(
+            "A prompt is empty, which leaves nothing to continue.",
+            hint="Begin with the token that separates texts in the training data.",
+        )
+    padding_first = tokens.sort(dim=1, stable=True).indices
+    return Prompts(input_ids.long().gather(1, padding_first), tokens.shape[1] - tokens.sum(dim=1))
+
+
+def check_room(longest: int, max_new_tokens: int, context: int, when_full: WhenFull) -> None:
+    """Raise InputError unless the context holds the prompts and, where it may not slide, what is written to them.
+
+    The last token need not fit: nothing is asked of the model after it.
+    """
+    check_whole("max_new_tokens", max_new_tokens)
+    if when_full not in ("error", "slide"):
+        raise InputError(f"when_full must be 'error' or 'slide', not {when_full!r}.")
+    if longest > context:
+        raise InputError(
+            f"A prompt has {longest} tokens, and the model sees {context} at once.",
+            hint=f"Cut it, for example to its last ones: input_ids[:, -{context}:].",
+        )
+    if when_full == "error" and longest + max_new_tokens - 1 > context:
+        raise InputError(
+            f"A prompt of {longest} tokens and {max_new_tokens} new ones outgrow the {context} which the model sees.",
+            hint=f"Ask for at most {context - longest + 1}, or let it forget the oldest: when_full='slide'.",
+        )
+
+
+def end_ids(eos_token_id: EndIds, device: torch.device) -> Tensor:
+    """The ids that end a text, ``(ids,)``; for None, none."""
+    given = () if eos_token_id is None else eos_token_id
+    ids = list(given) if isinstance(given, Collection) else [given]
+    if not all(_is_number(one, int) and one >= 0 for one in ids):
+        raise InputError(f"eos_token_id must be an id, several, or None, not {eos_token_id!r}.")
+    return torch.tensor(list(dict.fromkeys(ids)), dtype=torch.long, device=device)
+
+
+def check_whole(name: str, value: int, *, most: float = math.inf) -> None:
+    """Raise InputError unless ``value``, called ``name``, is a whole number above 0 and at most ``most``."""
+    if not (_is_number(value, int) and 0 < value <= most):
+        raise InputError(f"{name} must be a whole number above 0{_limit(most)}, not {value!r}.")
+
+
+def check_positive(name: str, value: float, *, most: float = math.inf) -> None:
+    """Raise InputError unless ``value``, called ``name``, is a finite number above 0 and at most ``most``."""
+    if not (_is_number(value, float) and 0 < value <= most):
+        raise InputError(f"{name} must be a number above 0{_limit(most)}, not {value!r}.")
+
+
+def check_finite(name: str, value: float) -> None:
+    """Raise InputError unless ``value``, called ``name``, is a finite number."""
+    if not _is_number(value, float):
+        raise InputError(f"{name} must be a number, not {value!r}.")
+
+
+def check_unused(where: str, **options: object) -> None:
+    """Raise InputError for an option that is given, where none of ``options`` has a meaning."""
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"{name}={value!r} has no meaning {where}.")
+
+
+def _is_number(value: object, kind: type[int] | type[float]) -> bool:
+    return isinstance(value, (int, kind)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _limit(most: float) -> str:
+    return f" and at most {most:g}" if math.isfinite(most) else ""

@@ -1,0 +1,198 @@
+"""Byte-pair encoding (Sennrich et al., 2016, section 3.2): words as symbols, which rules merge in pairs.
+
+A rule names two neighbouring symbols that become one.  Of the rules which apply to a word, the first of the file is
+applied, at the leftmost place; and so on, until none applies.
+"""
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from heapq import heappop, heappush
+from itertools import count, pairwise, repeat
+from operator import add
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from registry.errors import VocabError
+from registry.files.json import read_json_object
+from registry.tokenization.vocabulary import BLANKS, MOST_BYTES, MOST_TOKENS, decoded, read_bytes
+
+Pair: TypeAlias = tuple[str, str]
+
+HEADER = "#version"
+"""Starts the first line of a file of rules; files without it are read as well."""
+VERSION = "#version: 0.2"
+"""The header that is written."""
+
+AROUND = f"{BLANKS}\r\n"
+"""Stripped from both ends of a line."""
+
+LONG_WORD = 100
+"""Symbols of the longest word for which looking at all of them again after each merge is the faster way."""
+
+EMPTY = -1
+"""Stands where a symbol was that is now part of the one before it."""
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+class Merges(NamedTuple):
+    """Rules, in order, and where they stand: ``origin`` and a number, which is ``start`` for the first rule."""
+
+    firsts: list[str]
+    """The first symbol of each rule."""
+    seconds: list[str]
+    """The second one."""
+    origin: str
+    start: int = 1
+
+    def at(self, place: int) -> str:
+        """Where a rule stands, in words."""
+        return f"{self.origin} {self.start + place}"
+
+
+def read_merges(path: str | Path) -> Merges:
+    """Read a ``merges.txt``: the two symbols of a rule on each line, parted by a blank, perhaps after a header.
+
+    Raises VocabError, which names the file and the line.
+    """
+    return parse_merges(read_bytes(path), origin=str(path))
+
+
+def parse_merges(data: bytes, *, origin: str) -> Merges:
+    """The rules in the bytes of a file; ``origin`` names it in errors."""
+    text = decoded(data, origin=origin).rstrip(AROUND)
+    if not text:
+        raise VocabError(f"{origin} is empty, where rules of two symbols a line are needed.")
+    lines = text.split("\n")
+    start = 2 if lines[0].startswith(HEADER) else 1
+    lines = [line.strip(AROUND) for line in lines[start - 1 :]]
+    for number, blanks in enumerate(map(str.count, lines, repeat(" ")), start):
+        if blanks != 1:
+            raise VocabError(f"{origin}, line {number}: {lines[number - start]!r:.80} is no rule of two symbols.")
+    symbols = " ".join(lines).split(" ") if lines else []
+    return Merges(symbols[::2], symbols[1::2], f"{origin}, line", start)
+
+
+def listed_merges(rules: Iterable[Any], *, origin: str) -> Merges:
+    """Rules that are given as a list, each as two symbols or as one string with a blank between them."""
+    pairs = [rule.split(" ") if isinstance(rule, str) else rule for rule in rules]
+    for number, pair in enumerate(pairs, start=1):
+        if (
+            not isinstance(pair, (tuple, list))
+            or len(pair) != 2
+            or not all(type(part) is str and part for part in pair)
+        ):
+            raise VocabError(f"{origin}, number {number}: {pair!r:.80} is no rule of two symbols.")
+    return Merges([first for first, _ in pairs], [second for _, second in pairs], f"{origin}, number")
+
+
+def read_json_vocabulary(path: str | Path) -> dict[str, int]:
+    """Read a ``vocab.json``, which maps tokens to ids.  Raises VocabError when it is no JSON or repeats a token."""
+    return read_json_object(Path(path), limit=MOST_BYTES, error=VocabError)
+
+
+# --- Rules ------------------------------------------------------------------------------------------------------------
+
+
+class BytePairs:
+    """The rules of a vocabulary, which merge the ids of symbols.
+
+    Raises VocabError for a rule that stands twice, and for one whose symbols, apart or merged, are no tokens.
+    """
+
+    def __init__(self, merges: Merges, vocab: Mapping[str, int]) -> None:
+        firsts, seconds, *_ = merges
+        if len(firsts) > MOST_TOKENS:
+            raise VocabError(f"{merges.at(MOST_TOKENS)}: no vocabulary needs more than {MOST_TOKENS:,} rules.")
+        ids: list[list[Any]] = [
+            list(map(vocab.get, symbols)) for symbols in (firsts, seconds, map(add, firsts, seconds))
+        ]
+        ranks = dict(zip(zip(*ids[:2], strict=True), count(), strict=False))
+        if len(ranks) < len(firsts) or any(None in found for found in ids):
+            raise VocabError(_fault(merges, vocab))
+        self.merges = merges
+        self._ranks: dict[tuple[int, int], int] = ranks
+        self._merged: list[int] = ids[2]
+
+    def merge(self, symbols: list[int]) -> list[int]:
+        """What the symbols of a word become; changes the list that it is given."""
+        if len(symbols) > LONG_WORD:
+            return self._merge_long(symbols)
+        rank_of, merged, last = self._ranks.get, self._merged, len(self._merged)
+        symbols.append(EMPTY)  # before the first symbol, too, for a list that is asked for its place -1
+        ranks = [*map(rank_of, pairwise(symbols), repeat(last))]
+        while (rank := min(ranks, default=last)) < last:
+            place = ranks.index(rank)
+            symbols[place] = symbol = merged[rank]
+            del symbols[place + 1], ranks[place]
+            ranks[place - 1] = rank_of((symbols[place - 1], symbol), last)
+            ranks[place] = rank_of((symbol, symbols[place + 1]), last)
+        symbols.pop()
+        return symbols
+
+    def _merge_long(self, symbols: list[int]) -> list[int]:
+        """The same in n log n: rules wait for their turn, each with the places where it may apply.
+
+        A merged symbol stands in the first of the places that it takes; the others are empty from then on.
+        """
+        places = _Agenda()
+        for place, pair in enumerate(pairwise(symbols)):
+            if pair in self._ranks:
+                places.add(self._ranks[pair], place)
+        pairs = list(self._ranks)
+        size = len(symbols)
+        before, after = array("q", range(-1, size - 1)), array("q", range(1, size + 1))
+        for rank, place in places:
+            first, second = pairs[rank]
+            stop = after[place]
+            if symbols[place] != first or stop == size or symbols[stop] != second:
+                continue  # another rule took one of the two
+            symbols[place], symbols[stop] = self._merged[rank], EMPTY
+            after[place] = stop = after[stop]
+            if stop < size:
+                before[stop] = place
+                if (pair := (symbols[place], symbols[stop])) in self._ranks:
+                    places.add(self._ranks[pair], place)
+            start = before[place]
+            if start >= 0 and (pair := (symbols[start], symbols[place])) in self._ranks:
+                places.add(self._ranks[pair], start)
+        return [symbol for symbol in symbols if symbol != EMPTY]
+
+
+def _fault(merges: Merges, vocab: Mapping[str, int]) -> str:
+    """The first rule at fault, in words."""
+    seen: dict[Pair, int] = {}
+    for place, pair in enumerate(zip(merges.firsts, merges.seconds, strict=True)):
+        rule = f"{merges.at(place)}: the rule {' '.join(pair)!r}"
+        for token in (*pair, "".join(pair)):
+            if token not in vocab:
+                return f"{rule} needs the token {token!r}, which is not in the vocabulary."
+        if pair in seen:
+            return f"{rule} stands already in {merges.at(seen[pair])}."
+        seen[pair] = place
+    raise AssertionError("called without a fault")
+
+
+class _Agenda:
+    """Places where rules may apply: the rule first that stands first in the file, its places from left to right."""
+
+    def __init__(self) -> None:
+        self._ranks: list[int] = []
+        self._places: dict[int, list[int]] = {}
+
+    def add(self, rank: int, place: int) -> None:
+        """Note a place for a rule."""
+        if rank not in self._places:
+            self._places[rank] = []
+            heappush(self._ranks, rank)
+        heappush(self._places[rank], place)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Each rule and place in turn; more may be added meanwhile."""
+        while self._ranks:
+            rank = self._ranks[0]
+            if self._places[rank]:
+                yield rank, heappop(self._places[rank])
+            else:
+                del self._places[heappop(self._ranks)]

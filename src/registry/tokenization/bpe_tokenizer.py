@@ -1,0 +1,227 @@
+"""What GPT's tokenizer shares with GPT-2's: a vocabulary, rules that merge symbols, and special tokens after them."""
+
+import json
+from collections.abc import Iterable, Mapping
+from itertools import count, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from registry.errors import MissingTokenizerError, VocabError
+from registry.tokenization.base import Tokenizer, missing
+from registry.tokenization.batches import Frame, Segment, added, join
+from registry.tokenization.bpe import (
+    VERSION,
+    BytePairs,
+    Merges,
+    Pair,
+    listed_merges,
+    read_json_vocabulary,
+    read_merges,
+)
+from registry.tokenization.options import FLAG, TOKEN_IDS, Option, check
+from registry.tokenization.tokenizer_json import TOKENIZER, read_tokenizer_json
+from registry.tokenization.vocabulary import parse_vocabulary, read_bytes
+
+if TYPE_CHECKING:
+    from registry.records import Paths
+
+MERGES = "merges.txt"
+SPECIAL_TOKENS = "special_tokens.txt"
+
+NO_FRAME = Frame(added([]), added([]), added([]))
+
+
+def _is_tokens(value: Any) -> bool:
+    is_list = isinstance(value, (list, tuple)) and all(type(token) is str and token for token in value)
+    return is_list and len(set(value)) == len(value)
+
+
+TOKENS = Option("a list of tokens, each of them once", _is_tokens)
+
+
+class BytePairTokenizer(Tokenizer):
+    """Base of tokenizers that merge symbols by rules.
+
+    - ``vocab_file``: path of a ``vocab.json``, or the vocabulary itself, a mapping from tokens to ids.
+    - ``merges_file``: path of a ``merges.txt``, or the rules themselves, pairs of symbols.  When None, ``merges.txt``
+      and ``special_tokens.txt`` are looked for beside the vocabulary.
+    - ``special_tokens``: tokens that are recognised whole; those which the vocabulary lacks follow it, in this order.
+    - ``add_bos_token``, ``add_eos_token``: whether texts are put between ``bos_token`` and ``eos_token``.
+
+    An architecture's tokenizer sets ``understood``, and defines ``_ids``, ``_located`` and ``_join``.
+    """
+
+    vocabulary_name: ClassVar[str] = "vocab.json"
+    options: ClassVar[Mapping[str, Option]] = {
+        **Tokenizer.options,
+        "special_tokens": TOKENS,
+        "add_bos_token": FLAG,
+        "add_eos_token": FLAG,
+    }
+    understood: ClassVar[Mapping[str, Mapping[str, Any] | None]]
+    """The parts of a ``tokenizer.json`` that make this tokenizer."""
+
+    special_tokens: tuple[str, ...] = ()
+    add_bos_token: bool = False
+    add_eos_token: bool = False
+
+    def __init__(
+        self,
+        vocab_file: str | Path | Mapping[str, int],
+        merges_file: str | Path | Iterable[Pair] | None = None,
+        special_tokens: Iterable[str] | None = None,
+        **values: Any,
+    ) -> None:
+        if isinstance(vocab_file, Mapping):
+            vocab, origin = dict(vocab_file), "the vocabulary"
+        else:
+            vocab, origin = read_json_vocabulary(vocab_file), str(vocab_file)
+            if merges_file is None:
+                merges_file = _merges_beside(Path(vocab_file))
+                special_tokens = _special_tokens_beside(Path(vocab_file)) if special_tokens is None else special_tokens
+        super().__init__(vocab, origin=origin, **_numbered(special_tokens or (), vocab, values))
+        self.byte_pairs = BytePairs(_merges(merges_file), vocab)
+
+    def set_special_tokens(self, special_tokens: Iterable[str]) -> None:
+        """Replace the special tokens that follow the vocabulary."""
+        _, (_, state) = self.__reduce__()
+        old = set(self.special_tokens)
+        state["added_tokens"] = {token: number for token, number in self.added_tokens.items() if token not in old}
+        state["additional_special_tokens"] = [token for token in self.additional_special_tokens if token not in old]
+        vars(self).update(vars(type(self)(state.pop("vocab"), **{**state, "special_tokens": special_tokens})))
+
+    def _frame(self, wanted: bool) -> Frame[Segment]:
+        if not wanted or not (self.add_bos_token or self.add_eos_token):
+            return NO_FRAME
+        start = added([self.special_id("bos_token")] if self.add_bos_token else [])
+        end = added([self.special_id("eos_token")] if self.add_eos_token else [])
+        return Frame(start, join(end, start), end)
+
+    # --- Files
+
+    @classmethod
+    def _read(cls, paths: "Paths") -> tuple[Any, dict[str, Any]]:
+        special = {"special_tokens": read_special_tokens(paths[SPECIAL_TOKENS])} if SPECIAL_TOKENS in paths else {}
+        if cls.vocabulary_name in paths and (MERGES in paths or TOKENIZER not in paths):
+            return paths[cls.vocabulary_name], {"merges_file": paths.get(MERGES), **special}
+        if TOKENIZER not in paths:
+            raise missing(cls, f"{cls.vocabulary_name} and {MERGES}, or {TOKENIZER}", paths)
+        keys = read_tokenizer_json(paths[TOKENIZER], cls.understood, cls.marks)
+        return keys["model"]["vocab"], {**cls._described(keys, str(paths[TOKENIZER])), **special}
+
+    @classmethod
+    def _described(cls, keys: Mapping[str, Any], origin: str) -> dict[str, Any]:
+        """Arguments of the constructor, from the parts of a ``tokenizer.json``."""
+        rules = keys["model"].get("merges")
+        if not isinstance(rules, list):
+            raise VocabError(f"{origin}: model.merges must be a list of rules.")
+        return {
+            "merges_file": listed_merges(rules, origin=f"{origin}: model.merges"),
+            "added_tokens": keys["added_tokens"],
+            **_bos_and_eos(keys.get("post_processor"), origin),
+        }
+
+    def _contents(self) -> dict[str, str]:
+        vocab = dict(islice(self.vocab.items(), self.vocab_size))
+        rules = "".join(f"{first} {second}\n" for first, second in self._pairs())
+        contents = {self.vocabulary_name: json.dumps(vocab, ensure_ascii=False), MERGES: f"{VERSION}\n{rules}"}
+        if self.special_tokens:
+            contents[SPECIAL_TOKENS] = "".join(f"{token}\n" for token in self.special_tokens)
+        return contents
+
+    def _pairs(self) -> list[Pair]:
+        """The rules, in order."""
+        return list(zip(self.byte_pairs.merges.firsts, self.byte_pairs.merges.seconds, strict=True))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        revive, (reference, state) = super().__reduce__()
+        return revive, (reference, {**state, "merges_file": self._pairs()})
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+def read_special_tokens(path: Path) -> list[str]:
+    """The tokens of a ``special_tokens.txt``, one a line; the ancestor writes an empty one where there are none."""
+    data = read_bytes(path)
+    return list(parse_vocabulary(data, origin=str(path))) if data.strip() else []
+
+
+def _merges_beside(vocab_file: Path) -> Path:
+    path = vocab_file.with_name(MERGES)
+    if path.is_file():
+        return path
+    raise MissingTokenizerError(
+        f"The rules of {vocab_file} were looked for in {path}, which does not exist.",
+        hint="Name the file: merges_file=...",
+    )
+
+
+def _special_tokens_beside(vocab_file: Path) -> list[str]:
+    path = vocab_file.with_name(SPECIAL_TOKENS)
+    return read_special_tokens(path) if path.is_file() else []
+
+
+def _merges(found: str | Path | Merges | Iterable[Pair] | None) -> Merges:
+    """The rules of a file, or those that were given."""
+    if isinstance(found, Merges):
+        return found
+    if isinstance(found, (str, Path)):
+        return read_merges(found)
+    if found is None:
+        raise MissingTokenizerError(
+            "A vocabulary that is no file has no rules beside it.", hint="Give them as well: merges_file=[...]"
+        )
+    return listed_merges(found, origin="the rules")
+
+
+def _numbered(special: Iterable[str], vocab: Mapping[str, int], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options ``values``, with special tokens among those that are added and those that are special.
+
+    Those which have an id keep it; the others get the next ones.  Raises ConfigError when a token is empty or there
+    twice, and VocabError when those beyond the vocabulary do not stand in the order of their ids.
+    """
+    check(special, "special_tokens", TOKENS)
+    added_tokens = values.get("added_tokens", {})
+    check(added_tokens, "added_tokens", TOKEN_IDS)
+    ids = dict(added_tokens)
+    free = count(len(vocab) + sum(token not in vocab for token in ids))
+    for token in special:
+        if token not in vocab and token not in ids:
+            ids[token] = next(free)
+    numbers = [ids[token] for token in special if token not in vocab]
+    if numbers != sorted(numbers):
+        raise VocabError(f"special_tokens are not in the order of the ids {numbers}, with which they were added.")
+    known = values.get("additional_special_tokens", ())
+    return {
+        **values,
+        "special_tokens": special,
+        "added_tokens": ids,
+        "additional_special_tokens": [*dict.fromkeys([*known, *special])],
+    }
+
+
+def _bos_and_eos(processor: Any, origin: str) -> dict[str, Any]:
+    """What a ``tokenizer.json`` puts around each text: nothing, a token before it, one after it, or both."""
+    if processor is None or processor.get("type") == "ByteLevel":
+        return {}
+    single, pair = ([_special(part) for part in processor.get(kind) or ()] for kind in ("single", "pair"))
+    if processor.get("type") == "TemplateProcessing" and pair == 2 * single:
+        match single:
+            case [None]:
+                return {}
+            case [str(bos), None]:
+                return {"bos_token": bos, "add_bos_token": True}
+            case [None, str(eos)]:
+                return {"eos_token": eos, "add_eos_token": True}
+            case [str(bos), None, str(eos)]:
+                return {"bos_token": bos, "add_bos_token": True, "eos_token": eos, "add_eos_token": True}
+    raise VocabError(
+        f"{origin}: post_processor puts texts between tokens in a way that is not understood here.",
+        hint="Understood are bos_token before each text and eos_token after it.",
+    )
+
+
+def _special(part: Mapping[str, Any]) -> Any:
+    """The special token in a part of a template; None for a text."""
+    return part["SpecialToken"]["id"] if "SpecialToken" in part else None
