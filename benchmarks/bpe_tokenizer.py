@@ -25,7 +25,8 @@ CHARACTERS = 2000
 """Of a document."""
 DOCUMENTS = 32
 """In a batch."""
-PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""  # of tiktoken_ext.openai_public
+PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
+"""Finds words, as ``tiktoken_ext.openai_public`` has it."""
 LOADING = """
 import time
 start = time.perf_counter()

@@ -56,8 +56,8 @@ def bytes_to_unicode() -> dict[int, str]:
 
 
 SPELLING = bytes_to_unicode()
-LEADS = "".join(map(SPELLING.__getitem__, range(0xC2, 0xF5)))
-"""The bytes that start a character outside ASCII."""
+FIRST_LEAD = 0xC2
+"""From this byte on, a byte starts a character outside ASCII."""
 BYTES = {character: byte for byte, character in SPELLING.items()}
 
 
@@ -135,7 +135,8 @@ class GPT2Tokenizer(BytePairTokenizer):
             add_prefix_space=add_prefix_space,
             **values,
         )
-        self._symbols = {character: self.vocab[character] for character in BYTES if character in self.vocab}
+        unknown = self.vocab.get(self.unk_token)
+        self._symbols: list[Any] = [self.vocab.get(spelling, unknown) for spelling in SPELLING.values()]
         self._unspaced = ChunkMemory(self._ids_of_chunk)
         self._spaced = ChunkMemory(self._ids_after_space)
         self._words = ChunkMemory(self._ids_of_word)
@@ -170,28 +171,26 @@ class GPT2Tokenizer(BytePairTokenizer):
 
     def _ids_of_word(self, word: str) -> bytes:
         """Packed ids of a word; one of another script is cut first where no rule merges: its parts come again often."""
-        spelt = _spelt(word)
         if word.isascii():
-            return self._ids_of_part(spelt)
-        return b"".join(map(self._parts.__getitem__, self._part.findall(spelt)))
+            return self._ids_of_part(word)
+        return b"".join(map(self._parts.__getitem__, self._part.findall(_utf8(word).decode("latin-1"))))
 
     def _ids_of_part(self, part: str) -> bytes:
-        try:
-            symbols = list(map(self._symbols.__getitem__, part))
-        except KeyError:  # a vocabulary without some of the bytes
-            unknown = self.special_id("unk_token")
-            symbols = [self._symbols.get(character, unknown) for character in part]
+        """Packed ids of bytes, which are given as the characters of the same numbers."""
+        symbols = list(map(self._symbols.__getitem__, part.encode("latin-1")))
+        if None in symbols:
+            self.special_id("unk_token")  # raises an error: a byte is missing, and so is what would stand for it
         return pack(self.byte_pairs.merge(symbols))
 
     @cached_property
     def _part(self) -> "re.Pattern[str]":
         """Finds the parts of a word: one ends before a character that no rule merges with what stands before it."""
-        joints: dict[str, set[str]] = {}
-        for first, second in self._pairs():
-            if second[0] in LEADS:
-                joints.setdefault(second[0], set()).add(first[-1])
-        joined = [f"{lead}(?<=[{re.escape(''.join(ends))}].)" for lead, ends in joints.items()]
-        return re.compile(f".(?:{'|'.join([f'[^{LEADS}]', *joined])})*+")
+        ends: dict[int, str] = {}
+        for last, start in {(first[-1], second[0]) for first, second in self._pairs()}:
+            if BYTES.get(start, 0) >= FIRST_LEAD and last in BYTES:
+                ends[BYTES[start]] = ends.get(BYTES[start], "") + _escaped(BYTES[last])
+        joined = [f"{_escaped(start)}(?<=[{lasts}].)" for start, lasts in ends.items()]
+        return re.compile(f".(?:{'|'.join([f'[^{_escaped(FIRST_LEAD)}-{_escaped(0xFF)}]', *joined])})*+", re.DOTALL)
 
     def _located(self, text: str) -> Segment:
         prefix = self._prefix(text)
@@ -227,10 +226,14 @@ class GPT2Tokenizer(BytePairTokenizer):
         return b"".join(spelt).decode("utf-8", self.errors)
 
 
-def _spelt(text: str) -> str:
-    """A text as its bytes are written in a vocabulary; lone surrogates become U+FFFD."""
+def _utf8(text: str) -> bytes:
+    """The bytes of a text, in which lone surrogates have become U+FFFD."""
     try:
-        data = text.encode()
+        return text.encode()
     except UnicodeEncodeError:
-        data = SURROGATE.sub("\ufffd", text).encode()
-    return "".join(map(SPELLING.__getitem__, data))
+        return SURROGATE.sub("\ufffd", text).encode()
+
+
+def _escaped(byte: int) -> str:
+    """A byte in a pattern."""
+    return f"\\x{byte:02x}"

@@ -121,8 +121,8 @@ class BytePairs:
             return self._merge_long(symbols)
         rank_of, merged, last = self._ranks.get, self._merged, len(self._merged)
         symbols.append(EMPTY)  # before the first symbol, too, for a list that is asked for its place -1
-        ranks = [*map(rank_of, pairwise(symbols), repeat(last))]
-        while (rank := min(ranks, default=last)) < last:
+        ranks = [*map(rank_of, pairwise(symbols), repeat(last)), last]
+        while (rank := min(ranks)) < last:
             place = ranks.index(rank)
             symbols[place] = symbol = merged[rank]
             del symbols[place + 1], ranks[place]

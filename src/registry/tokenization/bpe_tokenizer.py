@@ -15,6 +15,7 @@ from registry.tokenization.bpe import (
     Merges,
     Pair,
     listed_merges,
+    parse_merges,
     read_json_vocabulary,
     read_merges,
 )
@@ -123,8 +124,10 @@ class BytePairTokenizer(Tokenizer):
 
     def _contents(self) -> dict[str, str]:
         vocab = dict(islice(self.vocab.items(), self.vocab_size))
-        rules = "".join(f"{first} {second}\n" for first, second in self._pairs())
-        contents = {self.vocabulary_name: json.dumps(vocab, ensure_ascii=False), MERGES: f"{VERSION}\n{rules}"}
+        rules = f"{VERSION}\n" + "".join(f"{first} {second}\n" for first, second in self._pairs())
+        if parse_merges(rules.encode(), origin="This tokenizer")[:2] != self.byte_pairs.merges[:2]:
+            raise VocabError("A rule of this tokenizer has a line end or a blank in it: no line can hold it.")
+        contents = {self.vocabulary_name: json.dumps(vocab, ensure_ascii=False), MERGES: rules}
         if self.special_tokens:
             contents[SPECIAL_TOKENS] = "".join(f"{token}\n" for token in self.special_tokens)
         return contents

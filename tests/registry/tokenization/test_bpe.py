@@ -98,7 +98,7 @@ def test_v10_rules_that_do_not_fit_the_vocabulary_are_refused_with_their_line(te
 @pytest.mark.parametrize("rule", ["a", "a b c", ["a"], ["a", "b", "c"], ["a", 1], ["a", ""], None, 5])
 def test_v10_listed_rules_are_checked_as_well(rule: object) -> None:
     assert pairs(listed_merges(["a b", ["c", "d"], ("e f", "g")], origin="x")) == [("a", "b"), ("c", "d"), ("e f", "g")]
-    with pytest.raises(VocabError, match="x, number 2: .* is no rule of two symbols"):
+    with pytest.raises(VocabError, match=r"x, number 2: .* is no rule of two symbols"):
         listed_merges(["a b", rule], origin="x")
 
 
