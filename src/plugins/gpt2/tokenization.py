@@ -8,7 +8,7 @@ import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
-from itertools import accumulate, count, pairwise
+from itertools import accumulate, compress, count, pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,14 +26,16 @@ ASCII_WORDS = re.compile(WORD.format(letter="A-Za-z", digit="0-9"), re.ASCII)
 """Finds the words of a text in ASCII, twice as fast."""
 
 SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-"""White space; ``\\s`` of ``re`` means four controls more."""
-CHUNK = re.compile(f"[{SPACE}]*[^{SPACE}]+|[{SPACE}]+")
-"""Finds the chunks of a text: no word goes on from a character that is not white space to one that is."""
-LONG_SPACE = re.compile(f"([{SPACE}][{SPACE}]+(?![^{SPACE}]))")
-"""Finds white space that is a word: two characters or more, where another one follows, or nothing."""
+"""White space."""
+CHUNK = re.compile(f"[{SPACE}]*+[^{SPACE}]*+")
+"""Finds the chunks of a text: no word goes on from a character that is not white space to one that is.
 
-HOLE = "\0"
-"""Holds the place of such white space."""
+The last one is empty, which costs less than to look for white space at the end.
+"""
+CONTROLS = "\x1c\x1d\x1e\x1f"
+"""White space for ``re``, but not here."""
+FAST_CHUNK = re.compile(r"\s*+\S*+")
+"""Finds the chunks of a text that has none of these, in four fifths of the time."""
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -56,8 +58,10 @@ def bytes_to_unicode() -> dict[int, str]:
 
 
 SPELLING = bytes_to_unicode()
-FIRST_LEAD = 0xC2
-"""From this byte on, a byte starts a character outside ASCII."""
+LEADS = "\xc2\xff"
+"""From the first to the second, a byte starts a character outside ASCII; they spell themselves."""
+NEVER = "(?!)"
+"""Matches nothing."""
 BYTES = {character: byte for byte, character in SPELLING.items()}
 
 
@@ -137,8 +141,7 @@ class GPT2Tokenizer(BytePairTokenizer):
         )
         unknown = self.vocab.get(self.unk_token)
         self._symbols: list[Any] = [self.vocab.get(spelling, unknown) for spelling in SPELLING.values()]
-        self._unspaced = ChunkMemory(self._ids_of_chunk)
-        self._spaced = ChunkMemory(self._ids_after_space)
+        self._chunks = ChunkMemory(self._ids_of_chunk)
         self._words = ChunkMemory(self._ids_of_word)
         self._parts = ChunkMemory(self._ids_of_part)
         self._places = ChunkMemory(self._locate_chunk)
@@ -146,31 +149,18 @@ class GPT2Tokenizer(BytePairTokenizer):
     # --- Text to ids
 
     def _ids(self, text: str) -> bytes:
-        text = self._prefix(text) + text
-        plain, runs = (parts := LONG_SPACE.split(text))[::2], parts[1::2]
-        pieces = f" {HOLE}".join(plain).replace("\n", " \n").split(" ")
-        if pieces.count(HOLE) != len(runs) or HOLE in text:
-            return b"".join(map(self._unspaced.__getitem__, CHUNK.findall(text)))
-        ids = [self._unspaced[pieces[0]], *map(self._spaced.__getitem__, pieces[1:])]
-        place = 0
-        for run in runs:
-            place = pieces.index(HOLE, place + 1)
-            ids[place] = self._unspaced[run]
-        return b"".join(ids)
+        chunk = CHUNK if any(map(text.__contains__, CONTROLS)) else FAST_CHUNK
+        return b"".join(map(self._chunks.__getitem__, chunk.findall(self._prefix(text) + text)))
 
     def _prefix(self, text: str) -> str:
         return " " if self.add_prefix_space and text and text[0] != " " else ""
-
-    def _ids_after_space(self, piece: str) -> bytes:
-        """Packed ids of a piece of text and the space before it; only a line end has none."""
-        return self._ids_of_chunk(piece if piece[:1] == "\n" else f" {piece}")
 
     def _ids_of_chunk(self, chunk: str) -> bytes:
         found = (ASCII_WORDS if chunk.isascii() else words()).findall(chunk)
         return b"".join(map(self._words.__getitem__, found))
 
     def _ids_of_word(self, word: str) -> bytes:
-        """Packed ids of a word; one of another script is cut first where no rule merges: its parts come again often."""
+        """Packed ids of a word; one beyond ASCII is cut first where no rule merges: its parts come again often."""
         if word.isascii():
             return self._ids_of_part(word)
         return b"".join(map(self._parts.__getitem__, self._part.findall(_utf8(word).decode("latin-1"))))
@@ -184,13 +174,19 @@ class GPT2Tokenizer(BytePairTokenizer):
 
     @cached_property
     def _part(self) -> "re.Pattern[str]":
-        """Finds the parts of a word: one ends before a character that no rule merges with what stands before it."""
-        ends: dict[int, str] = {}
-        for last, start in {(first[-1], second[0]) for first, second in self._pairs()}:
-            if BYTES.get(start, 0) >= FIRST_LEAD and last in BYTES:
-                ends[BYTES[start]] = ends.get(BYTES[start], "") + _escaped(BYTES[last])
-        joined = [f"{_escaped(start)}(?<=[{lasts}].)" for start, lasts in ends.items()]
-        return re.compile(f".(?:{'|'.join([f'[^{_escaped(FIRST_LEAD)}-{_escaped(0xFF)}]', *joined])})*+", re.DOTALL)
+        """Finds the parts of a word: one ends before a character that no rule joins to what stands before it."""
+        lasts: dict[tuple[int, ...], set[int]] = {}  # first bytes of what a rule appends -> last bytes of what it is to
+        firsts, seconds, *_ = self.byte_pairs.merges
+        for first, second in compress(zip(firsts, seconds, strict=True), map(LEADS[0].__le__, seconds)):  # few
+            if second <= LEADS[1] and BYTES.keys() >= {first[-1], *second[:2]}:
+                lasts.setdefault(tuple(map(BYTES.__getitem__, second[:2])), set()).add(BYTES[first[-1]])
+        joints: dict[int, list[str]] = {}
+        for (lead, *further), before in lasts.items():
+            rest = _escaped(further)
+            joints.setdefault(lead, []).append(f"{rest}(?<=[{_escaped(before)}]{_escaped([lead])}{rest})")
+        joined = [f"{_escaped([lead])}(?:{'|'.join(ways)})" for lead, ways in joints.items()]
+        inner = f"[^{LEADS[0]}-{LEADS[1]}]*+"
+        return re.compile(f".{inner}(?:(?:{'|'.join(joined) or NEVER}){inner})*+", re.DOTALL)
 
     def _located(self, text: str) -> Segment:
         prefix = self._prefix(text)
@@ -201,8 +197,8 @@ class GPT2Tokenizer(BytePairTokenizer):
             start = chunk.start() - len(prefix)
             ids.append(packed)
             offsets.extend([start + place for place in places])
-        if prefix:
-            offsets[0] = 0
+        if prefix:  # it stands where the first character does
+            offsets[:2] = array("q", [0, max(offsets[1], 1)])
         return Segment(array("q", b"".join(ids)), offsets)
 
     def _locate_chunk(self, chunk: str) -> tuple[bytes, list[int]]:
@@ -234,6 +230,6 @@ def _utf8(text: str) -> bytes:
         return SURROGATE.sub("\ufffd", text).encode()
 
 
-def _escaped(byte: int) -> str:
-    """A byte in a pattern."""
-    return f"\\x{byte:02x}"
+def _escaped(some: Iterable[int]) -> str:
+    """Bytes in a pattern."""
+    return "".join([f"\\x{byte:02x}" for byte in some])

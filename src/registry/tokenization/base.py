@@ -186,14 +186,15 @@ class Tokenizer(Lookup):
         segment = self._located_segment if return_offsets_mapping else self._segment
         firsts, seconds, batched = batches.texts_and_pairs(text, text_pair)
         limit = Limit(self.max_len if max_length is None else max_length, strategy, stride)
+        keys = (*self.model_inputs, "offset_mapping") if return_offsets_mapping else self.model_inputs
         rows, text_index = batches.rows(
             [segment(text, split_special_tokens) for text in firsts],
             None if seconds is None else [segment(text, split_special_tokens) for text in seconds],
             self._frame(add_special_tokens),
             limit,
+            keys,
         )
         self._warn_of_length(rows, limit)
-        keys = (*self.model_inputs, "offset_mapping") if return_offsets_mapping else self.model_inputs
         columns = {key: [row[key] for row in rows] for key in keys}
         width = batches.width(columns["input_ids"], fill_to, limit)
         fill = {"input_ids": self._padding_id(columns["input_ids"], width)}

@@ -49,6 +49,8 @@ class Segment(NamedTuple):
     def part(self, span: Span) -> "Segment":
         """The tokens from ``start`` to before ``stop``."""
         start, stop = span
+        if stop - start == len(self.ids):
+            return self
         return Segment(self.ids[start:stop], self.offsets[2 * start : 2 * stop])
 
     def moved(self, start: int) -> "Segment":
@@ -65,7 +67,10 @@ class Frame(NamedTuple, Generic[T]):
 
 
 def join(*segments: Segment) -> Segment:
-    """Segments one after the other."""
+    """Segments one after the other; a single one that is not empty is given back as it is."""
+    segments = tuple([segment for segment in segments if segment.ids])
+    if len(segments) == 1:
+        return segments[0]
     ids = array("q", b"".join([segment.ids for segment in segments]))
     return Segment(ids, array("q", b"".join([segment.offsets for segment in segments])))
 
@@ -148,9 +153,13 @@ class Limit(NamedTuple):
 
 
 def rows(
-    firsts: Sequence[Segment], seconds: Sequence[Segment] | None, frame: Frame[Segment], limit: Limit
+    firsts: Sequence[Segment],
+    seconds: Sequence[Segment] | None,
+    frame: Frame[Segment],
+    limit: Limit,
+    keys: Sequence[str],
 ) -> tuple[list[dict[str, Row]], tuple[int, ...]]:
-    """Rows of a batch, each with its column names, and for each row the number of its text."""
+    """Rows of a batch, each with the columns ``keys``, and for each row the number of its text."""
     special = sum(len(segment.ids) for segment in frame) - (len(frame.between.ids) if seconds is None else 0)
     if limit.strategy and limit.size is not None and limit.size < special:
         raise ValueError(f"max_length={limit.size} leaves no room for the {special} special tokens.")
@@ -159,7 +168,8 @@ def rows(
     for number, first in enumerate(firsts):
         second = None if seconds is None else seconds[number]
         for this, that in windows(len(first.ids), 0 if second is None else len(second.ids), special, limit):
-            found.append(_framed(frame, first.part(this), None if second is None else second.part(that)))
+            row, ones = _framed(frame, first.part(this), None if second is None else second.part(that))
+            found.append({key: COLUMNS[key](row, ones) for key in keys})
             text_index.append(number)
     return found, tuple(text_index)
 
@@ -201,24 +211,28 @@ def _spans(size: int, share: int, stride: int) -> list[Span]:
     return [(start, min(start + share, size)) for start in range(0, size - stride, share - stride)]
 
 
-def _framed(frame: Frame[Segment], first: Segment, second: Segment | None) -> dict[str, Row]:
-    """One row: second texts, with the special tokens after them, are of type 1, all else of type 0."""
+def _framed(frame: Frame[Segment], first: Segment, second: Segment | None) -> tuple[Segment, int]:
+    """The tokens of a row, and how many at its end belong to the second text."""
     if second is None:
-        row = join(frame.start, first, frame.end)
-        ones = 0
-    else:
-        row = join(frame.start, first, frame.between, second, frame.end)
-        ones = len(second.ids) + len(frame.end.ids)
-    size = len(row.ids)
-    return {
-        "input_ids": row.ids,
-        "token_type_ids": array("q", bytes(8 * (size - ones))) + _ONE * ones,
-        "attention_mask": _ONE * size,
-        "offset_mapping": row.offsets,
-    }
+        return join(frame.start, first, frame.end), 0
+    row = join(frame.start, first, frame.between, second, frame.end)
+    return row, len(second.ids) + len(frame.end.ids)
+
+
+def _types(row: Segment, ones: int) -> Row:
+    """Second texts, with the special tokens after them, are of type 1, all else of type 0."""
+    return array("q", bytes(8 * (len(row.ids) - ones))) + _ONE * ones
 
 
 _ONE = array("q", [1])
+
+COLUMNS: Mapping[str, Callable[[Segment, int], Row]] = {
+    "input_ids": lambda row, _: row.ids,
+    "token_type_ids": _types,
+    "attention_mask": lambda row, _: _ONE * len(row.ids),
+    "offset_mapping": lambda row, _: row.offsets,
+}
+"""What a batch may tell of a row, of whose tokens the last ones belong to the second text."""
 
 
 # --- Columns ----------------------------------------------------------------------------------------------------------

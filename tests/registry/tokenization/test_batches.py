@@ -15,11 +15,12 @@ def text(*ids: int) -> Segment:
     return Segment(array("q", ids), array("q"))
 
 
+KEYS = ("input_ids", "token_type_ids", "attention_mask")
 FRAME = Frame(added([101]), added([102]), added([102]))
 
 
 def rows(first: Segment, second: Segment | None, limit: Limit) -> list[list[int]]:
-    found, _ = batches.rows([first], None if second is None else [second], FRAME, limit)
+    found, _ = batches.rows([first], None if second is None else [second], FRAME, limit, KEYS)
     return [row["input_ids"].tolist() for row in found]
 
 
@@ -70,7 +71,7 @@ def test_the_second_of_one_text_cannot_be_cut() -> None:
 
 
 def test_types_and_mask_tell_texts_and_padding_apart() -> None:
-    [row], _ = batches.rows([text(1, 2)], [text(3)], FRAME, Limit(None, None, 0))
+    [row], _ = batches.rows([text(1, 2)], [text(3)], FRAME, Limit(None, None, 0), KEYS)
     assert row["token_type_ids"].tolist() == [0, 0, 0, 0, 1, 1]
     [padded] = batches.padded("attention_mask", [row["attention_mask"]], 8, 0)
     assert padded.tolist() == [1, 1, 1, 1, 1, 1, 0, 0]

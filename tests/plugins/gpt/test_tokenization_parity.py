@@ -1,0 +1,139 @@
+"""GPT's tokenizer against the ancestor's and transformers', with a vocabulary trained on the text at hand."""
+
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytorch_pretrained_bert.tokenization_openai import OpenAIGPTTokenizer as AncestorTokenizer
+from pytorch_pretrained_bert.tokenization_openai import text_standardize as ancestors_standard
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import AutoTokenizer, OpenAIGPTTokenizerFast
+
+from plugins.gpt.tokenization import OpenAIGPTTokenizer, text_standardize
+
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # the ancestor leaves files open
+]
+
+PIECES = [
+    "don't", "U.S.A.", "e.g.", "Hello", "WORLD", "10km", "a.m.", ":)", "\n", "\n\n", "  ", "\t", "—", "…", "´", "$5",
+    "5%", "...", "!!!", "http://x.y/z?q=1", "a@b.co", "(", ")", "[x]", "'s", "n't", "gonna", "é", "ÀÉ", "中文", "&amp;",
+    "<b>", "Ã©", "\xa0", "C++", "c'mon", "10:30", "e\u0301", "<unk>", "_x_", "\u200b", "Ⅷ", "ß",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A vocabulary of 3,000 tokens."""
+    trained = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
+    trained.normalizer = normalizers.BertNormalizer(lowercase=True)
+    trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.BpeTrainer(
+        vocab_size=3000, special_tokens=["<unk>"], end_of_word_suffix="</w>", show_progress=False
+    )
+    text = (shared / "text" / "english.txt").read_text(encoding="utf-8")
+    trained.train_from_iterator([text[:200_000]], trainer)
+    model = json.loads(trained.to_str())["model"]
+    folder = tmp_path_factory.mktemp("gpt")
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
+    rules = "".join(f"{first} {second}\n" for first, second in model["merges"])
+    (folder / "merges.txt").write_text(f"#version: 0.2\n{rules}", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ours(folder: Path) -> OpenAIGPTTokenizer:
+    return OpenAIGPTTokenizer(folder / "vocab.json", use_spacy=False)
+
+
+@pytest.fixture(scope="module")
+def theirs(folder: Path) -> Any:
+    return OpenAIGPTTokenizerFast(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"))
+
+
+@pytest.fixture(scope="module")
+def ancestor(folder: Path) -> Any:
+    """The ancestor where spaCy is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "spacy", None)
+        return AncestorTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+
+
+def documents(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8")
+    return [text[start : start + 2000] for start in range(0, len(text), 2000)]
+
+
+def generated(count: int) -> list[str]:
+    rng = random.Random(count)
+    return [
+        "".join(rng.choice(PIECES) + rng.choice(["", " "]) for _ in range(rng.randrange(1, 20))) for _ in range(count)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["english", "multilingual"])
+def test_ids_of_natural_text(shared: Path, ours: OpenAIGPTTokenizer, theirs: Any, ancestor: Any, name: str) -> None:
+    texts = documents(shared / "text" / f"{name}.txt")
+    expected = theirs(texts, return_offsets_mapping=True)
+    assert dict(ours(texts, return_offsets_mapping=True)) == dict(expected)
+    assert ours(texts)["input_ids"] == expected["input_ids"]
+    assert [ancestor.encode(text) for text in texts[::5]] == expected["input_ids"][::5]
+    assert [ours.decode(row) for row in expected["input_ids"]] == [theirs.decode(row) for row in expected["input_ids"]]
+
+
+def test_ids_of_generated_text(ours: OpenAIGPTTokenizer, theirs: Any, ancestor: Any) -> None:
+    for text in generated(2000):
+        assert dict(ours(text, return_offsets_mapping=True)) == dict(theirs(text, return_offsets_mapping=True)), text
+        if "<unk>" not in text:  # the ancestor cuts special tokens into characters
+            assert ours.encode(text) == ancestor.encode(text), ascii(text)
+
+
+def test_text_is_standardized_as_the_ancestor_did(shared: Path) -> None:
+    for text in [*generated(2000), *documents(shared / "text" / "multilingual.txt")[::10]]:
+        assert text_standardize(text) == ancestors_standard(text)
+
+
+@pytest.mark.slow
+def test_ids_with_spacy_are_the_ancestors(shared: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ftfy", reason="the extra gpt is not installed")
+    spacy = pytest.importorskip("spacy", reason="the extra gpt is not installed")
+    monkeypatch.setattr(spacy, "load", lambda *_, **__: spacy.blank("en"))  # the model that it names is not needed
+    ancestor = AncestorTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    ours = OpenAIGPTTokenizer(folder / "vocab.json", use_spacy=True)
+    for text in [*generated(2000), *documents(shared / "text" / "english.txt")[::5]]:
+        assert ours.encode(text, split_special_tokens=True) == ancestor.encode(text), ascii(text)
+
+
+# --- Folders ----------------------------------------------------------------------------------------------------------
+
+TEXT = "Ünïcode _x_ 中国<unk> Never-ending_x_ Hello"
+
+
+def test_transformers_reads_what_we_save(folder: Path, tmp_path: Path) -> None:
+    ours = OpenAIGPTTokenizer(folder / "vocab.json", special_tokens=["_x_"], max_len=99, use_spacy=False)
+    ours.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "openai-gpt"}))
+    for theirs in (OpenAIGPTTokenizerFast.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)):
+        assert theirs(TEXT)["input_ids"] == ours.encode(TEXT)
+        assert (theirs.model_max_length, len(theirs)) == (99, len(ours))
+
+
+def test_we_read_what_transformers_saves(theirs: Any, tmp_path: Path) -> None:
+    theirs.save_pretrained(tmp_path)
+    assert not (tmp_path / "vocab.json").exists()
+    ours = OpenAIGPTTokenizer.from_pretrained(tmp_path)
+    assert dict(ours(TEXT, return_offsets_mapping=True)) == dict(theirs(TEXT, return_offsets_mapping=True))
+
+
+def test_the_ancestor_reads_what_we_save(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    ours = OpenAIGPTTokenizer(folder / "vocab.json", special_tokens=["_x_", "_y_"], use_spacy=False)
+    ours.save_vocabulary(tmp_path)
+    ancestor = AncestorTokenizer.from_pretrained(str(tmp_path))
+    assert ancestor.special_tokens == {token: ours.vocab[token] for token in ("_x_", "_y_")}
+    assert ancestor.encode("Hello, world") == ours.encode("Hello, world")
