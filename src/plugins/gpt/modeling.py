@@ -21,6 +21,7 @@ from registry.layers.causal import Context, WatchedContext, causal_attention
 from registry.layers.choice import ChoiceHead, last_tokens
 from registry.layers.conv1d import Conv1D
 from registry.layers.losses import classification_loss, next_token_loss
+from registry.layers.vocabulary import score_tokens
 from registry.model import LoadOptions, Model
 from registry.outputs import CausalLMOutput, DecoderOutput, DoubleHeadsOutput
 from registry.resolution import Resolution
@@ -275,7 +276,7 @@ class OpenAIGPTCausalModel(OpenAIGPTPreTrainedModel):
         read = self.transformer(
             input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=cache
         )
-        return self.lm_head(read.last_hidden_state[:, -1])
+        return score_tokens(read.last_hidden_state[:, -1], self.lm_head.weight)
 
 
 class OpenAIGPTLMHeadModel(OpenAIGPTCausalModel):

@@ -33,6 +33,13 @@ def test_both_kinds_of_attention_follow_the_formula(qkv: list[Tensor], masked: b
     assert_close(watched_attention(*qkv, mask=mask), (mixed, weights))
 
 
+def test_one_query_in_bfloat16_is_rounded_once(qkv: list[Tensor]) -> None:
+    query, key, value = (x.bfloat16() for x in qkv)
+    mixed = attention(query[:, -1:], key, value)
+    expected, _ = formula(query[:, -1:].double(), key.double(), value.double())
+    assert_close(mixed, expected.bfloat16())
+
+
 def test_a_sequence_needs_no_batch(qkv: list[Tensor]) -> None:
     assert_close(attention(*(x[0] for x in qkv)), attention(*qkv)[0])
 
