@@ -62,26 +62,27 @@ class TransfoXLAttention(nn.Module):
     def forward(self, x: Tensor, segment: Segment | None = None) -> Tensor:
         """Mix the tokens of ``x``, ``(batch, tokens, width)``, with what ``segment`` remembers; without it, nothing."""
         segment = alone(x) if segment is None else segment
-        query, key, value = self._split(F.linear(self._read(x), self.qkv_net.weight), 3)
-        keys, values = segment.enter(x, key, value, self._keys_and_values)
+        projected = self._by_head(self.qkv_net(self._read(x)))
+        pairs = segment.enter(x, projected[1:], self._keys_and_values)
         distances = segment.distances(self.r_net, len(self.r_r_bias))
-        near = ((query + self.r_r_bias) * query.shape[-1] ** -0.5).transpose(-3, -2) @ distances
+        near = torch.einsum("bhtd,hds->bhts", projected[0] + self.r_r_bias[:, None], distances)
         dropout = self.dropatt if self.training else 0.0
-        mixed = segment.attend(query + self.r_w_bias, keys, values, near, dropout=dropout)
-        added = x + self.drop(self.o_net(mixed.flatten(-2)))
+        mixed = segment.attend(projected[0] + self.r_w_bias[:, None], pairs, near, dropout=dropout)
+        added = x + self.drop(self.o_net(mixed.transpose(-3, -2).flatten(-2)))
         return added if self.pre_lnorm else self.layer_norm(added)
 
     def _read(self, x: Tensor) -> Tensor:
         return self.layer_norm(x) if self.pre_lnorm else x
 
-    def _split(self, projected: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """The parts of a projection, each ``BTHD``."""
-        return projected.view(*projected.shape[:-1], parts, *self.r_w_bias.shape).unbind(-3)
+    def _by_head(self, projected: Tensor) -> Tensor:
+        """Queries, keys and values, ``(3, B, H, T, D)``, of a projection; without queries, ``(2, B, H, T, D)``."""
+        parts = projected.shape[-1] // self.r_w_bias.numel()
+        return projected.view(*projected.shape[:-1], parts, *self.r_w_bias.shape).permute(2, 0, 3, 1, 4)
 
     def _keys_and_values(self, states: Tensor) -> Tensor:
         """Keys and values, ``(2, B, H, M, D)``, of remembered states, ``(B, M, width)``."""
         projected = F.linear(self._read(states), self.qkv_net.weight[self.r_w_bias.numel() :])  # queries come first
-        return torch.stack(self._split(projected, 2)).transpose(-3, -2)
+        return self._by_head(projected)
 
 
 def alone(x: Tensor) -> Segment:
@@ -370,11 +371,7 @@ class TransfoXLLMHeadModel(TransfoXLHead):
 
     def new_cache(self, batch: int, capacity: int) -> MemoryCache:  # noqa: ARG002  # it has room for any text
         """A memory of nothing.  Raises InputError for a model that does not remember its last tokens."""
-        if self.ext_len:
-            raise InputError(
-                f"A model that reads its last {self.ext_len} tokens again cannot go on word by word.",
-                hint="model.reset_length(tgt_len, 0, mem_len) has it remember them.",
-            )
+        self._check_memory()
         return MemoryCache()
 
     def score(
@@ -383,13 +380,26 @@ class TransfoXLLMHeadModel(TransfoXLHead):
         cache: MemoryCache,
         *,
         attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,  # noqa: ARG002  # distances are all that counts
-        best: int | None = None,
+        position_ids: Tensor | None = None,
     ) -> Tensor:
         """Read ids, ``(batch, new tokens)``, into ``cache``; log-probabilities of what follows the last.
 
-        ``attention_mask``, ``(batch, tokens so far)``, is zero at padding.  Where only the ``best`` highest scores are
-        asked for, others may be too low.  A long text is read in segments, where that makes no difference.
+        ``attention_mask``, ``(batch, tokens so far)``, is zero at padding.
+        """
+        return self.score_best(input_ids, cache, attention_mask=attention_mask, position_ids=position_ids)
+
+    def score_best(
+        self,
+        input_ids: Tensor,
+        cache: MemoryCache,
+        *,
+        best: int | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,  # noqa: ARG002  # distances are all that counts
+    ) -> Tensor:
+        """The same, where only the ``best`` highest must be right: unlikely clusters of words are not looked into.
+
+        A long text is read in segments, where that makes no difference.
         """
         new = input_ids.shape[1]
         length = self.tgt_len if self.same_length and self.mem_len else new
@@ -398,6 +408,19 @@ class TransfoXLLMHeadModel(TransfoXLHead):
             read = self.transformer(ids, attention_mask=mask, mems=cache.memory)
             cache.memory = read.mems
         return self.crit(read.last_hidden_state[:, -1], best)
+
+    def read_on(self, input_ids: Tensor, target: Tensor, mems: Iterable[Tensor] | None) -> tuple[Tensor, Memory]:
+        """Losses of ``target``, ``(batch, tokens)``, behind ids of that shape; and the memory for what follows."""
+        self._check_memory()
+        output = self(input_ids, target=target, mems=mems)
+        return output.losses, output.mems
+
+    def _check_memory(self) -> None:
+        if self.ext_len:
+            raise InputError(
+                f"This model reads its last {self.ext_len} tokens again, and so cannot go on behind them.",
+                hint="model.reset_length(tgt_len, 0, mem_len) has it remember them.",
+            )
 
 
 class TransfoXLForSequenceClassification(TransfoXLHead):

@@ -99,25 +99,21 @@ class Segment:
 
     # --- What layers ask for
 
-    def enter(self, x: Tensor, key: Tensor, value: Tensor, project: Project) -> tuple[Tensor, Tensor]:
-        """Keys and values of all that is attended to, ``BHSD``, where ``x``, ``BTW``, enters the next layer.
+    def enter(self, x: Tensor, new: Tensor, project: Project) -> Tensor:
+        """Keys and values of all that is attended to, ``(2, B, H, S, D)``, where ``x``, ``BTW``, enters the next layer.
 
-        ``key`` and ``value``, ``BTHD``, are its own; those of the memory are made by ``project``, unless they are kept.
+        ``new``, ``(2, B, H, T, D)``, are its own; those of the memory are made by ``project``, unless they are kept.
         """
         layer = len(self._states)
         states = self._memory.states[layer]
-        new = torch.stack([key, value]).transpose(-3, -2)
         if not self._stamp:
-            rows = torch.cat([states.rows, x.detach()], dim=-2)
-            self._states.append(Window(rows))
-            pairs = torch.cat([self._projected(states.rows[:, self._first :], project), new], dim=-2)
-            return pairs[0], pairs[1]
+            self._states.append(Window(torch.cat([states.rows, x.detach()], dim=-2)))
+            return torch.cat([self._projected(states.rows[:, self._first :], project), new], dim=-2)
         self._states.append(states.followed_by(x))
         known = self._memory.pairs
-        pairs_before = known[layer] if known else Window(self._projected(states.rows, project))
-        self._pairs.append(pairs_before.followed_by(new))
-        rows = self._pairs[-1].part(self._first, len(self._pairs[-1])).rows
-        return rows[0], rows[1]
+        before = known[layer] if known else Window(self._projected(states.rows, project))
+        self._pairs.append(before.followed_by(new))
+        return self._pairs[-1].rows[..., self._first :, :]
 
     def _projected(self, states: Tensor, project: Project) -> Tensor:
         """Keys and values of the memory; of one that is blank, of one row for all."""
@@ -127,20 +123,25 @@ class Segment:
         return one.expand(-1, len(states), -1, states.shape[1], -1)
 
     def distances(self, net: nn.Module, heads: int) -> Tensor:
-        """The distances as ``net`` of the layer that was entered projects them, ``(H, D, S + 1)``."""
+        """The distances as ``net`` of the layer that was entered projects them, ``(H, D, S + 1)``.
+
+        They are divided by the root of ``D``, as all scores are.
+        """
         if self._known:
             projected = self._known[len(self._states) - 1]
         else:
             projected = net(self._encoded).unflatten(-1, (heads, -1)).permute(1, 2, 0)
+            projected = (projected * projected.shape[1] ** -0.5).contiguous()
         self._distances.append(projected)
         return projected
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, near: Tensor, *, dropout: float = 0.0) -> Tensor:
-        """Mix ``value`` by content and distance; ``near``, ``BHT(S + 1)``, scores distances. ``BTHD`` in and out."""
-        bias = self._by_place(near)
-        return F.scaled_dot_product_attention(
-            query.transpose(-3, -2), key, value, attn_mask=bias, dropout_p=dropout
-        ).transpose(-3, -2)
+    def attend(self, query: Tensor, pairs: Tensor, near: Tensor, *, dropout: float = 0.0) -> Tensor:
+        """Mix values by their keys and by how near they are; all ``BHTD``, as the result is.
+
+        ``near``, ``(B, H, T, S + 1)``, scores the distances.
+        """
+        key, value = pairs
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=self._by_place(near), dropout_p=dropout)
 
     def _by_place(self, near: Tensor) -> Tensor:
         """Scores of distances as scores of tokens, ``BHTS``, minus infinity where nothing is attended to.
@@ -185,13 +186,13 @@ class WatchedSegment(Segment):
 
     _weights: tuple[Tensor, ...] = ()
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, near: Tensor, *, dropout: float = 0.0) -> Tensor:
-        """Mix ``value`` by content and distance, by forming the weights."""
-        query = query.transpose(-3, -2)
+    def attend(self, query: Tensor, pairs: Tensor, near: Tensor, *, dropout: float = 0.0) -> Tensor:
+        """The same, by forming the weights."""
+        key, value = pairs
         scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5 + self._by_place(near)
         weights = scores.softmax(dim=-1)
         self._weights += (weights,)
-        return (F.dropout(weights, dropout) @ value).transpose(-3, -2)
+        return F.dropout(weights, dropout) @ value
 
     @property
     def attentions(self) -> tuple[Tensor, ...]:
