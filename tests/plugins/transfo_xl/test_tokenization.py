@@ -77,6 +77,19 @@ def test_words_counts_and_ids_are_the_ancestors(ancestor, text_file: Path, optio
         assert ours.encode_sents(sentences, ordered=True).equal(theirs.encode_sents(sentences, ordered=True))
 
 
+@pytest.mark.parametrize("text", ["", "the", "the\n", "\n\nthe\n\nrole", "the \r\nrole\rthe", "a\x0bthe\u2028role\n"])
+def test_lines_end_where_the_ancestor_says(ancestor, text: str, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "t.txt").write_bytes(text.encode())
+    theirs = ancestor.TransfoXLTokenizer(special=WORDS, lower_case=True)
+    theirs.build_vocab()
+    expected = theirs.encode_file(str(tmp_path / "t.txt"), ordered=True).tolist() if text else []
+    for characters in (1, 3, 2**20):
+        monkeypatch.setattr("plugins.transfo_xl.tokenization.CHARACTERS", characters)
+        ours = given_words(lower_case=True)
+        assert ours.encode_file(tmp_path / "t.txt", ordered=True).tolist() == expected
+        assert ours.ids_of_file(tmp_path / "t.txt").tolist() == expected
+
+
 def test_a_double_end_is_the_ancestors(ancestor) -> None:
     ours, theirs = given_words(), ancestor.TransfoXLTokenizer()
     assert ours.tokenize("the actor", add_double_eos=True) == theirs.tokenize("the actor", add_double_eos=True)
@@ -227,7 +240,7 @@ def test_a_bar_is_shown_where_it_is_wanted(text_file: Path, capsys: pytest.Captu
     tokenizer.count_file(text_file)
     assert capsys.readouterr().err == ""
     tokenizer.count_file(text_file, verbose=True)
-    assert "lines" in capsys.readouterr().err
+    assert "parts" in capsys.readouterr().err
 
 
 # --- Refusals ---------------------------------------------------------------------------------------------------------
