@@ -41,11 +41,6 @@ TORCH_PICKLES = 3
 ADVICE = "Save the tokenizer with the program that wrote the file as a vocab.txt, one word a line, if you trust it."
 
 
-def is_pickled(data: bytes) -> bool:
-    """Whether the bytes of a file are those of a pickled vocabulary, and not a text."""
-    return data.startswith((ZIP, b"\x80")) or (data.startswith((b"(d", b"}q")) and data.endswith(b"."))
-
-
 def read_pickled(data: bytes, *, origin: str) -> tuple[dict[str, int], dict[str, Any]]:
     """The vocabulary in the bytes of a file, and the options of the tokenizer that was pickled, counts among them.
 
