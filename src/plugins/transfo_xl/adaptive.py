@@ -6,6 +6,7 @@ the others; only where another one matters are its own words scored.  Words of r
 Axes:  N tokens,  V words,  E features of a cluster's words,  D features of the model.
 """
 
+from math import log
 from typing import Any
 
 import torch
@@ -153,7 +154,7 @@ class AdaptiveLogSoftmax(nn.Module):
         """
         if least is None or not may_be_asked(of_cluster):
             return of_cluster + self._tail(rows, number).log_softmax(dim=-1)
-        spread = (of_cluster - torch.tensor(words).log()).repeat(1, words)
+        spread = (of_cluster - log(words)).repeat(1, words)
         wanted = (of_cluster >= least).flatten().nonzero().flatten()
         if len(wanted):
             spread[wanted] = of_cluster[wanted] + self._tail(rows[wanted], number).log_softmax(dim=-1)

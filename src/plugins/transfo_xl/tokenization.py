@@ -3,21 +3,21 @@
 Words and ids are the ancestor's.  A vocabulary is read from a file, or counted and built.
 """
 
-import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from registry.errors import InputError, VocabError
+from registry.errors import VocabError
 from registry.tokenization.base import Tokenizer, missing
 from registry.tokenization.batches import Segment
 from registry.tokenization.chunks import pack
 from registry.tokenization.options import FLAG, LENGTH, WORDS, Option
-from registry.tokenization.vocabulary import decoded, parse_vocabulary, read_bytes
+from registry.tokenization.vocabulary import read_bytes
+
+from .files import is_pickled, lines_of, parse_words, parts_of, read_counts, read_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,9 +28,6 @@ PICKLED = ("vocab.bin", "vocab.pkl")
 """Published names of pickled vocabularies."""
 COUNTS = "counts.txt"
 """How often each word of the vocabulary beside it was counted, one number a line."""
-
-CHARACTERS = 2**20
-"""Of a file that are read at once, and the rest of the line in which they end."""
 
 BOUNDARY = "<S>"
 """Stands at both ends of a sentence of the One Billion Word corpus."""
@@ -63,7 +60,7 @@ class TransfoXLTokenizer(Tokenizer):
     - ``min_freq``, ``max_size``: how often a word must have been counted to come into it, and how many words may.
     - ``lower_case``: whether text is lowered.
     - ``delimiter``: what stands between words: white space when None, nothing (each character is a word) when empty.
-    - ``counter``: how often words were counted before.
+    - ``counter``: how often words were counted before; or how often each of the vocabulary was, in its order.
     - further options, special tokens among them, stand in ``TransfoXLTokenizer.options``.  Special tokens are words
       like others, which stand between spaces; with ``split_special_tokens=False`` they are found everywhere.
 
@@ -100,12 +97,11 @@ class TransfoXLTokenizer(Tokenizer):
         max_size: int | None = None,
         lower_case: bool = False,
         delimiter: str | None = None,
-        counter: Mapping[str, int] | None = None,
+        counter: Mapping[str, int] | Sequence[int] | None = None,
         **values: Any,
     ) -> None:
-        self.counter = Counter(counter)
         self._is_given = vocab_file is not None
-        vocab, origin = _given(vocab_file, delimiter)
+        vocab, origin = read_words(vocab_file, delimiter)
         if UNKNOWN[0] not in vocab and UNKNOWN[1] in vocab and values.get("unk_token", UNKNOWN[0]) == UNKNOWN[0]:
             values["unk_token"] = UNKNOWN[1]
         super().__init__(
@@ -118,6 +114,7 @@ class TransfoXLTokenizer(Tokenizer):
             delimiter=delimiter,
             **values,
         )
+        self.counter = Counter(self._by_word(counter or {}))
 
     def _set_vocabulary(self, vocab: dict[str, int], origin: str) -> None:
         if vocab or self.added_tokens:
@@ -125,6 +122,14 @@ class TransfoXLTokenizer(Tokenizer):
         else:
             self.vocab, self.ids_to_tokens, self.vocab_size = vocab, [], 0
         self._ids_of_words = Known(self.vocab, self._id_of_unknown).__getitem__
+
+    def _by_word(self, counts: Mapping[str, int] | Sequence[int]) -> Mapping[str, int]:
+        """How often each word was counted.  Raises VocabError unless there is one number for each."""
+        if isinstance(counts, Mapping):
+            return counts
+        if len(counts) != self.vocab_size:
+            raise VocabError(f"There must be one count for each of {self.vocab_size:,} words, not {len(counts):,}.")
+        return dict(zip(self.ids_to_tokens, counts, strict=False))
 
     # --- Text to words and ids
 
@@ -274,7 +279,7 @@ class TransfoXLTokenizer(Tokenizer):
         with paths[name].open("rb") as file:
             begins_as_text = not is_pickled(file.read(64) + b".")
         if name == cls.vocabulary_name and begins_as_text:
-            return paths[name], {"counter": _counts(paths)} if COUNTS in paths else {}
+            return paths[name], {"counter": read_counts(paths[COUNTS])} if COUNTS in paths else {}
         from .pickled import read_pickled  # what reads pickles takes a third of the time of loading
 
         return read_pickled(read_bytes(paths[name]), origin=str(paths[name]))
@@ -282,7 +287,7 @@ class TransfoXLTokenizer(Tokenizer):
     def _contents(self) -> dict[str, str]:
         words = self.ids_to_tokens[: self.vocab_size]
         text = "".join(f"{word}\n" for word in words)
-        if not words or list(_parsed(text.encode(), "This vocabulary", self.delimiter)) != words:
+        if not words or list(parse_words(text.encode(), "This vocabulary", self.delimiter)) != words:
             raise VocabError(
                 "This vocabulary is not built yet, or one of its words has a blank or a line end in it: no line can "
                 "hold it."
@@ -295,71 +300,7 @@ class TransfoXLTokenizer(Tokenizer):
         return revive, (reference, {**state, "counter": dict(self.counter)})
 
 
-# --- Files ------------------------------------------------------------------------------------------------------------
-
-
-def parts_of(path: str | Path) -> Iterator[str]:
-    """A text file in parts of whole lines.  Raises InputError where it is not UTF-8."""
-    with _as_text(path) as file:
-        while part := file.read(CHARACTERS) + file.readline():
-            yield part
-
-
-def lines_of(path: str | Path) -> Iterator[str]:
-    """The lines of a text file.  Raises InputError where it is not UTF-8."""
-    with _as_text(path) as file:
-        yield from file
-
-
-def is_pickled(data: bytes) -> bool:
-    """Whether the bytes of a file are those of a pickled vocabulary, alone or in an archive, and not a text."""
-    return data.startswith((b"PK\x03\x04", b"\x80")) or (data.startswith((b"(d", b"}q")) and data.endswith(b"."))
-
-
-@contextmanager
-def _as_text(path: str | Path) -> Iterator[IO[str]]:
-    try:
-        with Path(path).open(encoding="utf-8") as file:
-            yield file
-    except UnicodeDecodeError as problem:
-        raise InputError(f"{path} is not a text in UTF-8: {problem}.") from problem
-
-
-def _given(vocab_file: str | Path | Mapping[str, int] | None, delimiter: str | None) -> tuple[dict[str, int], str]:
-    """A vocabulary that was given, and its name in errors."""
-    if vocab_file is None or isinstance(vocab_file, Mapping):
-        return dict(vocab_file or {}), "the vocabulary"
-    if not isinstance(vocab_file, (str, os.PathLike)):
-        raise TypeError(
-            f"vocab_file must be a path or a mapping, not {vocab_file!r:.80}; first words are special=[...]."
-        )
-    return _parsed(read_bytes(vocab_file), str(vocab_file), delimiter), str(vocab_file)
-
-
-def _parsed(data: bytes, origin: str, delimiter: str | None) -> dict[str, int]:
-    """The vocabulary in the bytes of a text file; where words may have blanks in them, of whole lines."""
-    if is_pickled(data):
-        raise VocabError(
-            f"{origin} is a pickle, not a text.", hint=f"TransfoXLTokenizer.from_pretrained({origin!r}) reads it."
-        )
-    if delimiter is None:
-        if b" " in data or b"\t" in data:  # counts, or what else stands behind the words
-            data = b"\n".join(line.lstrip().partition(b" ")[0].partition(b"\t")[0] for line in data.split(b"\n"))
-        return parse_vocabulary(data, origin=origin)
-    words = decoded(data, origin=origin).removesuffix("\n").split("\n")
-    vocab = {word: number for number, word in enumerate(words)}
-    if len(vocab) < len(words):
-        raise VocabError(f"{origin} is damaged: it has {len(words)} lines, and {len(vocab)} different ones.")
-    return vocab
-
-
-def _counts(paths: "Paths") -> dict[str, int]:
-    """The counts of a saved vocabulary.  Raises VocabError unless there is one for each word."""
-    words = parse_vocabulary(read_bytes(paths[TransfoXLTokenizer.vocabulary_name]), origin="The vocabulary")
-    numbers = decoded(read_bytes(paths[COUNTS]), origin=str(paths[COUNTS])).split()
-    if len(numbers) != len(words) or not all(number.isdecimal() for number in numbers):
-        raise VocabError(f"{paths[COUNTS]} must have one number for each of {len(words):,} words.")
-    return dict(zip(words, map(int, numbers), strict=True))
+# --- Tensors and bars -------------------------------------------------------------------------------------------------
 
 
 def _tensor(packed: bytes) -> "Tensor":

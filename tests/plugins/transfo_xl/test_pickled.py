@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import registry
+from plugins.transfo_xl.files import is_pickled
 from plugins.transfo_xl.pickled import read_pickled
-from plugins.transfo_xl.tokenization import TransfoXLTokenizer, is_pickled
+from plugins.transfo_xl.tokenization import TransfoXLTokenizer
 from registry.errors import VocabError
 
 WORDS = ["<eos>", "the", "<unk>", "naïve", "(d", "x" * 60_000]
