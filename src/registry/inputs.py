@@ -36,10 +36,15 @@ def look_up(table: nn.Embedding, ids: Tensor, name: str) -> Tensor:
     try:
         return table(ids)
     except IndexError as problem:
-        raise InputError(
-            f"{name} must lie between 0 and {len(table.weight) - 1}, but go from {ids.min()} to {ids.max()}.",
-            hint="Was the text prepared with the tokenizer of another model?" if name == "input_ids" else None,
-        ) from problem
+        raise unknown_ids(ids, len(table.weight), name) from problem
+
+
+def unknown_ids(ids: Tensor, rows: int, name: str) -> InputError:
+    """The error for ids, called ``name``, of which one is not among as many rows."""
+    return InputError(
+        f"{name} must lie between 0 and {rows - 1}, but go from {ids.min()} to {ids.max()}.",
+        hint="Was the text prepared with the tokenizer of another model?" if name == "input_ids" else None,
+    )
 
 
 def check_length(tokens: int, positions: nn.Embedding) -> None:

@@ -256,8 +256,9 @@ def _kin(names: Collection[str]) -> str:
 
 def _likeness(names: Collection[str], cls: Any) -> float:
     """The share of ``names`` that a model of default size has."""
-    slots = _slots(build(lambda: cls(cls.config_class())))
-    pairs = pair_up(slots, [], offer(names, None, cls.layout).sources, cls.layout)
+    model = build(lambda: cls(cls.config_class()))
+    slots, layout = _slots(model), cls.layout_of(model.config)
+    pairs = pair_up(slots, [], offer(names, None, layout).sources, layout)
     return sum(len(pair.theirs) for pair in pairs if pair.ours) / max(len(names), 1)
 
 

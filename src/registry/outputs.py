@@ -53,6 +53,34 @@ class CausalLMOutput(NamedTuple):
     attentions: tuple[Tensor, ...] | None = None
 
 
+class MemoryOutput(NamedTuple):
+    """What a causal model with a memory makes of its tokens."""
+
+    last_hidden_state: Tensor
+    """The result of the last layer, ``(batch, tokens, width)``."""
+    mems: Sequence[Tensor]
+    """For each layer, what it read of the latest tokens, ``(batch, remembered tokens, width)``, to go on from."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class MemoryLMOutput(NamedTuple):
+    """Which tokens could come next, or how well those which come were predicted."""
+
+    loss: Tensor | None
+    """Mean over the tokens that are labelled and have one before them."""
+    losses: Tensor | None
+    """For each token the negative log-probability of the one that follows, ``(batch, tokens)``; zero where nothing is
+    labelled."""
+    logits: Tensor | None
+    """Log-probabilities of each token of the vocabulary behind each token, ``(batch, tokens, vocabulary)``; None where
+    losses were asked for, which need a small part of them."""
+    mems: Sequence[Tensor]
+    """For each layer, what it read of the latest tokens, ``(batch, remembered tokens, width)``, to go on from."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
 class DoubleHeadsOutput(NamedTuple):
     """Which tokens could come next, and which of several texts is the right one."""
 

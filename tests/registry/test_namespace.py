@@ -146,4 +146,4 @@ def test_a_wheel_behaves_as_the_tree_does(application: Path, wheel_python: str) 
         ).stdout
     )  # fmt: skip
     ours = {plugin["name"]: plugin["state"] for plugin in listed if plugin["first_party"]}
-    assert ours == {"bert": "loaded", "gpt": "loaded", "gpt2": "loaded"}
+    assert ours == {"bert": "loaded", "gpt": "loaded", "gpt2": "loaded", "transfo_xl": "loaded"}

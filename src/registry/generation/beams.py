@@ -15,7 +15,7 @@ from registry.generation.prompts import (
     end_ids,
     prompts_of,
 )
-from registry.generation.scores import penalize
+from registry.generation.scores import penalize, spared
 from registry.generation.texts import CausalModel, Texts
 
 
@@ -45,9 +45,10 @@ def beam_search(
     check_positive("repetition_penalty", repetition_penalty)
     prompts = prompts_of(input_ids, attention_mask)
     ends = end_ids(eos_token_id, input_ids.device)
+    enough = num_beams * max(2, 1 + len(ends))  # that many go on even where all texts could end
     with torch.inference_mode():
-        texts = Texts(model, prompts, max_new_tokens, when_full)
-        ended = _search(texts, ends, num_beams, length_penalty, repetition_penalty)
+        texts = Texts(model, prompts, max_new_tokens, when_full, best=spared(enough, repetition_penalty))
+        ended = _search(texts, ends, num_beams, enough, length_penalty, repetition_penalty)
         best = [text.ids for of_prompt in ended for text in of_prompt[:num_return_sequences]]
         new = pad_sequence(best, batch_first=True, padding_value=int(ends[0]) if len(ends) else 0)
     return prompts.followed_by(new)
@@ -77,10 +78,9 @@ class Steps(NamedTuple):
 
 
 def _search(
-    texts: Texts, ends: Tensor, num_beams: int, length_penalty: float, repetition_penalty: float
+    texts: Texts, ends: Tensor, num_beams: int, enough: int, length_penalty: float, repetition_penalty: float
 ) -> list[list[Ended]]:
     """The best ``num_beams`` ended texts of each prompt, best first."""
-    enough = num_beams * max(2, 1 + len(ends))  # that many go on even where all texts could end
     totals = torch.zeros(
         len(texts.ids), 1, device=texts.ids.device
     )  # of the beams of each prompt: at first there is one

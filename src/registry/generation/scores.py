@@ -18,6 +18,11 @@ def penalize(scores: Tensor, written: Tensor, penalty: float) -> Tensor:
     return scores.scatter(1, written, torch.where(known < 0, known * penalty, known / penalty))
 
 
+def spared(best: int | None, penalty: float) -> int | None:
+    """How many of the highest scores will be looked at, where ``best`` will be after ``penalty``; None for any."""
+    return best if penalty == 1.0 else None
+
+
 def keep_top_k(scores: Tensor, k: int | None) -> Tensor:
     """Leave the ``k`` highest scores, and those equal to the lowest of them (Fan et al., 2018); all for None."""
     if k is None or k >= scores.shape[-1]:

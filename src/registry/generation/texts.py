@@ -1,5 +1,6 @@
 """Texts that a model is writing: their ids, and how much of them it has read and remembers."""
 
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -44,11 +45,33 @@ class CausalModel(Protocol):
         ...
 
 
+@runtime_checkable
+class SparingModel(Protocol):
+    """What a causal model offers besides, if it can spare scores that nobody will look at."""
+
+    def score_best(
+        self,
+        input_ids: Tensor,
+        cache: Any,
+        *,
+        best: int,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+    ) -> Tensor:
+        """The same as ``score``, where of each row only the ``best`` highest scores must be right.
+
+        Others may be any that are lower, as long as all probabilities keep their sum.
+        """
+        ...
+
+
 class Texts:
     """Texts that grow in step, one in each row, all ending in the same column.
 
     Of a row, the model sees neither its padding nor what has slid out of its context.  Where it sees all rows from the
     same column on, it is given neither a mask nor positions.
+
+    Where only the ``best`` highest scores will be looked at, a model that can spare the others may do so.
 
     Raises InputError where the context cannot hold the prompts or, unless it slides, what is to be written.
     """
@@ -64,10 +87,20 @@ class Texts:
     _positions: Tensor
     """How many columns it sees before each, ``(texts, columns)``."""
 
-    def __init__(self, model: CausalModel, prompts: Prompts, max_new_tokens: int, when_full: WhenFull) -> None:
+    def __init__(
+        self,
+        model: CausalModel,
+        prompts: Prompts,
+        max_new_tokens: int,
+        when_full: WhenFull,
+        best: int | None = None,
+    ) -> None:
         check_room(prompts.longest, max_new_tokens, model.context_size, when_full)
         rows, width = prompts.ids.shape
         self._model = model
+        self._score = model.score
+        if best is not None and isinstance(model, SparingModel):
+            self._score = partial(model.score_best, best=best)
         self._prompted = self._length = width
         self._ids = prompts.ids.new_empty(rows, width + max_new_tokens)
         self._columns = torch.arange(width + max_new_tokens, device=prompts.ids.device)
@@ -99,8 +132,8 @@ class Texts:
         unread = slice(self._read, self._length)
         self._read = self._length
         if self._mask is None:
-            return self._model.score(self._ids[:, unread], self._cache)
-        return self._model.score(
+            return self._score(self._ids[:, unread], self._cache)
+        return self._score(
             self._ids[:, unread],
             self._cache,
             attention_mask=self._mask[:, self._start : self._length],

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from registry.generation.prompts import EndIds, WhenFull, check_positive, check_whole, end_ids, prompts_of
-from registry.generation.scores import keep_top_k, keep_top_p, penalize
+from registry.generation.scores import keep_top_k, keep_top_p, penalize, spared
 from registry.generation.texts import CausalModel, Texts
 
 OnToken: TypeAlias = Callable[[Tensor], object]
@@ -37,7 +37,7 @@ def greedy(
         return penalize(scores, written, repetition_penalty).argmax(dim=-1)
 
     with torch.inference_mode():
-        texts = Texts(model, prompts, max_new_tokens, when_full)
+        texts = Texts(model, prompts, max_new_tokens, when_full, best=spared(1, repetition_penalty))
         new = _write(texts, texts.read(), choose, ends, on_token)
     return prompts.followed_by(new)
 
@@ -78,7 +78,7 @@ def sample(
         return likely.softmax(dim=-1).multinomial(1, generator=generator).squeeze(1)
 
     with torch.inference_mode():
-        texts = Texts(model, prompts, max_new_tokens, when_full)
+        texts = Texts(model, prompts, max_new_tokens, when_full, best=spared(top_k, repetition_penalty))
         scores = texts.read()  # of each prompt once, however many texts follow it
         if num_return_sequences > 1:
             rows = torch.arange(len(scores), device=scores.device).repeat_interleave(num_return_sequences)

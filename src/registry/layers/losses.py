@@ -27,11 +27,19 @@ def next_token_loss(logits: Tensor, labels: Tensor, mask: Tensor | None = None) 
     ``labels``, ``(..., tokens)``, are the ids of the tokens themselves; negative ones are not predicted.  Where
     ``mask`` is zero, padding is neither predicted nor does it predict; a longer mask has the labels' tokens at its end.
     """
-    following = F.pad(labels[..., 1:], (0, 1), value=IGNORED)  # moved instead of the logits, which are far larger
-    if mask is not None:
-        tokens = mask[..., -labels.shape[-1] :] != 0
-        following = following.masked_fill(~(tokens & F.pad(tokens[..., 1:], (0, 1))), IGNORED)
-    return classification_loss(logits, following)
+    return classification_loss(logits, next_tokens(labels, mask))  # moved instead of the logits, which are far larger
+
+
+def next_tokens(labels: Tensor, mask: Tensor | None = None) -> Tensor:
+    """What follows each token, ``(..., tokens)``, for ids of that shape; -100 behind the last, and where ``mask`` says.
+
+    Where ``mask`` is zero, padding neither follows nor is followed; a longer mask has the labels' tokens at its end.
+    """
+    following = F.pad(labels[..., 1:], (0, 1), value=IGNORED)
+    if mask is None:
+        return following
+    tokens = mask[..., -labels.shape[-1] :] != 0
+    return following.masked_fill(~(tokens & F.pad(tokens[..., 1:], (0, 1))), IGNORED)
 
 
 def regression_loss(predictions: Tensor, targets: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from registry.errors import MissingTokenizerError, RegistryWarning, VocabError
+from registry.errors import InputError, MissingTokenizerError, RegistryWarning, VocabError
 from registry.tokenization import batches, options
 from registry.tokenization.batches import Batch, Frame, Limit, Row, Segment
 from registry.tokenization.chunks import pack
@@ -117,6 +117,16 @@ class Tokenizer(Lookup):
             return row.tolist()
         ids: list[int] = self(text, text_pair, **call)["input_ids"]
         return ids
+
+    def ids_of_file(self, path: str | Path) -> Row:
+        """The ids of a text file as the model was trained to read texts, without special tokens around it.
+
+        Raises InputError where the file is not UTF-8.
+        """
+        try:
+            return self._segment(Path(path).read_text(encoding="utf-8"), None).ids
+        except UnicodeDecodeError as problem:
+            raise InputError(f"{path} is not a text in UTF-8: {problem}.") from problem
 
     def decode(self, ids: Ids, skip_special_tokens: bool = False) -> str:
         """The text that ids spell, as far as it can be told."""

@@ -1,0 +1,81 @@
+"""What Transformer-XL's tokenizer reads: vocabularies, and texts."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from registry.errors import InputError, VocabError
+from registry.tokenization.vocabulary import decoded, parse_vocabulary, read_bytes
+
+CHARACTERS = 2**20
+"""Of a text that are read at once, and the rest of the line in which they end."""
+
+# --- Texts ------------------------------------------------------------------------------------------------------------
+
+
+def parts_of(path: str | Path) -> Iterator[str]:
+    """A text file in parts of whole lines.  Raises InputError where it is not UTF-8."""
+    with _as_text(path) as file:
+        while part := file.read(CHARACTERS) + file.readline():
+            yield part
+
+
+def lines_of(path: str | Path) -> Iterator[str]:
+    """The lines of a text file.  Raises InputError where it is not UTF-8."""
+    with _as_text(path) as file:
+        yield from file
+
+
+@contextmanager
+def _as_text(path: str | Path) -> Iterator[IO[str]]:
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            yield file
+    except UnicodeDecodeError as problem:
+        raise InputError(f"{path} is not a text in UTF-8: {problem}.") from problem
+
+
+# --- Vocabularies -----------------------------------------------------------------------------------------------------
+
+
+def is_pickled(data: bytes) -> bool:
+    """Whether the bytes of a file are those of a pickled vocabulary, alone or in an archive, and not a text."""
+    return data.startswith((b"PK\x03\x04", b"\x80")) or (data.startswith((b"(d", b"}q")) and data.endswith(b"."))
+
+
+def read_words(vocab_file: str | Path | Mapping[str, int] | None, delimiter: str | None) -> tuple[dict[str, int], str]:
+    """A vocabulary that was given, and its name in errors."""
+    if vocab_file is None or isinstance(vocab_file, Mapping):
+        return dict(vocab_file or {}), "the vocabulary"
+    if not isinstance(vocab_file, (str, os.PathLike)):
+        raise TypeError(
+            f"vocab_file must be a path or a mapping, not {vocab_file!r:.80}; first words are special=[...]."
+        )
+    return parse_words(read_bytes(vocab_file), str(vocab_file), delimiter), str(vocab_file)
+
+
+def parse_words(data: bytes, origin: str, delimiter: str | None) -> dict[str, int]:
+    """The vocabulary in the bytes of a text file; where words may have blanks in them, of whole lines."""
+    if is_pickled(data):
+        raise VocabError(
+            f"{origin} is a pickle, not a text.", hint=f"TransfoXLTokenizer.from_pretrained({origin!r}) reads it."
+        )
+    if delimiter is None:
+        if b" " in data or b"\t" in data:  # counts, or what else stands behind the words
+            data = b"\n".join(line.lstrip().partition(b" ")[0].partition(b"\t")[0] for line in data.split(b"\n"))
+        return parse_vocabulary(data, origin=origin)
+    words = decoded(data, origin=origin).removesuffix("\n").split("\n")
+    vocab = {word: number for number, word in enumerate(words)}
+    if len(vocab) < len(words):
+        raise VocabError(f"{origin} is damaged: it has {len(words)} lines, and {len(vocab)} different ones.")
+    return vocab
+
+
+def read_counts(path: Path) -> list[int]:
+    """The numbers in a file, one a line.  Raises VocabError."""
+    numbers = decoded(read_bytes(path), origin=str(path)).split()
+    if not all(number.isdecimal() and number.isascii() for number in numbers):
+        raise VocabError(f"{path} must have one number a line.")
+    return list(map(int, numbers))

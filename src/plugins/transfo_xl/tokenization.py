@@ -1,0 +1,318 @@
+"""Transformer-XL's tokenizer: a text is cut at white space, and its words are looked up.
+
+Words and ids are the ancestor's.  A vocabulary is read from a file, or counted and built.
+"""
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from registry.errors import VocabError
+from registry.tokenization.base import Tokenizer, missing
+from registry.tokenization.batches import Segment
+from registry.tokenization.chunks import pack
+from registry.tokenization.options import FLAG, LENGTH, WORDS, Option
+from registry.tokenization.vocabulary import read_bytes
+
+from .files import is_pickled, lines_of, parse_words, parts_of, read_counts, read_words
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from registry.records import Paths
+
+PICKLED = ("vocab.bin", "vocab.pkl")
+"""Published names of pickled vocabularies."""
+COUNTS = "counts.txt"
+"""How often each word of the vocabulary beside it was counted, one number a line."""
+
+BOUNDARY = "<S>"
+"""Stands at both ends of a sentence of the One Billion Word corpus."""
+UNKNOWN = ("<unk>", "<UNK>")
+"""Spellings of the unknown word."""
+
+COUNT = Option("a whole number from 0", lambda value: type(value) is int and value >= 0)
+DELIMITER = Option("a text, or null", lambda value: value is None or type(value) is str)
+
+
+class Known(dict[str, int]):
+    """Ids of words; one that is not known has the id that ``unknown`` gives."""
+
+    __slots__ = ("unknown",)
+
+    def __init__(self, ids: Mapping[str, int], unknown: Callable[[], int]) -> None:
+        super().__init__(ids)
+        self.unknown = unknown
+
+    def __missing__(self, word: str) -> int:
+        return self.unknown()
+
+
+class TransfoXLTokenizer(Tokenizer):
+    """The tokenizer of Transformer-XL models.
+
+    - ``vocab_file``: path of a ``vocab.txt``, one word a line, of which only what stands before the first blank counts;
+      or the vocabulary itself, a mapping from words to ids; None for one that is yet to be counted and built.
+    - ``special``: words that come first in a vocabulary that is built.
+    - ``min_freq``, ``max_size``: how often a word must have been counted to come into it, and how many words may.
+    - ``lower_case``: whether text is lowered.
+    - ``delimiter``: what stands between words: white space when None, nothing (each character is a word) when empty.
+    - ``counter``: how often words were counted before; or how often each of the vocabulary was, in its order.
+    - further options, special tokens among them, stand in ``TransfoXLTokenizer.options``.  Special tokens are words
+      like others, which stand between spaces; with ``split_special_tokens=False`` they are found everywhere.
+
+    Raises VocabError when the vocabulary is damaged, ConfigError for an option with a value that it cannot have, and
+    UnknownOptionError.
+    """
+
+    published_classes: ClassVar[tuple[str, ...]] = ("TransfoXLTokenizer",)
+    options: ClassVar[Mapping[str, Option]] = {
+        **Tokenizer.options,
+        "special": WORDS,
+        "min_freq": COUNT,
+        "max_size": LENGTH,
+        "lower_case": FLAG,
+        "delimiter": DELIMITER,
+    }
+
+    unk_token, eos_token = UNKNOWN[0], "<eos>"
+    split_special_tokens: bool = True
+    special: Sequence[str]
+    min_freq: int
+    max_size: int | None
+    lower_case: bool
+    delimiter: str | None
+    counter: "Counter[str]"
+    """How often each word was counted."""
+
+    def __init__(
+        self,
+        vocab_file: str | Path | Mapping[str, int] | None = None,
+        *,
+        special: Iterable[str] = (),
+        min_freq: int = 0,
+        max_size: int | None = None,
+        lower_case: bool = False,
+        delimiter: str | None = None,
+        counter: Mapping[str, int] | Sequence[int] | None = None,
+        **values: Any,
+    ) -> None:
+        self._is_given = vocab_file is not None
+        vocab, origin = read_words(vocab_file, delimiter)
+        if UNKNOWN[0] not in vocab and UNKNOWN[1] in vocab and values.get("unk_token", UNKNOWN[0]) == UNKNOWN[0]:
+            values["unk_token"] = UNKNOWN[1]
+        super().__init__(
+            vocab,
+            origin=origin,
+            special=special,
+            min_freq=min_freq,
+            max_size=max_size,
+            lower_case=lower_case,
+            delimiter=delimiter,
+            **values,
+        )
+        self.counter = Counter(self._by_word(counter or {}))
+
+    def _set_vocabulary(self, vocab: dict[str, int], origin: str) -> None:
+        if vocab or self.added_tokens:
+            super()._set_vocabulary(vocab, origin)
+        else:
+            self.vocab, self.ids_to_tokens, self.vocab_size = vocab, [], 0
+        self._ids_of_words = Known(self.vocab, self._id_of_unknown).__getitem__
+
+    def _by_word(self, counts: Mapping[str, int] | Sequence[int]) -> Mapping[str, int]:
+        """How often each word was counted.  Raises VocabError unless there is one number for each."""
+        if isinstance(counts, Mapping):
+            return counts
+        if len(counts) != self.vocab_size:
+            raise VocabError(f"There must be one count for each of {self.vocab_size:,} words, not {len(counts):,}.")
+        return dict(zip(self.ids_to_tokens, counts, strict=False))
+
+    # --- Text to words and ids
+
+    def tokenize(
+        self,
+        text: str,
+        add_eos: bool = False,
+        add_double_eos: bool = False,
+        *,
+        split_special_tokens: bool | None = None,
+    ) -> list[str]:
+        """The words of a text as they stand there, known or not.
+
+        ``add_eos`` puts ``eos_token`` after them, and ``add_double_eos`` a ``<S>`` on both sides instead.
+        """
+        words: list[str] = []
+        for piece, is_whole in self._pieces(text, split_special_tokens):
+            words += [piece] if is_whole else self._words(piece)
+        if add_double_eos:
+            return [BOUNDARY, *words, BOUNDARY]
+        return [*words, str(self.eos_token)] if add_eos else words
+
+    def _words(self, text: str) -> list[str]:
+        text = self._lowered(text)
+        if self.delimiter is None:
+            return text.split()
+        return text.strip().split(self.delimiter) if self.delimiter else list(text.strip())
+
+    def encode(self, text: str, text_pair: str | None = None, **call: Any) -> list[int]:
+        """The ids of a text or a pair; takes the keywords of a call."""
+        if text_pair is None and not call and self.max_len is None and self._is_plain and isinstance(text, str):
+            return list(map(self._ids_of_words, self._words(text)))  # most calls, at a fifth of the cost
+        return super().encode(text, text_pair, **call)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether no token is looked for but between delimiters."""
+        return self.split_special_tokens and self._whole_but_special is None
+
+    def _lowered(self, text: str) -> str:
+        return text.lower() if self.lower_case else text
+
+    def _ids(self, text: str) -> bytes:
+        return pack(map(self._ids_of_words, self._words(text)))
+
+    def _id_of_unknown(self) -> int:
+        return self.special_id("unk_token")
+
+    def _located(self, text: str) -> Segment:
+        """The same, with the place of each word: they stand in the text in their order, lowered or not."""
+        lowered = self._lowered(text)
+        places: Sequence[int] = range(len(text) + 1)
+        if len(lowered) != len(text):  # a few letters become two
+            places = [place for place, letter in enumerate(text) for _ in letter.lower()] + [len(text)]
+        ids, offsets = array("q", self._ids(text)), array("q")
+        start = len(lowered) - len(lowered.lstrip()) if self.delimiter is not None else 0
+        for word in self._words(text):
+            start = lowered.index(word, start)
+            offsets.extend((places[start], places[start + len(word) - 1] + 1 if word else places[start]))
+            start += len(word)
+        return Segment(ids, offsets)
+
+    # --- Words to text
+
+    def _join(self, tokens: Sequence[str]) -> str:
+        return (" " if self.delimiter is None else self.delimiter).join(tokens)
+
+    # --- Counting
+
+    def count_file(self, path: str | Path, verbose: bool = False, add_eos: bool = False) -> None:
+        """Count the words of a text file, line by line; ``verbose`` shows a bar."""
+        self.count_sents((self.tokenize(line, add_eos=add_eos) for line in lines_of(path)), verbose)
+
+    def count_sents(self, sents: Iterable[Iterable[str]], verbose: bool = False) -> None:
+        """Count the words of sentences; ``verbose`` shows a bar."""
+        for words in _shown(sents, verbose):
+            self.counter.update(words)
+
+    def build_vocab(self) -> None:
+        """Number the special words, and then those that were counted, the most frequent first.
+
+        A vocabulary that was given stays as it is.  Raises VocabError when there is nothing to number.
+        """
+        if self._is_given:
+            return
+        frequent = takewhile(lambda item: item[1] >= self.min_freq, self.counter.most_common(self.max_size))
+        words = dict.fromkeys([*self.special, *(word for word, _ in frequent)])
+        if not words:
+            raise VocabError(
+                "There is nothing to build a vocabulary of.", hint="Count first: tokenizer.count_file(path)"
+            )
+        _, (_, state) = self.__reduce__()
+        state["vocab"] = {word: number for number, word in enumerate(words)}
+        self.__setstate__(state)
+        self._is_given = False
+
+    # --- Encoding
+
+    def encode_file(
+        self,
+        path: str | Path,
+        ordered: bool = False,
+        verbose: bool = False,
+        add_eos: bool = True,
+        add_double_eos: bool = False,
+    ) -> "Tensor | list[Tensor]":
+        """The ids of each line of a text file, ``(tokens,)``; with ``ordered``, those of all lines in one tensor."""
+        if ordered:
+            return _tensor(b"".join(_shown(self._packed(path, add_eos, add_double_eos), verbose)))
+        lines = _shown(lines_of(path), verbose)
+        return [_tensor(self._encoded(line, add_eos, add_double_eos)) for line in lines]
+
+    def encode_sents(self, sents: Iterable[Iterable[str]], ordered: bool = False) -> "Tensor | list[Tensor]":
+        """The ids of sentences, which are lists of words; with ``ordered``, in one tensor."""
+        packed = (pack(map(self._ids_of_words, words)) for words in sents)
+        return _tensor(b"".join(packed)) if ordered else list(map(_tensor, packed))
+
+    def ids_of_file(self, path: str | Path) -> "array[int]":
+        """The ids of a text file, each line ended by ``eos_token``."""
+        return array("q", b"".join(self._packed(path, add_eos=True)))
+
+    def _packed(self, path: str | Path, add_eos: bool, add_double_eos: bool = False) -> Iterator[bytes]:
+        """Packed ids of a text file, part after part; where it makes no difference, of many lines at once."""
+        if add_double_eos or self.delimiter is not None or not self._is_plain:
+            yield from (self._encoded(line, add_eos, add_double_eos) for line in lines_of(path))
+            return
+        end = f" {self.ids_to_tokens[self.special_id('eos_token')]} " if add_eos else "\n"
+        for lines in parts_of(path):
+            text = lines if lines.endswith("\n") else f"{lines}\n"
+            yield pack(list(map(self._ids_of_words, self._lowered(text).replace("\n", end).split())))
+
+    def _encoded(self, line: str, add_eos: bool, add_double_eos: bool) -> bytes:
+        """Packed ids of a line; a line end at its end is white space, and so is cut off."""
+        ids = self._ids(line) if self._is_plain else bytes(self._segment(line, None).ids)
+        if add_double_eos:
+            boundary = pack([self._ids_of_words(BOUNDARY)])
+            return boundary + ids + boundary
+        return ids + pack([self.special_id("eos_token")]) if add_eos else ids
+
+    # --- Files
+
+    @classmethod
+    def _read(cls, paths: "Paths") -> tuple[Any, dict[str, Any]]:
+        name = next((name for name in (cls.vocabulary_name, *PICKLED) if name in paths), None)
+        if name is None:
+            raise missing(cls, f"{cls.vocabulary_name}, {' or '.join(PICKLED)}", paths)
+        with paths[name].open("rb") as file:
+            begins_as_text = not is_pickled(file.read(64) + b".")
+        if name == cls.vocabulary_name and begins_as_text:
+            return paths[name], {"counter": read_counts(paths[COUNTS])} if COUNTS in paths else {}
+        from .pickled import read_pickled  # what reads pickles takes a third of the time of loading
+
+        return read_pickled(read_bytes(paths[name]), origin=str(paths[name]))
+
+    def _contents(self) -> dict[str, str]:
+        words = self.ids_to_tokens[: self.vocab_size]
+        text = "".join(f"{word}\n" for word in words)
+        if not words or list(parse_words(text.encode(), "This vocabulary", self.delimiter)) != words:
+            raise VocabError(
+                "This vocabulary is not built yet, or one of its words has a blank or a line end in it: no line can "
+                "hold it."
+            )
+        counts = "".join(f"{self.counter[word]}\n" for word in words) if self.counter else ""
+        return {self.vocabulary_name: text, **({COUNTS: counts} if counts else {})}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        revive, (reference, state) = super().__reduce__()
+        return revive, (reference, {**state, "counter": dict(self.counter)})
+
+
+# --- Tensors and bars -------------------------------------------------------------------------------------------------
+
+
+def _tensor(packed: bytes) -> "Tensor":
+    import torch  # only who asks for tensors waits for torch
+
+    return torch.frombuffer(bytearray(packed), dtype=torch.int64) if packed else torch.empty(0, dtype=torch.int64)
+
+
+def _shown(items: Iterable[Any], verbose: bool) -> Iterable[Any]:
+    """The same items, with a bar on the way where it is wanted."""
+    if not verbose:
+        return items
+    from tqdm import tqdm
+
+    return tqdm(items, unit=" parts")

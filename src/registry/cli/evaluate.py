@@ -1,0 +1,52 @@
+"""``registry evaluate NAME FILE``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from registry.cli.output import json_option, print_fields, print_json
+
+
+@click.command()
+@click.argument("name")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Parts read side by side.")
+@click.option("--segment", type=click.IntRange(min=1), help="Tokens read at once; by default as many as in training.")
+@json_option
+def command(name: str, file: Path, batch_size: int, segment: int | None, as_json: bool) -> None:
+    """Say how well a language model predicts a text: its perplexity, with memory where the model has one."""
+    from time import perf_counter
+
+    from tqdm import tqdm
+
+    from registry.evaluation import evaluate
+    from registry.pretrained import load
+
+    loaded = load(name, "causal-lm")
+    ids = loaded.tokenizer.ids_of_file(file)
+    started = perf_counter()
+    with tqdm(total=len(ids), unit=" tokens", disable=None, leave=False) as bar:  # on a terminal only
+        found = evaluate(loaded.model, ids, batch_size=batch_size, segment=segment, on_tokens=bar.update)
+    seconds = perf_counter() - started
+    numbers: dict[str, Any] = {
+        "model": str(loaded.card.name if loaded.card else name),
+        "file": str(file),
+        "tokens": found.tokens,
+        "loss": found.loss,
+        "perplexity": found.perplexity,
+        "tokens_per_second": found.tokens / seconds,
+    }
+    if as_json:
+        print_json(numbers)
+        return
+    print_fields(
+        {
+            "model": numbers["model"],
+            "file": numbers["file"],
+            "tokens": f"{found.tokens:,}",
+            "loss": f"{found.loss:.4f} nats per token",
+            "perplexity": f"{found.perplexity:.2f}",
+            "speed": f"{numbers['tokens_per_second']:,.0f} tokens per second",
+        }
+    )
