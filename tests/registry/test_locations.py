@@ -7,7 +7,8 @@ import pytest
 import registry
 from registry import Card, FileSpec, hookimpl
 from registry.errors import FetchError, IntegrityError, MissingFileError, NotYetError
-from registry.files.locations import cache_directory, collect, is_local, package_path
+from registry.files.directories import cache_directory
+from registry.files.locations import collect, is_local, package_path
 from registry.resolution import Resolution, resolve
 
 Install = Callable[..., Path]

@@ -1,6 +1,5 @@
 """From a resolution to paths on this disk."""
 
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -9,9 +8,6 @@ from urllib.parse import unquote, urlsplit
 from registry.errors import FetchError, IntegrityError, MissingFileError, NotYetError
 from registry.records import Card, FileSpec, Paths
 from registry.resolution import Resolution
-
-CACHE_FOLDER = "pytorch_pretrained_bert"
-"""The folder inside torch's home; the ancestor's name, so that its files are found again."""
 
 
 def collect(
@@ -64,31 +60,7 @@ def package_path(address: str) -> Path:
     return path
 
 
-def cache_directory(cache_dir: str | Path | None = None) -> Path:
-    """Where fetched files are kept: the argument, else what the environment says now, else torch's place for them.
-
-    ``PYTORCH_PRETRAINED_BERT_CACHE`` names the folder itself, ``TORCH_HOME`` and ``XDG_CACHE_HOME`` one around it; both
-    also count with the ``ENV_`` before them that the ancestor's manual prints.  Empty means unset.
-    """
-    chosen = cache_dir or os.environ.get("PYTORCH_PRETRAINED_BERT_CACHE")
-    if chosen:
-        return _expanded(chosen)
-    return _torch_home() / CACHE_FOLDER
-
-
 # --- Where files lie --------------------------------------------------------------------------------------------------
-
-
-def _torch_home() -> Path:
-    home = os.environ.get("TORCH_HOME") or os.environ.get("ENV_TORCH_HOME")
-    if home:
-        return _expanded(home)
-    caches = os.environ.get("XDG_CACHE_HOME") or os.environ.get("ENV_XDG_CACHE_HOME") or "~/.cache"
-    return _expanded(caches) / "torch"
-
-
-def _expanded(path: str | Path) -> Path:
-    return Path(os.path.expanduser(os.fsdecode(path)))  # noqa: PTH111  # Path.expanduser raises where there is no home
 
 
 def _by_role(card: Card, roles: Collection[str] | None = None) -> list[list[FileSpec]]:
