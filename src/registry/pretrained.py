@@ -177,7 +177,7 @@ def _load_model(name: str | Path, task: str | None, keywords: Mapping[str, Any])
     others = {key: value for key, value in keywords.items() if key not in LoadOptions.names()}
     with uncollected():
         resolution = resolve(name, revision=how.revision)
-        paths = collect(resolution, roles=("config",), cache_dir=how.cache_dir, offline=how.offline)
+        paths = collect(resolution, roles=("config",), **how.fetching)
         config, keys = read_config(resolution, paths)
         spec = _model_spec(config.architecture, task or _task(resolution.card, config.architecture, keys), resolution)
         cls: type[Model] = discovery.load_class(spec)
