@@ -23,7 +23,7 @@ from registry.errors import (
     WeightsLimitError,
 )
 
-COMMANDS = ("info", "list", "plugins", "resolve")
+COMMANDS = ("info", "list", "plugins", "pull", "resolve")
 """Each is the ``command`` of the module of its name, which is imported when it is called."""
 
 NOT_FOUND = (UnknownModelError, UnknownTaskError, UnknownLayerError, UnknownPluginError, MissingFileError)

@@ -133,11 +133,17 @@ def _receive(url: str, part: Part, promise: Promise, held: Path | None, progress
             patience.restarted = True  # what an earlier download left may be at fault
             part.restart()
         except FetchError as problem:
-            if isinstance(problem, HTTPStatusError) and problem.status == RANGE_NOT_SATISFIABLE and part.size:
+            if _is_beyond_the_end(problem) and part.size and not patience.restarted:
+                patience.restarted = True
                 part.restart()
-            patience.spend(problem, part.size - before)
+            else:
+                patience.spend(problem, part.size - before)
         else:
             return answer
+
+
+def _is_beyond_the_end(problem: FetchError) -> bool:
+    return isinstance(problem, HTTPStatusError) and problem.status == RANGE_NOT_SATISFIABLE
 
 
 def _range(part: Part) -> dict[str, str]:
@@ -160,7 +166,7 @@ class _Patience:
         wait = min(LONGEST_PAUSE, 0.5 * 2**self.failures) * random.uniform(0.5, 1)  # noqa: S311  # spreads a herd
         most = next((tries for kind, tries in TRIES.items() if isinstance(problem, kind)), 1)
         if isinstance(problem, HTTPStatusError):
-            most = most if problem.status in PASSING else 2 if problem.status == RANGE_NOT_SATISFIABLE else 1
+            most = most if problem.status in PASSING else 1
             wait = wait if problem.retry_after is None else problem.retry_after
         if self.failures >= most or wait > LONGEST_WAIT:
             raise problem
@@ -242,6 +248,8 @@ def _chunk(url: str, raw: Any, part: Part) -> bytes:
     except urllib3.exceptions.ReadTimeoutError as problem:
         raise DownloadTimeoutError(f"{redacted(url)} fell silent after {part.size:,} bytes.") from problem
     except urllib3.exceptions.HTTPError as problem:
+        if part.size == part.total:
+            return b""
         raise _cut(url, part) from problem
 
 

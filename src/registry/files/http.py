@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -22,6 +21,7 @@ from registry.errors import (
     DownloadTimeoutError,
     FetchError,
     HTTPStatusError,
+    IncompleteDownloadError,
     NotCachedError,
     UnsafeURLError,
 )
@@ -99,34 +99,31 @@ def ask(url: str, headers: Mapping[str, str]) -> Answer:
 
 def _followed(here: str, target: str) -> str:
     """Where a redirect leads.  Raises UnsafeURLError."""
-    there = urljoin(here, target)
     try:
-        there = normalised(there)
-    except UnsafeURLError as problem:
-        raise UnsafeURLError(f"{redacted(here)} leads to {redacted(there)!r}, which is not followed.") from problem
+        there = normalised(urljoin(here, target))
+    except (UnsafeURLError, ValueError) as problem:
+        raise UnsafeURLError(f"{redacted(here)} leads to {redacted(target)!r}, which is not followed.") from problem
     if here.startswith("https:") and not there.startswith("https:"):
         raise UnsafeURLError(f"{redacted(here)} leads to {redacted(there)}, which anybody on the way can change.")
     return there
 
 
 def _get(url: str, headers: Mapping[str, str]) -> requests.Response:
-    user = credentials(url)
+    """Send one request, past those parts of a session that would follow redirects and gather cookies."""
+    own = {"Accept-Encoding": "identity", "User-Agent": f"registry/{__version__}"}
+    session = _session()
     try:
-        return _session().get(
-            url,
-            headers={
-                "Accept-Encoding": "identity",
-                "User-Agent": f"registry/{__version__}",
-                **hub.credentials(url),
-                **headers,
-            },
-            auth=user if user is not None else _no_auth,
-            allow_redirects=False,
-            stream=True,
-            timeout=(CONNECT_SECONDS, READ_SECONDS),
+        request = session.prepare_request(
+            requests.Request(
+                "GET", url, headers={**own, **hub.credentials(url), **headers}, auth=credentials(url) or _no_auth
+            )
         )
+        settings = session.merge_environment_settings(request.url, {}, True, None, None)
+        adapter: Any = session.get_adapter(url)
+        found: requests.Response = adapter.send(request, timeout=(CONNECT_SECONDS, READ_SECONDS), **settings)
     except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as problem:
         raise _failed(url, problem) from problem
+    return found
 
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -140,9 +137,7 @@ _local = threading.local()
 def _session() -> requests.Session:
     """The session of this thread, in this process: a fork must not share the connections of its parent."""
     if getattr(_local, "pid", None) != os.getpid():
-        session = requests.Session()
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        _local.pid, _local.session = os.getpid(), session
+        _local.pid, _local.session = os.getpid(), requests.Session()
     found: requests.Session = _local.session
     return found
 
@@ -153,7 +148,7 @@ def _session() -> requests.Session:
 def _failed(url: str, problem: Exception) -> FetchError:
     """What kept a request from being answered, as an error of ours."""
     for kinds, describe in _FAILURES:
-        if isinstance(problem, kinds):
+        if isinstance(problem, kinds) or isinstance(_cause(problem), kinds):
             return describe(url, problem)
     return FetchError(f"{redacted(url)} cannot be fetched: {_plain(problem, url)}.")
 
@@ -161,7 +156,7 @@ def _failed(url: str, problem: Exception) -> FetchError:
 def _proxy(url: str, problem: Exception) -> FetchError:
     return FetchError(
         f"{redacted(url)} cannot be fetched through the proxy: {_plain(problem, url)}.",
-        hint="The variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY say which proxy is used.",
+        hint=_PROXIES,
     )
 
 
@@ -178,13 +173,23 @@ def _silent(url: str, _problem: Exception) -> FetchError:
 
 
 def _unreachable(url: str, problem: Exception) -> FetchError:
-    if isinstance(_cause(problem), urllib3.exceptions.ProtocolError):
+    cause = _cause(problem)
+    if isinstance(cause, urllib3.exceptions.ProtocolError):
+        if isinstance(cause.args[-1], ConnectionError):
+            return IncompleteDownloadError(f"{redacted(url)} hung up before it answered.", got=0, expected=None)
         return FetchError(f"{redacted(url)} did not answer as HTTP servers do: {_plain(problem, url)}.")
     return NotCachedError(f"{redacted(url)} cannot be reached: {_plain(problem, url)}.")
 
 
 _FAILURES: tuple[tuple[Any, Callable[[str, Exception], FetchError]], ...] = (
-    ((requests.exceptions.ProxyError, requests.exceptions.InvalidProxyURL), _proxy),
+    (
+        (
+            requests.exceptions.ProxyError,
+            requests.exceptions.InvalidProxyURL,
+            urllib3.exceptions.ProxySchemeUnknown,
+        ),
+        _proxy,
+    ),
     (requests.exceptions.SSLError, _tls),
     (requests.exceptions.ReadTimeout, _silent),
     (requests.exceptions.ConnectionError, _unreachable),
@@ -224,7 +229,8 @@ _LOCKED = (
     "The hub gives this answer for names that do not exist, too: check the spelling. A private or gated repository "
     "needs a token, in the variable HF_TOKEN."
 )
-_ADVICE = {401: _LOCKED, 403: _LOCKED, 429: "The server wants fewer requests; try again later."}
+_PROXIES = "The variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY say which proxy is used."
+_ADVICE = {401: _LOCKED, 403: _LOCKED, 407: _PROXIES, 429: "The server wants fewer requests; try again later."}
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -42,7 +42,7 @@ def listing_address(repository: str, revision: str) -> str:
 
 def at_revision(url: str, revision: str) -> str | None:
     """The same file of the hub at another revision; None for an address that has no revisions."""
-    found = _RESOLVED.fullmatch(address(url))
+    found = _RESOLVED.fullmatch(address(url)) if url.startswith(("https:", "hub:")) else None
     return None if found is None else f"{found['start']}/{revision.replace('/', '%2F')}/{found['file']}"
 
 

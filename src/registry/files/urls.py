@@ -24,7 +24,7 @@ def normalised(url: str) -> str:
     scheme = parts.scheme.lower()
     if scheme not in SCHEMES or not host:
         raise UnsafeURLError(
-            f"{redacted(url)!r} cannot be fetched: only https: and http: addresses can.{_advice(scheme)}"
+            f"{redacted(url)!r} cannot be fetched: only https: and http: addresses can.", hint=_advice(scheme)
         )
     user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
     shown = "" if port in (None, _DEFAULT_PORTS[scheme]) else f":{port}"

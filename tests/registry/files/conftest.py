@@ -1,6 +1,10 @@
 """Fixtures of the tests of files: a server on loopback, an empty cache, and no waiting between attempts."""
 
+import hashlib
 import re
+import shutil
+import ssl
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -50,9 +54,41 @@ def reply() -> type:
 
 
 @pytest.fixture
-def cache() -> Cache:
-    """The cache of this test, empty."""
-    return Cache.at()
+def tls_server(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator["serving.Server"]:
+    """A server at https://localhost, whose certificate only this test trusts; needs the program openssl."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    request = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is needed to make a certificate")
+    subprocess.run(
+        ["openssl", *request.split(), "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True
+    )
+    found = serving.Server()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    found.secure(context)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def cache() -> Iterator[Cache]:
+    """The cache of this test, empty; when the test ends, a blob's name must be its digest, and a ref's blob whole."""
+    found = Cache.at()
+    yield found
+    check(found)
+
+
+def check(cache: Cache) -> None:
+    """The invariants of a cache: nothing under a final name is anything but whole."""
+    for blob in (cache.home / "blobs").glob("*/*"):
+        if blob.is_file() and not blob.name.endswith(".tmp"):
+            assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name
+    for entry in cache.entries():
+        path = cache.blob(entry.sha256) if entry.path is None else Path(entry.path)
+        assert not path.is_file() or path.stat().st_size == entry.size
 
 
 @pytest.fixture

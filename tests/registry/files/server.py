@@ -5,10 +5,12 @@ import itertools
 import json
 import re
 import socket
+import ssl
 import struct
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Barrier, Event, Lock, Thread
@@ -62,6 +64,7 @@ class Server:
         self.stop = Event()
         self.lock = Lock()
         self.gate: Barrier | None = None
+        self.connections: list[socket.socket] = []
         self._http = ThreadingHTTPServer((host, 0), _handler(self))
         self._http.daemon_threads = True
         self._http.handle_error = lambda *_: None  # a client that hangs up is what many tests want
@@ -87,8 +90,16 @@ class Server:
         self.requests.clear()
         self.sent.clear()
 
+    def secure(self, context: ssl.SSLContext) -> None:
+        """Speak TLS, as localhost."""
+        self._http.socket = context.wrap_socket(self._http.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"https://localhost:{self._http.server_port}"
+
     def close(self) -> None:
         self.stop.set()
+        for connection in self.connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self._http.shutdown()
         self._http.server_close()
 
@@ -150,6 +161,10 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
+        def setup(self) -> None:
+            super().setup()
+            server.connections.append(self.connection)
+
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             with server.lock:
@@ -158,7 +173,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 server.gate.wait(20)
             self._send(parts.path, server.answer(parts.path))
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815  # the name that http.server looks for
 
         def log_message(self, *_: Any) -> None:
             pass
