@@ -23,7 +23,7 @@ from registry.loading import LoadReport, fill
 from registry.records import ModelSpec, reference_to, revive
 from registry.resolution import Resolution, resolve
 from registry.serialization import CONFIG_NAME, Writer, text_writer, warn_of_disagreements, write_folder
-from registry.weights.building import build, uncollected
+from registry.weights.building import build, uncollected, within_memory
 from registry.weights.checkpoint import Checkpoint, open_checkpoint
 from registry.weights.names import Layout
 from registry.weights.saving import Format, weight_writers
@@ -137,6 +137,7 @@ class Model(nn.Module):
         return cls._load(resolution, config, inputs, kwargs, options, state_dict=state_dict)
 
     @classmethod
+    @within_memory()
     def _load(
         cls,
         resolution: Resolution,

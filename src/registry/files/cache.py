@@ -20,7 +20,7 @@ import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from errno import EACCES, EDQUOT, EFBIG, ENOSPC, EPERM, EROFS, ESTALE
 from hashlib import file_digest, sha256
@@ -210,10 +210,13 @@ class Cache:
             durable.sync_directory(target.parent)
         return target
 
-    def lock(self, url: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def lock(self, url: str) -> Iterator[None]:
         """Hold the lock of an address, as well as it can be held: it saves bytes, and correctness needs none."""
-        with self.writing():
-            return advisory(self._folder("locks") / f"{key(url)}.lock")
+        with ExitStack() as held:
+            with self.writing():
+                held.enter_context(advisory(self._folder("locks") / f"{key(url)}.lock"))
+            yield
 
     def quarantine(self, path: Path) -> None:
         """Put a damaged blob out of the way, and keep only this one for a look at it."""

@@ -28,7 +28,7 @@ from registry.errors import (
 )
 from registry.files.cache import Cache
 from registry.files.digests import names
-from registry.files.http import RANGE_NOT_SATISFIABLE, Answer, ask
+from registry.files.http import NOT_MODIFIED, RANGE_NOT_SATISFIABLE, Answer, ask
 from registry.files.partial import CHUNK, Part
 from registry.files.progress import Bar
 from registry.files.urls import redacted
@@ -124,8 +124,9 @@ def _receive(url: str, part: Part, promise: Promise, held: Path | None, progress
             with closing(ask(url, _range(part))) as answer:
                 if held is not None and answer.etag is not None and names(answer.etag, held):
                     return None
-                _begin(url, part, answer, promise)
-                _read(url, part, answer, promise, progress)
+                if answer.response.status_code != NOT_MODIFIED:  # else all of it is here already
+                    _begin(url, part, answer, promise)
+                    _read(url, part, answer, promise, progress)
             _check(url, part, answer, promise)
         except IntegrityError:
             if not before or patience.restarted:
@@ -147,9 +148,11 @@ def _is_beyond_the_end(problem: FetchError) -> bool:
 
 
 def _range(part: Part) -> dict[str, str]:
-    """The headers that ask for the rest, if it is still of the same content (RFC 9110 §§13.1.5, 14.2)."""
+    """The headers that ask for the rest, if it is still of the same content (RFC 9110 §§13.1, 14.2)."""
     if not part.size or part.validator is None:
         return {}
+    if part.size == part.total:
+        return {"If-None-Match": part.validator}
     return {"Range": f"bytes={part.size}-", "If-Range": part.validator}
 
 

@@ -33,6 +33,7 @@ READ_SECONDS = 60.0
 MOST_HOPS = 5
 
 REDIRECTS = (301, 302, 303, 307, 308)
+NOT_MODIFIED = 304
 RANGE_NOT_SATISFIABLE = 416
 
 
@@ -91,7 +92,7 @@ def ask(url: str, headers: Mapping[str, str]) -> Answer:
         here = _followed(here, target)
     else:
         raise FetchError(f"{redacted(url)} is redirected more than {MOST_HOPS} times.")
-    if response.status_code not in (200, 206):
+    if response.status_code not in (200, 206, NOT_MODIFIED):
         response.close()
         raise _refused(here, response)
     return Answer(response=response, url=here, first=first)

@@ -11,6 +11,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from errno import ENOLCK, ENOSYS, ENOTSUP, EOPNOTSUPP
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ PATIENCE = 600.0
 """Seconds to wait for a holder, who may be stopped or on a host that died; then we go on without the lock."""
 SAY_EVERY = 10.0
 """Seconds between two lines of the log that say what is waited for."""
+
+UNLOCKABLE = (ENOSYS, ENOLCK, EOPNOTSUPP, ENOTSUP, 524)
+"""Errors of file systems without locks; 524 is the ENOTSUPP of Linux's NFS, which Python has no name for."""
 
 _threads: dict[str, Lock] = defaultdict(Lock)
 """One lock for each path among the threads of this process."""
@@ -62,6 +66,8 @@ def _wait(acquire: Callable[[float], bool], path: Path, deadline: float) -> bool
             if acquire(min(left, SAY_EVERY)):
                 return True
         except (OSError, NotImplementedError) as problem:
+            if isinstance(problem, OSError) and problem.errno not in UNLOCKABLE:
+                raise
             _warn_once(path.parent, problem)
             return False
         log.info("waiting for another process, which holds %s", path)

@@ -7,7 +7,6 @@ say that its writer is dead: its bytes are copied (and hashed meanwhile), which 
 import hashlib
 import json
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from queue import Queue
@@ -95,13 +94,14 @@ class Part:
     def promise(self, validator: str | None, total: int | None) -> None:
         """Note what the server said of the whole, so that a later download can go on."""
         if validator is not None and (validator, total) != (self.validator, self.total):
-            _note(self.path).write_text(json.dumps({"validator": validator, "total": total}), "utf-8")
+            with suppress(FileNotFoundError):  # somebody deletes the cache: there will be nothing to go on from
+                _note(self.path).write_text(json.dumps({"validator": validator, "total": total}), "utf-8")
         self.validator, self.total = validator, total
 
     def reserve(self, total: int | None) -> None:
         """Raise OSError (ENOSPC) at once when the whole will not fit on the disk, as far as the disk says so."""
         wanted = 0 if total is None else total - self.size
-        if wanted and hasattr(os, "posix_fallocate") and shutil.disk_usage(self.path.parent).free < wanted:
+        if wanted and hasattr(os, "posix_fallocate") and _free(self.file.fileno()) < wanted:
             try:
                 os.posix_fallocate(self.file.fileno(), 0, total or 0)  # some disks have more room than they say
             finally:
@@ -136,6 +136,12 @@ class Part:
                     self.write(chunk)
             return
         self.restart()
+
+
+def _free(handle: int) -> int:
+    """Bytes that are free on the disk of an open file."""
+    status = os.fstatvfs(handle)
+    return status.f_bavail * status.f_frsize
 
 
 def _left(cache: Cache, url: str, *, but: Path) -> list[Path]:

@@ -1,13 +1,16 @@
 """Fixtures of the tests of files: a server on loopback, an empty cache, and no waiting between attempts."""
 
 import hashlib
+import os
 import re
 import shutil
 import ssl
 import subprocess
 import sys
+import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -108,6 +111,75 @@ def _network(monkeypatch: pytest.MonkeyPatch, naps: list[float]) -> None:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     locks._warned.clear()
+
+
+_WRITES = {
+    f"os.{name}" for name in ("mkdir", "rename", "remove", "rmdir", "link", "symlink", "chmod", "utime", "truncate")
+}
+_heard: list[list[str]] = []
+
+
+def _hear(event: str, arguments: tuple[object, ...]) -> None:
+    if not _heard:
+        return
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if writes or event in _WRITES or event.startswith("socket."):
+        _heard[-1].append(f"{event} {arguments[0]}")
+
+
+sys.addaudithook(_hear)
+
+
+@pytest.fixture
+def watched() -> Callable[[], AbstractContextManager[list[str]]]:
+    """``with watched() as events``: what is written, and which sockets are opened, as the interpreter reports it."""
+
+    @contextmanager
+    def watch() -> Iterator[list[str]]:
+        _heard.append([])
+        try:
+            yield _heard[-1]
+        finally:
+            _heard.pop()
+
+    return watch
+
+
+@pytest.fixture
+def nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that everybody reaches, and in which a test that root runs goes on as the user nobody."""
+    folder = Path(tempfile.mkdtemp(prefix="registry-nobody-"))
+    folder.chmod(0o777)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.setegid(65534)
+        os.seteuid(65534)
+    try:
+        yield folder
+    finally:
+        if is_root:
+            os.seteuid(0)
+            os.setegid(0)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """``small_disk("size=1m")``: a disk of its own, with the options of a tmpfs."""
+    mounted: list[Path] = []
+
+    def mount(options: str) -> Path:
+        folder = tmp_path / f"disk-{len(mounted)}"
+        folder.mkdir()
+        made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True)
+        if made.returncode:
+            pytest.skip("only root may mount the small disk that this fault needs")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:

@@ -200,6 +200,8 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 else:
                     status = 206
                     headers.setdefault("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
+            if status == 200 and headers.get("ETag", "") == self.headers.get("If-None-Match"):
+                status, body = 304, b""
             self._head(status, reply, headers, body)
             if self.command != "HEAD":
                 self._body(path, reply, body)
