@@ -277,6 +277,8 @@ class Cache:
             os.fchmod(file.fileno(), os.fstat(file.fileno()).st_mode & 0o444)
         try:
             self._folder("blobs", digest[:2])
+            if (old := _status(blob)) is not None:  # of another address, whose entry knows the blob by its time
+                os.utime(file.name, ns=(old.st_mtime_ns, old.st_mtime_ns))
             durable.replace(Path(file.name), blob)
         except FileNotFoundError:  # somebody deleted the cache meanwhile; what we hold open is still whole
             self._folder("blobs", digest[:2])

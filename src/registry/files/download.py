@@ -118,11 +118,15 @@ def _may_go_on(problem: BaseException) -> bool:
 def _receive(url: str, part: Part, promise: Promise, held: Path | None, progress: bool | None) -> Answer | None:
     """Fill ``part`` with the checked whole, in as many attempts as make sense; None when ``held`` is the same."""
     patience = _Patience()
+
+    def is_held(answer: Answer) -> bool:
+        return held is not None and answer.etag is not None and bool(names(answer.etag, held))
+
     while True:
         before = part.size
         try:
-            with closing(ask(url, _range(part))) as answer:
-                if held is not None and answer.etag is not None and names(answer.etag, held):
+            with closing(ask(url, _range(part), enough=is_held)) as answer:
+                if is_held(answer):
                     return None
                 if answer.response.status_code != NOT_MODIFIED:  # else all of it is here already
                     _begin(url, part, answer, promise)

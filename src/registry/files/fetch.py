@@ -125,27 +125,18 @@ def _held(address: str, how: Fetching, sha256: str | None, size: int | None) -> 
 
 
 def _fetched(address: str, how: Fetching, sha256: str | None, size: int | None) -> Path:
-    """Download, and say what became of what was here before."""
+    """Download; what is here already does while a server is in trouble."""
     from registry.files.download import Promise, download  # imports requests, which what is cached does not need
 
     cache = how.cache
-    before = cache.entry(address)
-    old = cache.find(address) if how.update and before is not None else None
+    old = cache.find(address) if how.update else None
     try:
-        path = download(address, cache, Promise(sha256=sha256, size=size), held=old, progress=how.progress)
+        return download(address, cache, Promise(sha256=sha256, size=size), held=old, progress=how.progress)
     except FetchError as problem:
         if old is None or not _may_pass(problem):
             raise _explained(problem, cache) from problem.__cause__
         warnings.warn(f"{problem.message} What is in the cache is used.", RegistryWarning, stacklevel=5)
         return old
-    after = cache.entry(address)
-    if old is not None and before is not None and after is not None and before.sha256 != after.sha256:
-        warnings.warn(
-            f"{redacted(address)} changed: its sha256 was {before.sha256}, and is {after.sha256}.",
-            RegistryWarning,
-            stacklevel=5,
-        )
-    return path
 
 
 def _may_pass(problem: FetchError) -> bool:

@@ -74,8 +74,10 @@ class Answer:
         self.response.close()
 
 
-def ask(url: str, headers: Mapping[str, str]) -> Answer:
+def ask(url: str, headers: Mapping[str, str], *, enough: Callable[[Answer], bool] = lambda _answer: False) -> Answer:
     """Send a GET for a normalised address, and follow redirects to the answer; its body is not read yet.
+
+    A first answer that is ``enough`` is returned as it is, and its redirect not followed.
 
     Raises NotCachedError when the server cannot be reached, DownloadTimeoutError when it is silent, UnsafeURLError when
     it leads elsewhere, HTTPStatusError when it refuses, and FetchError when it does not speak HTTP as it should.
@@ -88,6 +90,8 @@ def ask(url: str, headers: Mapping[str, str]) -> Answer:
         target = response.headers.get("Location")
         if response.status_code not in REDIRECTS or target is None:
             break
+        if first is response.headers and enough(Answer(response=response, url=here, first=first)):
+            return Answer(response=response, url=here, first=first)
         response.close()
         here = _followed(here, target)
     else:

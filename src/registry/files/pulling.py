@@ -1,6 +1,7 @@
 """Bring a whole model into the cache, to be used where there is no network."""
 
 import shutil
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import file_digest, sha256
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from registry.errors import CacheError, FetchError, MissingFileError
+from registry.errors import CacheError, FetchError, MissingFileError, RegistryWarning
 from registry.files.cache import Cache
 from registry.files.locations import collect
 from registry.records import Paths
@@ -57,6 +58,12 @@ def pull_files(
         file: "fetched" if file not in before else "unchanged" if before[file] == digest else "changed"
         for file, digest in digests.items()
     }
+    for file in (file for file, state in states.items() if state == "changed"):
+        warnings.warn(
+            f"{resolution}: {file} changed; its sha256 was {before[file]}, and is {digests[file]}.",
+            RegistryWarning,
+            stacklevel=3,
+        )
     if resolution.kind in ("directory", "file", "package"):
         return Pulled(path=next(iter(after.values())).parent, files=states)
     return Pulled(path=_folder(Cache.at(cache_dir), after, digests), files=states)
