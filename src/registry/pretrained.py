@@ -97,7 +97,7 @@ def load(
     resolution, model = _load_model(name, task, how | config_overrides)
     tokenizer: Tokenizer | MissingTokenizerError
     try:
-        tokenizer = _load_tokenizer(resolution, model.config.architecture, cache_dir, offline)
+        tokenizer = _load_tokenizer(resolution, model.config.architecture, cache_dir, offline, progress=progress)
     except MissingTokenizerError as missing:
         tokenizer = missing
     else:
@@ -236,6 +236,8 @@ def _load_tokenizer(
     architecture: str,
     cache_dir: str | Path | None,
     offline: bool | None,
+    *,
+    progress: bool | None = None,
     **tokenizer_options: Any,
 ) -> Tokenizer:
     spec = discovery.find(
@@ -244,7 +246,8 @@ def _load_tokenizer(
     if spec is None:
         raise MissingTokenizerError(f"No installed plugin declares a tokenizer for the architecture {architecture!r}.")
     cls: type[Tokenizer] = discovery.load_class(spec)
-    return cls.from_resolution(resolution, cache_dir=cache_dir, offline=offline, **tokenizer_options)
+    how = {"cache_dir": cache_dir, "offline": offline, "progress": progress}
+    return cls.from_resolution(resolution, **how, **tokenizer_options)
 
 
 def _unwrapped(model: Any) -> "Model":

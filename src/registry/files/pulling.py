@@ -1,5 +1,6 @@
 """Bring a whole model into the cache, to be used where there is no network."""
 
+import json
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -7,6 +8,7 @@ from contextlib import suppress
 from hashlib import file_digest, sha256
 from os import link
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
@@ -15,6 +17,10 @@ from registry.files.cache import Cache
 from registry.files.locations import collect
 from registry.records import Paths
 from registry.resolution import Resolution, resolve
+
+TOKENIZER_CONFIG = "tokenizer_config.json"
+PUBLISHED = {"max_len": "model_max_length"}
+"""Options of tokenizers whose key in that file is another word."""
 
 
 @frozen(kw_only=True)
@@ -66,7 +72,8 @@ def pull_files(
         )
     if resolution.kind in ("directory", "file", "package"):
         return Pulled(path=next(iter(after.values())).parent, files=states)
-    return Pulled(path=_folder(Cache.at(cache_dir), after, digests), files=states)
+    options = {} if resolution.card is None else resolution.card.tokenizer
+    return Pulled(path=_folder(Cache.at(cache_dir), after, digests, options), files=states)
 
 
 def _here(resolution: Resolution, cache_dir: str | Path | None) -> Mapping[str, str]:
@@ -83,9 +90,13 @@ def _digest(path: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-def _folder(cache: Cache, paths: Paths, digests: Mapping[str, str]) -> Path:
-    """The folder of these files, made of links to them where the disk can, else of copies."""
-    listing = "".join(f"{digests[name]}  {name}\n" for name in sorted(paths))
+def _folder(cache: Cache, paths: Paths, digests: Mapping[str, str], options: Mapping[str, Any]) -> Path:
+    """The folder of these files, made of links to them where the disk can, else of copies.
+
+    Options of the tokenizer that stand on the card, and in no file, are written beside them: casing belongs to weights.
+    """
+    described = json.dumps({PUBLISHED.get(name, name): value for name, value in options.items()}, indent=2) + "\n"
+    listing = "".join(f"{digests[name]}  {name}\n" for name in sorted(paths)) + described
 
     def fill(folder: Path) -> None:
         for name, path in paths.items():
@@ -93,5 +104,7 @@ def _folder(cache: Cache, paths: Paths, digests: Mapping[str, str]) -> Path:
                 link(path, folder / name)
             except OSError:
                 shutil.copyfile(path, folder / name)
+        if options and TOKENIZER_CONFIG not in paths:
+            (folder / TOKENIZER_CONFIG).write_text(described, "utf-8")
 
     return cache.unpack(sha256(listing.encode()).hexdigest(), fill)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from attrs import frozen
 
 from registry import discovery
-from registry.errors import CorruptWeightsError, FetchError, HTTPStatusError, MissingFileError
+from registry.errors import CorruptWeightsError, FetchError, HTTPStatusError, MissingFileError, NotCachedError
 from registry.files import foreign, hub
 from registry.files.fetch import Fetching, fetch, held
 from registry.files.json import MEBIBYTE, read_json_object
@@ -55,7 +55,14 @@ def of_hub(repository: str, revision: str | None, roles: Collection[str] | None,
 
     Raises HTTPStatusError for what the hub does not show us, and what ``fetch`` raises.
     """
-    known = _listing(repository, revision or hub.DEFAULT_REVISION, roles, how)
+    try:
+        known = _listing(repository, revision or hub.DEFAULT_REVISION, roles, how)
+    except NotCachedError as problem:
+        raise NotCachedError(
+            f"what the hub repository {repository!r} holds is not known here: {problem.message}",
+            hint=f"Where there is a network, `registry pull {repository}` fetches it into its cache, which may then be "
+            "copied here.",
+        ) from problem
 
     def find(name: str) -> Path | None:
         return fetch(hub.file_address(repository, known.commit, name), how) if name in known.names else None

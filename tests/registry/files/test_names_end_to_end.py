@@ -267,6 +267,14 @@ def test_what_was_pulled_is_a_folder_that_loads(hub, saved, model) -> None:
     assert weights.stat().st_ino == Cache.at().blob(sha(weights.read_bytes())).stat().st_ino, "it takes no room"
 
 
+def test_a_pulled_folder_keeps_the_options_of_its_card(hub, saved) -> None:
+    files = {name: body for name, body in saved.items() if name != "tokenizer_config.json"}
+    hub.hub("google-bert/bert-base-cased", files)
+    tokenizer = registry.load_tokenizer(registry.pull("bert-base-cased"))
+    assert tokenizer.tokenize("Paris") == ["Paris"]
+    assert tokenizer.max_len == 512
+
+
 @pytest.mark.filterwarnings("default")  # the command prints them
 def test_an_update_says_what_changed_and_reads_no_body_of_what_did_not(hub, other_server, saved) -> None:
     hub.hub("google-bert/bert-base-uncased", saved, cdn=other_server)
