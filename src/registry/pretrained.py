@@ -246,7 +246,7 @@ def _load_tokenizer(
     if spec is None:
         raise MissingTokenizerError(f"No installed plugin declares a tokenizer for the architecture {architecture!r}.")
     cls: type[Tokenizer] = discovery.load_class(spec)
-    how = {"cache_dir": cache_dir, "offline": offline, "progress": progress}
+    how: dict[str, Any] = {"cache_dir": cache_dir, "offline": offline, "progress": progress}
     return cls.from_resolution(resolution, **how, **tokenizer_options)
 
 

@@ -129,7 +129,7 @@ def _fetched(address: str, how: Fetching, sha256: str | None, size: int | None) 
     from registry.files.download import Promise, download  # imports requests, which what is cached does not need
 
     cache = how.cache
-    old = cache.find(address) if how.update else None
+    old = _held(address, how, None, None) if how.update else None
     try:
         return download(address, cache, Promise(sha256=sha256, size=size), held=old, progress=how.progress)
     except FetchError as problem:
