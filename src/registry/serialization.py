@@ -9,16 +9,16 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
 from registry.errors import ConfigError, IntegrityError, RegistryWarning, SaveError
+from registry.files.durable import sync_directory, temporary_beside
 from registry.files.json import read_json_object
 from registry.files.locations import collect
 from registry.records import Paths
@@ -162,30 +162,30 @@ def write_file(path: str | Path, writer: Writer) -> Path:
     target = Path(os.path.realpath(path))
     with _as_save_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(target)
+        temporary = temporary_beside(target)
         try:
             _write_synced(temporary, writer, like=target)
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
     return target
 
 
 def _write_new(target: Path, writers: Mapping[str, Writer], about: Mapping[str, Any]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(target)
+    temporary = temporary_beside(target)
     temporary.mkdir()
     try:
         for name, writer in writers.items():
             _write_synced(temporary / name, writer)
         entries = {name: _entry(temporary / name) for name in writers}
         _write_synced(temporary / MANIFEST_NAME, _manifest_writer(entries, about))
-        _sync_directory(temporary)
+        sync_directory(temporary)
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _sync_directory(target.parent)
+    sync_directory(target.parent)
 
 
 def _write_over(target: Path, writers: Mapping[str, Writer], about: Mapping[str, Any]) -> None:
@@ -194,7 +194,7 @@ def _write_over(target: Path, writers: Mapping[str, Writer], about: Mapping[str,
     folders = [str(place) for place in places.values() if place.is_dir()]
     if folders:
         raise SaveError(f"{', '.join(folders)} is a folder, where a file is to be saved.")
-    temporaries = {name: _temporary(place) for name, place in places.items()}
+    temporaries = {name: temporary_beside(place) for name, place in places.items()}
     try:
         for name, writer in writers.items():
             _write_synced(temporaries[name], writer, like=places[name])
@@ -209,7 +209,7 @@ def _write_over(target: Path, writers: Mapping[str, Writer], about: Mapping[str,
     finally:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
-    _sync_directory(target)
+    sync_directory(target)
 
 
 def _is_weights(name: str) -> bool:
@@ -235,10 +235,6 @@ def _entry(path: Path) -> FileEntry:
     return FileEntry(path.stat().st_size, digest(path))
 
 
-def _temporary(target: Path) -> Path:
-    return target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex}.tmp")
-
-
 def _write_synced(path: Path, writer: Writer, *, like: Path | None = None) -> None:
     """Write a new file and sync it; its mode is that of the file it will replace, else as the umask says."""
     path.touch(exist_ok=False)
@@ -247,16 +243,6 @@ def _write_synced(path: Path, writer: Writer, *, like: Path | None = None) -> No
     path.chmod(mode)  # safetensors replaces the file by one of mode 0600
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make renames in a directory last; some file systems, and Windows, cannot do it."""
-    with suppress(OSError):
-        handle = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 @contextmanager

@@ -291,7 +291,7 @@ class Cache:
 
     def _install_copy(self, file: BinaryIO, blob: Path) -> None:
         file.seek(0)
-        new = durable.temporary(blob)
+        new = durable.temporary_beside(blob)
         try:
             with new.open("xb") as copy:
                 shutil.copyfileobj(file, copy, 2**20)

@@ -13,14 +13,14 @@ PATIENCE = 1.0
 """Seconds for which a rename is tried again: virus scanners and indexers hold files of Windows open for moments."""
 
 
-def temporary(target: Path) -> Path:
+def temporary_beside(target: Path) -> Path:
     """A name beside ``target`` that nobody else uses."""
     return target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex}.tmp")
 
 
 def write(target: Path, data: bytes) -> None:
     """Write ``data`` as the file ``target``, whose folder exists.  Raises OSError; the old file is then intact."""
-    new = temporary(target)
+    new = temporary_beside(target)
     try:
         with new.open("xb") as file:
             file.write(data)
