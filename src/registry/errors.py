@@ -24,6 +24,10 @@
      │   ├─ CacheReadOnlyError                   ... for writing
      │   ├─ CacheFullError                       ... since disk or quota is full
      │   └─ CacheCorruptError                    what lies in the cache is not what was put there
+     ├─ ArchiveError (ValueError)
+     │   ├─ UnsafeArchiveError                   a member could land elsewhere, or means two things
+     │   ├─ CorruptArchiveError                  the archive is damaged, or holds no model
+     │   └─ ArchiveLimitError                    unpacking would take absurd amounts of disk or time
      ├─ InputError (ValueError)                  what a model was given to compute does not fit it
      ├─ ConfigError (ValueError)                 a configuration is damaged, or its values are impossible
      ├─ VocabError (ValueError)                  a vocabulary is damaged, or does not fit the model
@@ -199,6 +203,22 @@ class CacheCorruptError(CacheError):
     def __init__(self, message: str, *, path: Path, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.path = path
+
+
+class ArchiveError(RegistryError, ValueError):
+    """An archive could not be unpacked; nothing of it was kept."""
+
+
+class UnsafeArchiveError(ArchiveError):
+    """A member of the archive could land elsewhere, or means different things to different readers."""
+
+
+class CorruptArchiveError(ArchiveError):
+    """The archive is damaged: cut short, joined, of another format than its name says, or without a model in it."""
+
+
+class ArchiveLimitError(ArchiveError):
+    """Unpacking the archive would take absurd amounts of disk or time."""
 
 
 class InputError(RegistryError, ValueError):
