@@ -42,6 +42,7 @@
          ├─ UnknownPluginError (KeyError)        no such plugin is installed
          ├─ PluginLoadError                      a plugin failed while it was imported or asked
          ├─ PluginConflictError                  two plugins declare what was asked for
+         ├─ CardFileError (ValueError)           the file of cards that REGISTRY_CARDS names is wrong
          └─ PluginIncompatibleError              a plugin breaks the hook contract
 
 The second bases keep old ``except OSError``, ``except KeyError`` and ``except ValueError`` clauses working.
@@ -279,6 +280,10 @@ class PluginLoadError(PluginError):
 
 class PluginConflictError(PluginError):
     """Two plugins declare what was asked for, and neither is preferred."""
+
+
+class CardFileError(PluginError, ValueError):
+    """The file of cards that ``REGISTRY_CARDS`` names cannot be read, or says what cannot be."""
 
 
 class PluginIncompatibleError(PluginError):
