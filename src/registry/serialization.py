@@ -111,7 +111,8 @@ def _size(path: Path) -> int:
 def verify(name_or_dir: str | Path) -> dict[str, str]:
     """Hash every file of a saved folder, or of a named model, and compare it with the digest that was promised.
 
-    Returns what became of each file: ``"ok"``, or ``"no digest known"``.  Raises IntegrityError, which names every
+    A promise is what the folder's manifest says, what the card does, and what the cache noted when the file was first
+    used.  Nothing is fetched.  Returns what became of each file: ``"ok"``, or ``"no digest known"``.  Raises IntegrityError, which names every
     file that differs or is missing, and MissingFileError when there is nothing to verify.
     """
     resolution = resolve(name_or_dir)
@@ -122,7 +123,7 @@ def verify(name_or_dir: str | Path) -> dict[str, str]:
     if manifest is not None:
         promised.update({name: entry.sha256 for name, entry in manifest.files.items()})
     if resolution.card is not None:
-        promised.update({file.filename: file.sha256 for file in resolution.card.files})
+        promised.update({file.filename: file.sha256 for file in resolution.card.files if file.filename in paths})
     found = {name: digest(paths[name]) if name in paths else "missing" for name, sha in promised.items() if sha}
     bad = [
         f"{name} is {'missing' if sha == 'missing' else 'changed'}"

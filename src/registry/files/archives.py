@@ -65,11 +65,6 @@ def unpack(archive: Path, folder: Path, *, called: str | None = None) -> dict[st
     return found
 
 
-def is_archive(name: str) -> bool:
-    """Whether a file of this name is an archive which ``unpack`` reads."""
-    return name.endswith(tuple(READERS))
-
-
 # --- Which reader -----------------------------------------------------------------------------------------------------
 
 Reader = Callable[[IO[bytes], str], Iterator[Member]]
@@ -79,7 +74,7 @@ READERS: Mapping[str, tuple[bytes, Reader]] = {
     ".tgz": (b"\x1f\x8b", read_tar_gz),
     ".zip": (b"PK\3\4", read_zip),
 }
-"""Suffix -> the bytes with which such a file begins, and what reads it."""
+"""Suffix (those of ``ARCHIVE_SUFFIXES``) -> the bytes with which such a file begins, and what reads it."""
 
 
 def _reader(called: str, file: IO[bytes]) -> Reader:

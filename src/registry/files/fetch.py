@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from hashlib import file_digest
 from pathlib import Path
 
 from attrs import frozen
@@ -121,7 +122,16 @@ def _held(address: str, how: Fetching, sha256: str | None, size: int | None) -> 
         warnings.warn(f"{problem.message} It is fetched anew.", RegistryWarning, stacklevel=5)
         cache.quarantine(problem.path)
         path = None
-    return path or foreign.find(address, cache_dir=cache.directory, sha256=sha256)
+    if path is None:
+        path = foreign.find(address, cache_dir=cache.directory, sha256=sha256)
+        if path is not None:
+            cache.refer(address, path, _sha256(path))  # so that it need not be verified the next time
+    return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def _fetched(address: str, how: Fetching, sha256: str | None, size: int | None) -> Path:

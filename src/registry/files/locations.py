@@ -9,18 +9,19 @@ from urllib.parse import unquote, urlsplit
 from attrs import evolve
 
 from registry.errors import (
+    CacheCorruptError,
     CacheError,
     FetchError,
     HTTPStatusError,
     IntegrityError,
     MissingFileError,
     NotCachedError,
-    NotYetError,
     UnknownOptionError,
 )
 from registry.files.fetch import WEB, Fetching, fetch, held
 from registry.files.hub import at_revision
 from registry.files.repositories import names_a_file, of_folder, of_hub
+from registry.files.unpacking import in_role, of_local_archive, of_web_archive
 from registry.records import Card, FileSpec, Paths
 from registry.resolution import Resolution
 
@@ -50,7 +51,9 @@ def collect(
 def is_local(card: Card, cache_dir: str | bytes | Path | None = None) -> bool:
     """Whether all files of a card can be had without a network."""
     how = Fetching(cache_dir=cache_dir, offline=True)
-    return bool(card.files) and not any(_lacking(files, how) for files in _by_role(card))
+    archived = any(held(url, how) for url in card.archives)
+    lacking = [files[0].role for files in _by_role(card) if _lacking(files, how)]
+    return not set(lacking) - set(ARCHIVED) if archived else bool(card.files) and not lacking
 
 
 def package_path(address: str) -> Path:
@@ -74,6 +77,10 @@ def package_path(address: str) -> Path:
             hint="Install it anew; an editable installation lists none of its files.",
         )
     return path
+
+
+ARCHIVED = ("config", "weights")
+"""Roles of the files which an archive certainly holds."""
 
 
 # --- Where files lie --------------------------------------------------------------------------------------------------
@@ -154,11 +161,11 @@ def _from_web(resolution: Resolution, roles: Collection[str] | None, how: Fetchi
     return of_folder(resolution.url, roles, how)
 
 
-def _from_archive(resolution: Resolution, _roles: Collection[str] | None, _how: Fetching) -> Paths:
-    raise NotYetError(
-        f"{resolution} was understood ({resolution.rule}), but reading archives is not built yet.",
-        hint="Unpack it into a folder, and give its path: registry.load('./folder').",
-    )
+def _from_archive(resolution: Resolution, _roles: Collection[str] | None, how: Fetching) -> Paths:
+    if resolution.path is not None:
+        return of_local_archive(resolution.path, how)
+    assert resolution.url is not None
+    return of_web_archive(resolution.url, how)
 
 
 def _from_card(resolution: Resolution, roles: Collection[str] | None, how: Fetching) -> Paths:
@@ -168,10 +175,40 @@ def _from_card(resolution: Resolution, roles: Collection[str] | None, how: Fetch
         card = _at_revision(card, resolution.revision)
     found: dict[str, Path] = {}
     for files in _by_role(card, roles):
-        found |= _of_role(files, resolution, card, how)
+        archived = _of_archives(files, card, _offline_now(how)) if _lacking(files, how) and not how.update else {}
+        try:
+            found |= archived or _of_role(files, resolution, card, how)
+        except FetchError:
+            found |= (archived := _of_archives(files, card, how))
+            if not archived:
+                raise
     if not card.files:
-        raise _missing(resolution, card, how, [])
+        return _of_archive_alone(resolution, card, how)
     return found
+
+
+def _of_archives(files: list[FileSpec], card: Card, how: Fetching) -> Paths:
+    """The files of one role in the first archive of a card that has them; none when no archive can be had."""
+    for url in card.archives:
+        with suppress(FetchError, CacheCorruptError):
+            if found := in_role(of_web_archive(url, how), files[0].role, [file.filename for file in files]):
+                return found
+    return {}
+
+
+def _of_archive_alone(resolution: Resolution, card: Card, how: Fetching) -> Paths:
+    """All files of a card that describes none, but an archive."""
+    failures: list[FetchError] = []
+    for url in card.archives:
+        try:
+            return of_web_archive(url, how)
+        except FetchError as problem:
+            failures.append(problem)
+    raise _missing(resolution, card, how, failures)
+
+
+def _offline_now(how: Fetching) -> Fetching:
+    return evolve(how, offline=True)
 
 
 def _of_role(files: list[FileSpec], resolution: Resolution, card: Card, how: Fetching) -> Paths:
