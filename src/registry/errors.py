@@ -19,6 +19,7 @@
      │   ├─ IncompleteDownloadError              a download was cut short, again and again
      │   ├─ UnsafeURLError                       an address that is not opened, or must not be led to
      │   └─ IntegrityError                       size or digest differ from what was promised
+     │       ├─ LockError                        a model is not what the lock file says
      │       └─ ImpostorError                    an error page, or a pointer, in place of the file
      ├─ CacheError (OSError)                     the cache's folder cannot be used
      │   ├─ CacheReadOnlyError                   ... for writing
@@ -184,6 +185,10 @@ class UnsafeURLError(FetchError):
 
 class IntegrityError(FetchError):
     """Size or digest of a file differ from what was promised."""
+
+
+class LockError(IntegrityError):
+    """A model is not what the lock file in force says, or that file is damaged; nothing was loaded."""
 
 
 class CacheError(RegistryError, OSError):

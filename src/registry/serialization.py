@@ -18,9 +18,11 @@ from typing import Any, TypeAlias
 from attrs import field, frozen
 
 from registry.errors import ConfigError, IntegrityError, RegistryWarning, SaveError
+from registry.files.cache import Cache
 from registry.files.durable import sync_directory, temporary_beside
 from registry.files.json import read_json_object
 from registry.files.locations import collect
+from registry.files.provenance import recorded
 from registry.records import Paths
 from registry.resolution import resolve
 
@@ -111,19 +113,21 @@ def _size(path: Path) -> int:
 def verify(name_or_dir: str | Path) -> dict[str, str]:
     """Hash every file of a saved folder, or of a named model, and compare it with the digest that was promised.
 
-    A promise is what the folder's manifest says, what the card does, and what the cache noted when the file was first
-    used.  Nothing is fetched.  Returns what became of each file: ``"ok"``, or ``"no digest known"``.  Raises IntegrityError, which names every
-    file that differs or is missing, and MissingFileError when there is nothing to verify.
+    A promise is what a folder's manifest or a model's card says, else what was noted when the file was first used.
+    Nothing is fetched.  Returns what became of each file: ``"ok"``, or ``"no digest known"``.  Raises IntegrityError,
+    which names every file that differs or is missing, and MissingFileError when there is nothing to verify.
     """
     resolution = resolve(name_or_dir)
-    paths = collect(resolution)
+    paths = collect(resolution, offline=True)
     manifest = read_manifest(paths)
     promised: dict[str, str | None] = dict.fromkeys(paths)
     promised.pop(MANIFEST_NAME, None)
     if manifest is not None:
         promised.update({name: entry.sha256 for name, entry in manifest.files.items()})
+    promised.update(_noted(paths))
     if resolution.card is not None:
-        promised.update({file.filename: file.sha256 for file in resolution.card.files if file.filename in paths})
+        known = {file.filename: file.sha256 for file in resolution.card.files if file.sha256}
+        promised.update({name: sha256 for name, sha256 in known.items() if name in paths})
     found = {name: digest(paths[name]) if name in paths else "missing" for name, sha in promised.items() if sha}
     bad = [
         f"{name} is {'missing' if sha == 'missing' else 'changed'}"
@@ -136,6 +140,14 @@ def verify(name_or_dir: str | Path) -> dict[str, str]:
             hint="Compared were sha256 digests. Fetch or save the model again.",
         )
     return {name: "ok" if sha else "no digest known" for name, sha in promised.items()}
+
+
+def _noted(paths: Paths) -> dict[str, str]:
+    """The digests that the cache noted of its files."""
+    cache = Cache.at()
+    entries = list(cache.entries())
+    noted = {name: recorded(path, cache, entries) for name, path in paths.items()}
+    return {name: found[2] for name, found in noted.items() if found is not None}
 
 
 # --- Writing ----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from registry.errors import (
     IntegrityError,
     MissingFileError,
     NotCachedError,
-    NotYetError,
     UnknownOptionError,
 )
 from registry.files.directories import cache_directory
@@ -75,12 +74,6 @@ def test_what_only_a_network_has_is_not_had_offline() -> None:
     for name in ("hub:org/name", "org/name", "https://example.org/model.bin", "https://example.org/folder"):
         with pytest.raises(NotCachedError, match="offline nothing is fetched"):
             collect(resolve(name))
-
-
-def test_an_archive_on_this_disk_is_not_yet_read(tmp_path: Path) -> None:
-    (tmp_path / "model.tar.gz").touch()
-    with pytest.raises(NotYetError, match="Unpack it into a folder"):
-        collect(resolve(tmp_path / "model.tar.gz"))
 
 
 # --- Packages ---------------------------------------------------------------------------------------------------------

@@ -117,17 +117,30 @@ class Cache:
         entry = self.entry(url)
         if entry is not None and digest in (None, entry.sha256) and size in (None, entry.size):
             return self._checked(url, entry)
-        if digest is not None and (status := _status(self.blob(digest))) is not None:  # it came from another address
-            return self._hashed(url, Entry(url=redacted(url), sha256=digest, size=size or status.st_size, mtime_ns=0))
-        return None
+        status = None if digest is None else _status(self.blob(digest))
+        if digest is None or status is None or size not in (None, status.st_size):
+            return None
+        found = Entry(url=redacted(url), sha256=digest, size=status.st_size, mtime_ns=0)
+        return self._hashed(url, found)  # it came from another address
 
     def entries(self) -> Iterator[Entry]:
         """Every readable record, in no order."""
-        for path in _children(self.home / "refs"):
-            record = _read_record(path)
-            entry = None if record is None or "absent" in record else _as_entry(record)
+        for _, record in self.records():
+            entry = self.as_entry(record)
             if entry is not None:
                 yield entry
+
+    def records(self) -> Iterator[tuple[Path, dict[str, object]]]:
+        """Every readable record as it stands, also of what a server had not, with its place."""
+        for path in _children(self.home / "refs"):
+            record = _read_record(path)
+            if record is not None:
+                yield path, record
+
+    @staticmethod
+    def as_entry(record: dict[str, object]) -> Entry | None:
+        """What a record says; None for that of what a server had not, and for one that is damaged."""
+        return None if "absent" in record else _as_entry(record)
 
     # --- Writing
 

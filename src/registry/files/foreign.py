@@ -20,6 +20,7 @@ from urllib.parse import unquote
 from attrs import frozen
 
 from registry.errors import ConfigError, RegistryError, RegistryWarning
+from registry.files import digests
 from registry.files.json import read_json_object
 from registry.resolution import find_card
 
@@ -179,69 +180,21 @@ def _linked_name(path: Path) -> str:
 
 # --- Verification -----------------------------------------------------------------------------------------------------
 
-MEBIBYTE = 2**20
-PART = re.compile(r"([0-9a-f]{32})-([1-9][0-9]{0,4})")
-"""The ETag of what was sent to S3 in parts: md5 of their md5, and how many they are."""
-PART_SIZES = (8, 5, 10, 15, 16, 20, 25, 32, 50, 64, 100, 128, 256, 512, 1000, 1024)
-"""MiB of a part, as tools send them; the first is that of Amazon's own.  The ETag does not say."""
-
 
 def _is_sound(path: Path, etag: str, sha256: str | None) -> bool:
     """Whether a regular file has the sha256 that was promised, else the digest that its ETag is; warns if not."""
     expected = sha256 or etag.removeprefix("W/").strip('"').lower()
     try:
-        matches = stat.S_ISREG(path.stat().st_mode) and _matches(path, expected)
+        sound = bool(stat.S_ISREG(path.stat().st_mode) and digests.names(expected, path))
     except OSError:
         return False
-    if matches is False:
+    if not sound and re.fullmatch("[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}", expected):
         warnings.warn(
             f"{path} is passed over: it was damaged, or never was what its name says (its digest is not {expected}).",
             RegistryWarning,
             stacklevel=5,
         )
-    return bool(matches)
-
-
-def _matches(path: Path, expected: str) -> bool | None:
-    """Whether a file has this digest, of whichever kind; None where that cannot be told."""
-    if re.fullmatch("[0-9a-f]{64}", expected):
-        return _digest(path, hashlib.sha256()) == expected
-    if re.fullmatch("[0-9a-f]{40}", expected):
-        return _digest(path, hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)) == expected
-    if re.fullmatch("[0-9a-f]{32}", expected):
-        return _digest(path, _md5()) == expected
-    parts = PART.fullmatch(expected)
-    return None if parts is None else _matches_parts(path, parts[1], int(parts[2]))
-
-
-def _matches_parts(path: Path, expected: str, count: int) -> bool | None:
-    """Whether the parts of a usual size have this digest together; None where none has, for theirs may be unusual."""
-    size = path.stat().st_size
-    usual = (mebibytes * MEBIBYTE for mebibytes in PART_SIZES)
-    found = any(_parts_digest(path, part) == expected for part in usual if -(-size // part) == count)
-    return True if found else None
-
-
-def _parts_digest(path: Path, part: int) -> str:
-    digests = _md5()
-    with path.open("rb") as file:
-        for start in range(0, path.stat().st_size, part):
-            digest = _md5()
-            for _ in range(start, start + part, MEBIBYTE):
-                digest.update(file.read(MEBIBYTE))
-            digests.update(digest.digest())
-    return digests.hexdigest()
-
-
-def _digest(path: Path, digest: "hashlib._Hash") -> str:
-    with path.open("rb") as file:
-        while piece := file.read(MEBIBYTE):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def _md5() -> "hashlib._Hash":
-    return hashlib.md5(usedforsecurity=False)  # against accidents; there is nothing better in such a name
+    return sound
 
 
 FILES: tuple[Find, ...] = (ancestors_file, hub_file)

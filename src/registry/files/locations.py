@@ -18,6 +18,7 @@ from registry.errors import (
     NotCachedError,
     UnknownOptionError,
 )
+from registry.files import locking
 from registry.files.fetch import WEB, Fetching, fetch, held
 from registry.files.hub import at_revision
 from registry.files.repositories import names_a_file, of_folder, of_hub
@@ -42,9 +43,20 @@ def collect(
     role, and of the addresses of each, the first that can be had is taken; what is here goes before what is not.
 
     Raises MissingFileError for files that are nowhere, NotCachedError for those that may not or cannot be fetched now,
-    IntegrityError for a size or digest that was not promised, and all else that ``fetch`` raises.
+    IntegrityError for a size or digest that was not promised, LockError for what differs from the lock file that is in
+    force (see ``locking``), and all else that ``fetch`` raises.
     """
     how = Fetching(cache_dir=cache_dir, offline=offline, progress=progress, update=update)
+    lock = locking.in_force()
+    if lock is None:
+        return gather(resolution, roles, how)
+    found = gather(lock.narrow(resolution, how.cache), roles, how)
+    lock.check(resolution, found, how.cache, whole=roles is None)
+    return found
+
+
+def gather(resolution: Resolution, roles: Collection[str] | None, how: Fetching) -> Paths:
+    """``collect``, whatever a lock file says."""
     return _COLLECTORS[resolution.kind](resolution, roles, how)
 
 

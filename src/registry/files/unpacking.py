@@ -84,6 +84,7 @@ def in_role(paths: Paths, role: str, filenames: Collection[str]) -> Paths:
 
 def _unpacked(archive: Path, digest: str, cache: Cache, called: str) -> Paths:
     def write(folder: Path) -> None:
+        cache.sweep()
         (folder / FILES).mkdir()
         contents = unpack(archive, folder / FILES, called=called)
         _check_complete({name: folder / FILES / name for name in contents}, called)
@@ -91,7 +92,7 @@ def _unpacked(archive: Path, digest: str, cache: Cache, called: str) -> Paths:
 
     found = _whole(cache.unpack(digest, write))
     if found is None:  # somebody removed or changed files of it
-        _discard(cache.home / "unpacked" / digest, cache)
+        discard(cache.home / "unpacked" / digest, cache)
         found = _whole(cache.unpack(digest, write))
     if found is None:
         raise CacheError(f"{cache.home / 'unpacked' / digest} changes while it is read.")
@@ -127,7 +128,7 @@ def _manifest(contents: dict[str, Content]) -> str:
     return json.dumps({"schema": SCHEMA, "files": files}, indent=1) + "\n"
 
 
-def _discard(folder: Path, cache: Cache) -> None:
+def discard(folder: Path, cache: Cache) -> None:
     """Remove a folder whole: first its name, so that nobody finds half of it."""
     with cache.writing():
         going = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
