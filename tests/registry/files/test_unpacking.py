@@ -13,7 +13,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable
-from hashlib import sha256
+from hashlib import md5, sha256
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -444,6 +444,28 @@ def test_the_ancestors_own_archive_is_used_where_it_lies(
     assert server.count() == 0
     assert {path: path.stat().st_mtime_ns for path in (kept, vocabulary)} == before
     assert not (cache.home / "blobs").exists(), "nothing was copied"
+
+
+def test_a_name_of_the_manual_loads_from_what_the_ancestor_kept_in_its_older_folder(
+    model: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_sockets: Callable[[], None]
+) -> None:
+    from pytorch_pretrained_bert.file_utils import url_to_filename
+
+    card = registry.info("bert-base-uncased")
+    archive = packed({name: model[name] for name in ("bert_config.json", "pytorch_model.bin")})
+    vocabulary = next(url for file in card.files if file.role == "vocab" for url in file.urls if "amazonaws" in url)
+    folder = tmp_path / "home" / ".pytorch_pretrained_bert"
+    folder.mkdir(parents=True)
+    for url, data in ((card.archives[0], archive), (vocabulary, model["vocab.txt"])):
+        etag = f'"{md5(data).hexdigest()}"'
+        path = folder / url_to_filename(url, etag)
+        path.write_bytes(data)
+        path.with_name(path.name + ".json").write_text(json.dumps({"url": url, "etag": etag}))
+    no_sockets()
+    loaded = registry.load("bert-base-uncased")
+    assert loaded.report.new == ()
+    assert loaded.tokenizer.tokenize("The cat") == ["the", "cat"]
+    assert registry.list_models(cached=True, architecture="bert")[0] == "bert-base-uncased"
 
 
 def test_a_card_that_describes_no_files_has_those_of_its_archive(model: Files, server: "object") -> None:
