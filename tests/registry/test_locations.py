@@ -14,7 +14,8 @@ from registry.errors import (
     UnknownOptionError,
 )
 from registry.files.directories import cache_directory
-from registry.files.locations import collect, is_local, package_path
+from registry.files.locations import collect, is_local
+from registry.files.packages import package_path
 from registry.resolution import Resolution, resolve
 
 Install = Callable[..., Path]

@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from attrs import frozen
-
 from registry.errors import CorruptArchiveError
-from registry.files.members import Member, Names, Parts
+from registry.files.members import Content, Member, Names, Parts
 from registry.files.tarballs import read_tar_gz
 from registry.files.zips import read_zip
 
@@ -31,14 +29,6 @@ IMPOSTORS = {
 
 USTAR = slice(257, 262)
 """Where a tar archive says that it is one."""
-
-
-@frozen
-class Content:
-    """Size in bytes and sha256 of an unpacked file."""
-
-    size: int
-    sha256: str
 
 
 def unpack(archive: Path, folder: Path, *, called: str | None = None) -> dict[str, Content]:

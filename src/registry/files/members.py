@@ -44,6 +44,14 @@ class Member:
     pieces: Iterator[bytes]
 
 
+@frozen
+class Content:
+    """Size in bytes and sha256 of an unpacked file."""
+
+    size: int
+    sha256: str
+
+
 @define
 class Names:
     """The names met so far in one archive."""

@@ -18,10 +18,10 @@ from urllib.parse import unquote, urlsplit
 from registry import discovery
 from registry.errors import ArchiveError, CacheError, ConfigError, CorruptArchiveError, MissingFileError
 from registry.files import hub
-from registry.files.archives import Content, unpack
 from registry.files.cache import Cache
 from registry.files.fetch import Fetching, fetch
 from registry.files.json import read_json_object
+from registry.files.members import Content
 from registry.files.repositories import OTHER_WEIGHTS, WEIGHTS
 from registry.records import ConfigSpec, Paths, WeightLoaderSpec
 
@@ -84,6 +84,8 @@ def in_role(paths: Paths, role: str, filenames: Collection[str]) -> Paths:
 
 def _unpacked(archive: Path, digest: str, cache: Cache, called: str) -> Paths:
     def write(folder: Path) -> None:
+        from registry.files.archives import unpack  # imports tarfile and zipfile, which what is unpacked does not need
+
         cache.sweep()
         (folder / FILES).mkdir()
         contents = unpack(archive, folder / FILES, called=called)

@@ -120,7 +120,7 @@ def test_an_archive_is_hashed_and_unpacked_once_and_then_nothing_is_written(
     before = {file: file.stat().st_mtime_ns for file in cache.directory.rglob("*")}
     os.utime(path, ns=(0, path.stat().st_mtime_ns))
     monkeypatch.setattr("registry.files.unpacking.file_digest", lambda *_: pytest.fail("hashed again"))
-    monkeypatch.setattr("registry.files.unpacking.unpack", lambda *_, **__: pytest.fail("unpacked again"))
+    monkeypatch.setattr("registry.files.archives.unpack", lambda *_, **__: pytest.fail("unpacked again"))
     assert collect(resolve(path)) == first
     assert {file: file.stat().st_mtime_ns for file in cache.directory.rglob("*")} == before
 
