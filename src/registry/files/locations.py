@@ -251,7 +251,7 @@ def _missing(resolution: Resolution, card: Card, how: Fetching, failures: list[F
     """The error for files of a card that cannot be had: which, where they were looked for, and how to get them."""
     lacking = [files for files in _by_role(card) if _lacking(files, how)]
     names = [" or ".join(file.filename for file in files) for files in lacking] or ["the whole archive"]
-    urls = [url for files in lacking for file in files for url in file.urls] or list(card.archives)
+    urls = [*(url for files in lacking for file in files for url in file.urls), *card.archives]
     web = [url for url in urls if url.startswith(WEB)]
     error = _kind(failures, offline=bool(web) and how.is_offline)(
         f"{resolution} is known, but not all of its files are on this disk: "

@@ -426,7 +426,7 @@ def test_a_name_whose_files_are_there_needs_no_archive(
 
 
 def test_a_name_offline_tells_of_its_archive_too(ancient: Card) -> None:
-    with pytest.raises(NotCachedError, match=r"missing(.|\n)*registry pull ancient"):
+    with pytest.raises(NotCachedError, match=r"missing(.|\n)*/ancient.tar.gz(.|\n)*registry pull ancient"):
         registry.load("ancient", offline=True)
 
 
