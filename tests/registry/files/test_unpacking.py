@@ -152,8 +152,9 @@ def test_an_unpacked_folder_that_was_harmed_is_made_anew(harm: str, toy: Files, 
 
 
 def test_two_files_of_the_same_bytes_share_what_was_unpacked(toy: Files, tmp_path: Path, cache: Cache) -> None:
+    archive = packed(toy)
     for name in ("a.tar.gz", "b.tgz"):
-        (tmp_path / name).write_bytes(packed(toy))
+        (tmp_path / name).write_bytes(archive)
         collect(resolve(tmp_path / name))
     assert len(unpacked_folders(cache)) == 1
 
