@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from registry.discovery import refresh as refresh
     from registry.discovery import register as register
     from registry.errors import RegistryError as RegistryError
+    from registry.files.fetch import cached_path as cached_path
+    from registry.files.pulling import pull as pull
     from registry.hookspecs import hookimpl as hookimpl
     from registry.pretrained import Pretrained as Pretrained
     from registry.pretrained import load as load
@@ -45,6 +47,8 @@ _NAMES = {
     "config": ("load_config",),
     "discovery": ("only", "prefer", "refresh", "register"),
     "errors": ("RegistryError",),
+    "files.fetch": ("cached_path",),
+    "files.pulling": ("pull",),
     "hookspecs": ("hookimpl",),
     "pretrained": ("Pretrained", "load", "load_model", "load_tokenizer", "save"),
     "records": (
@@ -67,7 +71,7 @@ if not TYPE_CHECKING:  # a type checker reads the imports above instead, and so 
         from importlib import import_module
 
         if name == "PYTORCH_PRETRAINED_BERT_CACHE":  # computed each time, since the environment may change
-            return str(import_module("registry.files.locations").cache_directory())
+            return str(import_module("registry.files.directories").cache_directory())
         if name == "zoo":
             return import_module("registry.zoo")
         if name not in _MODULES:

@@ -5,29 +5,34 @@ per process, when something is first asked; each is imported when it is first ne
 order, and the first plugin that declares the name wins:
 
 1. plugins that ``prefer`` names,
-2. first-party plugins: those of the distribution that ships this package,
-3. all others, which are imported only now; two of them with one name are an error when that name is used.
+2. the file of cards that ``REGISTRY_CARDS`` names, which can add to the cards of plugins (see ``card_file``),
+3. first-party plugins: those of the distribution that ships this package,
+4. all others, which are imported only now; two of them with one name are an error when that name is used.
 
 Environment: ``REGISTRY_PLUGINS`` (only these; empty for none) and ``REGISTRY_DISABLE_PLUGINS`` (all but these) list
 plugins or distributions; what they leave out is never imported.  With ``REGISTRY_STRICT=1``, a plugin that fails is an
-error instead of a warning.
+error instead of a warning; a file of cards that is wrong always is one.
 """
 
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from importlib import invalidate_caches
+from pathlib import Path
 from threading import RLock
+from types import SimpleNamespace
 from typing import Any
 
 from attrs import frozen
 
-from registry.errors import PluginConflictError, PluginLoadError, UnknownPluginError, did_you_mean
+from registry.card_file import read_cards
+from registry.errors import CardFileError, PluginConflictError, PluginLoadError, UnknownPluginError, did_you_mean
 from registry.harvest import Kind, Plugin, R, in_words
-from registry.hookspecs import PROJECT, RECORD_TYPES
+from registry.hookspecs import PROJECT, RECORD_TYPES, hookimpl
 from registry.installed import DISTRIBUTION, PluginWarning, installed_plugins, names_in
-from registry.records import ConfigSpec, LayerSpec, ModelSpec, Record, TokenizerSpec
+from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, Record, TokenizerSpec
 
 
 @frozen(kw_only=True)
@@ -128,7 +133,8 @@ def plugins() -> list[PluginInfo]:
     infos = []
     with _lock:
         for plugin in _enabled():
-            _ask(plugin)
+            with suppress(CardFileError):  # it is told below
+                _ask(plugin)
             shadowed = {}
             for record in plugin.records:
                 winner = winners.setdefault((type(record), record.key), plugin)
@@ -162,6 +168,7 @@ def register(plugin: object, name: str | None = None) -> None:
         if new.error:
             raise new.error
         _registered.append(new)
+        _file_of_cards.cache_clear()
 
 
 def unregister(name: str) -> None:
@@ -169,6 +176,7 @@ def unregister(name: str) -> None:
     with _lock:
         for plugin in _named(name, _registered):
             _registered.remove(plugin)
+        _file_of_cards.cache_clear()
 
 
 def prefer(*names: str) -> None:
@@ -197,6 +205,7 @@ def only(*names: str) -> Iterator[None]:
     finally:
         with _lock:
             _narrowed.remove(names)
+            _file_of_cards.cache_clear()  # what it adds to may not have been seen
 
 
 def refresh() -> None:
@@ -204,13 +213,49 @@ def refresh() -> None:
     with _lock:
         invalidate_caches()
         installed_plugins.cache_clear()
+        _file_of_cards.cache_clear()
 
 
 # --- Order ------------------------------------------------------------------------------------------------------------
 
 
 def _known() -> list[Plugin]:
-    return [*installed_plugins(), *_registered]
+    return [*_files_of_cards(), *installed_plugins(), *_registered]
+
+
+def _files_of_cards() -> list[Plugin]:
+    """The file that ``REGISTRY_CARDS`` names, as a plugin that declares cards."""
+    path = os.environ.get("REGISTRY_CARDS")
+    return [_file_of_cards(path)] if path else []
+
+
+@cache
+def _file_of_cards(name: str) -> Plugin:
+    path = Path(os.path.expanduser(name))  # noqa: PTH111  # Path.expanduser raises where there is no home
+
+    @hookimpl
+    def registry_cards() -> Iterator[Card]:
+        return read_cards(path, ours=_first_partys, declared=_declared)
+
+    return Plugin(
+        path.name,
+        distribution=None,
+        version=None,
+        first_party=False,
+        obtain=lambda: SimpleNamespace(registry_cards=registry_cards),
+        undistributed="named by REGISTRY_CARDS",
+    )
+
+
+def _first_partys(name: str) -> Card | None:
+    """The card of this name which a first-party plugin declares."""
+    cards = (card for plugin in _enabled() if plugin.first_party for card in _records(plugin, Card))
+    return next((card for card in cards if name in (card.name, *card.aliases)), None)
+
+
+def _declared(name: str) -> Card | None:
+    """The card of this name which a plugin declares; the file itself, which is being read, has no records yet."""
+    return find(Card, lambda card: name in (card.name, *card.aliases), asked=f"The model {name!r}")
 
 
 def _enabled() -> list[Plugin]:
@@ -222,7 +267,8 @@ def _ranked() -> tuple[list[Plugin], list[Plugin]]:
     """Enabled plugins, in the order of lookup: those whose names win, and those that may conflict."""
     enabled = [plugin for plugin in _known() if not _why_disabled(plugin)]
     preferred = [plugin for name in _preferred for plugin in enabled if plugin.is_called(name)]
-    winners = list(dict.fromkeys(preferred + [plugin for plugin in enabled if plugin.first_party]))
+    ours = [plugin for plugin in enabled if plugin in _files_of_cards() or plugin.first_party]
+    winners = list(dict.fromkeys(preferred + ours))
     return winners, [plugin for plugin in enabled if plugin not in winners]
 
 
@@ -274,7 +320,8 @@ def _ask(plugin: Plugin) -> None:
     """Load a plugin that has not been asked yet; warn when it fails, or raise when the user wants it strict."""
     news = plugin.state == "found"
     plugin.load()
-    if plugin.error and os.environ.get("REGISTRY_STRICT", "") not in ("", "0"):
+    strict = os.environ.get("REGISTRY_STRICT", "") not in ("", "0")
+    if plugin.error and (strict or isinstance(plugin.error, CardFileError)):
         raise plugin.error
     if plugin.error and news:
         warnings.warn(f"{plugin.error.message} `registry plugins` says more.", PluginWarning, stacklevel=2)

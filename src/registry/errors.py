@@ -9,10 +9,26 @@
      ├─ UnknownOptionError (TypeError)           a keyword that nothing here understands
      ├─ ArchitectureMismatchError (ValueError)   a class was given a checkpoint of another architecture
      ├─ NotYetError (NotImplementedError)        understood, and not built in this version
+     ├─ ConflictingOptionsError (ValueError)     two options that exclude each other
      ├─ FetchError (OSError)
      │   ├─ MissingFileError (FileNotFoundError) a file which the model needs is not there
-     │   │   └─ MissingTokenizerError            ... and it is the tokenizer's
+     │   │   ├─ MissingTokenizerError            ... and it is the tokenizer's
+     │   │   └─ NotCachedError                   ... nor can it be fetched: offline, or the server is out of reach
+     │   ├─ HTTPStatusError                      a server answered, and refused
+     │   ├─ DownloadTimeoutError                 a server fell silent, or sends next to nothing
+     │   ├─ IncompleteDownloadError              a download was cut short, again and again
+     │   ├─ UnsafeURLError                       an address that is not opened, or must not be led to
      │   └─ IntegrityError                       size or digest differ from what was promised
+     │       ├─ LockError                        a model is not what the lock file says
+     │       └─ ImpostorError                    an error page, or a pointer, in place of the file
+     ├─ CacheError (OSError)                     the cache's folder cannot be used
+     │   ├─ CacheReadOnlyError                   ... for writing
+     │   ├─ CacheFullError                       ... since disk or quota is full
+     │   └─ CacheCorruptError                    what lies in the cache is not what was put there
+     ├─ ArchiveError (ValueError)
+     │   ├─ UnsafeArchiveError                   a member could land elsewhere, or means two things
+     │   ├─ CorruptArchiveError                  the archive is damaged, or holds no model
+     │   └─ ArchiveLimitError                    unpacking would take absurd amounts of disk or time
      ├─ InputError (ValueError)                  what a model was given to compute does not fit it
      ├─ ConfigError (ValueError)                 a configuration is damaged, or its values are impossible
      ├─ VocabError (ValueError)                  a vocabulary is damaged, or does not fit the model
@@ -27,6 +43,7 @@
          ├─ UnknownPluginError (KeyError)        no such plugin is installed
          ├─ PluginLoadError                      a plugin failed while it was imported or asked
          ├─ PluginConflictError                  two plugins declare what was asked for
+         ├─ CardFileError (ValueError)           the file of cards that REGISTRY_CARDS names is wrong
          └─ PluginIncompatibleError              a plugin breaks the hook contract
 
 The second bases keep old ``except OSError``, ``except KeyError`` and ``except ValueError`` clauses working.
@@ -35,6 +52,7 @@ A message says what was asked, which rule was applied and what was found; ``hint
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 MOST_SUGGESTIONS = 3
@@ -74,7 +92,10 @@ class RegistryError(Exception):
         return self.message if self.hint is None else f"{self.message}\n{self.hint}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _revive, (type(self), self.message), dict(vars(self))
+        state = dict(vars(self))
+        if isinstance(self, OSError):
+            state["errno"] = self.errno  # no item of vars(), but a slot of OSError
+        return _revive, (type(self), self.message), state
 
 
 class RegistryWarning(UserWarning):
@@ -112,6 +133,10 @@ class ArchitectureMismatchError(RegistryError, ValueError):
     """A class was asked to load a checkpoint of another architecture."""
 
 
+class ConflictingOptionsError(RegistryError, ValueError):
+    """Two options exclude each other."""
+
+
 class NotYetError(RegistryError, NotImplementedError):
     """The request was understood; this version of the registry cannot do it."""
 
@@ -128,8 +153,78 @@ class MissingTokenizerError(MissingFileError):
     """The model carries no files of a tokenizer."""
 
 
+class NotCachedError(MissingFileError):
+    """A file is not on this disk, and cannot be fetched: offline, or its server is out of reach."""
+
+
+class HTTPStatusError(FetchError):
+    """A server refused: ``status`` says how, and ``retry_after`` for how many seconds it wants to be left alone."""
+
+    def __init__(self, message: str, *, status: int, retry_after: float | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class DownloadTimeoutError(FetchError, TimeoutError):
+    """A server fell silent, or sent less than the slowest useful rate."""
+
+
+class IncompleteDownloadError(FetchError):
+    """A download was cut short, again and again: ``got`` of ``expected`` bytes (None where that is not known)."""
+
+    def __init__(self, message: str, *, got: int, expected: int | None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.got = got
+        self.expected = expected
+
+
+class UnsafeURLError(FetchError):
+    """An address of a kind that is not opened, or to which no server may lead."""
+
+
 class IntegrityError(FetchError):
     """Size or digest of a file differ from what was promised."""
+
+
+class LockError(IntegrityError):
+    """A model is not what the lock file in force says, or that file is damaged; nothing was loaded."""
+
+
+class CacheError(RegistryError, OSError):
+    """The cache's folder cannot be used."""
+
+
+class CacheReadOnlyError(CacheError):
+    """Something must be written into the cache, and it does not let us."""
+
+
+class CacheFullError(CacheError):
+    """The disk, the quota or the largest size of a file is exhausted; what was being written is removed."""
+
+
+class CacheCorruptError(CacheError):
+    """What lies in the cache, at ``path``, is not what was put there."""
+
+    def __init__(self, message: str, *, path: Path, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
+class ArchiveError(RegistryError, ValueError):
+    """An archive could not be unpacked; nothing of it was kept."""
+
+
+class UnsafeArchiveError(ArchiveError):
+    """A member of the archive could land elsewhere, or means different things to different readers."""
+
+
+class CorruptArchiveError(ArchiveError):
+    """The archive is damaged: cut short, joined, of another format than its name says, or without a model in it."""
+
+
+class ArchiveLimitError(ArchiveError):
+    """Unpacking the archive would take absurd amounts of disk or time."""
 
 
 class InputError(RegistryError, ValueError):
@@ -160,6 +255,10 @@ class CorruptWeightsError(WeightsError):
     """The file is damaged: truncated, overlapping, or not of the format that it claims."""
 
 
+class ImpostorError(IntegrityError, CorruptWeightsError):
+    """A server sent an error page, or a pointer of git-lfs, in place of the file; nothing was kept."""
+
+
 class WeightsLimitError(WeightsError):
     """Reading the file would take absurd amounts of memory or time."""
 
@@ -186,6 +285,10 @@ class PluginLoadError(PluginError):
 
 class PluginConflictError(PluginError):
     """Two plugins declare what was asked for, and neither is preferred."""
+
+
+class CardFileError(PluginError, ValueError):
+    """The file of cards that ``REGISTRY_CARDS`` names cannot be read, or says what cannot be."""
 
 
 class PluginIncompatibleError(PluginError):

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import pluggy
 from attrs import define
 
-from registry.errors import PluginError, PluginIncompatibleError, PluginLoadError, did_you_mean
+from registry.errors import CardFileError, PluginError, PluginIncompatibleError, PluginLoadError, did_you_mean
 from registry.hookspecs import PROJECT, RECORD_TYPES, RegistrySpecs
 from registry.namespace import import_plugin_module
 from registry.records import Record
@@ -40,11 +40,13 @@ class Plugin:
     records: tuple[Record, ...] = ()
     error: PluginError | None = None
     import_seconds: float = 0.0
+    undistributed: str = "registered at run time"
+    """Where it comes from when it is of no distribution."""
 
     @property
     def origin(self) -> str:
         """Where it comes from: the distribution and its version."""
-        return "registered at run time" if self.distribution is None else f"{self.distribution} {self.version}"
+        return self.undistributed if self.distribution is None else f"{self.distribution} {self.version}"
 
     def __str__(self) -> str:
         return f"{self.name!r} ({self.origin})"
@@ -65,6 +67,8 @@ class Plugin:
         try:
             self.records = harvest(self.obtain())
             self.state = "loaded"
+        except CardFileError as problem:
+            self.state, self.error = "failed", problem
         except PluginIncompatibleError as problem:
             broken = f"The plugin {self} breaks the contract: {problem.message}"
             self._fail(PluginIncompatibleError(broken, hint=problem.hint), problem)

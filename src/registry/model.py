@@ -23,7 +23,7 @@ from registry.loading import LoadReport, fill
 from registry.records import ModelSpec, reference_to, revive
 from registry.resolution import Resolution, resolve
 from registry.serialization import CONFIG_NAME, Writer, text_writer, warn_of_disagreements, write_folder
-from registry.weights.building import build, uncollected
+from registry.weights.building import build, uncollected, within_memory
 from registry.weights.checkpoint import Checkpoint, open_checkpoint
 from registry.weights.names import Layout
 from registry.weights.saving import Format, weight_writers
@@ -51,7 +51,12 @@ class LoadOptions:
     allow_unexpected: Collection[str] = ()
     """Patterns of names in the file which the model may lack; they are dropped."""
     progress: bool | None = None
-    """Whether downloads show a bar; None shows one on a terminal.  (Nothing is downloaded yet.)"""
+    """Whether downloads show a bar; None shows one on a terminal."""
+
+    @property
+    def fetching(self) -> dict[str, Any]:
+        """The keywords among them which ``collect`` takes."""
+        return {"cache_dir": self.cache_dir, "offline": self.offline, "progress": self.progress}
 
     @classmethod
     def names(cls) -> set[str]:
@@ -132,11 +137,12 @@ class Model(nn.Module):
         options = LoadOptions(cache_dir=cache_dir, **how)
         cls._split(kwargs)  # refuses unknown keywords before anything is fetched
         resolution = resolve(name_or_path, revision=options.revision)
-        paths = collect(resolution, roles=("config",), cache_dir=options.cache_dir, offline=options.offline)
+        paths = collect(resolution, roles=("config",), **options.fetching)
         config, _ = read_config(resolution, paths, expected=cls.config_class.architecture)
         return cls._load(resolution, config, inputs, kwargs, options, state_dict=state_dict)
 
     @classmethod
+    @within_memory()
     def _load(
         cls,
         resolution: Resolution,
@@ -151,7 +157,7 @@ class Model(nn.Module):
         arguments, overrides = cls._split(kwargs)
         config = config.replace(**overrides)
         if state_dict is None:
-            paths = collect(resolution, roles=("weights",), cache_dir=options.cache_dir, offline=options.offline)
+            paths = collect(resolution, roles=("weights",), **options.fetching)
             warn_of_disagreements(paths)
             checkpoint = open_checkpoint(paths, config.architecture)
         else:

@@ -97,7 +97,7 @@ def load(
     resolution, model = _load_model(name, task, how | config_overrides)
     tokenizer: Tokenizer | MissingTokenizerError
     try:
-        tokenizer = _load_tokenizer(resolution, model.config.architecture, cache_dir, offline)
+        tokenizer = _load_tokenizer(resolution, model.config.architecture, cache_dir, offline, progress=progress)
     except MissingTokenizerError as missing:
         tokenizer = missing
     else:
@@ -177,7 +177,7 @@ def _load_model(name: str | Path, task: str | None, keywords: Mapping[str, Any])
     others = {key: value for key, value in keywords.items() if key not in LoadOptions.names()}
     with uncollected():
         resolution = resolve(name, revision=how.revision)
-        paths = collect(resolution, roles=("config",), cache_dir=how.cache_dir, offline=how.offline)
+        paths = collect(resolution, roles=("config",), **how.fetching)
         config, keys = read_config(resolution, paths)
         spec = _model_spec(config.architecture, task or _task(resolution.card, config.architecture, keys), resolution)
         cls: type[Model] = discovery.load_class(spec)
@@ -236,6 +236,8 @@ def _load_tokenizer(
     architecture: str,
     cache_dir: str | Path | None,
     offline: bool | None,
+    *,
+    progress: bool | None = None,
     **tokenizer_options: Any,
 ) -> Tokenizer:
     spec = discovery.find(
@@ -244,7 +246,8 @@ def _load_tokenizer(
     if spec is None:
         raise MissingTokenizerError(f"No installed plugin declares a tokenizer for the architecture {architecture!r}.")
     cls: type[Tokenizer] = discovery.load_class(spec)
-    return cls.from_resolution(resolution, cache_dir=cache_dir, offline=offline, **tokenizer_options)
+    how: dict[str, Any] = {"cache_dir": cache_dir, "offline": offline, "progress": progress}
+    return cls.from_resolution(resolution, **how, **tokenizer_options)
 
 
 def _unwrapped(model: Any) -> "Model":

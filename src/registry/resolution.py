@@ -26,7 +26,7 @@ from registry.records import Card
 
 Kind: TypeAlias = Literal["card", "directory", "file", "package", "url", "archive", "hub"]
 
-ARCHIVE_SUFFIXES = (".tar.gz", ".tgz")
+ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".zip")
 
 
 @frozen(kw_only=True)

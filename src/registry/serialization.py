@@ -9,18 +9,20 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
 from registry.errors import ConfigError, IntegrityError, RegistryWarning, SaveError
+from registry.files.cache import Cache
+from registry.files.durable import sync_directory, temporary_beside
 from registry.files.json import read_json_object
 from registry.files.locations import collect
+from registry.files.provenance import recorded
 from registry.records import Paths
 from registry.resolution import resolve
 
@@ -111,18 +113,21 @@ def _size(path: Path) -> int:
 def verify(name_or_dir: str | Path) -> dict[str, str]:
     """Hash every file of a saved folder, or of a named model, and compare it with the digest that was promised.
 
-    Returns what became of each file: ``"ok"``, or ``"no digest known"``.  Raises IntegrityError, which names every
-    file that differs or is missing, and MissingFileError when there is nothing to verify.
+    A promise is what a folder's manifest or a model's card says, else what was noted when the file was first used.
+    Nothing is fetched.  Returns what became of each file: ``"ok"``, or ``"no digest known"``.  Raises IntegrityError,
+    which names every file that differs or is missing, and MissingFileError when there is nothing to verify.
     """
     resolution = resolve(name_or_dir)
-    paths = collect(resolution)
+    paths = collect(resolution, offline=True)
     manifest = read_manifest(paths)
     promised: dict[str, str | None] = dict.fromkeys(paths)
     promised.pop(MANIFEST_NAME, None)
     if manifest is not None:
         promised.update({name: entry.sha256 for name, entry in manifest.files.items()})
+    promised.update(_noted(paths))
     if resolution.card is not None:
-        promised.update({file.filename: file.sha256 for file in resolution.card.files})
+        known = {file.filename: file.sha256 for file in resolution.card.files if file.sha256}
+        promised.update({name: sha256 for name, sha256 in known.items() if name in paths})
     found = {name: digest(paths[name]) if name in paths else "missing" for name, sha in promised.items() if sha}
     bad = [
         f"{name} is {'missing' if sha == 'missing' else 'changed'}"
@@ -135,6 +140,14 @@ def verify(name_or_dir: str | Path) -> dict[str, str]:
             hint="Compared were sha256 digests. Fetch or save the model again.",
         )
     return {name: "ok" if sha else "no digest known" for name, sha in promised.items()}
+
+
+def _noted(paths: Paths) -> dict[str, str]:
+    """The digests that the cache noted of its files."""
+    cache = Cache.at()
+    entries = list(cache.entries())
+    noted = {name: recorded(path, cache, entries) for name, path in paths.items()}
+    return {name: found[2] for name, found in noted.items() if found is not None}
 
 
 # --- Writing ----------------------------------------------------------------------------------------------------------
@@ -162,30 +175,30 @@ def write_file(path: str | Path, writer: Writer) -> Path:
     target = Path(os.path.realpath(path))
     with _as_save_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(target)
+        temporary = temporary_beside(target)
         try:
             _write_synced(temporary, writer, like=target)
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
     return target
 
 
 def _write_new(target: Path, writers: Mapping[str, Writer], about: Mapping[str, Any]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(target)
+    temporary = temporary_beside(target)
     temporary.mkdir()
     try:
         for name, writer in writers.items():
             _write_synced(temporary / name, writer)
         entries = {name: _entry(temporary / name) for name in writers}
         _write_synced(temporary / MANIFEST_NAME, _manifest_writer(entries, about))
-        _sync_directory(temporary)
+        sync_directory(temporary)
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _sync_directory(target.parent)
+    sync_directory(target.parent)
 
 
 def _write_over(target: Path, writers: Mapping[str, Writer], about: Mapping[str, Any]) -> None:
@@ -194,7 +207,7 @@ def _write_over(target: Path, writers: Mapping[str, Writer], about: Mapping[str,
     folders = [str(place) for place in places.values() if place.is_dir()]
     if folders:
         raise SaveError(f"{', '.join(folders)} is a folder, where a file is to be saved.")
-    temporaries = {name: _temporary(place) for name, place in places.items()}
+    temporaries = {name: temporary_beside(place) for name, place in places.items()}
     try:
         for name, writer in writers.items():
             _write_synced(temporaries[name], writer, like=places[name])
@@ -209,7 +222,7 @@ def _write_over(target: Path, writers: Mapping[str, Writer], about: Mapping[str,
     finally:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
-    _sync_directory(target)
+    sync_directory(target)
 
 
 def _is_weights(name: str) -> bool:
@@ -235,10 +248,6 @@ def _entry(path: Path) -> FileEntry:
     return FileEntry(path.stat().st_size, digest(path))
 
 
-def _temporary(target: Path) -> Path:
-    return target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex}.tmp")
-
-
 def _write_synced(path: Path, writer: Writer, *, like: Path | None = None) -> None:
     """Write a new file and sync it; its mode is that of the file it will replace, else as the umask says."""
     path.touch(exist_ok=False)
@@ -247,16 +256,6 @@ def _write_synced(path: Path, writer: Writer, *, like: Path | None = None) -> No
     path.chmod(mode)  # safetensors replaces the file by one of mode 0600
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make renames in a directory last; some file systems, and Windows, cannot do it."""
-    with suppress(OSError):
-        handle = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import registry
 from registry import Card, ConfigSpec, FileSpec, discovery, hookimpl
 from registry.discovery import PluginInfo
 from registry.errors import (
+    CardFileError,
     PluginConflictError,
     PluginError,
     PluginIncompatibleError,
@@ -440,7 +441,7 @@ def test_g15_names_of_models_are_plain_ascii(name: str) -> None:
 
 
 def test_all_refusals_of_plugins_have_one_base() -> None:
-    assert {PluginLoadError, PluginConflictError, PluginIncompatibleError, UnknownPluginError} == set(
+    assert {CardFileError, PluginLoadError, PluginConflictError, PluginIncompatibleError, UnknownPluginError} == set(
         PluginError.__subclasses__()
     )
 

@@ -14,7 +14,18 @@ import registry
 CORE = Path(registry.__file__).parent
 
 ORDER = (
-    *("errors", "namespace", "records", "hookspecs", "harvest", "installed", "discovery", "resolution", "files"),
+    *(
+        "errors",
+        "namespace",
+        "records",
+        "hookspecs",
+        "harvest",
+        "installed",
+        "card_file",
+        "discovery",
+        "resolution",
+        "files",
+    ),
     *("fields", "config"),
     *("serialization", "tokenization", "weights", "inputs", "layers", "outputs", "generation", "loading", "model"),
     *("evaluation", "pretrained", "catalogue", "zoo", "cli", "__main__", "testing"),

@@ -6,8 +6,16 @@ import pytest
 
 import registry
 from registry import Card, FileSpec, hookimpl
-from registry.errors import FetchError, IntegrityError, MissingFileError, NotYetError
-from registry.files.locations import cache_directory, collect, is_local, package_path
+from registry.errors import (
+    FetchError,
+    IntegrityError,
+    MissingFileError,
+    NotCachedError,
+    UnknownOptionError,
+)
+from registry.files.directories import cache_directory
+from registry.files.locations import collect, is_local
+from registry.files.packages import package_path
 from registry.resolution import Resolution, resolve
 
 Install = Callable[..., Path]
@@ -63,16 +71,10 @@ def test_a_link_into_a_cache_counts_as_the_file_it_names(tmp_path: Path, carrier
     assert list(collect(resolve(tmp_path / "snapshot"))) == ["config.json"]
 
 
-def test_what_only_a_network_has_is_not_yet_had() -> None:
-    for name in ("hub:org/name", "org/name", "https://example.org/model.bin", "https://example.org/model.tar.gz"):
-        with pytest.raises(NotYetError, match=r"was understood.*\n.*give its path"):
+def test_what_only_a_network_has_is_not_had_offline() -> None:
+    for name in ("hub:org/name", "org/name", "https://example.org/model.bin", "https://example.org/folder"):
+        with pytest.raises(NotCachedError, match="offline nothing is fetched"):
             collect(resolve(name))
-
-
-def test_an_archive_on_this_disk_is_not_yet_read(tmp_path: Path) -> None:
-    (tmp_path / "model.tar.gz").touch()
-    with pytest.raises(NotYetError, match="Unpack it into a folder"):
-        collect(resolve(tmp_path / "model.tar.gz"))
 
 
 # --- Packages ---------------------------------------------------------------------------------------------------------
@@ -130,12 +132,15 @@ def test_missing_files_are_named_with_the_way_to_get_them(carrier: Path) -> None
         config("pkg:carrier-dist/carrier/model/config.json"),
         vocab("pkg:nowhere-dist/vocab.txt", "hub:me/toy/vocab.txt"),
     )
-    with pytest.raises(NotYetError) as error:
+    with pytest.raises(NotCachedError) as error:
         collect(resolve("toy"))
     assert str(error.value).splitlines() == [
         "model 'toy' is known, but not all of its files are on this disk: vocab.txt is missing.",
         "Looked for: pkg:nowhere-dist/vocab.txt, hub:me/toy/vocab.txt.",
-        "Fetching over the network is not built yet. `pip install --no-deps nowhere-dist` brings what is missing.",
+        f"The cache is {cache_directory()}.",
+        "`pip install --no-deps nowhere-dist` brings what is missing.",
+        "Offline nothing is fetched. Where there is a network, `registry pull toy` fills the cache, which may then be "
+        "copied here.",
     ]
     assert list(collect(resolve("toy"), roles=("config",))) == ["config.json"]
     assert not is_local(card)
@@ -147,16 +152,16 @@ def test_what_no_network_has_is_missing_for_good(tmp_path: Path) -> None:
         collect(resolve("toy"))
 
 
-def test_a_card_that_has_only_an_archive_is_not_yet_had() -> None:
+def test_a_card_that_has_only_an_archive_is_not_had_offline() -> None:
     card = declare(archives=("https://example.org/toy.tar.gz",))
-    with pytest.raises(NotYetError, match=r"https://example\.org/toy\.tar\.gz"):
+    with pytest.raises(FetchError, match=r"https://example\.org/toy\.tar\.gz"):
         collect(resolve("toy"))
     assert not is_local(card)
 
 
-def test_a_card_cannot_yet_be_had_at_a_revision(carrier: Path) -> None:
+def test_only_what_the_hub_has_can_be_had_at_a_revision(carrier: Path) -> None:
     declare(config("pkg:carrier-dist/carrier/model/config.json"))
-    with pytest.raises(NotYetError, match="revision"):
+    with pytest.raises(UnknownOptionError, match="only the hub has revisions"):
         collect(resolve("toy", revision="v1"))
 
 

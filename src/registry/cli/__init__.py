@@ -11,6 +11,9 @@ import click
 
 from registry import __version__
 from registry.errors import (
+    ArchiveLimitError,
+    CacheCorruptError,
+    CorruptArchiveError,
     CorruptWeightsError,
     IntegrityError,
     MissingFileError,
@@ -19,15 +22,19 @@ from registry.errors import (
     UnknownModelError,
     UnknownPluginError,
     UnknownTaskError,
+    UnsafeArchiveError,
     UnsafeWeightsError,
     WeightsLimitError,
 )
 
-COMMANDS = ("evaluate", "info", "list", "plugins", "resolve")
+COMMANDS = ("cache", "evaluate", "info", "list", "lock", "plugins", "pull", "resolve", "verify")
 """Each is the ``command`` of the module of its name, which is imported when it is called."""
 
 NOT_FOUND = (UnknownModelError, UnknownTaskError, UnknownLayerError, UnknownPluginError, MissingFileError)
-DAMAGED = (IntegrityError, CorruptWeightsError, UnsafeWeightsError, WeightsLimitError)
+DAMAGED = (
+    *(IntegrityError, CacheCorruptError, CorruptWeightsError, UnsafeWeightsError, WeightsLimitError),
+    *(CorruptArchiveError, UnsafeArchiveError, ArchiveLimitError),
+)
 
 
 class Commands(click.Group):

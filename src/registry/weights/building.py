@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from torch import Tensor, empty, nn
 from torch.overrides import TorchFunctionMode
 
+from registry.errors import WeightsLimitError
+
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 _FILLING = frozenset(
@@ -67,3 +69,17 @@ def uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """Turn what Python, torch and the system say when memory is exhausted into WeightsLimitError."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as problem:
+        if not isinstance(problem, MemoryError) and "allocate memory" not in str(problem):
+            raise
+        raise WeightsLimitError(
+            "There is not enough memory for the weights; no model was made.",
+            hint="A smaller dtype= takes less, and weights that keep the type of their file are not copied at all.",
+        ) from problem

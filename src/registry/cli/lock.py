@@ -1,0 +1,46 @@
+"""``registry lock NAME...``."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from registry.cli.output import json_option
+
+if TYPE_CHECKING:
+    from registry.files.locking import Models
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@json_option
+def command(names: tuple[str, ...], as_json: bool) -> None:  # noqa: ARG001  # a lock file is JSON anyhow
+    """Print what the files of models are, as a lock file: registry lock NAME... > registry.lock
+
+    Where REGISTRY_LOCK names that file, a model loads exactly so, or not at all. What is not on this computer yet is
+    fetched; a lock file that is in force already is not looked at.
+    """
+    from registry.files.locking import dump
+
+    click.echo(dump(_locked(names)), nl=False)
+
+
+def _locked(names: Iterable[str]) -> "Models":
+    from registry.errors import LockError
+    from registry.files.fetch import Fetching
+    from registry.files.locations import gather
+    from registry.files.locking import key
+    from registry.files.provenance import origins
+    from registry.resolution import resolve
+
+    models, how = {}, Fetching()
+    for name in names:
+        resolution = resolve(name)
+        model = key(resolution)
+        if model is None:
+            raise LockError(
+                f"{resolution} lies on this disk, and cannot be locked: nothing fetches it.",
+                hint="`registry verify DIR` compares a saved folder with its own manifest.",
+            )
+        models[model] = origins(resolution, gather(resolution, None, how), how.cache)
+    return models

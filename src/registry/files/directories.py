@@ -1,0 +1,40 @@
+"""Where fetched files are kept: the ancestor's manual has the order of these rules."""
+
+import os
+from pathlib import Path
+
+from registry.errors import CacheError
+
+CACHE_FOLDER = "pytorch_pretrained_bert"
+"""The folder inside torch's home; the ancestor's name, so that its files are found again."""
+
+
+def cache_directory(cache_dir: str | bytes | Path | None = None) -> Path:
+    """Where fetched files are kept: the argument, else what the environment says now, else torch's place for them.
+
+    ``PYTORCH_PRETRAINED_BERT_CACHE`` names the folder itself, ``TORCH_HOME`` and ``XDG_CACHE_HOME`` one around it; both
+    also count with the ``ENV_`` before them that the ancestor's manual prints.  Empty means unset.  Raises CacheError
+    where the folder is in a home directory that is not known.
+    """
+    chosen = cache_dir or os.environ.get("PYTORCH_PRETRAINED_BERT_CACHE")
+    if chosen:
+        return _expanded(chosen)
+    return _torch_home() / CACHE_FOLDER
+
+
+def _torch_home() -> Path:
+    home = os.environ.get("TORCH_HOME") or os.environ.get("ENV_TORCH_HOME")
+    if home:
+        return _expanded(home)
+    caches = os.environ.get("XDG_CACHE_HOME") or os.environ.get("ENV_XDG_CACHE_HOME") or "~/.cache"
+    return _expanded(caches) / "torch"
+
+
+def _expanded(path: str | bytes | Path) -> Path:
+    expanded = os.path.expanduser(os.fsdecode(path))  # noqa: PTH111  # Path.expanduser raises RuntimeError instead
+    if expanded.startswith("~"):
+        raise CacheError(
+            f"the cache {expanded} cannot be found: no home directory is known.",
+            hint="Name a folder: cache_dir=, or the variable PYTORCH_PRETRAINED_BERT_CACHE.",
+        )
+    return Path(expanded)

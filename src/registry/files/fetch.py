@@ -1,0 +1,163 @@
+"""From an address to a path on this disk: what is here already, else what another program has, else the network."""
+
+import os
+import warnings
+from hashlib import file_digest
+from pathlib import Path
+
+from attrs import frozen
+
+from registry.errors import (
+    CacheCorruptError,
+    ConflictingOptionsError,
+    DownloadTimeoutError,
+    FetchError,
+    HTTPStatusError,
+    IncompleteDownloadError,
+    MissingFileError,
+    NotCachedError,
+    RegistryWarning,
+)
+from registry.files import foreign, hub
+from registry.files.cache import Cache
+from registry.files.urls import redacted
+
+WEB = ("https:", "http:", "hub:")
+"""Beginnings of the addresses which are fetched."""
+
+_TRUE = frozenset(["1", "ON", "YES", "TRUE"])
+
+
+@frozen(kw_only=True)
+class Fetching:
+    """How files are fetched."""
+
+    cache_dir: str | bytes | Path | None = None
+    """The cache's folder; see ``cache_directory``."""
+    offline: bool | None = None
+    """True forbids every connection; None asks ``REGISTRY_OFFLINE`` and ``HF_HUB_OFFLINE``."""
+    progress: bool | None = None
+    """Whether a bar is shown; None shows one on a terminal."""
+    update: bool = False
+    """Fetch anew what is here."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.update and self.is_offline:
+            raise ConflictingOptionsError(
+                "Files cannot be updated offline.",
+                hint="Leave out one of the two; REGISTRY_OFFLINE and HF_HUB_OFFLINE mean offline, too.",
+            )
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether no connection may be opened."""
+        if self.offline is not None:
+            return self.offline
+        return any(os.environ.get(name, "").upper() in _TRUE for name in ("REGISTRY_OFFLINE", "HF_HUB_OFFLINE"))
+
+    @property
+    def cache(self) -> Cache:
+        """The cache that is read and written."""
+        return Cache.at(self.cache_dir)
+
+
+def cached_path(url: str | Path, cache_dir: str | bytes | Path | None = None) -> Path:
+    """The file that an address names, on this disk: fetched when it is first asked for, and kept.
+
+    ``url`` is an ``https:``, ``http:`` or ``hub:organisation/name/file`` address; the path of a file is returned as it
+    is.  Raises FetchError in its many kinds, and CacheError.
+    """
+    text = os.fspath(url)
+    if text.lower().startswith(WEB):
+        return fetch(text, Fetching(cache_dir=cache_dir))
+    path = Path(os.path.expanduser(text))  # noqa: PTH111  # Path.expanduser raises where there is no home
+    if os.path.lexists(path):
+        return path
+    if "://" in text:
+        hub.address(text)  # says what is wrong with it
+    raise MissingFileError(f"there is no file {str(path)!r}, and it is no web address either.")
+
+
+def fetch(url: str, how: Fetching, *, sha256: str | None = None, size: int | None = None) -> Path:
+    """The bytes of a web address, whose digest and size may be promised: from the cache, or over the network.
+
+    Raises NotCachedError when they are not here and may not or cannot be fetched, what ``download`` raises otherwise,
+    and CacheCorruptError for a damaged blob that cannot be replaced now.
+    """
+    address = hub.address(url)
+    cache = how.cache
+    if not how.update and (path := _held(address, how, sha256, size)) is not None:
+        return path
+    if how.is_offline:
+        raise NotCachedError(
+            f"{redacted(address)} is not in the cache {cache.directory}, and offline nothing is fetched.",
+            hint="Where there is a network, `registry pull NAME` fetches a model into its cache.",
+        )
+    with cache.lock(address):
+        if not how.update and (path := _held(address, how, sha256, size)) is not None:
+            return path  # another process was faster
+        return _fetched(address, how, sha256, size)
+
+
+def held(url: str, how: Fetching, *, sha256: str | None = None, size: int | None = None) -> bool:
+    """Whether the bytes of a web address are on this disk, as far as can be told without reading them."""
+    address = hub.address(url)
+    entry = how.cache.entry(address)
+    if entry is not None and sha256 in (None, entry.sha256) and size in (None, entry.size):
+        path = how.cache.blob(entry.sha256) if entry.path is None else Path(entry.path)
+        return path.is_file() and path.stat().st_size == entry.size
+    if sha256 is not None and how.cache.blob(sha256).is_file():
+        return True
+    return foreign.find(address, cache_dir=how.cache.directory, sha256=sha256, verify=False) is not None
+
+
+def _held(address: str, how: Fetching, sha256: str | None, size: int | None) -> Path | None:
+    """What needs no network: our blob, or the file of another program."""
+    cache = how.cache
+    try:
+        path = cache.find(address, digest=sha256, size=size)
+    except CacheCorruptError as problem:
+        if how.is_offline:
+            raise
+        warnings.warn(f"{problem.message} It is fetched anew.", RegistryWarning, stacklevel=5)
+        cache.quarantine(problem.path)
+        path = None
+    if path is None:
+        path = foreign.find(address, cache_dir=cache.directory, sha256=sha256)
+        if path is not None:
+            cache.refer(address, path, _sha256(path))  # so that it need not be verified the next time
+    return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _fetched(address: str, how: Fetching, sha256: str | None, size: int | None) -> Path:
+    """Download; what is here already does while a server is in trouble."""
+    from registry.files.download import Promise, download  # imports requests, which what is cached does not need
+
+    cache = how.cache
+    old = _held(address, how, None, None) if how.update else None
+    try:
+        return download(address, cache, Promise(sha256=sha256, size=size), held=old, progress=how.progress)
+    except FetchError as problem:
+        if old is None or not _may_pass(problem):
+            raise _explained(problem, cache) from problem.__cause__
+        warnings.warn(f"{problem.message} What is in the cache is used.", RegistryWarning, stacklevel=5)
+        return old
+
+
+def _may_pass(problem: FetchError) -> bool:
+    """Whether the same request may succeed later, so that what is in the cache does meanwhile."""
+    passing = (NotCachedError, DownloadTimeoutError, IncompleteDownloadError)
+    return isinstance(problem, passing) or (
+        isinstance(problem, HTTPStatusError) and (problem.status >= 500 or problem.status in (408, 425, 429))
+    )
+
+
+def _explained(problem: FetchError, cache: Cache) -> FetchError:
+    if type(problem) is NotCachedError:
+        problem.hint = f"It is not in the cache {cache.directory} either."
+    return problem
