@@ -67,8 +67,8 @@ class Model(nn.Module):
     """
 
     config_class: ClassVar[type[Config]]
-    layout: ClassVar[Layout]
-    """How the architecture's weights are named."""
+    layout: Layout
+    """How the architecture's weights are named; set by the constructor where it depends on the configuration."""
 
     config: Any
     """The configuration, of the class ``config_class``."""
@@ -155,7 +155,7 @@ class Model(nn.Module):
         model.load_report = fill(
             model,
             checkpoint.tensors,
-            cls.layout,
+            model.layout,
             initialise=model._init,
             source=f"{resolution}" if state_dict is None else f"a state_dict, configured by {resolution}",
             names=checkpoint.names,
