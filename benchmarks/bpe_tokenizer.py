@@ -19,7 +19,8 @@ from typing import Any
 import tiktoken
 from transformers import GPT2TokenizerFast
 
-from plugins.gpt2.tokenization import BYTES, END_OF_TEXT, GPT2Tokenizer
+from plugins.gpt2.tokenization import END_OF_TEXT, GPT2Tokenizer
+from registry.tokenization.byte_level import BYTES
 
 CHARACTERS = 2000
 """Of a document."""

@@ -206,7 +206,7 @@ class Config:
         fields["id2label"] = {str(number): label for number, label in self.id2label.items()}
         return {
             **self.extra,
-            **{name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()},
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in _state_of(fields).items()},
             "label2id": self.label2id,
             "model_type": self.model_type,
         }
@@ -232,11 +232,19 @@ class Config:
         return {name: a for name, a in attrs.fields_dict(cls).items() if name != "extra"}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = {name: getattr(self, name) for name in self._fields()}
-        return revive, (reference_to(type(self)), {**state, "id2label": dict(self.id2label), "extra": dict(self.extra)})
+        state = _state_of({name: getattr(self, name) for name in (*self._fields(), "extra")})
+        return _remade, (reference_to(type(self)), state)
 
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]  # attrs' own way past the frozen attributes
+
+def _remade(reference: str | type, state: Mapping[str, Any]) -> Config:
+    """Remake a pickled configuration by its constructor, which what attrs gives its classes for pickle passes by."""
+    cls: type[Config] = type(revive(reference))
+    return cls(**state)
+
+
+def _state_of(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields in which mappings that nobody can change are dicts, which JSON and pickle know."""
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in fields.items()}
 
 
 def config_text(keys: Mapping[str, Any]) -> str:

@@ -257,7 +257,7 @@ def _kin(names: Collection[str]) -> str:
 def _likeness(names: Collection[str], cls: Any) -> float:
     """The share of ``names`` that a model of default size has."""
     model = build(lambda: cls(cls.config_class()))
-    slots, layout = _slots(model), cls.layout_of(model.config)
+    slots, layout = _slots(model), model.layout
     pairs = pair_up(slots, [], offer(names, None, layout).sources, layout)
     return sum(len(pair.theirs) for pair in pairs if pair.ours) / max(len(names), 1)
 

@@ -72,8 +72,8 @@ class Model(nn.Module):
     """
 
     config_class: ClassVar[type[Config]]
-    layout: ClassVar[Layout]
-    """How the architecture's weights are named; where that depends on the configuration, ``layout_of`` says."""
+    layout: Layout
+    """How the architecture's weights are named; set by the constructor where it depends on the configuration."""
 
     config: Any
     """The configuration, of the class ``config_class``."""
@@ -85,11 +85,6 @@ class Model(nn.Module):
         if not isinstance(config, self.config_class):
             raise TypeError(f"{type(self).__name__} needs a {self.config_class.__name__}, not {config!r}.")
         self.config = config
-
-    @classmethod
-    def layout_of(cls, config: Any) -> Layout:  # noqa: ARG003  # most architectures have the same names always
-        """How the weights of a model with this configuration are named."""
-        return cls.layout
 
     def _init(self, module: nn.Module) -> None:
         """Initialise the parameters which ``module`` itself owns; an architecture says how."""
@@ -166,7 +161,7 @@ class Model(nn.Module):
         model.load_report = fill(
             model,
             checkpoint.tensors,
-            cls.layout_of(model.config),
+            model.layout,
             initialise=model._init,
             source=f"{resolution}" if state_dict is None else f"a state_dict, configured by {resolution}",
             names=checkpoint.names,
@@ -275,9 +270,7 @@ class Model(nn.Module):
         if tokenizer is not None:
             writers.update(tokenizer.files())
         writers.update(
-            weight_writers(
-                self.state_dict(), self.layout_of(self.config).ties, format=format, max_shard_size=max_shard_size
-            )
+            weight_writers(self.state_dict(), self.layout.ties, format=format, max_shard_size=max_shard_size)
         )
         return write_folder(directory, writers, about=self._about())
 

@@ -237,9 +237,14 @@ def _manifest_writer(entries: Mapping[str, FileEntry], about: Mapping[str, Any])
 
 def text_writer(text: str) -> Writer:
     """A writer of UTF-8 text with line ends as they stand."""
+    return content_writer(text)
+
+
+def content_writer(content: str | bytes) -> Writer:
+    """A writer of bytes, or of UTF-8 text with line ends as they stand."""
 
     def write(path: Path) -> None:
-        path.write_bytes(text.encode("utf-8"))
+        path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
     return write
 

@@ -2,11 +2,13 @@ import copy
 import inspect
 import json
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pytest
-from attrs import frozen
+from attrs import field, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,6 +85,25 @@ def test_a_configuration_survives_copying_and_pickling(again: Any) -> None:
     config = BertConfig.from_dict({**ANCESTOR, "num_labels": 3})
     assert again(config) == config
     assert dict(again(config).extra) == dict(config.extra)
+
+
+@frozen(kw_only=True)
+class Nested(Config):
+    """A configuration with a field that holds an object of the file, as those for scaled positions do."""
+
+    architecture: ClassVar[str] = "nested"
+    model_type: ClassVar[str] = "nested"
+
+    scaling: Mapping[str, Any] = field(converter=lambda value: MappingProxyType(dict(value)), hash=False)
+
+
+def test_a_field_may_hold_an_object_of_the_file() -> None:
+    config = Nested.from_dict({"scaling": {"factor": 2.0}})
+    assert json.loads(config.to_json_string())["scaling"] == {"factor": 2.0}
+    for twin in (pickle.loads(pickle.dumps(config)), copy.deepcopy(config), Nested.from_dict(config.to_dict())):
+        assert twin == config
+        assert type(twin.scaling) is MappingProxyType
+    assert hash(config) == hash(config.replace(scaling={"factor": 3.0}))
 
 
 def test_a_configuration_cannot_be_changed_in_place() -> None:

@@ -14,21 +14,10 @@ import registry
 CORE = Path(registry.__file__).parent
 
 ORDER = (
-    *(
-        "errors",
-        "namespace",
-        "records",
-        "hookspecs",
-        "harvest",
-        "installed",
-        "card_file",
-        "discovery",
-        "resolution",
-        "files",
-    ),
-    *("fields", "config"),
+    *("errors", "namespace", "records", "hookspecs", "harvest", "installed", "card_file", "discovery", "resolution"),
+    *("files", "fields", "config"),
     *("serialization", "tokenization", "weights", "inputs", "layers", "outputs", "generation", "loading", "model"),
-    *("evaluation", "pretrained", "catalogue", "zoo", "cli", "__main__", "testing"),
+    *("evaluation", "pretrained", "catalogue", "zoo", "probe", "cli", "__main__", "testing"),
 )
 """A module imports only from those before it: DESIGN, section 3."""
 

@@ -7,21 +7,19 @@ import codecs
 import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, cached_property
-from itertools import accumulate, compress, count, pairwise
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from registry.tokenization.batches import Segment
 from registry.tokenization.bpe import Pair
 from registry.tokenization.bpe_tokenizer import BytePairTokenizer
-from registry.tokenization.chunks import ChunkMemory, pack
+from registry.tokenization.byte_level import WORD, ByteLevel, spelt
+from registry.tokenization.chunks import ChunkMemory
 from registry.tokenization.options import FLAG, MARKS, Option
 
 END_OF_TEXT = "<|endoftext|>"
 
-WORD = r"'s|'t|'re|'ve|'m|'ll|'d| ?[{letter}]+| ?[{digit}]+| ?[^\s{letter}{digit}]+|\s+(?!\S)|\s+"
-"""How GPT-2's release cuts text into words."""
 ASCII_WORDS = re.compile(WORD.format(letter="A-Za-z", digit="0-9"), re.ASCII)
 """Finds the words of a text in ASCII, twice as fast."""
 
@@ -37,11 +35,6 @@ CONTROLS = "\x1c\x1d\x1e\x1f"
 FAST_CHUNK = re.compile(r"\s*+\S*+")
 """Finds the chunks of a text that has none of these, in four fifths of the time."""
 
-SURROGATE = re.compile("[\ud800-\udfff]")
-
-PLAIN = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
-"""Bytes that are written as the character of the same number; the others follow from U+0100 on."""
-
 
 @cache
 def words() -> Any:
@@ -49,20 +42,6 @@ def words() -> Any:
     import regex  # knows letters and digits of all scripts, and takes a third of the time of loading
 
     return regex.compile(WORD.format(letter=r"\p{L}", digit=r"\p{N}"))
-
-
-def bytes_to_unicode() -> dict[int, str]:
-    """The character for each byte by which a vocabulary spells its tokens: none is a space or a control."""
-    further = count(0x100)
-    return {byte: chr(byte if byte in PLAIN else next(further)) for byte in range(256)}
-
-
-SPELLING = bytes_to_unicode()
-LEADS = "\xc2\xff"
-"""From the first to the second, a byte starts a character outside ASCII; they spell themselves."""
-NEVER = "(?!)"
-"""Matches nothing."""
-BYTES = {character: byte for byte, character in SPELLING.items()}
 
 
 def _is_error_handler(value: Any) -> bool:
@@ -139,11 +118,8 @@ class GPT2Tokenizer(BytePairTokenizer):
             add_prefix_space=add_prefix_space,
             **values,
         )
-        unknown = self.vocab.get(self.unk_token)
-        self._symbols: list[Any] = [self.vocab.get(spelling, unknown) for spelling in SPELLING.values()]
+        self._bytes = ByteLevel(self.vocab, self.byte_pairs, self.vocab.get(self.unk_token))
         self._chunks = ChunkMemory(self._ids_of_chunk)
-        self._words = ChunkMemory(self._ids_of_word)
-        self._parts = ChunkMemory(self._ids_of_part)
         self._places = ChunkMemory(self._locate_chunk)
 
     # --- Text to ids
@@ -157,36 +133,7 @@ class GPT2Tokenizer(BytePairTokenizer):
 
     def _ids_of_chunk(self, chunk: str) -> bytes:
         found = (ASCII_WORDS if chunk.isascii() else words()).findall(chunk)
-        return b"".join(map(self._words.__getitem__, found))
-
-    def _ids_of_word(self, word: str) -> bytes:
-        """Packed ids of a word; one beyond ASCII is cut first where no rule merges: its parts come again often."""
-        if word.isascii():
-            return self._ids_of_part(word)
-        return b"".join(map(self._parts.__getitem__, self._part.findall(_utf8(word).decode("latin-1"))))
-
-    def _ids_of_part(self, part: str) -> bytes:
-        """Packed ids of bytes, which are given as the characters of the same numbers."""
-        symbols = list(map(self._symbols.__getitem__, part.encode("latin-1")))
-        if None in symbols:
-            self.special_id("unk_token")  # raises an error: a byte is missing, and so is what would stand for it
-        return pack(self.byte_pairs.merge(symbols))
-
-    @cached_property
-    def _part(self) -> "re.Pattern[str]":
-        """Finds the parts of a word: one ends before a character that no rule joins to what stands before it."""
-        lasts: dict[tuple[int, ...], set[int]] = {}  # first bytes of what a rule appends -> last bytes of what it is to
-        firsts, seconds, *_ = self.byte_pairs.merges
-        for first, second in compress(zip(firsts, seconds, strict=True), map(LEADS[0].__le__, seconds)):  # few
-            if second <= LEADS[1] and BYTES.keys() >= {first[-1], *second[:2]}:
-                lasts.setdefault(tuple(map(BYTES.__getitem__, second[:2])), set()).add(BYTES[first[-1]])
-        joints: dict[int, list[str]] = {}
-        for (lead, *further), before in lasts.items():
-            rest = _escaped(further)
-            joints.setdefault(lead, []).append(f"{rest}(?<=[{_escaped(before)}]{_escaped([lead])}{rest})")
-        joined = [f"{_escaped([lead])}(?:{'|'.join(ways)})" for lead, ways in joints.items()]
-        inner = f"[^{LEADS[0]}-{LEADS[1]}]*+"
-        return re.compile(f".{inner}(?:(?:{'|'.join(joined) or NEVER}){inner})*+", re.DOTALL)
+        return b"".join(map(self._bytes.words.__getitem__, found))
 
     def _located(self, text: str) -> Segment:
         prefix = self._prefix(text)
@@ -204,32 +151,11 @@ class GPT2Tokenizer(BytePairTokenizer):
     def _locate_chunk(self, chunk: str) -> tuple[bytes, list[int]]:
         """Packed ids of a chunk, and start and end of each of its tokens, in turn."""
         packed = self._ids_of_chunk(chunk)
-        places = [place for place, character in enumerate(chunk) for _ in character.encode("utf-8", "surrogatepass")]
-        ends = accumulate(map(self._widths.__getitem__, array("q", packed)), initial=0)
-        return packed, [place for start, stop in pairwise(ends) for place in (places[start], places[stop - 1] + 1)]
-
-    @cached_property
-    def _widths(self) -> list[int]:
-        """For each token, the bytes that it stands for: as many as its characters, or one that is unknown."""
-        return [1 if token == self.unk_token else len(token) for token in self.ids_to_tokens]
+        return packed, self._bytes.places(chunk, packed)
 
     # --- Tokens to text
 
     def _join(self, tokens: Sequence[str]) -> str:
         """The text whose bytes the tokens spell; tokens that are recognised whole stand for themselves."""
         whole = {*self.added_tokens, *self.all_special_tokens}
-        spelt = [token.encode() if token in whole else bytes(map(BYTES.__getitem__, token)) for token in tokens]
-        return b"".join(spelt).decode("utf-8", self.errors)
-
-
-def _utf8(text: str) -> bytes:
-    """The bytes of a text, in which lone surrogates have become U+FFFD."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return SURROGATE.sub("\ufffd", text).encode()
-
-
-def _escaped(some: Iterable[int]) -> str:
-    """Bytes in a pattern."""
-    return "".join([f"\\x{byte:02x}" for byte in some])
+        return spelt(tokens, whole).decode("utf-8", self.errors)

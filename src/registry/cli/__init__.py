@@ -27,7 +27,7 @@ from registry.errors import (
     WeightsLimitError,
 )
 
-COMMANDS = ("cache", "evaluate", "info", "list", "lock", "plugins", "pull", "resolve", "verify")
+COMMANDS = ("cache", "env", "evaluate", "info", "list", "lock", "new", "plugins", "pull", "resolve", "verify")
 """Each is the ``command`` of the module of its name, which is imported when it is called."""
 
 NOT_FOUND = (UnknownModelError, UnknownTaskError, UnknownLayerError, UnknownPluginError, MissingFileError)

@@ -5,6 +5,7 @@ from importlib import metadata
 from pathlib import Path
 
 from registry.errors import FetchError, MissingFileError
+from registry.files.editable import editable_path
 
 
 def package_path(address: str) -> Path:
@@ -24,12 +25,14 @@ def package_path(address: str) -> Path:
         ) from problem
     path = Path(str(distribution.locate_file(inner)))
     listed = any(file.parts[: len(parts)] == parts for file in distribution.files or ())
-    if not listed or not path.exists():
+    if listed and path.exists():
+        return path
+    found = editable_path(distribution, inner)
+    if found is None:
         raise MissingFileError(
-            f"{inner!r} is not among the files of {name} {distribution.version}.",
-            hint="Install it anew; an editable installation lists none of its files.",
+            f"{inner!r} is not among the files of {name} {distribution.version}.", hint="Install it anew."
         )
-    return path
+    return found
 
 
 def install_command(urls: Collection[str]) -> str | None:

@@ -15,9 +15,10 @@ class Attend(Protocol):
     """A way to attend, which a layer is given; who gives it knows which rows belong together."""
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
-        """Mix ``value`` by the likeness of ``query`` and ``key``; all have, and the result has, one shape.
+        """Mix ``value`` by the likeness of ``query`` and ``key``; the result has the shape of ``query``.
 
-        ``dropout`` is the probability with which a weight is dropped.
+        So have the others, or they have fewer heads, each of which as many of the query's neighbouring heads share
+        (Ainslie et al., 2023).  ``dropout`` is the probability with which a weight is dropped.
         """
         ...
 
@@ -31,7 +32,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None 
     if query.shape[-3] == 1 and given == torch.bfloat16 and query.device.type == "cpu":
         query, key, value = query.float(), key.float(), value.float()  # for one query, twice as fast as the kernel
     query, key, value = (x.transpose(-3, -2) for x in (query, key, value))
-    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+    shared = are_shared(query, key)
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, enable_gqa=shared)
     return mixed.transpose(-3, -2).to(given)
 
 
@@ -40,8 +42,15 @@ def watched_attention(
 ) -> tuple[Tensor, Tensor]:
     """The same as ``attention``, slower; also gives the weights, ``(..., heads, tokens, tokens)``, before dropout."""
     query, key, value = (x.transpose(-3, -2) for x in (query, key, value))
+    if are_shared(query, key):
+        key, value = (x.repeat_interleave(query.shape[-3] // x.shape[-3], dim=-3) for x in (key, value))
     scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
     weights = scores.softmax(dim=-1)
     return (F.dropout(weights, dropout) @ value).transpose(-3, -2), weights
+
+
+def are_shared(query: Tensor, key: Tensor) -> bool:
+    """Whether several heads of ``query`` share one of ``key``; both are ``(..., heads, tokens, width)``."""
+    return query.shape[-3] != key.shape[-3]

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from registry.errors import InputError
-from registry.layers.attention import attention, watched_attention
+from registry.layers.attention import are_shared, attention, watched_attention
 from registry.layers.cache import KeyValuePairs, KeyValues, Past
 from registry.layers.packing import may_be_asked
 
@@ -18,7 +18,9 @@ from registry.layers.packing import may_be_asked
 def causal_attention(query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
     """Let every token attend to itself and to those before it, of shape ``(..., tokens, heads, width)``."""
     query, key, value = (x.transpose(-3, -2) for x in (query, key, value))
-    return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True).transpose(-3, -2)
+    return F.scaled_dot_product_attention(
+        query, key, value, dropout_p=dropout, is_causal=True, enable_gqa=are_shared(query, key)
+    ).transpose(-3, -2)
 
 
 def looking_back(tokens: int, before: int, mask: Tensor | None, device: torch.device) -> Tensor:
@@ -85,7 +87,10 @@ class Context:
         return (self._tokens.cumsum(-1) - 1).clamp(min=0)[:, self._before :].reshape(self._shape)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
-        """Attention of the next layer, which is remembered; all of shape ``(B, T, heads, width)``."""
+        """Attention of the next layer, which is remembered; all of shape ``(B, T, heads, width)``.
+
+        ``key`` and ``value`` are remembered with as many heads as they have, which may be fewer than the query's.
+        """
         keys, values = self._past.append(self._layer, key.transpose(-3, -2), value.transpose(-3, -2))
         self._layer += 1
         return self._mix(query, keys.transpose(-3, -2), values.transpose(-3, -2), dropout)

@@ -5,7 +5,7 @@ import re
 import warnings
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -81,6 +81,14 @@ class Tokenizer(Lookup):
         """The same tokens with their places in the text."""
         raise NotImplementedError
 
+    def _ids_after(self, text: str) -> bytes:
+        """Packed ids of text that follows a token which was recognised whole; the same as elsewhere, unless told."""
+        return self._ids(text)
+
+    def _located_after(self, text: str) -> Segment:
+        """The same tokens with their places in the text."""
+        return self._located(text)
+
     def _join(self, tokens: Sequence[str]) -> str:
         """The text that tokens spell."""
         raise NotImplementedError
@@ -92,8 +100,8 @@ class Tokenizer(Lookup):
             raise missing(cls, cls.vocabulary_name, paths)
         return paths[cls.vocabulary_name], {}
 
-    def _contents(self) -> dict[str, str]:
-        """Names and texts of the files of the vocabulary; the first is *the* vocabulary."""
+    def _contents(self) -> Mapping[str, str | bytes]:
+        """Names and contents of the files of the vocabulary; the first is *the* vocabulary."""
         tokens = self.ids_to_tokens[: self.vocab_size]
         text = "".join(f"{token}\n" for token in tokens)
         if list(parse_vocabulary(text.encode(), origin="This vocabulary")) != tokens:
@@ -101,6 +109,10 @@ class Tokenizer(Lookup):
                 "A token of this vocabulary has a line end in it, or blanks around it: no line can hold it."
             )
         return {self.vocabulary_name: text}
+
+    def _published_class(self) -> str:
+        """The name of the tokenizer in other libraries that reads what this one writes."""
+        return self.published_classes[0]
 
     # --- One text
 
@@ -134,27 +146,31 @@ class Tokenizer(Lookup):
 
     def _segment(self, text: str, split_special_tokens: bool | None) -> Segment:
         """The tokens of a text."""
-        pieces = self._pieces(text, split_special_tokens)
-        ids = [pack([self.vocab[piece]]) if is_whole else self._ids(piece) for piece, is_whole in pieces]
+        ways = chain([self._ids], cycle([self._id_of_whole, self._ids_after]))
+        ids = [way(piece) for piece, way in zip(self._pieces(text, split_special_tokens), ways, strict=False)]
         return Segment(array("q", b"".join(ids)), array("q"))
 
     def _located_segment(self, text: str, split_special_tokens: bool | None) -> Segment:
         """The tokens of a text with their places."""
+        ways = chain([self._located], cycle([self._located_whole, self._located_after]))
         segments: list[Segment] = []
         start = 0
-        for piece, is_whole in self._pieces(text, split_special_tokens):
-            if is_whole:
-                segments.append(Segment(array("q", [self.vocab[piece]]), array("q", [0, len(piece)])).moved(start))
-            else:
-                segments.append(self._located(piece).moved(start))
+        for piece, way in zip(self._pieces(text, split_special_tokens), ways, strict=False):
+            segments.append(way(piece).moved(start))
             start += len(piece)
         return batches.join(*segments)
 
-    def _pieces(self, text: str, split_special_tokens: bool | None) -> Iterable[tuple[str, bool]]:
-        """The text cut before and after tokens that are recognised whole, and whether a piece is such a token."""
+    def _pieces(self, text: str, split_special_tokens: bool | None) -> Sequence[str]:
+        """The text cut around tokens that are recognised whole: text, such a token, text, and so on."""
         split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         finder = self._whole_but_special if split else self._whole
-        return zip([text] if finder is None else finder.split(text), cycle((False, True)))
+        return [text] if finder is None else finder.split(text)
+
+    def _id_of_whole(self, token: str) -> bytes:
+        return pack([self.vocab[token]])
+
+    def _located_whole(self, token: str) -> Segment:
+        return Segment(array("q", [self.vocab[token]]), array("q", [0, len(token)]))
 
     # --- Batches
 
@@ -282,11 +298,11 @@ class Tokenizer(Lookup):
 
     def files(self) -> "dict[str, Writer]":
         """The files that a saved folder needs for this tokenizer: name -> what writes it to a path."""
-        from registry.serialization import text_writer
+        from registry.serialization import content_writer
 
         values = {name: getattr(self, name) for name in self.options}
-        contents = {**self._contents(), options.CONFIG: options.as_text(values, self.published_classes[0])}
-        return {name: text_writer(text) for name, text in contents.items()}
+        contents = {**self._contents(), options.CONFIG: options.as_text(values, self._published_class())}
+        return {name: content_writer(content) for name, content in contents.items()}
 
     def save_pretrained(self, directory: str | Path) -> list[str]:
         """Write the files of this tokenizer into a folder, which is made if missing; returns their paths."""
@@ -300,15 +316,15 @@ class Tokenizer(Lookup):
         Further files of the vocabulary stand beside it.  Options such as casing are not written: ``save_pretrained``
         and ``registry.save`` do that.  Returns the path of the vocabulary.
         """
-        from registry.serialization import text_writer, write_file
+        from registry.serialization import content_writer, write_file
 
         contents = self._contents()
         name, *others = contents
         is_folder = str(path).endswith(("/", os.sep)) or Path(path).is_dir()
         target = Path(path, name) if is_folder else Path(path)
         for other in others:
-            write_file(target.with_name(other), text_writer(contents[other]))
-        write_file(target, text_writer(contents[name]))
+            write_file(target.with_name(other), content_writer(contents[other]))
+        write_file(target, content_writer(contents[name]))
         return str(target)
 
     def __reduce__(self) -> tuple[Any, ...]:

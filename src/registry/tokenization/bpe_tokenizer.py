@@ -1,4 +1,4 @@
-"""What GPT's tokenizer shares with GPT-2's: a vocabulary, rules that merge symbols, and special tokens after them."""
+"""What tokenizers by byte pairs share: a vocabulary, rules that merge symbols, and special tokens after them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from registry.errors import MissingTokenizerError, VocabError
-from registry.tokenization.base import Tokenizer, missing
-from registry.tokenization.batches import Frame, Segment, added, join
+from registry.tokenization.base import missing
 from registry.tokenization.bpe import (
     VERSION,
     BytePairs,
@@ -19,7 +18,8 @@ from registry.tokenization.bpe import (
     read_json_vocabulary,
     read_merges,
 )
-from registry.tokenization.options import FLAG, TOKEN_IDS, Option, check
+from registry.tokenization.causal import CausalTokenizer, bos_and_eos
+from registry.tokenization.options import TOKEN_IDS, Option, check
 from registry.tokenization.tokenizer_json import TOKENIZER, read_tokenizer_json
 from registry.tokenization.vocabulary import parse_vocabulary, read_bytes
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 MERGES = "merges.txt"
 SPECIAL_TOKENS = "special_tokens.txt"
-
-NO_FRAME = Frame(added([]), added([]), added([]))
 
 
 def _is_tokens(value: Any) -> bool:
@@ -40,31 +38,23 @@ def _is_tokens(value: Any) -> bool:
 TOKENS = Option("a list of tokens, each of them once", _is_tokens)
 
 
-class BytePairTokenizer(Tokenizer):
+class BytePairTokenizer(CausalTokenizer):
     """Base of tokenizers that merge symbols by rules.
 
     - ``vocab_file``: path of a ``vocab.json``, or the vocabulary itself, a mapping from tokens to ids.
     - ``merges_file``: path of a ``merges.txt``, or the rules themselves, pairs of symbols.  When None, ``merges.txt``
       and ``special_tokens.txt`` are looked for beside the vocabulary.
     - ``special_tokens``: tokens that are recognised whole; those which the vocabulary lacks follow it, in this order.
-    - ``add_bos_token``, ``add_eos_token``: whether texts are put between ``bos_token`` and ``eos_token``.
 
     An architecture's tokenizer sets ``understood``, and defines ``_ids``, ``_located`` and ``_join``.
     """
 
     vocabulary_name: ClassVar[str] = "vocab.json"
-    options: ClassVar[Mapping[str, Option]] = {
-        **Tokenizer.options,
-        "special_tokens": TOKENS,
-        "add_bos_token": FLAG,
-        "add_eos_token": FLAG,
-    }
+    options: ClassVar[Mapping[str, Option]] = {**CausalTokenizer.options, "special_tokens": TOKENS}
     understood: ClassVar[Mapping[str, Mapping[str, Any] | None]]
     """The parts of a ``tokenizer.json`` that make this tokenizer."""
 
     special_tokens: tuple[str, ...] = ()
-    add_bos_token: bool = False
-    add_eos_token: bool = False
 
     def __init__(
         self,
@@ -91,13 +81,6 @@ class BytePairTokenizer(Tokenizer):
         state["additional_special_tokens"] = [token for token in self.additional_special_tokens if token not in old]
         vars(self).update(vars(type(self)(state.pop("vocab"), **{**state, "special_tokens": special_tokens})))
 
-    def _frame(self, wanted: bool) -> Frame[Segment]:
-        if not wanted or not (self.add_bos_token or self.add_eos_token):
-            return NO_FRAME
-        start = added([self.special_id("bos_token")] if self.add_bos_token else [])
-        end = added([self.special_id("eos_token")] if self.add_eos_token else [])
-        return Frame(start, join(end, start), end)
-
     # --- Files
 
     @classmethod
@@ -119,7 +102,7 @@ class BytePairTokenizer(Tokenizer):
         return {
             "merges_file": listed_merges(rules, origin=f"{origin}: model.merges"),
             "added_tokens": keys["added_tokens"],
-            **_bos_and_eos(keys.get("post_processor"), origin),
+            **bos_and_eos(keys.get("post_processor"), origin),
         }
 
     def _contents(self) -> dict[str, str]:
@@ -202,29 +185,3 @@ def _numbered(special: Iterable[str], vocab: Mapping[str, int], values: Mapping[
         "added_tokens": ids,
         "additional_special_tokens": [*dict.fromkeys([*known, *special])],
     }
-
-
-def _bos_and_eos(processor: Any, origin: str) -> dict[str, Any]:
-    """What a ``tokenizer.json`` puts around each text: nothing, a token before it, one after it, or both."""
-    if processor is None or processor.get("type") == "ByteLevel":
-        return {}
-    single, pair = ([_special(part) for part in processor.get(kind) or ()] for kind in ("single", "pair"))
-    if processor.get("type") == "TemplateProcessing" and pair == 2 * single:
-        match single:
-            case [None]:
-                return {}
-            case [str(bos), None]:
-                return {"bos_token": bos, "add_bos_token": True}
-            case [None, str(eos)]:
-                return {"eos_token": eos, "add_eos_token": True}
-            case [str(bos), None, str(eos)]:
-                return {"bos_token": bos, "add_bos_token": True, "eos_token": eos, "add_eos_token": True}
-    raise VocabError(
-        f"{origin}: post_processor puts texts between tokens in a way that is not understood here.",
-        hint="Understood are bos_token before each text and eos_token after it.",
-    )
-
-
-def _special(part: Mapping[str, Any]) -> Any:
-    """The special token in a part of a template; None for a text."""
-    return part["SpecialToken"]["id"] if "SpecialToken" in part else None

@@ -4,7 +4,8 @@ It describes a tokenizer as a pipeline of parts.  A plugin states which values o
 for; a file that says anything else would be read as a different tokenizer, and is refused.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ def read_tokenizer_json(
     """Read a ``tokenizer.json`` whose parts, where they set a key of ``understood``, set it to that value.
 
     A tuple stands for several values that mean the same, and None for a part that must be absent.  ``added_tokens``
-    becomes a mapping from tokens to ids; none of them may have one of the ``marks``.  Raises VocabError, which names
-    the file and the key.
+    becomes a mapping from tokens to ids, and ``special_tokens`` lists the special ones; none may have one of the
+    ``marks``.  Raises VocabError, which names the file and the key.
     """
     keys = read_json_object(path, limit=MOST_BYTES, error=VocabError)
     for name, expected in understood.items():
@@ -45,4 +46,21 @@ def read_tokenizer_json(
     added = keys.get("added_tokens") or []
     if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
         raise VocabError(f"{path}: added_tokens must be a list of objects.")
-    return {**keys, "added_tokens": ids_of_added_tokens(added, str(path), marks)}
+    if keys.get("normalizer") is None:
+        marks = [mark for mark in marks if mark != "normalized"]  # which has no meaning then
+    return {
+        **keys,
+        "added_tokens": ids_of_added_tokens(added, str(path), marks),
+        "special_tokens": [token.get("content") for token in added if token.get("special")],
+    }
+
+
+def tokenizer_json(parts: Mapping[str, Any], added: Mapping[str, int], special: Collection[str]) -> str:
+    """The text of a ``tokenizer.json`` of these ``parts``; ``added`` tokens are recognised as they stand."""
+    marks = dict.fromkeys(MARKS, False)
+    tokens = [
+        {"id": number, "content": token, **marks, "special": token in special}
+        for token, number in sorted(added.items(), key=lambda item: item[1])
+    ]
+    keys = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": tokens, **parts}
+    return json.dumps(keys, ensure_ascii=False)

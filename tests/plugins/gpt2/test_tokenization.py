@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.gpt2.tokenization import GPT2Tokenizer, bytes_to_unicode
+from plugins.gpt2.tokenization import GPT2Tokenizer
 from registry.errors import ConfigError, MissingTokenizerError, RegistryWarning, UnknownOptionError, VocabError
+from registry.tokenization.byte_level import bytes_to_unicode
 
 END = "<|endoftext|>"
 RULES = [

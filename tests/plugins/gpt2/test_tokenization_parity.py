@@ -14,7 +14,8 @@ import tiktoken
 from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoTokenizer, GPT2TokenizerFast
 
-from plugins.gpt2.tokenization import BYTES, GPT2Tokenizer, words
+from plugins.gpt2.tokenization import GPT2Tokenizer, words
+from registry.tokenization.byte_level import BYTES
 
 pytestmark = pytest.mark.parity
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from registry.layers.attention import attention, watched_attention
+from registry.layers.causal import causal_attention
 
 BATCH, TOKENS, HEADS, WIDTH = 2, 5, 3, 4
 
@@ -38,6 +39,20 @@ def test_one_query_in_bfloat16_is_rounded_once(qkv: list[Tensor]) -> None:
     mixed = attention(query[:, -1:], key, value)
     expected, _ = formula(query[:, -1:].double(), key.double(), value.double())
     assert_close(mixed, expected.bfloat16())
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("heads", [1, 2, 3, 6])
+def test_neighbouring_heads_share_keys_and_values(heads: int, masked: bool) -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(BATCH, TOKENS, n, WIDTH, dtype=torch.float64) for n in (6, heads, heads))
+    mask = torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril() if masked else None
+    own = [head * heads // 6 for head in range(6)]
+    mixed, weights = formula(query, key[:, :, own], value[:, :, own], mask)
+    assert_close(attention(query, key, value, mask=mask), mixed)
+    assert_close(watched_attention(query, key, value, mask=mask), (mixed, weights))
+    if masked:
+        assert_close(causal_attention(query, key, value), mixed)
 
 
 def test_a_sequence_needs_no_batch(qkv: list[Tensor]) -> None:

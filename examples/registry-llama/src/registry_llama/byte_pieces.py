@@ -1,0 +1,108 @@
+"""A text cut into words, which are spelt in bytes, by the rules of a ``tokenizer.json``."""
+
+import re
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import regex
+
+from registry.errors import VocabError
+from registry.tokenization.batches import Segment
+from registry.tokenization.bpe import Merges
+from registry.tokenization.byte_level import SPELLING, WORD, ByteLevel, spelt, utf8
+from registry.tokenization.chunks import ChunkMemory, pack
+
+from .rules import RulePieces
+
+LLAMA_3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""How Llama 3 finds words, as its file has it."""
+
+DIGITS_APART = r"'s|'t|'re|'ve|'m|'ll|'d| ?[{letter}]+|[{digit}]| ?[^\s{letter}{digit}]+|\s+(?![^\s{digit}])|\s+"
+"""How words are found between digits, each of which is cut out beforehand: spaces end there as at the end of a text."""
+
+LLAMA_3_WORD = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n{letter}{digit}]?[{letter}]+|[{digit}]{{1,3}}"
+    r"| ?[^\s{letter}{digit}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""The same, with the classes of letters and digits left open."""
+
+Step: TypeAlias = tuple[Any, ...]
+
+WORDS: Mapping[tuple[Step, ...] | None, str] = {
+    (("ByteLevel", True),): WORD,
+    (("Digits", True), ("ByteLevel", True)): DIGITS_APART,
+    (("Split", LLAMA_3, "Isolated", False), ("ByteLevel", False)): LLAMA_3_WORD,
+}
+"""The steps by which a text is cut, and the pattern that finds the same words in one."""
+
+
+class BytePieces(RulePieces):
+    """Pieces of words, which are spelt in bytes.
+
+    Raises VocabError for a pipeline that cuts texts into words in a way that is not in ``WORDS``.
+    """
+
+    def __init__(self, keys: Mapping[str, Any], merges: Merges) -> None:
+        super().__init__(keys, merges)
+        template = _template(self.keys["normalizer"], self.keys["pre_tokenizer"])
+        self._find = regex.compile(template.format(letter=r"\p{L}", digit=r"\p{N}"))
+        self._find_ascii = re.compile(template.format(letter="A-Za-z", digit="0-9"), re.ASCII)  # most texts, and faster
+        self._level = ByteLevel(self.vocab, self.byte_pairs, self.vocab.get(self.special.get("unk_token", "")))
+        self._words = ChunkMemory(self._ids_of_whole) if self.model.get("ignore_merges") else self._level.words
+
+    def ids(self, text: str, spaced: bool) -> bytes:  # noqa: ARG002  # no space is put anywhere
+        """Packed ids of a text."""
+        return b"".join(map(self._words.__getitem__, self._pattern(text).findall(text)))
+
+    def located(self, text: str, spaced: bool) -> Segment:  # noqa: ARG002
+        """The same with the places in the text that each piece touches."""
+        ids: list[bytes] = []
+        offsets = array("q")
+        for word in self._pattern(text).finditer(text):
+            packed = self._words[word.group()]
+            ids.append(packed)
+            offsets.extend([word.start() + place for place in self._level.places(word.group(), packed)])
+        return Segment(array("q", b"".join(ids)), offsets)
+
+    def text(self, pieces: Sequence[str], spaced: bool) -> str:  # noqa: ARG002
+        """The text whose bytes the pieces spell; bytes that are not UTF-8 become U+FFFD."""
+        return spelt(pieces, ()).decode("utf-8", "replace")
+
+    def _pattern(self, text: str) -> Any:
+        return self._find_ascii if text.isascii() else self._find
+
+    def _ids_of_whole(self, word: str) -> bytes:
+        """Packed ids of a word that is a piece as it stands, whatever rules would make of it; else by the rules."""
+        number = self.vocab.get("".join(map(SPELLING.__getitem__, utf8(word))))
+        return self._level.words[word] if number is None else pack([number])
+
+
+def _template(normalizer: Any, pre_tokenizer: Any) -> str:
+    """The pattern of words that a pipeline stands for, with the classes of letters and digits left open."""
+    steps = None if normalizer is not None else tuple(_steps(pre_tokenizer))
+    if steps in WORDS:
+        return WORDS[steps]
+    raise VocabError(
+        f"A normalizer {normalizer!r:.80} with a pre_tokenizer {pre_tokenizer!r:.200} is not understood here.",
+        hint="Understood are ByteLevel alone, ByteLevel behind Digits, and the words of Llama 3.",
+    )
+
+
+def _steps(part: Any) -> Iterator[Step]:
+    """What each step of a pre-tokenizer does, as far as it decides about words."""
+    match part:
+        case {"type": "Sequence", "pretokenizers": [*parts]}:
+            for inner in parts:
+                yield from _steps(inner)
+        case {"type": "ByteLevel", "add_prefix_space": False}:
+            yield "ByteLevel", part.get("use_regex", True)
+        case {"type": "Digits"}:
+            yield "Digits", part.get("individual_digits", False)
+        case {"type": "Split", "pattern": {"Regex": pattern}}:
+            yield "Split", pattern, part.get("behavior"), part.get("invert")
+        case _:
+            yield (repr(part),)

@@ -1,0 +1,181 @@
+"""The configuration of Llama."""
+
+from collections.abc import Mapping
+from math import isfinite
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
+
+from attrs import Attribute, field, frozen
+
+from registry.config import Config
+from registry.errors import ConfigError
+from registry.fields import ACTIVATIONS, choice, optional_size, rate, scale, size
+
+SCALINGS: Mapping[str, tuple[str, ...]] = {
+    "default": (),
+    "linear": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+}
+"""Kinds of scaling, and the numbers that each needs."""
+
+PASSED_OVER = ("type", "rope_type", "rope_theta", "partial_rotary_factor", "original_max_position_embeddings")
+"""Keys that stand beside these numbers without changing what is computed."""
+
+
+def _scaling(value: Any) -> Any:
+    return MappingProxyType(dict(value)) if isinstance(value, Mapping) else value
+
+
+def _token_ids(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _token_id(config: "LlamaConfig", attribute: "Attribute[Any]", value: Any) -> None:
+    """Raise ConfigError unless a special token is an id, several, or null; -1 stands for null in some files."""
+    ids = value if isinstance(value, tuple) else () if value is None else (value,)
+    if not all(type(number) is int and -1 <= number < config.vocab_size for number in ids):
+        raise ConfigError(
+            f"{attribute.name} must be an id below vocab_size ({config.vocab_size:,}), a list of them, or null, "
+            f"not {value!r}."
+        )
+
+
+def token_id(default: int | None) -> Any:
+    """The id of a special token; several where several tokens do the same; or none."""
+    return field(default=default, converter=_token_ids, validator=_token_id)
+
+
+@frozen(kw_only=True)
+class LlamaConfig(Config):
+    """Sizes and rates of a Llama (Touvron et al., 2023); the defaults are the first one, of 7B parameters.
+
+    Sizes count features, tokens or layers; rates are probabilities.
+    """
+
+    architecture: ClassVar[str] = "llama"
+    model_type: ClassVar[str] = "llama"
+    hallmarks: ClassVar[tuple[str, ...]] = ("rms_norm_eps",)
+
+    vocab_size: int = size(32000)
+    """Tokens that the embedding knows."""
+    hidden_size: int = size(4096, most=1_000_000)
+    """Features per token."""
+    intermediate_size: int = size(11008)
+    """Features inside the feed-forward net of a block."""
+    num_hidden_layers: int = size(32, most=10_000)
+    """Blocks, one after the other."""
+    num_attention_heads: int = size(32, most=100_000)
+    """Heads that ask, in each block."""
+    num_key_value_heads: int | None = optional_size(None, most=100_000)
+    """Heads that answer, each of which as many neighbouring ones ask; as many as ask, when null."""
+    head_dim: int | None = optional_size(None, most=1_000_000)
+    """Features of a head; when null, the heads split ``hidden_size`` evenly."""
+    hidden_act: str = choice("silu", ACTIVATIONS)
+    """Activation of the gate in the feed-forward nets."""
+    max_position_embeddings: int = size(2048)
+    """Longest sequence, in tokens."""
+    rope_theta: float = scale(10_000.0, most=1e12)
+    """Base of the wavelengths by which positions are turned into angles."""
+    rope_scaling: Mapping[str, Any] | None = field(default=None, converter=_scaling, hash=False)
+    """How wavelengths are stretched for sequences longer than those of the training: a kind and its numbers."""
+    rms_norm_eps: float = scale(1e-6)
+    """Added to the mean square in normalisation."""
+    attention_bias: bool = choice(False, (False, True))
+    """Whether the projections of attention have a bias."""
+    attention_dropout: float = rate(0.0)
+    """Dropout of attention weights."""
+    mlp_bias: bool = choice(False, (False, True))
+    """Whether the projections of the feed-forward nets have a bias."""
+    initializer_range: float = scale(0.02)
+    """Standard deviation of the normal distribution from which new weights are drawn."""
+    tie_word_embeddings: bool = choice(False, (False, True))
+    """Whether tokens are scored with the matrix that embeds them."""
+    bos_token_id: int | tuple[int, ...] | None = token_id(1)
+    """The token that begins a text."""
+    eos_token_id: int | tuple[int, ...] | None = token_id(2)
+    """The token, or the tokens, that end a text."""
+    pad_token_id: int | tuple[int, ...] | None = token_id(None)
+    """The token that fills up short rows."""
+
+    @head_dim.validator
+    def _heads_divide_width(self, _attribute: "Attribute[int]", width: int | None) -> None:
+        heads = self.num_attention_heads
+        if width is None and self.hidden_size % heads:
+            raise ConfigError(f"num_attention_heads ({heads}) must divide hidden_size ({self.hidden_size}).")
+        if self.head_width % 2:
+            raise ConfigError(
+                f"A head has {self.head_width} features (head_dim), where an even number is needed: positions turn "
+                f"them in pairs."
+            )
+
+    @num_key_value_heads.validator
+    def _heads_are_shared_evenly(self, _attribute: "Attribute[int]", heads: int | None) -> None:
+        if heads and self.num_attention_heads % heads:
+            raise ConfigError(
+                f"num_key_value_heads ({heads}) must divide num_attention_heads ({self.num_attention_heads})."
+            )
+
+    @rope_scaling.validator
+    def _scaling_is_understood(self, _attribute: "Attribute[Any]", scaling: Mapping[str, Any] | None) -> None:
+        if scaling is None:
+            return
+        if not isinstance(scaling, Mapping):
+            raise ConfigError(f"rope_scaling must be an object with a rope_type, or null, not {scaling!r}.")
+        kind = self.scaling
+        if kind not in SCALINGS:
+            raise ConfigError(
+                f"rope_scaling is of the kind {kind!r}; understood are {', '.join(SCALINGS)}.",
+                hint="A kind by which an angle depends on the length of the text, as 'dynamic' does, would make "
+                "remembered keys wrong as the text grows.",
+            )
+        for key in SCALINGS[kind]:
+            number: Any = scaling.get(key)
+            if type(number) not in (int, float) or not isfinite(number) or number <= 0:
+                raise ConfigError(f"rope_scaling of the kind {kind!r} needs a number above 0 as {key}, not {number!r}.")
+        if kind == "llama3" and scaling["high_freq_factor"] <= scaling["low_freq_factor"]:
+            raise ConfigError("rope_scaling.high_freq_factor must be above low_freq_factor.")
+        unknown = scaling.keys() - {*SCALINGS[kind], *PASSED_OVER}
+        if unknown or scaling.get("partial_rotary_factor", 1.0) != 1.0:
+            keys = ", ".join(sorted(unknown)) or "partial_rotary_factor"
+            raise ConfigError(f"rope_scaling of the kind {kind!r} has {keys}, which is not understood.")
+
+    # --- Derived
+
+    @property
+    def head_width(self) -> int:
+        """Features of a head."""
+        return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def answering_heads(self) -> int:
+        """Heads of keys and values."""
+        return self.num_key_value_heads or self.num_attention_heads
+
+    @property
+    def scaling(self) -> str:
+        """The kind of scaling."""
+        found = self.rope_scaling or {}
+        return str(found.get("rope_type", found.get("type", "default")))
+
+    def num_trunk_parameters(self) -> int:
+        """Parameters of embeddings and blocks, normalisations left out."""
+        attention = 2 * self.head_width * (self.num_attention_heads + self.answering_heads)
+        block = self.hidden_size * (attention + 3 * self.intermediate_size)
+        return self.hidden_size * self.vocab_size + self.num_hidden_layers * block
+
+    # --- Files
+
+    @classmethod
+    def from_dict(cls, keys: Mapping[str, Any], **overrides: Any) -> Self:
+        """Make a configuration from the keys of a published file; ``overrides`` replace fields.
+
+        Files of transformers 5 have ``rope_parameters``, in which the scaling and its base stand together.  Raises
+        ConfigError when a value is impossible, and UnknownOptionError when an override names no field.
+        """
+        together = keys.get("rope_parameters")
+        if isinstance(together, Mapping):
+            scaling = {key: value for key, value in together.items() if key != "rope_theta"}
+            theta = {key: value for key, value in together.items() if key == "rope_theta"}
+            keys = {key: value for key, value in keys.items() if key != "rope_parameters"}
+            keys |= {**theta, "rope_scaling": None if scaling in ({}, {"rope_type": "default"}) else scaling}
+        return super().from_dict(keys, **overrides)

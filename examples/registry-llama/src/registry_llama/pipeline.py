@@ -1,0 +1,54 @@
+"""What a ``tokenizer.json`` describes: a pipeline of parts, of which Llama's have two kinds.
+
+Either a text is spelt in pieces, with ``▁`` for a space and with bytes for what no piece spells, as ``sentencepiece``
+does it; or it is cut into words, and these are spelt in bytes.  In both, rules merge what stands side by side.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from registry.errors import VocabError
+from registry.tokenization.bpe import listed_merges
+from registry.tokenization.causal import bos_and_eos
+from registry.tokenization.pieces import Pieces
+from registry.tokenization.tokenizer_json import read_tokenizer_json
+
+from .byte_pieces import BytePieces
+from .spelt import SpeltPieces
+
+MODEL: Mapping[str, Mapping[str, Any]] = {
+    "model": {
+        "type": "BPE",
+        "dropout": None,
+        "continuing_subword_prefix": ("", None),
+        "end_of_word_suffix": ("", None),
+    }
+}
+"""What both kinds say of their rules."""
+
+
+def read_pipeline(path: Path) -> tuple[Pieces, dict[str, Any]]:
+    """The pieces that a ``tokenizer.json`` describes, and the options of their tokenizer.
+
+    Raises VocabError, which names the file and the part, for a pipeline that neither kind has.
+    """
+    keys = read_tokenizer_json(path, MODEL)
+    model, rules = keys["model"], keys["model"].get("merges")
+    if not isinstance(rules, list):
+        raise VocabError(f"{path}: model.merges must be a list of rules.")
+    if not isinstance(model.get("unk_token"), str | None):
+        raise VocabError(f"{path}: model.unk_token must be a token, or null, not {model['unk_token']!r:.80}.")
+    described = {
+        "unk_token": model.get("unk_token"),
+        "add_bos_token": False,
+        "add_eos_token": False,
+        "added_tokens": keys["added_tokens"],
+        "additional_special_tokens": keys["special_tokens"],
+        **bos_and_eos(keys.get("post_processor"), str(path)),
+    }
+    kind = SpeltPieces if model.get("byte_fallback") else BytePieces
+    try:
+        return kind(keys, listed_merges(rules, origin=f"{path}: model.merges")), described
+    except VocabError as problem:
+        raise VocabError(f"{path}: {problem.message}", hint=problem.hint) from problem

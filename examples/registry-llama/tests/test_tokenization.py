@@ -1,0 +1,349 @@
+"""Llama's tokenizers, on a model that is trained here: ids beside sentencepiece, ``tokenizers`` and transformers."""
+
+import io
+import json
+import pickle
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sentencepiece
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Regex as Pattern
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+import registry
+from registry.errors import ConfigError, MissingTokenizerError, UnknownOptionError, VocabError
+from registry_llama.byte_pieces import LLAMA_3
+from registry_llama.config import LlamaConfig
+from registry_llama.modeling import LlamaForCausalLM
+from registry_llama.tokenization import LlamaTokenizer
+from training import SENTENCES, trained
+
+SPECIAL = ["<|begin|>", "<|end|>"]
+PREPEND = {
+    "type": "Sequence",
+    "normalizers": [
+        {"type": "Prepend", "prepend": "\u2581"},
+        {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+    ],
+}
+PIPELINES = ("first", "always", "never", "prepended", "release", "digits apart", "llama 3")
+EXACT = ("prepended", "never", "release", "digits apart", "llama 3")
+"""Pipelines that give every text back; the others take a space at the start of a text for the one they put there."""
+
+each_pipeline = pytest.mark.parametrize("pipeline", PIPELINES)
+
+
+# --- References -------------------------------------------------------------------------------------------------------
+
+
+@cache
+def converted() -> dict[str, Any]:
+    """The ``tokenizer.json`` that transformers makes of the model of pieces."""
+    folder = io.BytesIO(trained())
+    processor = sentencepiece.SentencePieceProcessor(model_proto=folder.getvalue())
+    vocab = {processor.id_to_piece(number): number for number in range(len(processor))}
+    scores = {piece: processor.get_score(number) for piece, number in vocab.items()}
+    merges = transformers.tokenization_utils_base.generate_merges(vocab, scores)
+    theirs = transformers.LlamaTokenizer(vocab=vocab, merges=merges, add_bos_token=True)
+    keys: dict[str, Any] = json.loads(theirs._tokenizer.to_str())
+    return keys
+
+
+@cache
+def trained_on_bytes(pipeline: str) -> dict[str, Any]:
+    """A ``tokenizer.json`` of byte-level rules, as Llama 3 and SmolLM2 have it."""
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pipeline != "llama 3")
+    before = {
+        "release": [],
+        "digits apart": [pre_tokenizers.Digits(individual_digits=True)],
+        "llama 3": [pre_tokenizers.Split(Pattern(LLAMA_3), "isolated")],
+    }[pipeline]
+    tokenizer = Tokenizer(models.BPE(ignore_merges=pipeline == "llama 3"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*before, level]) if before else level
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(SENTENCES * 4, trainer)
+    if pipeline == "llama 3":
+        tokenizer.post_processor = processors.Sequence(
+            [
+                processors.ByteLevel(trim_offsets=False),
+                processors.TemplateProcessing(
+                    single="<|begin|> $A", pair="<|begin|> $A <|begin|>:1 $B:1", special_tokens=[("<|begin|>", 0)]
+                ),
+            ]
+        )
+    keys: dict[str, Any] = json.loads(tokenizer.to_str())
+    return keys
+
+
+def described(pipeline: str) -> dict[str, Any]:
+    if pipeline in ("release", "digits apart", "llama 3"):
+        return trained_on_bytes(pipeline)
+    keys = converted()
+    if pipeline == "prepended":
+        return {**keys, "normalizer": PREPEND, "pre_tokenizer": None}
+    return {**keys, "pre_tokenizer": {**keys["pre_tokenizer"], "prepend_scheme": pipeline}}
+
+
+@cache
+def theirs(pipeline: str) -> Any:
+    return Tokenizer.from_str(json.dumps(described(pipeline)))
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder for each pipeline, with nothing but its ``tokenizer.json``, and one with the ``tokenizer.model``."""
+    found = {}
+    for pipeline in PIPELINES:
+        found[pipeline] = tmp_path_factory.mktemp("tokenizer")
+        (found[pipeline] / "tokenizer.json").write_text(json.dumps(described(pipeline)), encoding="utf-8")
+    found["model"] = tmp_path_factory.mktemp("tokenizer")
+    (found["model"] / "tokenizer.model").write_bytes(trained())
+    return found
+
+
+@pytest.fixture(scope="session")
+def ours(folders: dict[str, Path]) -> dict[str, LlamaTokenizer]:
+    return {name: LlamaTokenizer.from_pretrained(folder) for name, folder in folders.items()}
+
+
+# --- Ids and places of a tokenizer.json -------------------------------------------------------------------------------
+
+TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+LIKELY = st.lists(
+    st.sampled_from(
+        [" ", "  ", "\n", "\r\n", "\t", " the", "cat", "'s", "'S", "'\u017ft", "1999", "\u00bd", "\u2581", "中文", "é",
+         "🤗", ".", "...", "!?", "<s>", "<|end|>", "\x1c", "\x85", "\xa0", "\0"]
+    ),
+    max_size=12,
+).map("".join)  # fmt: skip
+
+
+@each_pipeline
+@given(text=TEXTS | LIKELY)
+def test_ids_and_places_are_those_of_the_library_tokenizers(
+    ours: dict[str, LlamaTokenizer], pipeline: str, text: str
+) -> None:
+    expected = theirs(pipeline).encode(text)
+    found = ours[pipeline](text, return_offsets_mapping=True)
+    assert found["input_ids"] == expected.ids == ours[pipeline].encode(text)
+    if pipeline not in ("release", "digits apart", "llama 3"):  # where theirs may leave out the space before a word
+        assert found["offset_mapping"] == expected.offsets
+
+
+@each_pipeline
+@given(text=TEXTS | LIKELY)
+def test_text_is_given_back(ours: dict[str, LlamaTokenizer], pipeline: str, text: str) -> None:
+    again = ours[pipeline].decode(ours[pipeline].encode(text, add_special_tokens=False))
+    spaces = text.replace("\u2581", " ") if pipeline in ("first", "always", "never", "prepended") else text
+    assert again == spaces if pipeline in EXACT else again.replace(" ", "") == spaces.replace(" ", "")
+
+
+@each_pipeline
+def test_what_we_save_is_the_same_tokenizer_here_and_in_transformers(
+    ours: dict[str, LlamaTokenizer], pipeline: str, tmp_path: Path
+) -> None:
+    ours[pipeline].save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    again = LlamaTokenizer.from_pretrained(tmp_path)
+    loaded = transformers.PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    copied = pickle.loads(pickle.dumps(ours[pipeline]))
+    for text in (*SENTENCES, " é1999 <s>the</s> 中", "<|end|>the"):
+        expected = theirs(pipeline).encode(text).ids
+        assert again.encode(text) == copied.encode(text) == loaded(text)["input_ids"] == expected
+    assert again.get_vocab() == ours[pipeline].get_vocab()
+
+
+# --- The tokenizer.model ----------------------------------------------------------------------------------------------
+
+
+@given(TEXTS | LIKELY)
+def test_ids_are_those_of_sentencepiece(text: str) -> None:
+    expected = sentencepiece.SentencePieceProcessor(model_proto=trained()).encode(text)
+    tokenizer = LlamaTokenizer(trained(), split_special_tokens=True)
+    assert tokenizer.encode(text) == [1, *expected]
+    assert tokenizer.encode(text, add_special_tokens=False) == expected
+
+
+def test_the_model_is_preferred_and_its_folder_complete(folders: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(trained())
+    (tmp_path / "tokenizer.json").write_text("{}")
+    tokenizer = LlamaTokenizer.from_pretrained(tmp_path)
+    assert tokenizer.encode("  the cat") == LlamaTokenizer.from_pretrained(folders["model"]).encode("  the cat")
+    tokens = tokenizer.tokenize("<s>the</s>")
+    assert (tokens[0], tokens[-1]) == ("<s>", "</s>")
+
+
+def test_a_folder_of_weights_and_tokenizer_is_whole(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 1, "num_attention_heads": 4}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=420, **sizes)).eval()
+    registry.save(model, tmp_path / "m", tokenizer=LlamaTokenizer(trained(), max_len=64))
+    loaded = registry.load(tmp_path / "m")
+    assert isinstance(loaded.tokenizer, LlamaTokenizer)
+    batch = loaded.tokenizer("the cat", return_tensors="pt")
+    written = loaded.model.generate(**batch, max_new_tokens=4, eos_token_id=[])
+    assert loaded.tokenizer.decode(written[0], skip_special_tokens=True).startswith("the cat")
+    small = LlamaForCausalLM(LlamaConfig(vocab_size=100, **sizes))
+    registry.save(small, tmp_path / "n", tokenizer=loaded.tokenizer)
+    with pytest.raises(VocabError, match="does not belong to the model"):
+        registry.load(tmp_path / "n")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_options_of_published_files_are_taken(folders: dict[str, Path], tmp_path: Path, legacy: bool) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(trained())
+    marks = {"lstrip": False, "normalized": True, "rstrip": False, "single_word": False, "special": True}
+    keys = {
+        "add_bos_token": True,
+        "add_eos_token": True,
+        "added_tokens_decoder": {str(n): {"content": t, **marks} for n, t in enumerate(("<unk>", "<s>", "</s>"))},
+        "bos_token": {"__type": "AddedToken", "content": "<s>", **marks},
+        "eos_token": "</s>",
+        "legacy": legacy,
+        "model_max_length": 2048,
+        "pad_token": "</s>",
+        "padding_side": "right",
+        "sp_model_kwargs": {},
+        "tokenizer_class": "LlamaTokenizer",
+    }
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(keys))
+    tokenizer = LlamaTokenizer.from_pretrained(tmp_path)
+    assert (tokenizer.max_len, tokenizer.pad_token_id, tokenizer.legacy) == (2048, 2, legacy)
+    plain = LlamaTokenizer(trained(), add_bos_token=False)
+    assert tokenizer.encode("the") == [1, *plain.encode("the"), 2]
+    after = plain.encode("the") if legacy else plain.encode("<s>the")[1:]
+    assert tokenizer.encode("<s>the", add_special_tokens=False) == [1, *after]
+
+
+# --- Natural text -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parity
+def test_natural_text_has_the_ids_of_sentencepiece_and_of_transformers(texts: dict[str, str], tmp_path: Path) -> None:
+    lines = tuple(line for text in texts.values() for line in text.split("\n") if line)
+    model = trained(lines, 8000)
+    (tmp_path / "tokenizer.model").write_bytes(model)
+    keys = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "legacy": False}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(keys))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    tokenizer = LlamaTokenizer.from_pretrained(tmp_path)
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+    reference = transformers.LlamaTokenizer.from_pretrained(tmp_path)
+    for text in texts.values():
+        found = tokenizer(text, return_offsets_mapping=True)
+        expected = reference(text, return_offsets_mapping=True)
+        assert found["input_ids"] == tokenizer.encode(text) == [1, *pieces.encode(text)] == expected["input_ids"]
+        assert found["offset_mapping"] == expected["offset_mapping"]
+        assert tokenizer.decode(found["input_ids"], skip_special_tokens=True) == text.replace("\u2581", " ")
+    found, expected = tokenizer(lines)["input_ids"], reference(list(lines))["input_ids"]
+    assert found == [[1, *ids] for ids in pieces.encode(list(lines))]
+    for ids, other, line in zip(found, expected, lines, strict=True):
+        assert ids == other or line.startswith((" ", "\u2581"))  # of which theirs keeps one less
+    reference.save_pretrained(tmp_path / "saved")
+    assert LlamaTokenizer.from_pretrained(tmp_path / "saved")(lines)["input_ids"] == expected
+
+
+# --- Damaged files ----------------------------------------------------------------------------------------------------
+
+
+def test_v13_a_damaged_model_is_refused(tmp_path: Path) -> None:
+    for data, fault in (
+        (b"", "holds no pieces"),
+        (trained()[:-100], "no model of pieces|refused"),
+        (b"<html>", "no model"),
+    ):
+        (tmp_path / "tokenizer.model").write_bytes(data)
+        with pytest.raises(VocabError, match=fault):
+            LlamaTokenizer.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "changes", "fault"),
+    [
+        ("first", {"normalizer": {"type": "NFC"}}, "normalizer .* is not understood here"),
+        (
+            "first",
+            {"pre_tokenizer": {"type": "Metaspace", "replacement": "_", "split": False}},
+            "is not understood here",
+        ),
+        ("first", {"pre_tokenizer": None}, "is not understood here"),
+        ("first", {"post_processor": {"type": "BertProcessing"}}, "post_processor puts texts between tokens"),
+        ("first", {"model": {"type": "Unigram", "vocab": {}}}, r"model\.type is 'Unigram'"),
+        ("llama 3", {"normalizer": {"type": "NFC"}}, "is not understood here"),
+        ("llama 3", {"pre_tokenizer": {"type": "Whitespace"}}, "is not understood here"),
+        ("llama 3", {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True}}, "is not understood here"),
+        (
+            "llama 3",
+            {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated"}},
+            "is not understood here",
+        ),
+    ],
+)
+def test_a_tokenizer_json_of_another_kind_is_refused(
+    pipeline: str, changes: dict[str, Any], fault: str, tmp_path: Path
+) -> None:
+    (tmp_path / "tokenizer.json").write_text(json.dumps({**described(pipeline), **changes}))
+    with pytest.raises(VocabError, match=fault) as caught:
+        LlamaTokenizer.from_pretrained(tmp_path)
+    assert "tokenizer.json" in str(caught.value)
+
+
+def test_a_vocabulary_without_a_byte_is_refused(tmp_path: Path) -> None:
+    keys = described("first")
+    vocab = {("x" if piece == "<0x41>" else piece): number for piece, number in keys["model"]["vocab"].items()}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({**keys, "model": {**keys["model"], "vocab": vocab}}))
+    with pytest.raises(VocabError, match="lacks <0x41>"):
+        LlamaTokenizer.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("pipeline", ["first", "llama 3"])
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"vocab": {"a": [1]}}, "The vocabulary must map"),
+        ({"vocab": {"a": 1}}, "no token has the id 0"),
+        ({"vocab": []}, r"model\.vocab must map tokens"),
+        ({"merges": {"a": "b"}}, r"model\.merges must be a list"),
+        ({"merges": ["a b c"]}, "is no rule of two symbols"),
+        ({"merges": [["zz", "q"]]}, "which is not in the vocabulary"),
+        ({"unk_token": ["a"]}, r"model\.unk_token must be a token"),
+    ],
+)
+def test_v09_v10_damaged_rules_and_vocabularies_are_refused(
+    pipeline: str, changes: dict[str, Any], fault: str, tmp_path: Path
+) -> None:
+    keys = described(pipeline)
+    (tmp_path / "tokenizer.json").write_text(json.dumps({**keys, "model": {**keys["model"], **changes}}))
+    with pytest.raises(VocabError, match=fault) as caught:
+        LlamaTokenizer.from_pretrained(tmp_path)
+    assert "tokenizer.json" in str(caught.value)
+
+
+def test_what_is_missing_or_unknown_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingTokenizerError, match=r"needs tokenizer\.model or tokenizer\.json"):
+        LlamaTokenizer.from_pretrained(tmp_path)
+    with pytest.raises(UnknownOptionError, match="add_bos"):
+        LlamaTokenizer(trained(), add_bos=True)
+    with pytest.raises(ConfigError, match="add_bos_token must be true or false"):
+        LlamaTokenizer(trained(), add_bos_token=1)
+
+
+@each_pipeline
+@pytest.mark.parametrize("text", ["\ud800", "a\udfff the", "\ud83d\ude00"])
+def test_v14_lone_surrogates_become_replacement_characters(
+    ours: dict[str, LlamaTokenizer], pipeline: str, text: str
+) -> None:
+    batch = ours[pipeline](text, return_offsets_mapping=True)
+    assert batch["input_ids"] == ours[pipeline].encode(text)
+    expected = "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
+    assert ours[pipeline].decode(batch["input_ids"], skip_special_tokens=True) == expected

@@ -1,0 +1,122 @@
+"""Byte-level byte pairs (Radford et al., 2019, section 2.2): words as bytes of UTF-8, which rules merge in pairs.
+
+Every text can be spelt with 256 symbols, so none is unknown.  A vocabulary writes each byte as a character that can be
+seen: ``\u0120`` is a space.
+"""
+
+import re
+from array import array
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
+from itertools import accumulate, compress, count, pairwise
+from typing import Any
+
+from registry.errors import VocabError
+from registry.tokenization.bpe import BytePairs
+from registry.tokenization.chunks import ChunkMemory, pack
+
+WORD = r"'s|'t|'re|'ve|'m|'ll|'d| ?[{letter}]+| ?[{digit}]+| ?[^\s{letter}{digit}]+|\s+(?!\S)|\s+"
+"""How the first release cuts text into words, with the classes of letters and digits left open."""
+
+PLAIN = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+"""Bytes that are written as the character of the same number; the others follow from U+0100 on."""
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def bytes_to_unicode() -> dict[int, str]:
+    """The character for each byte by which a vocabulary spells its tokens: none is a space or a control."""
+    further = count(0x100)
+    return {byte: chr(byte if byte in PLAIN else next(further)) for byte in range(256)}
+
+
+SPELLING = bytes_to_unicode()
+LEADS = "\xc2\xff"
+"""From the first to the second, a byte starts a character outside ASCII; they spell themselves."""
+NEVER = "(?!)"
+"""Matches nothing."""
+BYTES = {character: byte for byte, character in SPELLING.items()}
+
+
+class ByteLevel:
+    """Words as tokens of ``vocab``, made of their bytes by the rules in ``byte_pairs``.
+
+    A byte that the vocabulary lacks becomes ``unknown``, the token of that id, where there is one.
+    """
+
+    words: ChunkMemory[bytes]
+    """Packed ids of the tokens of each word.  Raises VocabError for one with a byte that nothing stands for."""
+
+    def __init__(self, vocab: Mapping[str, int], byte_pairs: BytePairs, unknown: int | None = None) -> None:
+        self.words = ChunkMemory(self._ids_of_word)
+        self._parts = ChunkMemory(self._ids_of_part)
+        self._byte_pairs = byte_pairs
+        self._symbols: list[Any] = [vocab.get(spelling, unknown) for spelling in SPELLING.values()]
+        self._vocab = vocab
+        self._unknown = unknown
+
+    # --- Words to ids
+
+    def _ids_of_word(self, word: str) -> bytes:
+        """Packed ids of a word; one beyond ASCII is cut first where no rule merges: its parts come again often."""
+        if word.isascii():
+            return self._ids_of_part(word)
+        return b"".join(map(self._parts.__getitem__, self._part.findall(utf8(word).decode("latin-1"))))
+
+    def _ids_of_part(self, part: str) -> bytes:
+        """Packed ids of bytes, which are given as the characters of the same numbers."""
+        symbols = list(map(self._symbols.__getitem__, part.encode("latin-1")))
+        if None in symbols:
+            lacking = ord(part[symbols.index(None)])
+            raise VocabError(
+                f"The vocabulary has no token for the byte 0x{lacking:02x}, and no unk_token that could stand for it.",
+                hint="Take the vocabulary that the model was trained with, or name one of its tokens: unk_token=...",
+            )
+        return pack(self._byte_pairs.merge(symbols))
+
+    @cached_property
+    def _part(self) -> "re.Pattern[str]":
+        """Finds the parts of a word: one ends before a character that no rule joins to what stands before it."""
+        lasts: dict[tuple[int, ...], set[int]] = {}  # first bytes of what a rule appends -> last bytes of what it is to
+        firsts, seconds, *_ = self._byte_pairs.merges
+        for first, second in compress(zip(firsts, seconds, strict=True), map(LEADS[0].__le__, seconds)):  # few
+            if second <= LEADS[1] and BYTES.keys() >= {first[-1], *second[:2]}:
+                lasts.setdefault(tuple(map(BYTES.__getitem__, second[:2])), set()).add(BYTES[first[-1]])
+        joints: dict[int, list[str]] = {}
+        for (lead, *further), before in lasts.items():
+            rest = _escaped(further)
+            joints.setdefault(lead, []).append(f"{rest}(?<=[{_escaped(before)}]{_escaped([lead])}{rest})")
+        joined = [f"{_escaped([lead])}(?:{'|'.join(ways)})" for lead, ways in joints.items()]
+        inner = f"[^{LEADS[0]}-{LEADS[1]}]*+"
+        return re.compile(f".{inner}(?:(?:{'|'.join(joined) or NEVER}){inner})*+", re.DOTALL)
+
+    # --- Places
+
+    def places(self, text: str, packed: bytes) -> list[int]:
+        """Start and end, in turn, of each token of a text whose ids are ``packed``: the characters that it touches."""
+        places = [place for place, character in enumerate(text) for _ in character.encode("utf-8", "surrogatepass")]
+        ends = accumulate(map(self._widths.__getitem__, array("q", packed)), initial=0)
+        return [place for start, stop in pairwise(ends) for place in (places[start], places[stop - 1] + 1)]
+
+    @cached_property
+    def _widths(self) -> dict[int, int]:
+        """For each token, the bytes that it stands for: as many as its characters, or one that is unknown."""
+        return {number: 1 if number == self._unknown else len(token) for token, number in self._vocab.items()}
+
+
+def utf8(text: str) -> bytes:
+    """The bytes of a text, in which lone surrogates have become U+FFFD."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return SURROGATE.sub("\ufffd", text).encode()
+
+
+def spelt(tokens: Iterable[str], whole: Collection[str]) -> bytes:
+    """The bytes that tokens spell; those among ``whole`` stand for themselves."""
+    return b"".join(token.encode() if token in whole else bytes(map(BYTES.__getitem__, token)) for token in tokens)
+
+
+def _escaped(some: Iterable[int]) -> str:
+    """Bytes in a pattern."""
+    return "".join([f"\\x{byte:02x}" for byte in some])

@@ -1,0 +1,67 @@
+"""What tokenizers of causal models share: a token may begin each text, and another one end it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from registry.errors import VocabError
+from registry.tokenization.base import Tokenizer
+from registry.tokenization.batches import Frame, Segment, added, join
+from registry.tokenization.options import FLAG, Option
+
+NO_FRAME = Frame(added([]), added([]), added([]))
+
+
+class CausalTokenizer(Tokenizer):
+    """Base of tokenizers of causal models.
+
+    - ``add_bos_token``, ``add_eos_token``: whether texts are put between ``bos_token`` and ``eos_token``.
+    """
+
+    options: ClassVar[Mapping[str, Option]] = {**Tokenizer.options, "add_bos_token": FLAG, "add_eos_token": FLAG}
+
+    add_bos_token: bool = False
+    add_eos_token: bool = False
+
+    def _frame(self, wanted: bool) -> Frame[Segment]:
+        if not wanted or not (self.add_bos_token or self.add_eos_token):
+            return NO_FRAME
+        start = added([self.special_id("bos_token")] if self.add_bos_token else [])
+        end = added([self.special_id("eos_token")] if self.add_eos_token else [])
+        return Frame(start, join(end, start), end)
+
+
+def bos_and_eos(processor: Mapping[str, Any] | None, origin: str) -> dict[str, Any]:
+    """What the ``post_processor`` of a ``tokenizer.json`` puts around each text, as options of a ``CausalTokenizer``.
+
+    That is nothing, a token before it, one after it, or both; anything else raises VocabError.
+    """
+    for part in _parts(processor):
+        if part.get("type") == "ByteLevel":  # says where tokens stand, not which
+            continue
+        single, pair = ([_special(one) for one in part.get(kind) or ()] for kind in ("single", "pair"))
+        if part.get("type") == "TemplateProcessing" and pair == 2 * single:
+            match single:
+                case [None]:
+                    return {}
+                case [str(bos), None]:
+                    return {"bos_token": bos, "add_bos_token": True}
+                case [None, str(eos)]:
+                    return {"eos_token": eos, "add_eos_token": True}
+                case [str(bos), None, str(eos)]:
+                    return {"bos_token": bos, "add_bos_token": True, "eos_token": eos, "add_eos_token": True}
+        raise VocabError(
+            f"{origin}: post_processor puts texts between tokens in a way that is not understood here.",
+            hint="Understood are bos_token before each text and eos_token after it.",
+        )
+    return {}
+
+
+def _parts(processor: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+    """The processors that a ``post_processor`` consists of."""
+    if processor is not None:
+        yield from processor.get("processors") or () if processor.get("type") == "Sequence" else (processor,)
+
+
+def _special(part: Mapping[str, Any]) -> Any:
+    """The special token in a part of a template; None for a text."""
+    return part["SpecialToken"]["id"] if "SpecialToken" in part else None
