@@ -104,6 +104,25 @@ def owner(record: Record) -> PluginInfo:
     raise UnknownPluginError(f"no plugin declared {record!r}.")
 
 
+def plugins_called(name: str) -> list[Plugin]:
+    """The plugins that ``name`` means, disabled ones too; several when it is a distribution's.  Imports none.
+
+    Raises UnknownPluginError.
+    """
+    with _lock:
+        return _named(name, _known())
+
+
+def records(name: str) -> tuple[Record, ...]:
+    """All records of the plugins that ``name`` means, whichever win.
+
+    Raises UnknownPluginError, and the error of a plugin that fails.
+    """
+    with _lock:
+        _insist(name)
+        return tuple(record for plugin in plugins_called(name) for record in plugin.records)
+
+
 def load_class(record: ConfigSpec | LayerSpec | ModelSpec | TokenizerSpec) -> Any:
     """Import the class that a record names; raises PluginLoadError, which names the plugin, when that fails."""
     try:

@@ -1,0 +1,55 @@
+"""The conformance kit: proves that a plugin keeps its contract with the registry, and with the people who load by name.
+
+In ``conftest.py``, which need not stand in the same folder as the tests::
+
+    pytest_plugins = ["registry.testing.plugin"]
+
+In a test module, one class for each architecture of the plugin::
+
+    from registry.testing import Conformance
+
+    class TestMyArchitecture(Conformance):
+        plugin = "my-plugin"
+        config = {"vocab_size": 99, "hidden_size": 24, "num_layers": 2}
+        lacks = {"left-padding": "positions are absolute, and count from the first column"}
+
+        def make_tokenizer(self, folder):
+            return MyTokenizer({"[PAD]": 0, "[UNK]": 1, "hello": 2, "world": 3})
+
+Every check is a method ``test_...`` whose docstring says what is promised.  ``Suite`` has all that a subclass may say;
+``Conformance`` is all suites in one, and each may be subclassed alone.  Nothing is active before a subclass exists.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from registry.testing.checkpoints import CheckpointSuite as CheckpointSuite
+    from registry.testing.configs import ConfigSuite as ConfigSuite
+    from registry.testing.conformance import Conformance as Conformance
+    from registry.testing.declarations import PluginSuite as PluginSuite
+    from registry.testing.models import ModelSuite as ModelSuite
+    from registry.testing.suite import CAPABILITIES as CAPABILITIES
+    from registry.testing.suite import Suite as Suite
+    from registry.testing.tokenizers import TokenizerSuite as TokenizerSuite
+
+_MODULES = {
+    "CAPABILITIES": "suite",
+    "CheckpointSuite": "checkpoints",
+    "ConfigSuite": "configs",
+    "Conformance": "conformance",
+    "ModelSuite": "models",
+    "PluginSuite": "declarations",
+    "Suite": "suite",
+    "TokenizerSuite": "tokenizers",
+}
+
+__all__ = [*_MODULES]
+
+if not TYPE_CHECKING:  # pytest imports this package with its plugin, before it can prepare the suites' assertions
+
+    def __getattr__(name: str) -> object:
+        """Import a suite when it is first used."""
+        from importlib import import_module
+
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,0 +1,114 @@
+"""The configuration: faithful to its file, and strict about what stands there."""
+
+import json
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from registry import discovery
+from registry.config import Config, load_config
+from registry.errors import ConfigError, UnknownOptionError
+from registry.testing.suite import Suite
+
+FOREIGN = {"a_key_of_the_future": {"nested": [1, None, "ü"]}}
+"""A key that no class knows."""
+
+SHARED_FIELDS = frozenset(attrs.fields_dict(Config))
+"""Fields of every configuration, which the core tests itself."""
+
+
+class ConfigSuite(Suite):
+    """Reading, writing and refusing configurations."""
+
+    def test_the_defaults_are_a_configuration(self) -> None:
+        """The class can be made without arguments: its defaults are those of a published model."""
+        discovery.load_class(self.config_spec())()
+
+    def test_a_configuration_survives_its_file(self, registry_folder: Path) -> None:
+        """What is written is read back equal, as a mapping, as a file and as a pickle, with equal hashes."""
+        config = self.make_config()
+        config.to_json_file(registry_folder / "config.json")
+        written = json.loads((registry_folder / "config.json").read_text("utf-8"))
+        copies = (
+            type(config).from_dict(config.to_dict()),
+            type(config).from_json_file(registry_folder / "config.json"),
+            pickle.loads(pickle.dumps(config)),  # noqa: S301  # made on the line itself
+        )
+        for copy in copies:
+            assert copy == config
+            assert hash(copy) == hash(config)
+            assert copy.to_dict() == written
+
+    def test_what_a_file_says_is_what_the_configuration_has(self) -> None:
+        """Every key of the tiny configuration arrives in the field of its name, and is written under it again."""
+        config = self.make_config()
+        for key, value in self.config.items():
+            field = config.aliases.get(key, key)
+            assert field in attrs.fields_dict(type(config)), f"{key!r} of the tiny configuration is no field"
+            assert config.to_dict()[field] == value, f"{key} is {value!r} in the file, and is written otherwise"
+
+    def test_unknown_keys_are_kept_and_written_back(self) -> None:
+        """Files carry keys of other libraries and of later versions; a fine-tuned model must not lose them."""
+        config = self.make_config(**FOREIGN)
+        assert dict(config.extra) == FOREIGN
+        assert config.to_dict().items() >= FOREIGN.items()
+        assert config == self.make_config(), "what is not understood must not make two models different"
+
+    def test_a_configuration_cannot_be_changed(self) -> None:
+        """Models share their configuration; ``replace`` makes another one."""
+        config = self.make_config()
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            config.num_labels = 7  # type: ignore[misc]  # that it is refused is the point
+        assert config.replace(num_labels=7).num_labels == 7
+        assert config.num_labels != 7
+
+    def test_impossible_values_are_refused(self) -> None:
+        """Every field refuses what it cannot mean, by a ConfigError that names it."""
+        config = self.make_config()
+        accepted = [
+            f"{name}={value!r}" for name, value in impossible(config) if not _refuses(type(config), name, value)
+        ]
+        assert not accepted, f"not refused with a ConfigError that names the field: {', '.join(accepted)}"
+
+    def test_an_unknown_override_is_refused(self) -> None:
+        """A misspelt keyword must not be taken for a key that is kept."""
+        with pytest.raises(UnknownOptionError):
+            self.make_config().replace(no_such_field=1)
+
+    def test_its_files_are_recognised(self, registry_folder: Path) -> None:
+        """A folder is of this architecture by each ``model_type`` that is claimed, under each name of the file."""
+        spec, config = self.config_spec(), self.make_config()
+        for number, filename in enumerate(spec.filenames):
+            for model_type in spec.model_types:
+                folder = registry_folder / f"{number}-{model_type}"
+                folder.mkdir()
+                (folder / filename).write_text(json.dumps({**config.to_dict(), "model_type": model_type}))
+                assert load_config(folder) == config, f"{filename} with the model_type {model_type!r}"
+
+
+def impossible(config: Config) -> Iterator[tuple[str, Any]]:
+    """Values that no field of a configuration can mean, by the name of the field."""
+    for name in attrs.fields_dict(type(config)):
+        if name in SHARED_FIELDS:
+            continue
+        value = getattr(config, name)
+        yield name, {"no such key": None}
+        yield name, float("nan")
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield name, "many"
+            yield name, 10**30
+
+
+def _refuses(cls: type[Config], name: str, value: Any) -> bool:
+    keys = {**cls().to_dict(), name: value}
+    try:
+        cls.from_dict(keys)
+    except ConfigError as refusal:
+        return name in str(refusal)
+    except Exception:  # noqa: BLE001  # of the wrong type, and so a mistake of the class
+        return False
+    return False

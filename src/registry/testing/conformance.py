@@ -1,0 +1,11 @@
+"""All suites in one."""
+
+from registry.testing.checkpoints import CheckpointSuite
+from registry.testing.configs import ConfigSuite
+from registry.testing.declarations import PluginSuite
+from registry.testing.models import ModelSuite
+from registry.testing.tokenizers import TokenizerSuite
+
+
+class Conformance(PluginSuite, ConfigSuite, TokenizerSuite, ModelSuite, CheckpointSuite):
+    """Every check of the kit, for one architecture of one plugin."""

@@ -1,0 +1,201 @@
+"""The model: its numbers, its gradients, and the names of its parameters."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from registry import discovery
+from registry.generation import CausalModel
+from registry.testing.inputs import CHOOSING_TASKS, TOKENS, expected_shapes, padded, random_ids
+from registry.testing.suite import Suite, needs
+from registry.weights.building import build
+
+if TYPE_CHECKING:
+    from registry.model import Model
+
+READ = 4
+"""Tokens that a causal model reads first, before it goes on one by one."""
+
+
+class ModelSuite(Suite):
+    """Each model class, built from the tiny configuration with random weights."""
+
+    # --- What comes out
+
+    def test_outputs_have_the_fields_and_shapes_of_the_task(self, task: str) -> None:
+        """A named tuple with the field's names; ``loss`` is a finite number where labels are given, else None."""
+        model, inputs = self.make_model(task), self.make_inputs(task)
+        output = model(**inputs)
+        assert isinstance(output, tuple), f"{type(output).__name__} is no named tuple"
+        assert hasattr(output, "_fields"), f"{type(output).__name__} is no named tuple"
+        for field, wanted in expected_shapes(task, inputs["input_ids"], model.config).items():
+            found = tuple(getattr(output, field).shape)
+            assert len(found) == len(wanted), f"{field} has the shape {found}, not {wanted}"
+            assert all(w in (-1, f) for f, w in zip(found, wanted, strict=True)), f"{field}: {found}, not {wanted}"
+        labels = self.make_labels(task, inputs)
+        if labels:
+            assert output._fields[0] == "loss", "loss comes first"
+            assert output[0] is None, "there is a loss without labels"
+            loss = model(**inputs, **labels)[0]
+            assert loss.shape == (), "loss is not one number"
+            assert loss.isfinite()
+
+    def test_evaluation_is_deterministic(self, task: str) -> None:
+        """The same input gives the same numbers, bit by bit: no dropout, no state, no seed."""
+        model, inputs = self.make_model(task), self.make_inputs(task)
+        for field, (first, second) in both(model(**inputs), model(**inputs)):
+            assert torch.equal(first, second), f"{field} differs from one call to the next"
+
+    def test_building_it_twice_gives_the_same_weights(self, task: str) -> None:
+        """Weights come from torch's generator alone, so that a seed settles them; and each of them is drawn."""
+        cls: type[Model] = discovery.load_class(self.model_spec(task))
+        models = []
+        for _ in range(2):
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                models.append(cls(self.make_config()))
+        for (name, one), other in zip(models[0].state_dict().items(), models[1].state_dict().values(), strict=True):
+            assert torch.equal(one, other), f"{name} differs"
+
+    def test_every_parameter_is_initialised(self, task: str) -> None:
+        """``_init`` fills whatever its module owns: loading relies on it for parts that a file lacks."""
+        model = self.make_model(task)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.fill_(torch.nan)
+            model.init_weights()
+        left = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
+        assert not left, f"_init leaves as they were: {', '.join(left)}"
+
+    def test_gradients_reach_every_parameter(self, task: str) -> None:
+        """In training mode, from the loss or, for a task without labels, from all that comes out."""
+        model, inputs = self.make_model(task).train(), self.make_inputs(task)
+        labels = self.make_labels(task, inputs)
+        fields = dict(tensors_of(model(**inputs, **labels)))
+        losses = [value for field, value in fields.items() if "loss" in field and value.dim() == 0]
+        sum(losses or [(value * torch.randn_like(value)).sum() for value in fields.values()]).backward()  # type: ignore[union-attr]
+        lost = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+        assert not lost, f"no gradient reaches {', '.join(lost)}"
+        odd = [name for name, parameter in model.named_parameters() if not parameter.grad.isfinite().all()]  # type: ignore[union-attr]
+        assert not odd, f"the gradient of {', '.join(odd)} is no number"
+
+    # --- Padding
+
+    @needs("padding")
+    def test_padding_on_the_right_changes_nothing(self, task: str) -> None:
+        """A text in a padded batch has the numbers that it has alone."""
+        self._compare_with_each_text_alone(task, "right")
+
+    @needs("padding", "left-padding")
+    def test_padding_on_the_left_changes_nothing(self, task: str) -> None:
+        """Generation pads on the left."""
+        self._compare_with_each_text_alone(task, "left")
+
+    @needs("padding")
+    def test_a_text_of_nothing_but_padding_gives_numbers(self, task: str) -> None:
+        """A softmax over nothing would be NaN, and would spread to the whole batch by the loss."""
+        model, inputs = self.make_model(task), self.make_inputs(task)
+        mask = torch.ones_like(inputs["input_ids"])
+        mask[0] = 0
+        for field, value in tensors_of(model(**inputs, attention_mask=mask)):
+            assert value.isfinite().all(), f"{field} has values that are no numbers"
+
+    def _compare_with_each_text_alone(self, task: str, side: str) -> None:
+        model, inputs = self.make_model(task), self.make_inputs(task)
+        ids, mask = padded(inputs["input_ids"], side)
+        batch = dict(tensors_of(model(**{**inputs, "input_ids": ids}, attention_mask=mask)))
+        lead = ids.shape[:-1]
+        for place in product(*map(range, lead)):
+            tokens = mask[place].bool()
+            text = {
+                key: x[place][tokens].view(*[1] * len(lead), -1) for key, x in inputs.items() if x.shape == ids.shape
+            }
+            for field, alone in tensors_of(model(**{**inputs, **text})):
+                value = batch[field]
+                if value.shape[: ids.dim()] == ids.shape:
+                    found, wanted = value[place][tokens], alone[(0,) * len(lead)]
+                elif value.shape[: len(lead)] == lead and alone.shape[: len(lead)] == (1,) * len(lead):
+                    found, wanted = value[place], alone[(0,) * len(lead)]
+                else:
+                    continue
+                self.assert_close(f"{field} of text {place}", found, wanted)
+
+    # --- Going on from what was read
+
+    @needs("cache")
+    def test_reading_on_gives_the_numbers_of_reading_at_once(self, causal_task: str) -> None:
+        """``score`` with a cache, in pieces of any length, gives the logits that ``forward`` gives for the whole."""
+        model, ids = self._causal(causal_task), self._text(causal_task)
+        whole = self._logits(model, causal_task, ids)
+        with torch.inference_mode():
+            cache = model.new_cache(len(ids), TOKENS)
+            last = 0
+            for stop in (READ, READ + 1, READ + 2, TOKENS):
+                scores = model.score(ids[:, last:stop], cache)
+                self.assert_close(f"the score after {stop} tokens", scores, whole[:, stop - 1])
+                last = stop
+            assert model.context_size >= TOKENS
+
+    @needs("cache")
+    def test_generation_writes_what_the_logits_say(self, causal_task: str) -> None:
+        """Greedy decoding, with its cache, takes the likeliest token of a model that reads all anew at each step."""
+        model, ids = self._causal(causal_task), self._text(causal_task)[:, :READ]
+        written = model.generate(ids, max_new_tokens=TOKENS - READ)
+        for _ in range(TOKENS - READ):
+            ids = torch.cat([ids, self._logits(model, causal_task, ids)[:, -1:].argmax(-1)], dim=1)
+        assert written.tolist() == ids.tolist()
+
+    def _causal(self, task: str) -> Any:
+        model = self.make_model(task)
+        assert isinstance(model, CausalModel), (
+            f"{type(model).__name__} has no context_size, new_cache and score (registry.generation.CausalModel)"
+        )
+        return model
+
+    def _text(self, task: str) -> Tensor:
+        """Ids ``(batch, tokens)``, also for a task with choices."""
+        return random_ids(self.make_config(), "causal-lm" if task in CHOOSING_TASKS else task)
+
+    @torch.inference_mode()
+    def _logits(self, model: Any, task: str, ids: Tensor) -> Tensor:
+        logits: Tensor = model(ids[:, None] if task in CHOOSING_TASKS else ids).logits
+        return logits[:, 0] if task in CHOOSING_TASKS else logits
+
+    # --- Names and places of parameters
+
+    def test_names_of_weights_do_not_change_by_use(self, task: str) -> None:
+        """Not by a call, by training, by copying or by another type: the names are the interchange format."""
+        model, inputs = self.make_model(task), self.make_inputs(task)
+        names = list(model.state_dict())
+        sum(x.sum() for _, x in tensors_of(model.train()(**inputs))).backward()  # type: ignore[union-attr]
+        model.eval()(**inputs)
+        assert list(model.state_dict()) == names, "a call changed them"
+        assert list(copy.deepcopy(model).double().state_dict()) == names, "a copy has others"
+        assert list(type(model)(self.make_config()).state_dict()) == names, "another model of the class has others"
+
+    def test_its_constructor_computes_nothing(self, task: str) -> None:
+        """It allocates parameters, by ``torch.empty`` or as constants, so that loading can leave out even that."""
+        cls: type[Model] = discovery.load_class(self.model_spec(task))
+        laid_out = build(lambda: cls(self.make_config())).named_parameters()
+        computed = [
+            name for name, tensor in laid_out if not tensor.is_meta and not (tensor == tensor.flatten()[0]).all()
+        ]
+        assert not computed, f"drawn or computed before anything is loaded: {', '.join(computed)}"
+
+
+def tensors_of(output: Any) -> Iterator[tuple[str, Tensor]]:
+    """The fields of an output that hold a tensor of numbers."""
+    for field, value in zip(output._fields, output, strict=True):
+        if isinstance(value, Tensor) and value.is_floating_point():
+            yield field, value
+
+
+def both(one: Any, other: Any) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    """The fields of two outputs, side by side."""
+    fields: Mapping[str, Tensor] = dict(tensors_of(other))
+    for field, value in tensors_of(one):
+        yield field, (value, fields[field])

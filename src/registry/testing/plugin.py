@@ -1,0 +1,90 @@
+"""The kit's pytest plugin, which an author turns on: ``pytest_plugins = ["registry.testing.plugin"]``.
+
+It fills in what the checks of a ``Suite`` ask for, skips those for which the architecture lacks the capability, and
+keeps them away from the caches and settings of the machine.  Other tests are left alone.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+for _module in ("declarations", "configs", "tokenizers", "models", "checkpoints"):
+    if f"registry.testing.{_module}" not in sys.modules:  # else its assertions explain less, and still hold
+        pytest.register_assert_rewrite(f"registry.testing.{_module}")
+
+from registry.errors import PluginError  # noqa: E402  # assertions must be prepared before suites are imported
+from registry.testing.suite import CAUSAL_TASKS, Suite  # noqa: E402
+
+if TYPE_CHECKING:
+    from registry.probe import Probe
+    from registry.tokenization.base import Tokenizer
+
+SETTINGS = ("REGISTRY_PLUGINS", "REGISTRY_DISABLE_PLUGINS", "REGISTRY_STRICT")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a check that asks for ``task`` or ``causal_task`` one run for each that the plugin declares."""
+    suite = metafunc.cls
+    if not isinstance(suite, type) or not issubclass(suite, Suite):
+        return
+    for argument, among in (("task", None), ("causal_task", CAUSAL_TASKS)):
+        if argument in metafunc.fixturenames:
+            metafunc.parametrize(argument, _tasks(suite, among))
+
+
+def _tasks(suite: type[Suite], among: tuple[str, ...] | None) -> list[Any]:
+    try:
+        tasks = [spec.task for spec in suite.specs() if among is None or spec.task in among]
+    except PluginError:
+        return ["unknown"]  # the check will ask the plugin too, and raise what it raises
+    reason = f"{suite.plugin} declares no model for {' or '.join(among or ('any task',))} of {suite.architecture}"
+    return tasks or [pytest.param("none", marks=pytest.mark.skip(reason=reason))]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a check that needs a capability which the architecture lacks, and say why."""
+    suite = getattr(item, "cls", None)
+    if isinstance(suite, type) and issubclass(suite, Suite):
+        for capability in getattr(getattr(item, "function", None), "needs", ()):
+            if capability in suite.lacks:
+                pytest.skip(f"{suite.architecture} lacks {capability!r}: {suite.lacks[capability]}")
+
+
+@pytest.fixture(autouse=True)
+def _registry_settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let no setting of this machine decide what a suite finds, and let it download nothing."""
+    if isinstance(request.cls, type) and issubclass(request.cls, Suite):
+        for name in SETTINGS:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("REGISTRY_OFFLINE", "1")
+        monkeypatch.setenv("PYTORCH_PRETRAINED_BERT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="class")
+def registry_tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> "Tokenizer":
+    """The tiny tokenizer of a suite."""
+    suite: Any = request.cls
+    tokenizer: Tokenizer = suite().make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+    return tokenizer
+
+
+@pytest.fixture(scope="class")
+def registry_probe(request: pytest.FixtureRequest) -> "Probe":
+    """What the plugin did in a process of its own; see ``registry.probe``."""
+    from registry.probe import probe
+
+    suite: Any = request.cls
+    found = probe(suite.plugin)
+    if found.error is not None:
+        pytest.fail(f"{suite.plugin!r} cannot be observed: {found.error}")
+    return found
+
+
+@pytest.fixture
+def registry_folder(tmp_path: Path) -> Path:
+    """An empty folder for what a check saves."""
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    return folder
