@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["registry.testing.plugin"]
+pytest_plugins = ["registry.testing.plugin", "pytester"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

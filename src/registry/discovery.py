@@ -141,6 +141,12 @@ def failures() -> str:
     return "".join(failed) + (f"\nDisabled plugins: {', '.join(disabled)}." if disabled else "") + nothing
 
 
+def announced() -> list[PluginInfo]:
+    """All plugins as far as they are known without asking them; imports none."""
+    with _lock:
+        return [_describe(plugin) for plugin in _known()]
+
+
 def plugins() -> list[PluginInfo]:
     """All plugins in the order of lookup, disabled ones last; imports every plugin that is not disabled."""
     winners: dict[Any, Plugin] = {}

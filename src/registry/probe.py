@@ -53,13 +53,21 @@ class Probe:
     """State of others that importing all its references changed: ``"os.environ: KEY"``."""
 
 
-def probe(name: str, *, timeout: float = 120.0) -> Probe:
+def probe(
+    name: str,
+    distribution: str | None = None,
+    *,
+    timeout: float = 120.0,
+    environment: Mapping[str, str] = os.environ,
+) -> Probe:
     """Import the installed plugin of this name, and everything that it refers to, in a process of its own.
 
-    ``timeout`` is in seconds.  Raises nothing for a plugin that fails; its ``error`` says why.
+    ``distribution`` tells which one is meant where several have plugins of the name.  ``timeout`` is in seconds;
+    ``environment`` is that of the process, whose ``sys.path`` is this one's.  Raises nothing for a plugin that fails;
+    its ``error`` says why.
     """
-    command = [sys.executable, "-c", "from registry.probe import main; main()", name]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", "from registry.probe import main; main()", name, distribution or ""]
+    environment = {**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         run = subprocess.run(  # noqa: S603  # this interpreter, and a name that it looks up
             command, env=environment, capture_output=True, timeout=timeout, check=False
@@ -82,15 +90,17 @@ def main() -> None:
     """Probe the plugin that the command line names, and print what was found as JSON; all else goes to stderr."""
     report = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    json.dump(_observe(sys.argv[1]), report)
+    json.dump(_observe(*sys.argv[1:]), report)
     report.close()
 
 
-def _observe(name: str) -> dict[str, Any]:
-    module = _module_of(_installed(name))
+def _observe(name: str, distribution: str) -> dict[str, Any]:
+    module = _module_of(_installed(name, distribution))
     found: dict[str, Any] = {"name": name, "imported_unasked": module in sys.modules}
-    found["imported_when_disabled"] = not found["imported_unasked"] and _imported_when_disabled(name, module)
-    plugin = _installed(name)
+    found["imported_when_disabled"] = not found["imported_unasked"] and _imported_when_disabled(
+        name, distribution, module
+    )
+    plugin = _installed(name, distribution)
     importlib.import_module("registry.config")  # what the core itself needs is not the plugin's
     before, state = set(sys.modules), _state_of_others()
     start = process_time()
@@ -110,9 +120,9 @@ def _observe(name: str) -> dict[str, Any]:
     return found
 
 
-def _installed(name: str) -> Plugin:
+def _installed(name: str, distribution: str) -> Plugin:
     for plugin in installed_plugins():
-        if plugin.name == name:
+        if plugin.name == name and distribution in ("", plugin.distribution):
             return plugin
     raise UnknownPluginError(f"no plugin is called {name!r}.", hint="`registry plugins` lists them.")
 
@@ -123,10 +133,13 @@ def _module_of(plugin: Plugin) -> str:
     return str(entry.module)
 
 
-def _imported_when_disabled(name: str, module: str) -> bool:
+def _imported_when_disabled(name: str, distribution: str, module: str) -> bool:
     """Whether asking the other plugins of its distribution imports a disabled one; all are found anew afterwards."""
     before = dict(os.environ)
-    os.environ |= {"REGISTRY_PLUGINS": str(_installed(name).distribution), "REGISTRY_DISABLE_PLUGINS": name}
+    os.environ |= {
+        "REGISTRY_PLUGINS": str(_installed(name, distribution).distribution),
+        "REGISTRY_DISABLE_PLUGINS": name,
+    }
     try:
         discovery.plugins()
     finally:
@@ -173,7 +186,7 @@ def _state_of_others() -> dict[str, Any]:
         "sys.path": list(sys.path),
         "os.getcwd()": os.getcwd(),  # noqa: PTH109  # a text, to be compared and printed
         "sys.getrecursionlimit()": sys.getrecursionlimit(),
-        "warnings.filters": [str(entry) for entry in warnings.filters],
+        "warnings.filters": [str(entry) for entry in warnings.filters if _concerns_others(entry)],
         "logging level": logging.getLogger().level,
         "logging handlers": [str(handler) for handler in logging.getLogger().handlers],
         "signal handlers": {str(number): str(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)},
@@ -181,6 +194,12 @@ def _state_of_others() -> dict[str, Any]:
     }
     torch = sys.modules.get("torch")
     return state if torch is None else {**state, **_state_of_torch(torch)}
+
+
+def _concerns_others(entry: Any) -> bool:
+    """Whether a filter of warnings is not one which a library has for its own messages or classes."""
+    _, message, category, module, _ = entry
+    return message is module is None and category.__module__ == "builtins"
 
 
 def _state_of_torch(torch: Any) -> dict[str, Any]:

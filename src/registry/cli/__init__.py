@@ -23,7 +23,7 @@ from registry.errors import (
     WeightsLimitError,
 )
 
-COMMANDS = ("info", "list", "plugins", "resolve")
+COMMANDS = ("env", "info", "list", "new", "plugins", "resolve")
 """Each is the ``command`` of the module of its name, which is imported when it is called."""
 
 NOT_FOUND = (UnknownModelError, UnknownTaskError, UnknownLayerError, UnknownPluginError, MissingFileError)

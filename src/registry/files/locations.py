@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from registry.errors import FetchError, IntegrityError, MissingFileError, NotYetError
+from registry.files.editable import editable_path
 from registry.records import Card, FileSpec, Paths
 from registry.resolution import Resolution
 
@@ -56,12 +57,14 @@ def package_path(address: str) -> Path:
         raise MissingFileError(f"the distribution {name!r} is not installed.", hint=_install([address])) from problem
     path = Path(str(distribution.locate_file(inner)))
     listed = any(file.parts[: len(parts)] == parts for file in distribution.files or ())
-    if not listed or not path.exists():
+    if listed and path.exists():
+        return path
+    found = editable_path(distribution, inner)
+    if found is None:
         raise MissingFileError(
-            f"{inner!r} is not among the files of {name} {distribution.version}.",
-            hint="Install it anew; an editable installation lists none of its files.",
+            f"{inner!r} is not among the files of {name} {distribution.version}.", hint="Install it anew."
         )
-    return path
+    return found
 
 
 def cache_directory(cache_dir: str | Path | None = None) -> Path:

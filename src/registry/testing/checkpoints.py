@@ -84,7 +84,7 @@ class CheckpointSuite(Suite):
 
     def test_it_loads_by_name(self, registry_folder: Path) -> None:
         """A card that lists the files of a saved folder loads as the folder does."""
-        task = self.config_spec().default_task
+        task = self.main_task()
         model = self.make_model(task)
         folder = model.save_pretrained(registry_folder / "model")
         roles = {"config.json": "config", "model.safetensors": "weights"}
@@ -97,9 +97,10 @@ class CheckpointSuite(Suite):
         assert loaded.card is card
         self._assert_same(loaded.model, model, task)
 
+    @pytest.mark.another_process
     def test_it_loads_and_unpickles_in_another_process(self, registry_folder: Path) -> None:
         """Workers are spawned: they find the plugin by its metadata, and its classes by their pickled names."""
-        task = self.config_spec().default_task
+        task = self.main_task()
         model, inputs = self.make_model(task), self.make_inputs(task)
         folder = model.save_pretrained(registry_folder / "model")
         folder.with_name("model.pickle").write_bytes(pickle.dumps((model, model.config)))
@@ -139,42 +140,38 @@ class CheckpointSuite(Suite):
         self.make_model("base").save_pretrained(registry_folder / "model")
         model = pretrained.load_model(registry_folder / "model", task)
         assert model.load_report is not None
-        layout = model.layout
+        full = model.layout.in_full(list(model.state_dict()))
         for name in model.load_report.new:
-            assert _part(layout, name), f"{name} belongs to no part, and was made up"
+            assert model.layout.part_of(full[name]), f"{name} belongs to no part, and was made up"
         assert all(parameter.isfinite().all() for parameter in model.parameters())
 
     # --- Refusals
 
-    def test_no_weight_is_made_up(self, task: str) -> None:
+    def test_no_weight_is_made_up(self, task: str, registry_folder: Path) -> None:
         """Without any one tensor of the trunk, or with half a head, loading is refused: no model is silently random."""
         model = self.make_model(task)
+        folder = model.save_pretrained(registry_folder / "model")
         whole = model.state_dict()
         for name in whole:
             if not _may_be_missed(model, name):
                 rest = {key: tensor for key, tensor in whole.items() if key != name}
                 with refused(WeightsMismatchError, f"the model was loaded without {name}"):
-                    self._filled(task, rest)
+                    type(model).from_pretrained(folder, state_dict=rest)
 
-    def test_no_weight_is_passed_over(self, task: str) -> None:
+    def test_no_weight_is_passed_over(self, task: str, registry_folder: Path) -> None:
         """A tensor that the model does not know, or of another shape, is refused."""
-        whole = self.make_model(task).state_dict()
+        model = self.make_model(task)
+        folder = model.save_pretrained(registry_folder / "model")
+        whole = model.state_dict()
         name = next(iter(whole))
         for wrong in ({"no_such.weight": torch.zeros(1)}, {name: whole[name][..., :-1]}):
             with refused(WeightsMismatchError, f"the model was loaded with another {next(iter(wrong))}"):
-                self._filled(task, {**whole, **wrong})
-
-    def _filled(self, task: str, tensors: Mapping[str, Any]) -> "Model":
-        from registry.loading import fill
-
-        model = self.make_model(task)
-        fill(model, tensors, model.layout, initialise=model._init, source="the kit", copy=True)
-        return model
+                type(model).from_pretrained(folder, state_dict={**whole, **wrong})
 
     @pytest.mark.parametrize("damage", DAMAGES)
     def test_damaged_weights_are_refused(self, damage: str, registry_folder: Path) -> None:
         """By an error of the registry's tree, whatever a parser raises; in every format that is read."""
-        task = self.config_spec().default_task
+        task = self.main_task()
         model = self.make_model(task)
         for number, (name, write) in enumerate(self._formats()):
             folder = registry_folder / str(number)
@@ -283,16 +280,11 @@ def spawned_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
-def _part(layout: Any, name: str) -> str | None:
-    """The part of a model to which a weight belongs; None for the trunk."""
-    return next((p for p in layout.parts if name.startswith(p) or (layout.prefix + name).startswith(p)), None)
-
-
 def _may_be_missed(model: Any, name: str) -> bool:
     """Whether a file without this one tensor is still complete: it is tied to another, or a whole part by itself."""
-    names, layout = list(model.state_dict()), model.layout
-    part = _part(layout, name)
-    if part is not None and [other for other in names if _part(layout, other) == part] == [name]:
-        return True
-    groups = [{*group, *(n.removeprefix(layout.prefix) for n in group)} for group in layout.ties]
-    return any(name in group and len(group & set(names)) > 1 for group in groups)
+    layout = model.layout
+    full = layout.in_full(list(model.state_dict()))
+    part = layout.part_of(full[name])
+    alone = part is not None and [layout.part_of(other) for other in full.values()].count(part) == 1
+    tied = any(full[name] in group and len(set(group) & set(full.values())) > 1 for group in layout.ties)
+    return alone or tied

@@ -9,7 +9,7 @@ from registry.errors import PluginIncompatibleError, PluginLoadError
 from registry.harvest import harvest
 from registry.records import Card, ConfigSpec, LayerSpec, LazyRef, ModelSpec, TokenizerSpec, WeightLoaderSpec
 from registry.resolution import resolve
-from registry.testing.suite import Suite, needs
+from registry.testing.suite import Suite, needs, of_loading
 
 if TYPE_CHECKING:
     from registry.probe import Probe
@@ -20,6 +20,7 @@ class PluginSuite(Suite):
 
     # --- Asking it
 
+    @of_loading
     def test_the_plugin_is_installed_and_loads(self) -> None:
         """An installed distribution announces it under ``registry.v1``; importing and asking it raises nothing."""
         try:
@@ -32,6 +33,7 @@ class PluginSuite(Suite):
         assert len(found) == 1, f"{len(found)} plugins are called {self.plugin!r}: {found}"
         assert found[0].distribution is not None, "it was registered in this process only; install it"
 
+    @of_loading
     def test_its_hooks_are_known_and_marked_and_yield_their_records(self) -> None:
         """Every ``registry_*`` function is a hook, marked, without arguments, and yields records of its type."""
         try:
@@ -86,30 +88,36 @@ class PluginSuite(Suite):
 
     # --- In a process of its own
 
+    @pytest.mark.another_process
     def test_reading_metadata_does_not_import_it(self, registry_probe: "Probe") -> None:
         """Nothing but the registry imports the plugin, and that only when something of it is needed."""
         assert not registry_probe.imported_unasked, "it was there before anybody asked: a .pth file, a sitecustomize?"
 
+    @pytest.mark.another_process
     def test_asking_it_imports_nothing_heavy(self, registry_probe: "Probe") -> None:
         """Listing models must stay cheap for everybody who has the plugin installed."""
         assert registry_probe.heavy == (), f"importing {self.plugin!r} imports {', '.join(registry_probe.heavy)}"
 
+    @pytest.mark.another_process
     def test_asking_it_stays_within_its_budget(self, registry_probe: "Probe") -> None:
         """``most_modules`` and ``most_seconds``, the latter of the processor's time."""
         added = registry_probe.modules
         assert len(added) <= self.most_modules, f"{len(added)} modules are imported: {', '.join(added)}"
         assert registry_probe.seconds <= self.most_seconds, f"asking it takes {registry_probe.seconds:.3f} s"
 
+    @pytest.mark.another_process
     def test_configurations_and_tokenizers_need_no_torch(self, registry_probe: "Probe") -> None:
         """``registry.load_config`` and ``load_tokenizer`` work where torch would be too slow to import."""
         assert registry_probe.heavy_for_text == (), (
             f"a configuration, tokenizer or detector imports {', '.join(registry_probe.heavy_for_text)}"
         )
 
+    @pytest.mark.another_process
     def test_importing_it_changes_nothing_for_others(self, registry_probe: "Probe") -> None:
         """Default types, seeds, warnings, logging, the environment and paths belong to the application."""
         assert registry_probe.changed == (), f"importing {self.plugin!r} changes {'; '.join(registry_probe.changed)}"
 
+    @pytest.mark.another_process
     def test_it_is_not_imported_when_it_is_disabled(self, registry_probe: "Probe") -> None:
         """``REGISTRY_DISABLE_PLUGINS`` must be a way out when a plugin breaks something."""
         assert not registry_probe.imported_when_disabled, "another plugin of its distribution imports it"

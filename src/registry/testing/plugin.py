@@ -4,7 +4,9 @@ It fills in what the checks of a ``Suite`` ask for, skips those for which the ar
 keeps them away from the caches and settings of the machine.  Other tests are left alone.
 """
 
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +16,24 @@ for _module in ("declarations", "configs", "tokenizers", "models", "checkpoints"
     if f"registry.testing.{_module}" not in sys.modules:  # else its assertions explain less, and still hold
         pytest.register_assert_rewrite(f"registry.testing.{_module}")
 
-from registry.errors import PluginError  # noqa: E402  # assertions must be prepared before suites are imported
+from registry import discovery  # noqa: E402  # assertions must be prepared before suites are imported
+from registry.errors import PluginError  # noqa: E402
 from registry.testing.suite import CAUSAL_TASKS, Suite  # noqa: E402
 
 if TYPE_CHECKING:
     from registry.probe import Probe
     from registry.tokenization.base import Tokenizer
 
+ENVIRONMENT = pytest.StashKey[Mapping[str, str]]()
+"""The environment before anything was imported that could change it."""
+
 SETTINGS = ("REGISTRY_PLUGINS", "REGISTRY_DISABLE_PLUGINS", "REGISTRY_STRICT")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the environment, and make a mark known: ``-m "not another_process"`` leaves out what starts interpreters."""
+    config.stash[ENVIRONMENT] = {key: value for key, value in os.environ.items() if key not in SETTINGS}
+    config.addinivalue_line("markers", "another_process: starts another interpreter, which takes a second or two")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -60,6 +72,11 @@ def _registry_settings(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("REGISTRY_OFFLINE", "1")
         monkeypatch.setenv("PYTORCH_PRETRAINED_BERT_CACHE", str(tmp_path / "cache"))
+        if not hasattr(request.function, "of_loading"):
+            try:
+                discovery.records(request.cls.plugin)
+            except PluginError as problem:
+                pytest.fail(f"This check cannot begin, since the plugin cannot be loaded. {problem}")
 
 
 @pytest.fixture(scope="class")
@@ -76,7 +93,7 @@ def registry_probe(request: pytest.FixtureRequest) -> "Probe":
     from registry.probe import probe
 
     suite: Any = request.cls
-    found = probe(suite.plugin)
+    found = probe(suite.plugin, environment=request.config.stash[ENVIRONMENT])
     if found.error is not None:
         pytest.fail(f"{suite.plugin!r} cannot be observed: {found.error}")
     return found

@@ -46,6 +46,12 @@ def needs(*capabilities: str) -> Callable[[Check], Check]:
     return mark
 
 
+def of_loading(check: Check) -> Check:
+    """Mark a check which says itself what is wrong with a plugin that cannot be loaded; the others cannot begin."""
+    vars(check)["of_loading"] = True
+    return check
+
+
 class Suite:
     """What a subclass says of its architecture; every suite knows the same words."""
 
@@ -144,6 +150,12 @@ class Suite:
             for record in discovery.records(cls.plugin)
             if isinstance(record, ModelSpec) and record.architecture == cls.architecture
         ]
+
+    def main_task(self) -> str:
+        """The task that is loaded unless another is asked for."""
+        tasks = [spec.task for spec in self.specs()]
+        default = self.config_spec().default_task
+        return default if default in tasks else tasks[0]
 
     def config_spec(self) -> ConfigSpec:
         """The plugin's record of the configuration."""

@@ -117,10 +117,10 @@ class TokenizerSuite(Suite):
     @needs("tokenizer")
     def test_special_tokens_are_added_only_when_wanted(self, registry_tokenizer: "Tokenizer") -> None:
         """What stands around a text are special tokens, and the text's own ids lie between them unchanged."""
-        for text in self.texts:
+        for text in ("", *self.texts):
             bare = registry_tokenizer.encode(text, add_special_tokens=False)
             whole = registry_tokenizer.encode(text)
-            starts = [start for start in range(len(whole)) if whole[start : start + len(bare)] == bare]
+            starts = [start for start in range(len(whole) + 1) if whole[start : start + len(bare)] == bare]
             assert starts, f"{text!r}: {bare} is not inside {whole}"
             added = whole[: starts[0]] + whole[starts[0] + len(bare) :]
             assert set(added) <= set(registry_tokenizer.all_special_ids)
@@ -165,7 +165,6 @@ class TokenizerSuite(Suite):
         assert registry_tokenizer.encode("", add_special_tokens=False) == []
         assert registry_tokenizer.tokenize("") == []
         assert registry_tokenizer.decode([]) == ""
-        assert set(registry_tokenizer.encode("")) <= set(registry_tokenizer.all_special_ids)
         assert registry_tokenizer([""])["input_ids"] == [registry_tokenizer.encode("")]
 
     @needs("tokenizer")

@@ -1,0 +1,71 @@
+"""``registry env``."""
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+
+import click
+
+from registry import __version__
+from registry.cli.output import json_option, print_fields, print_json
+
+PACKAGES = (
+    *("torch", "safetensors", "pluggy", "attrs", "regex", "sentencepiece", "requests", "filelock"),
+    *("transformers", "tokenizers", "numpy", "ftfy", "spacy"),
+)
+"""Distributions whose version may explain a bug."""
+
+SETTINGS = ("REGISTRY_", "PYTORCH_PRETRAINED_BERT_", "TORCH_HOME", "ENV_TORCH_HOME", "XDG_CACHE_HOME", "HF_", "CUDA_")
+"""What the names of settings begin with that decide what is found and where."""
+
+SECRET = ("TOKEN", "KEY", "SECRET", "PASSWORD")
+
+
+@click.command()
+@json_option
+def command(as_json: bool) -> None:
+    """Print what a bug report needs: versions, settings and plugins.
+
+    Nothing is imported but the registry itself and the plugins; the values of secrets are left out.
+    """
+    (print_json if as_json else print_fields)(environment())
+
+
+def environment() -> Mapping[str, str | None]:
+    """What of this computer may explain a bug, in the order of a report."""
+    from registry.files.locations import cache_directory
+
+    return {
+        "registry": __version__,
+        "installed in": os.path.dirname(os.path.dirname(__file__)),  # noqa: PTH120  # a text to be shown
+        "python": f"{platform.python_version()} ({platform.python_implementation()}, {sys.executable})",
+        "platform": platform.platform(),
+        **{name: _version(name) for name in PACKAGES},
+        "cache": str(cache_directory()),
+        **{name: _shown(name) for name in sorted(os.environ) if name.startswith(SETTINGS)},
+        "plugins": _plugins(),
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except Exception:  # noqa: BLE001  # not installed, or its metadata are damaged: the report must come all the same
+        return None
+
+
+def _shown(setting: str) -> str:
+    return "(set, not shown)" if any(word in setting for word in SECRET) else os.environ[setting] or "(empty)"
+
+
+def _plugins() -> str:
+    from registry.catalogue import plugins
+
+    def described(name: str, origin: str, state: str) -> str:
+        return f"{name} ({origin})" if state == "loaded" else f"{name} ({origin}, {state})"
+
+    return ", ".join(
+        described(plugin.name, f"{plugin.distribution} {plugin.version}", plugin.state) for plugin in plugins()
+    )

@@ -1,0 +1,98 @@
+"""``registry new NAME``: the package of a plugin that works, to be changed into one's own."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from keyword import iskeyword
+from pathlib import Path
+
+import click
+
+TEMPLATE = "my-tiny"
+"""The name of the plugin in the scaffold, whose files are those of a whole package, named ``*.in``."""
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where to write; a new folder called NAME unless given.",
+)
+@click.option("--weights/--no-weights", default=True, help="Whether to train the tiny model, which imports torch.")
+def command(name: str, directory: Path | None, weights: bool) -> None:
+    """Write the package of a plugin: a one-block model, a tokenizer, cards, tests by the conformance kit, CI.
+
+    NAME is that of the plugin, its distribution and its architecture: lower-case words with '-' between them.
+    """
+    _check_name(name)
+    target = directory or Path(name)
+    if target.exists() and any(target.iterdir()):
+        raise click.ClickException(f"{target} is not empty; give another --directory.")
+    try:
+        for path, text in render(name):
+            place = target / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text, encoding="utf-8")
+            click.echo(f"{place}")
+        if weights:
+            _train(target)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)  # it was empty or absent before
+        raise
+    click.echo(f"\nNext:  cd {target} && pip install -e '.[test]' && pytest")
+
+
+def render(name: str) -> Iterator[tuple[Path, str]]:
+    """The files of a new package: where each belongs in its folder, and its text."""
+    module, words = name.replace("-", "_"), re.split("[-_]", name)
+    names = {TEMPLATE: name, "my_tiny": module, "MyTiny": "".join(map(str.capitalize, words))}
+
+    def named(text: str) -> str:
+        return re.sub("|".join(names), lambda found: names[found[0]], text)
+
+    for parts, file in _template_files(files(f"{__package__}.scaffold")):
+        path = Path(*(named(re.sub("^dot_", ".", part)) for part in parts))
+        yield path.with_name(path.name.removesuffix(".in")), named(file.read_text(encoding="utf-8"))
+
+
+def _template_files(folder: Traversable) -> Iterator[tuple[tuple[str, ...], Traversable]]:
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from (((entry.name, *parts), file) for parts, file in _template_files(entry))
+        elif entry.name.endswith(".in"):
+            yield (entry.name,), entry
+
+
+def _check_name(name: str) -> None:
+    """Refuse what could be no distribution, no module, or would be hidden behind what is installed."""
+    from registry import discovery
+    from registry.records import ConfigSpec
+
+    module = name.replace("-", "_")
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or iskeyword(module):
+        raise click.UsageError(f"NAME must be lower-case words and digits with '-' between them, not {name!r}.")
+    if module in sys.stdlib_module_names or module in ("registry", "plugins", "torch", "tests"):
+        raise click.UsageError(f"a module {module!r} exists already; choose another NAME.")
+    if any(spec.architecture == name for spec in discovery.every(ConfigSpec)):
+        raise click.UsageError(f"an installed plugin declares the architecture {name!r} already; choose another NAME.")
+
+
+def _train(target: Path) -> None:
+    """Run the script that trains the tiny model, in a process of its own, since the package is not installed."""
+    run = subprocess.run(  # this interpreter, and the file written above
+        [sys.executable, "make_tiny.py"],
+        cwd=target,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode:
+        raise click.ClickException(f"make_tiny.py failed; --no-weights leaves it out.\n{run.stderr}")
+    click.echo(run.stdout.strip())

@@ -1,0 +1,634 @@
+"""The conformance kit, on a plugin that is whole, and on plugins that are broken in one way each."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import pytest
+
+from registry.testing import CAPABILITIES, Conformance, Suite
+
+Run = Callable[..., Any]
+
+PLUGIN = "src/my_tiny/plugin.py"
+CARDS = "src/my_tiny/cards.py"
+CONFIG = "src/my_tiny/config.py"
+TOKENIZATION = "src/my_tiny/tokenization.py"
+WEIGHTS = "src/my_tiny/weights.py"
+MODELING = "src/my_tiny/modeling.py"
+TESTS = "tests/test_conformance.py"
+
+ENTRY_POINTS = "[registry.v1]\nmy-tiny = my_tiny.plugin\n"
+
+
+class Mutation(NamedTuple):
+    """A plugin that is broken in one way, and the checks that are to say so."""
+
+    failing: str
+    """Names of checks, between spaces."""
+    edits: tuple[tuple[str, str, str], ...]
+    """File, what stands there, and what is to stand there instead; what is empty stands at the file's end."""
+
+
+def mutation(failing: str, *edits: tuple[str, str, str]) -> Mutation:
+    return Mutation(failing, edits)
+
+
+def at_end(file: str, text: str) -> tuple[str, str, str]:
+    return file, "", text
+
+
+CONFIG_BODY = "    vocab_size: int = size(64)\n"
+TOKENIZER_BODY = "    def _ids(self, text: str) -> bytes:\n"
+TOKENIZER_JOIN = '        return "".join(tokens).replace(SPACE, " ")\n'
+BASE_BODY = "    config_class = MyTinyConfig\n    layout = LAYOUT\n"
+FLAT = "        x = context.flat(embedded)\n"
+NOT_EXACT = (
+    TESTS,
+    "    def make_tokenizer",
+    '    lacks: ClassVar = {"exact-text": "it is broken on purpose"}\n\n    def make_tokenizer',
+)
+
+MUTATIONS: Mapping[str, Mutation] = {
+    # --- the plugin
+    "it cannot be imported": mutation(
+        "test_the_plugin_is_installed_and_loads", (PLUGIN, "from .cards", "import nowhere\nfrom .cards")
+    ),
+    "a hook raises": mutation("test_the_plugin_is_installed_and_loads", (PLUGIN, "return CARDS", "return [1 / 0]")),
+    "a hook is misspelt": mutation(
+        "test_its_hooks_are_known_and_marked_and_yield_their_records",
+        (PLUGIN, "def registry_cards", "def registry_card"),
+    ),
+    "a hook is not marked": mutation(
+        "test_its_hooks_are_known_and_marked_and_yield_their_records",
+        (PLUGIN, "@hookimpl\ndef registry_cards", "def registry_cards"),
+    ),
+    "a hook wants an argument": mutation(
+        "test_its_hooks_are_known_and_marked_and_yield_their_records",
+        (PLUGIN, "def registry_cards()", "def registry_cards(config)"),
+    ),
+    "a hook yields records of another": mutation(
+        "test_its_hooks_are_known_and_marked_and_yield_their_records",
+        (PLUGIN, "def registry_models", "def registry_layers"),
+    ),
+    "it answers otherwise each time": mutation(
+        "test_it_gives_the_same_answers_when_it_is_asked_again",
+        (PLUGIN, "return CARDS", "ASKED.append(1)\n    return CARDS[: len(ASKED) % 2]"),
+        (PLUGIN, "from .cards", "ASKED = []\nfrom .cards"),
+    ),
+    "its default task has no class": mutation(
+        "test_it_declares_the_architecture_whole",
+        (PLUGIN, 'default_task="causal-lm"', 'default_task="masked-lm"'),
+    ),
+    "a reference leads nowhere": mutation(
+        "test_every_reference_leads_to_the_right_kind",
+        at_end(PLUGIN, "LAYER = 'my_tiny.nowhere:Block'"),
+    ),
+    "a reference leads to something else": mutation(
+        "test_every_reference_leads_to_the_right_kind",
+        at_end(PLUGIN, "LAYER = 'my_tiny.weights:LAYOUT'"),
+    ),
+    "a name is taken by another plugin": mutation(
+        "test_its_names_resolve_to_its_own_cards",
+        (CARDS, '    license="CC0-1.0",', '    license="CC0-1.0",\n        aliases=("bert-base-uncased",),'),
+    ),
+    "a card is of a task without a class": mutation(
+        "test_its_cards_name_tasks_and_files_that_it_can_read", (CARDS, 'task="causal-lm"', 'task="masked-lm"')
+    ),
+    "a card lists no weights": mutation(
+        "test_its_cards_name_tasks_and_files_that_it_can_read", (CARDS, '    "weights": "model.safetensors",\n', "")
+    ),
+    # --- the configuration
+    "the defaults contradict each other": mutation(
+        "test_the_defaults_are_a_configuration",
+        (CONFIG, "num_attention_heads: int = size(4)", "num_attention_heads: int = size(5)"),
+    ),
+    "equal configurations have other hashes": mutation(
+        "test_a_configuration_survives_its_file",
+        (CONFIG, CONFIG_BODY, f"{CONFIG_BODY}\n    def __hash__(self) -> int:\n        return id(self)\n\n"),
+    ),
+    "a value is changed when it is read": mutation(
+        "test_what_a_file_says_is_what_the_configuration_has",
+        (
+            CONFIG,
+            CONFIG_BODY,
+            f"{CONFIG_BODY}\n    def __attrs_post_init__(self) -> None:\n        super().__attrs_post_init__()\n"
+            "        object.__setattr__(self, 'dropout', round(self.dropout, 1))\n\n",
+        ),
+        (TESTS, '"vocab_size": 40,', '"vocab_size": 40, "dropout": 0.25,'),
+    ),
+    "unknown keys are lost": mutation(
+        "test_unknown_keys_are_kept_and_written_back",
+        (
+            CONFIG,
+            CONFIG_BODY,
+            f"{CONFIG_BODY}\n    def to_dict(self):\n        keys = super().to_dict()\n"
+            "        return {key: keys[key] for key in keys if key not in self.extra}\n\n",
+        ),
+    ),
+    "it can be changed": mutation(
+        "test_a_configuration_cannot_be_changed", at_end(CONFIG, "MyTinyConfig.__setattr__ = object.__setattr__")
+    ),
+    "a field is not checked": mutation(
+        "test_impossible_values_are_refused", (CONFIG, "dropout: float = rate(0.1)", "dropout: float = 0.1")
+    ),
+    "a refusal does not name the field": mutation(
+        "test_impossible_values_are_refused",
+        (CONFIG, "dropout: float = rate(0.1)", "dropout: float = field(default=0.1, validator=_wrong)"),
+        (CONFIG, "from attrs import Attribute,", "from attrs import Attribute, field,"),
+        (
+            CONFIG,
+            "@frozen(",
+            "def _wrong(_config, _attribute, value):\n    if type(value) is not float or not 0 <= value <= 1:\n"
+            "        raise ConfigError('no')\n\n\n@frozen(",
+        ),
+    ),
+    "an unknown override is ignored": mutation(
+        "test_an_unknown_override_is_refused",
+        (
+            CONFIG,
+            CONFIG_BODY,
+            f"{CONFIG_BODY}\n    def replace(self, **changes):\n"
+            "        return super().replace(**{key: changes[key] for key in changes if key in self.keys()})\n\n",
+        ),
+    ),
+    "it claims the model_type of another": mutation(
+        "test_its_files_are_recognised", (PLUGIN, 'model_types=("my-tiny",)', 'model_types=("my-tiny", "gpt2")')
+    ),
+    # --- the tokenizer
+    "tokens are joined the wrong way round": mutation(
+        "test_ids_survive_decoding", NOT_EXACT, (TOKENIZATION, '"".join(tokens)', '"".join(reversed(tokens))')
+    ),
+    "case is lost": mutation(
+        "test_decoding_gives_back_the_very_text",
+        (TOKENIZATION, 'text.replace(" ", SPACE)', 'text.lower().replace(" ", SPACE)'),
+        (TESTS, "    def make_tokenizer", '    texts = ("Hello world",)\n\n    def make_tokenizer'),
+        (
+            TESTS,
+            "    def make_tokenizer",
+            '    lacks: ClassVar = {"offsets": "lower case may be longer"}\n\n    def make_tokenizer',
+        ),
+    ),
+    "tokenize gives other tokens": mutation(
+        "test_tokens_and_ids_are_two_names_of_one_thing",
+        (
+            TOKENIZATION,
+            TOKENIZER_BODY,
+            "    def tokenize(self, text: str, **call: Any) -> list[str]:\n"
+            f"        return super().tokenize(text, **call)[::-1]\n\n{TOKENIZER_BODY}",
+        ),
+    ),
+    "a pickle has another vocabulary": mutation(
+        "test_it_survives_saving_and_pickling",
+        (
+            TOKENIZATION,
+            TOKENIZER_BODY,
+            "    def __setstate__(self, state: Any) -> None:\n        vocab = dict(zip(state['vocab'], "
+            "reversed(state['vocab'].values())))\n        super().__setstate__({**state, 'vocab': vocab})\n\n"
+            f"{TOKENIZER_BODY}",
+        ),
+    ),
+    "a file has another name than declared": mutation(
+        "test_its_files_are_those_that_the_plugin_declares",
+        (PLUGIN, '{"vocab": "vocab.txt"}', '{"vocab": "words.txt"}'),
+    ),
+    "special tokens are cut": mutation(
+        "test_special_tokens_have_ids_and_are_recognised_whole",
+        (
+            TOKENIZATION,
+            TOKENIZER_BODY,
+            f"    def _pieces(self, text: str, split: Any) -> Any:\n        return [(text, False)]\n\n{TOKENIZER_BODY}",
+        ),
+    ),
+    "an ordinary token is added": mutation(
+        "test_special_tokens_are_added_only_when_wanted",
+        (TOKENIZATION, TOKENIZER_BODY, f"    letter = 'a'\n    frame = Frame(('letter',), (), ())\n\n{TOKENIZER_BODY}"),
+        (TOKENIZATION, "import Segment", "import Frame, Segment"),
+    ),
+    "offsets are off by one": mutation(
+        "test_offsets_point_into_the_text", (TOKENIZATION, "for step in (0, 1)]", "for step in (1, 2)]")
+    ),
+    "padding is not masked": mutation(
+        "test_a_batch_has_what_each_text_has_alone",
+        (
+            TOKENIZATION,
+            TOKENIZER_BODY,
+            "    def __call__(self, *texts: Any, **call: Any) -> Any:\n"
+            "        batch = super().__call__(*texts, **call)\n"
+            "        if call.get('padding'):\n"
+            "            batch['attention_mask'] = [[1] * len(row) for row in batch['input_ids']]\n"
+            f"        return batch\n\n{TOKENIZER_BODY}",
+        ),
+    ),
+    "an empty text is unknown": mutation(
+        "test_an_empty_text_has_no_tokens_of_its_own",
+        (TOKENIZATION, TOKENIZER_BODY, f"{TOKENIZER_BODY}        text = text or '?'\n"),
+    ),
+    "an odd text cannot be decoded": mutation(
+        "test_odd_texts_are_taken",
+        (
+            TOKENIZATION,
+            TOKENIZER_JOIN,
+            f"        if tokens == ['a', '[UNK]', 'b']:\n            raise ValueError\n{TOKENIZER_JOIN}",
+        ),
+    ),
+    "a script is forgotten": mutation(
+        "test_any_text_is_taken",
+        (
+            TOKENIZATION,
+            TOKENIZER_BODY,
+            f"{TOKENIZER_BODY}        if any('\\xc0' <= letter <= '\\xff' for letter in text):\n"
+            "            raise KeyError(text)\n",
+        ),
+    ),
+    "a long word takes the square of its length": mutation(
+        "test_very_long_words_and_texts_take_linear_time",
+        (
+            TOKENIZATION,
+            TOKENIZER_BODY,
+            f"{TOKENIZER_BODY}        all(0 <= i for _ in text for i in range(0, len(text), 100))\n",
+        ),
+    ),
+    "an id lies beyond the embedding": mutation(
+        "test_it_fits_the_tiny_model test_a_saved_model_loads_with_equal_outputs",
+        (TESTS, '"vocab_size": 40,', '"vocab_size": 20,'),
+    ),
+    # --- the model
+    "there is a loss without labels": mutation(
+        "test_outputs_have_the_fields_and_shapes_of_the_task",
+        (MODELING, "loss = None if labels is None else", "loss = logits.sum() if labels is None else"),
+    ),
+    "a loss for each token is returned": mutation(
+        "test_outputs_have_the_fields_and_shapes_of_the_task",
+        (MODELING, 'inputs.get("attention_mask"))\n', 'inputs.get("attention_mask"))[None]\n'),
+    ),
+    "it adds noise in evaluation": mutation(
+        "test_evaluation_is_deterministic",
+        (MODELING, FLAT, f"{FLAT}        x = x + 1e-7 * x.new_empty(x.shape).normal_()\n"),
+    ),
+    "weights are drawn from another generator": mutation(
+        "test_building_it_twice_gives_the_same_weights",
+        (MODELING, "std=self.config.initializer_range)", "std=self.config.initializer_range, generator=GENERATOR)"),
+        (MODELING, "class MyTinyAttention", "GENERATOR = __import__('torch').Generator()\n\n\nclass MyTinyAttention"),
+    ),
+    "a norm is not initialised": mutation(
+        "test_every_parameter_is_initialised",
+        (MODELING, "            nn.init.ones_(module.weight)", "            pass"),
+    ),
+    "no gradient reaches the positions": mutation(
+        "test_gradients_reach_every_parameter", (MODELING, '"position_ids")\n', '"position_ids").detach()\n')
+    ),
+    "padding on the right shows": mutation(
+        "test_padding_on_the_right_changes_nothing",
+        (
+            MODELING,
+            FLAT,
+            f"{FLAT}        if attention_mask is not None and not attention_mask[..., -1].all():\n"
+            "            x = 1.1 * x\n",
+        ),
+    ),
+    "the mask is not used": mutation(
+        "test_padding_on_the_left_changes_nothing",
+        (MODELING, "(input_ids, attention_mask, past_key_values)", "(input_ids, None, past_key_values)"),
+    ),
+    "padding alone gives NaN": mutation(
+        "test_a_text_of_nothing_but_padding_gives_numbers",
+        (
+            MODELING,
+            "        return DecoderOutput(\n",
+            "        if attention_mask is not None:\n            tokens = attention_mask.sum(-1)[:, None, None]\n"
+            "            states[-1] = states[-1] * (tokens / tokens)\n        return DecoderOutput(\n",
+        ),
+    ),
+    "the wrong token is scored behind a past": mutation(
+        "test_reading_on_gives_the_numbers_of_reading_at_once",
+        (
+            MODELING,
+            "self.lm_head(read.last_hidden_state[:, -1])",
+            "self.lm_head(read.last_hidden_state[:, -2 if cache.length > input_ids.shape[1] > 1 else -1])",
+        ),
+    ),
+    "the context is said to be short": mutation(
+        "test_generation_writes_what_the_logits_say", (MODELING, "return len(self.model.positions.weight)", "return 6")
+    ),
+    "training adds a buffer": mutation(
+        "test_names_of_weights_do_not_change_by_use",
+        (
+            MODELING,
+            FLAT,
+            f"{FLAT}        if self.training:\n            self.register_buffer('seen', x.new_zeros(1))\n",
+        ),
+    ),
+    "the constructor draws weights": mutation(
+        "test_its_constructor_computes_nothing",
+        (
+            MODELING,
+            "        self.init_weights()\n",
+            "        self.init_weights()\n"
+            "        self.norm.weight = nn.Parameter(__import__('torch').rand(config.hidden_size))\n",
+        ),
+    ),
+    # --- files
+    "one class saves other weights": mutation(
+        "test_a_saved_model_loads_with_equal_outputs",
+        (
+            MODELING,
+            "class MyTinyForCausalLM",
+            "def _save(self, directory, **options):\n    other = MyTinyModel(self.config)\n"
+            "    return super(MyTinyModel, other).save_pretrained(directory, **options)\n\n\n"
+            "MyTinyModel.save_pretrained = _save\n\n\nclass MyTinyForCausalLM",
+        ),
+    ),
+    "it computes in single precision only": mutation(
+        "test_it_loads_in_half_precision",
+        (MODELING, FLAT, f"{FLAT}        x = x + __import__('torch').zeros(x.shape[-1])\n"),
+    ),
+    "the tokenizer does not load by name": mutation(
+        "test_it_loads_by_name",
+        (
+            TOKENIZATION,
+            TOKENIZER_BODY,
+            "    @classmethod\n    def from_resolution(cls, resolution: Any, **values: Any) -> Any:\n"
+            "        assert resolution.card is None\n        return super().from_resolution(resolution, **values)\n\n"
+            f"{TOKENIZER_BODY}",
+        ),
+    ),
+    "a head that the file lacks is refused": mutation(
+        "test_every_head_loads_from_the_trunk_alone",
+        (WEIGHTS, '    parts=("lm_head.",),  # what a file may lack as a whole\n', ""),
+        (WEIGHTS, '    ties=(("model.tokens.weight", "lm_head.weight"),),  # names of one tensor\n', ""),
+        (MODELING, "        self.lm_head.weight = self.model.tokens.weight\n", "        self._init(self.lm_head)\n"),
+    ),
+    "missing weights are made up": mutation(
+        "test_no_weight_is_made_up",
+        (
+            MODELING,
+            BASE_BODY,
+            f"{BASE_BODY}\n    @classmethod\n    def from_pretrained(cls, name, *inputs, **options):\n"
+            "        return super().from_pretrained(name, *inputs, allow_missing=('*norm*',), **options)\n",
+        ),
+    ),
+    "unknown weights are passed over": mutation(
+        "test_no_weight_is_passed_over",
+        (
+            MODELING,
+            BASE_BODY,
+            f"{BASE_BODY}\n    @classmethod\n    def from_pretrained(cls, name, *inputs, **options):\n"
+            "        return super().from_pretrained(name, *inputs, allow_unexpected=('no_such*',), **options)\n",
+        ),
+    ),
+    "its own format lets the parser's errors through": mutation(
+        "test_damaged_weights_are_refused",
+        at_end(PLUGIN, "OWN_FORMAT = 'json.loads(paths[NAME].read_bytes())'"),
+    ),
+    "a damaged configuration becomes the default one": mutation(
+        "test_a_damaged_configuration_is_refused",
+        (
+            CONFIG,
+            CONFIG_BODY,
+            f"{CONFIG_BODY}\n    @classmethod\n    def from_pretrained(cls, name, **overrides):\n        try:\n"
+            "            return super().from_pretrained(name, **overrides)\n        except ConfigError:\n"
+            "            return cls()\n\n",
+        ),
+    ),
+    "a damaged vocabulary becomes an empty one": mutation(
+        "test_a_damaged_vocabulary_is_refused",
+        (
+            TOKENIZATION,
+            TOKENIZER_BODY,
+            "    @classmethod\n    def _read(cls, paths: Any) -> Any:\n"
+            "        if 'vocab.txt' not in paths:\n            return super()._read(paths)\n"
+            "        text = paths['vocab.txt'].read_text('utf-8', errors='ignore')\n"
+            "        return {t: i for i, t in enumerate(text.split('\\n')[:-1] or SPECIAL)}, {}\n\n"
+            f"{TOKENIZER_BODY}",
+        ),
+    ),
+}
+"""What is broken -> how, and which checks are to fail."""
+
+LAYER_HOOK = """
+
+@hookimpl
+def registry_layers():
+    from registry.records import LayerSpec
+
+    yield LayerSpec(architecture="my-tiny", name="block", cls=LAYER, summary="A block.")
+"""
+
+OWN_FORMAT_HOOK = """
+
+@hookimpl
+def registry_weight_loaders():
+    from registry.records import WeightLoaderSpec
+
+    yield WeightLoaderSpec(format="tiny", detect="my_tiny.own:detect", loader="my_tiny.own:load")
+"""
+
+OWN_FORMAT = """
+import json
+
+from registry.errors import CorruptWeightsError
+from registry.files.json import read_json_object
+
+NAME = "weights.json"
+
+
+def detect(paths):
+    return NAME in paths
+
+
+def load(paths):
+    import torch
+
+    return {{name: torch.tensor(numbers) for name, numbers in {read}.items()}}
+"""
+
+OWN_FORMAT_WRITER = """
+    def write_checkpoint(self, format, model, folder) -> None:
+        import json
+
+        numbers = {name: tensor.tolist() for name, tensor in model.state_dict().items()}
+        (folder / "weights.json").write_text(json.dumps(numbers))
+
+    def make_tokenizer"""
+
+
+def changed(files: Mapping[str, str], mutation: Mutation) -> dict[str, str]:
+    """The files that a mutation changes."""
+    texts: dict[str, str] = {}
+    for path, old, new in mutation.edits:
+        text = texts.get(path, files.get(path, ENTRY_POINTS if path == "entry_points.txt" else ""))
+        assert old in text, f"{path} has no {old!r}"
+        texts[path] = text.replace(old, new, 1) if old else f"{text}\n{new}\n".lstrip()
+    plugin = texts.get(PLUGIN, "")
+    if "LAYER =" in plugin:
+        texts[PLUGIN] += LAYER_HOOK
+    if "OWN_FORMAT =" in plugin:
+        texts[PLUGIN] += OWN_FORMAT_HOOK
+        texts["src/my_tiny/own.py"] = OWN_FORMAT.format(read=plugin.rpartition("OWN_FORMAT = '")[2].rpartition("'")[0])
+        texts[TESTS] = files[TESTS].replace("\n    def make_tokenizer", OWN_FORMAT_WRITER)
+    return texts
+
+
+ELSEWHERE: Mapping[str, Mutation] = {
+    "asking it imports numpy": mutation(
+        "test_asking_it_imports_nothing_heavy test_asking_it_stays_within_its_budget",
+        (PLUGIN, "from .cards", "import numpy\nfrom .cards"),
+    ),
+    "asking it imports many modules": mutation(
+        "test_asking_it_stays_within_its_budget",
+        (PLUGIN, "from .cards", "import asyncio, http.server, unittest.mock, xml.dom.minidom\nfrom .cards"),
+    ),
+    "asking it takes long": mutation(
+        "test_asking_it_stays_within_its_budget",
+        (PLUGIN, "from .cards", "import time\nwhile time.process_time() < 1.5:\n    pass\nfrom .cards"),
+    ),
+    "its tokenizer imports torch": mutation(
+        "test_configurations_and_tokenizers_need_no_torch",
+        (TOKENIZATION, "from array", "import torch\nfrom array"),
+    ),
+    "its model changes the environment": mutation(
+        "test_importing_it_changes_nothing_for_others",
+        at_end(MODELING, "import os\nos.environ['TOKENIZERS_PARALLELISM'] = 'false'"),
+    ),
+    "it is imported by another part of its distribution": mutation(
+        "test_it_is_not_imported_when_it_is_disabled",
+        ("METADATA", "", "Metadata-Version: 2.1\nName: my-tiny-and-more\nVersion: 0.1.0"),
+        ("entry_points.txt", "", "my-tiny-extras = my_tiny.extras"),
+        ("src/my_tiny/extras.py", "", "from . import plugin"),
+    ),
+    "it is imported before anybody asks": mutation(
+        "test_reading_metadata_does_not_import_it", ("sitecustomize.py", "", "import my_tiny.plugin")
+    ),
+    "its models cannot be pickled": mutation(
+        "test_it_loads_and_unpickles_in_another_process",
+        (
+            MODELING,
+            "        self.init_weights()\n",
+            "        self.init_weights()\n        self.identity = lambda x: x\n",
+        ),
+    ),
+}
+"""The same, for what only another process can tell."""
+
+
+# --- Broken plugins ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", MUTATIONS)
+def test_a_plugin_that_is_broken_in_one_way_fails_the_check_for_it(run: Run, files: Any, broken: str) -> None:
+    changes = changed(files, MUTATIONS[broken])
+    those = "TestMyTiny" if TOKENIZATION in changes else "TestMyTiny and not any_text and not linear_time"
+    outcome = run(changes, "-m", "not another_process", "-k", those)
+    assert outcome.failed == set(MUTATIONS[broken].failing.split())
+    if "loads" in MUTATIONS[broken].failing or "hooks" in MUTATIONS[broken].failing:
+        assert outcome.not_begun or outcome.passed
+    else:
+        assert not outcome.not_begun
+        assert len(outcome.passed) > 30
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", ELSEWHERE)
+def test_what_only_another_process_can_tell_is_told(run: Run, files: Any, broken: str) -> None:
+    outcome = run(changed(files, ELSEWHERE[broken]), "-m", "another_process")
+    assert outcome.failed == set(ELSEWHERE[broken].failing.split())
+    assert not outcome.not_begun
+
+
+@pytest.mark.parametrize("call", ["os._exit(7)", "raise KeyboardInterrupt"])
+def test_a_plugin_that_ends_the_process_is_told_from_outside(run: Run, files: Any, call: str) -> None:
+    changes = changed(
+        files, mutation("", (PLUGIN, "from .cards", f"import os, sys\nif sys.argv[0] == '-c': {call}\nfrom .cards"))
+    )
+    outcome = run(changes, "-m", "another_process", "-k", "heavy")
+    assert outcome.not_begun == {"test_asking_it_imports_nothing_heavy"}
+
+
+# --- A plugin that is whole -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_scaffold_passes_every_check(run: Run) -> None:
+    outcome = run({})
+    assert outcome.failed == outcome.not_begun == outcome.skipped == set()
+    every = {name for name in dir(Conformance) if name.startswith("test_")}
+    assert outcome.passed == every | {"test_the_sentence_about_the_cat_is_known_by_heart"}
+
+
+def test_every_check_has_a_plugin_that_fails_it() -> None:
+    every = {name for name in dir(Conformance) if name.startswith("test_")}
+    shown = {name for broken in (*MUTATIONS.values(), *ELSEWHERE.values()) for name in broken.failing.split()}
+    assert shown == every
+
+
+def test_every_check_says_what_is_promised() -> None:
+    for name in dir(Conformance):
+        if name.startswith("test_"):
+            assert str(getattr(Conformance, name).__doc__).rstrip().endswith("."), name
+
+
+def test_a_format_of_its_own_that_refuses_damage_passes(run: Run, files: Any) -> None:
+    read = "read_json_object(paths[NAME], limit=10**7, error=CorruptWeightsError)"
+    changes = changed(files, mutation("", at_end(PLUGIN, f"OWN_FORMAT = '{read}'")))
+    outcome = run(changes, "-k", "damaged_weights or right_kind")
+    assert outcome.failed == outcome.not_begun == set()
+    assert outcome.passed == {"test_damaged_weights_are_refused", "test_every_reference_leads_to_the_right_kind"}
+
+
+def test_a_format_without_a_writer_is_missed(run: Run, files: Any) -> None:
+    changes = changed(files, mutation("", at_end(PLUGIN, "OWN_FORMAT = 'json.loads(paths[NAME].read_bytes())'")))
+    outcome = run({**changes, TESTS: files[TESTS]}, "-k", "damaged_weights")
+    assert outcome.failed == {"test_damaged_weights_are_refused"}
+
+
+# --- What an author declares ------------------------------------------------------------------------------------------
+
+
+def test_what_an_architecture_lacks_is_skipped_with_the_reason(run: Run, files: Any, capsys: Any) -> None:
+    lacks = {name: f"no {name} on purpose" for name in CAPABILITIES}
+    changes = changed(
+        files,
+        mutation("", (TESTS, "    def make_tokenizer", f"    lacks: ClassVar = {lacks}\n\n    def make_tokenizer")),
+    )
+    outcome = run(changes, "-m", "not another_process", "-rs")
+    assert outcome.failed == outcome.not_begun == set()
+    assert "test_padding_on_the_right_changes_nothing" in outcome.skipped
+    printed = capsys.readouterr().out
+    for name in ("cards", "tokenizer", "padding", "cache"):  # the others need one of these as well
+        assert f"my-tiny lacks {name!r}: {lacks[name]}" in printed
+
+
+@pytest.mark.parametrize(
+    ("lacks", "message"),
+    [
+        ({"tokeniser": "it has none"}, "'tokeniser'. Did you mean 'tokenizer'"),
+        ({"tokenizer": ""}, "a reason in words for 'tokenizer'"),
+        ({"tokenizer": True}, "a reason in words for 'tokenizer'"),
+    ],
+)
+def test_a_capability_that_does_not_exist_or_has_no_reason_is_refused(lacks: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        type("TestMine", (Suite,), {"plugin": "mine", "lacks": lacks})
+
+
+def test_the_architecture_is_the_plugins_name_unless_given() -> None:
+    assert type("TestMine", (Suite,), {"plugin": "mine"}).architecture == "mine"
+    assert type("TestMine", (Suite,), {"plugin": "mine", "architecture": "other"}).architecture == "other"
+
+
+def test_a_plugin_that_is_not_installed_is_missed(run: Run, files: Any) -> None:
+    outcome = run(
+        changed(files, mutation("", (TESTS, 'plugin = "my-tiny"', 'plugin = "my-tinny"'))), "-m", "not another_process"
+    )
+    assert {"test_the_plugin_is_installed_and_loads"} <= outcome.failed
+    assert not outcome.passed - {"test_the_sentence_about_the_cat_is_known_by_heart"}
+
+
+def test_other_tests_are_left_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGISTRY_PLUGINS", "bert")
+    pytester.makepyfile(
+        conftest="pytest_plugins = ['registry.testing.plugin']",
+        test_mine="import os\ndef test_mine(): assert os.environ['REGISTRY_PLUGINS'] == 'bert'",
+    )
+    pytester.inline_run("-p", "no:cacheprovider").assertoutcome(passed=1)
