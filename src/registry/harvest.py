@@ -20,6 +20,9 @@ from registry.hookspecs import PROJECT, RECORD_TYPES, RegistrySpecs
 from registry.namespace import import_plugin_module
 from registry.records import Record
 
+MOST_RECORDS = 100_000
+"""No plugin declares more; a hook that yields more does not end."""
+
 R = TypeVar("R", bound=Record)
 Kind: TypeAlias = type[R] | tuple[type[R], ...]
 """The type of a record, or several."""
@@ -68,7 +71,9 @@ class Plugin:
         except PluginIncompatibleError as problem:
             broken = f"The plugin {self} breaks the contract: {problem.message}"
             self._fail(PluginIncompatibleError(broken, hint=problem.hint), problem)
-        except (Exception, SystemExit) as problem:  # noqa: BLE001  # a stranger's mistake, whatever it is, stays his own
+        except KeyboardInterrupt:
+            raise
+        except BaseException as problem:  # noqa: BLE001  # a stranger's mistake, whatever it is, stays his own
             self._fail(PluginLoadError(f"The plugin {self} failed: {in_words(problem)}."), problem)
         finally:
             self.import_seconds = perf_counter() - start
@@ -118,6 +123,8 @@ def harvest(plugin: object) -> tuple[Record, ...]:
     for hook in RECORD_TYPES:
         for record in _answers(manager, hook):
             key = (hook, record.key)
+            if len(records) >= MOST_RECORDS:
+                raise PluginIncompatibleError(f"{hook} declares more than {MOST_RECORDS:,} records: does it ever end?")
             if key in records:
                 raise PluginIncompatibleError(f"{hook} declares {' / '.join(record.key)!r} twice.")
             records[key] = record
@@ -136,12 +143,25 @@ def _answers(manager: "_Manager", hook: str) -> Iterator[Record]:
             yield record
 
 
+class _Specs:
+    """The six questions and no other attribute: pluggy looks at each, and a manager is made for each plugin."""
+
+    def __init__(self) -> None:
+        vars(self).update({hook: getattr(RegistrySpecs, hook) for hook in RECORD_TYPES})
+
+    def __dir__(self) -> Iterable[str]:
+        return RECORD_TYPES
+
+
+_SPECS = _Specs()
+
+
 class _Manager(pluggy.PluginManager):
     """Looks only at what is named ``registry_*``; touching other attributes could import or compute things."""
 
     def __init__(self) -> None:
         super().__init__(PROJECT)
-        self.add_hookspecs(RegistrySpecs)
+        self.add_hookspecs(_SPECS)
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         """Decide whether ``name`` is a hook, refusing what was meant as one and would be passed over in silence."""

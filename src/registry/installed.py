@@ -50,12 +50,13 @@ def installed_plugins() -> tuple[Plugin, ...]:
 
 
 def _announced(distribution: metadata.Distribution) -> list[Plugin]:
+    if ENTRY_POINT_GROUP not in (distribution.read_text("entry_points.txt") or ""):
+        return []  # the rule; to parse the rest, which takes longer, is none of our business
     entries = distribution.entry_points.select(group=ENTRY_POINT_GROUP)
-    if not entries:
-        return []  # the rule; its metadata, which take longer to parse, are none of our business
-    if "Name" not in distribution.metadata:
+    described = distribution.metadata  # parsed whenever it is asked for
+    if "Name" not in described:
         raise ValueError("METADATA gives no name: is it half removed?")
-    name, version = distribution.metadata["Name"], distribution.version
+    name, version = described["Name"], described["Version"]
     ours = normal(name) == DISTRIBUTION
     return [Plugin(entry.name, name, version, ours, partial(import_entry_point, entry)) for entry in entries]
 
