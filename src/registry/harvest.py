@@ -161,7 +161,7 @@ class _Manager(pluggy.PluginManager):
 
     def __init__(self) -> None:
         super().__init__(PROJECT)
-        self.add_hookspecs(_SPECS)
+        self.add_hookspecs(_SPECS)  # type: ignore[arg-type]  # any object with these attributes will do
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         """Decide whether ``name`` is a hook, refusing what was meant as one and would be passed over in silence."""

@@ -32,9 +32,10 @@ def check(*arguments: str) -> Result:
 def _few_plugins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each that is checked takes a second."""
     if "install" in request.fixturenames:
-        monkeypatch.setenv("REGISTRY_DISABLE_PLUGINS", "bert gpt2")
+        monkeypatch.setenv("REGISTRY_DISABLE_PLUGINS", "torch-registry")
 
 
+@pytest.mark.slow
 def test_first_party_plugins_are_sound() -> None:
     result = check("--json")
     assert result.exit_code == 0, result.output
@@ -51,16 +52,17 @@ def test_first_party_plugins_are_sound() -> None:
     ("source", "said"),
     [
         ("import os\nos._exit(7)", "Its import ended the process with code 7: it said nothing"),
-        ("import time\ntime.sleep(1e6)", "Its import did not end within 5 s."),
+        ("import time\ntime.sleep(1e6)", "Its import did not end within 15 s."),
         ("import nowhere", "failed: ModuleNotFoundError: No module named 'nowhere'."),
         ("def registry_cards(): return []", "registry_cards is not marked as a hook."),
     ],
 )
 def test_g03_what_hangs_or_ends_its_process_does_no_harm_to_the_command(
-    install: Install, source: str, said: str
+    install: Install, monkeypatch: pytest.MonkeyPatch, source: str, said: str
 ) -> None:
     install("toy-dist", source)
-    result = check("--timeout", "5")
+    monkeypatch.setenv("REGISTRY_DISABLE_PLUGINS", "bert gpt2 transfo_xl")
+    result = check("--timeout", "15")
     assert result.exit_code == 1
     assert said in result.stdout
     rows = {line.split()[0]: line for line in result.stdout.splitlines()}
@@ -87,11 +89,10 @@ def test_what_is_heavy_or_changes_others_is_remarked_on(install: Install) -> Non
 
 def test_a_disabled_plugin_is_not_checked(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install("toy-dist", "import os\nos._exit(7)")
-    monkeypatch.setenv("REGISTRY_DISABLE_PLUGINS", "toy_plugin bert gpt2")
+    monkeypatch.setenv("REGISTRY_DISABLE_PLUGINS", "torch-registry toy_plugin")
     result = check("--json")
     assert result.exit_code == 0
-    checked = {plugin["name"]: "check" in plugin for plugin in json.loads(result.output)}
-    assert (checked["toy_plugin"], checked["bert"], checked["gpt"]) == (False, False, True)
+    assert not any("check" in plugin for plugin in json.loads(result.output))
 
 
 def test_of_two_plugins_with_one_name_each_is_checked(install: Install) -> None:
@@ -118,7 +119,7 @@ def test_env_prints_versions_settings_and_plugins(monkeypatch: pytest.MonkeyPatc
     assert lines["REGISTRY_OFFLINE"] == "1"
     assert lines["HF_TOKEN"] == "(set, not shown)"
     assert "hf_secret" not in text
-    assert "gpt (torch-registry" in lines["plugins"]
+    assert f"gpt (torch-registry {registry.__version__}, disabled)" in lines["plugins"]
     assert "toy_plugin (toy-dist 1.0)" in lines["plugins"]
 
 

@@ -87,8 +87,6 @@ def test_a_distribution_that_is_broken_is_warned_of_once_and_harms_nobody(instal
     install("good-dist", GOOD, plugin="good")
     install("bad-dist", **HOSTILE[fault], plugin="bad")
     with pytest.warns(PluginWarning, match="bad.dist") as caught:
-        assert registry.resolve("bert-base-uncased").card is not None
-        assert "bad" not in sys.modules, "nobody needs it yet"
         everything_else_works()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
