@@ -1,22 +1,18 @@
 """``registry new NAME``: what it writes installs, and works."""
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-import registry
 from registry.cli import main
 from registry.cli.new import render
-
-ROOT = Path(registry.__file__).parent.parent.parent
 
 
 def run(*arguments: str) -> Result:
@@ -85,60 +81,15 @@ def test_what_fails_half_way_leaves_nothing_behind(tmp_path: Path, monkeypatch: 
 # --- In a clean environment -------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of a new environment, with this project's wheel.
-
-    What the project depends on is found in the running environment: torch is too large to be installed anew.  Nothing
-    of the project itself is, since a path that a .pth file names does not have its own .pth files read.
-    """
-    folder = tmp_path_factory.mktemp("clean")
-    call(sys.executable, "-m", "venv", "--without-pip", str(folder / "venv"))
-    python = folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    site = Path(call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
-    (site / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-    source = folder / "source"
-    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    install(python, wheel(source))
-    return python
-
-
-def call(*command: str | Path, cwd: Path | None = None) -> str:
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    ended = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
-    return ended.stdout
-
-
-def wheel(project: Path) -> Path:
-    call(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", "dist", ".", cwd=project)
-    return next((project / "dist").glob("*.whl"))
-
-
-def install(python: Path, *arguments: str | Path) -> None:
-    pip = (sys.executable, "-m", "pip", "--python", str(python))
-    call(*pip, "install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", *map(str, arguments))
-
-
 @pytest.mark.slow
-def test_a_new_package_installs_from_its_wheel_and_passes_its_own_tests(clean: Path, tmp_path: Path) -> None:
+def test_a_new_package_installs_from_its_wheel_and_passes_its_own_tests(clean: Any, tmp_path: Path) -> None:
     name = "deep-sea-net"
-    call(clean, "-m", "registry", "new", name, cwd=tmp_path)
-    install(clean, wheel(tmp_path / name))
+    clean.call(f"registry new {name}", tmp_path)
+    clean.call(f"pip wheel --quiet --no-deps --wheel-dir dist ./{name}", tmp_path)
+    clean.call("pip install --quiet --no-deps --no-index dist/*.whl", tmp_path)
     (tmp_path / name / "src").rename(tmp_path / "out-of-reach")  # the tests must find what is installed
-    printed = call(clean, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path / name)
+    printed = clean.call("pytest -q -p no:cacheprovider", tmp_path / name)
     assert "passed" in printed
     assert "skipped" not in printed
-    where = call(clean, "-c", "import registry; print(registry.__file__)", cwd=tmp_path)
-    assert where.startswith(str(clean.parent.parent))
-    assert name in call(clean, "-m", "registry", "list", "--cached", cwd=tmp_path)
-
-
-@pytest.mark.slow
-def test_what_an_editable_installation_carries_is_found(clean: Path, tmp_path: Path) -> None:
-    call(clean, "-m", "registry", "new", "soft-tiny", cwd=tmp_path)
-    call(sys.executable, "-m", "pip", "--python", clean, "install", "-q", "--no-deps", "-e", tmp_path / "soft-tiny")
-    code = "import registry; print(registry.load('soft-tiny').tokenizer.decode([4, 5]))"
-    assert call(clean, "-c", code, cwd=tmp_path) == "ab\n"
+    assert clean.call("python -c 'import registry; print(registry.__file__)'", tmp_path).startswith(str(clean.venv))
+    assert name in clean.call("registry list --cached", tmp_path)
