@@ -251,6 +251,7 @@ class FileSpec:
     role: str = field(validator=_word)
     """A word of ``ROLES``, or the plugin's own."""
     filename: str = field(validator=_file_name)
+    """The published name: ``model.safetensors``; files of a cache may be called otherwise."""
     urls: tuple[str, ...] = field(converter=_strings, validator=each(_url))
     """Addresses in the order in which they are tried."""
     sha256: str | None = field(default=None, validator=optional(_digest))

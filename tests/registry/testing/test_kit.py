@@ -192,12 +192,16 @@ MUTATIONS: Mapping[str, Mutation] = {
         (PLUGIN, '{"vocab": "vocab.txt"}', '{"vocab": "words.txt"}'),
     ),
     "special tokens are cut": mutation(
-        "test_special_tokens_have_ids_and_are_recognised_whole",
+        "test_special_tokens_are_recognised_wherever_they_stand",
         (
             TOKENIZATION,
             TOKENIZER_BODY,
             f"    def _pieces(self, text: str, split: Any) -> Any:\n        return [(text, False)]\n\n{TOKENIZER_BODY}",
         ),
+    ),
+    "the id of a special token is another's": mutation(
+        "test_special_tokens_have_ids",
+        (TOKENIZATION, TOKENIZER_BODY, f"    eos_token_id = 0\n\n{TOKENIZER_BODY}"),
     ),
     "an ordinary token is added": mutation(
         "test_special_tokens_are_added_only_when_wanted",
