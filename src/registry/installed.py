@@ -1,6 +1,7 @@
 """Reads which plugins the installed distributions announce; imports none of them."""
 
 import os
+import re
 import warnings
 from functools import cache, partial
 from importlib import metadata
@@ -53,12 +54,18 @@ def _announced(distribution: metadata.Distribution) -> list[Plugin]:
     if ENTRY_POINT_GROUP not in (distribution.read_text("entry_points.txt") or ""):
         return []  # the rule; to parse the rest, which takes longer, is none of our business
     entries = distribution.entry_points.select(group=ENTRY_POINT_GROUP)
-    described = distribution.metadata  # parsed whenever it is asked for
+    described = _name_and_version(distribution)
     if "Name" not in described:
         raise ValueError("METADATA gives no name: is it half removed?")
-    name, version = described["Name"], described["Version"]
+    name, version = described["Name"], described.get("Version")
     ours = normal(name) == DISTRIBUTION
     return [Plugin(entry.name, name, version, ours, partial(import_entry_point, entry)) for entry in entries]
+
+
+def _name_and_version(distribution: metadata.Distribution) -> dict[str, str]:
+    """These two headers alone: to parse all of them and the description would take most of the time of a scan."""
+    text = next(filter(None, map(distribution.read_text, ("METADATA", "PKG-INFO", ""))), "")
+    return dict(re.findall(r"^(Name|Version): *(\S+)", text.partition("\n\n")[0], re.MULTILINE))
 
 
 def _place(distribution: metadata.Distribution) -> str:

@@ -110,6 +110,7 @@ class LazyRef:
     """The name of something that can be imported, ``"module:attribute"``; imported when it is first needed."""
 
     target: str = field(validator=matching(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", "a reference of the form 'module:name'"))
+    """``"package.module:Class"``; dots after the colon lead further in."""
 
     @property
     def name(self) -> str:
@@ -191,9 +192,11 @@ class ModelSpec:
     """The model class of an architecture for one task."""
 
     architecture: str = field(validator=_word)
+    """The architecture that the class is of."""
     task: str = field(validator=_word)
     """A word of ``TASKS``, or the plugin's own."""
     cls: LazyRef = field(converter=_ref)
+    """The model class, a subclass of ``registry.model.Model``."""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -206,6 +209,7 @@ class TokenizerSpec:
     """The tokenizer class of an architecture, and the files which it reads."""
 
     architecture: str = field(validator=_word)
+    """The architecture whose models take what it returns."""
     cls: LazyRef = field(converter=_ref)
     """The tokenizer class; importing it needs no torch."""
     files: Mapping[str, str] = field(converter=_mapping, hash=False)
@@ -247,6 +251,7 @@ class FileSpec:
     role: str = field(validator=_word)
     """A word of ``ROLES``, or the plugin's own."""
     filename: str = field(validator=_file_name)
+    """The published name: ``model.safetensors``; files of a cache may be called otherwise."""
     urls: tuple[str, ...] = field(converter=_strings, validator=each(_url))
     """Addresses in the order in which they are tried."""
     sha256: str | None = field(default=None, validator=optional(_digest))
@@ -266,7 +271,9 @@ class Card:
     """All that is known of a model before any of its files is touched."""
 
     name: str = field(validator=_card_name)
+    """The name under which the model is loaded; once published, it means the same weights for ever."""
     architecture: str = field(validator=_word)
+    """The architecture of the weights: that of a ``ConfigSpec``, of any plugin."""
     task: str = field(validator=_word)
     """The richest task whose weights the file holds complete."""
     files: tuple[FileSpec, ...] = field(converter=_files)
@@ -274,6 +281,7 @@ class Card:
     archives: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_archive))
     """Addresses of tar.gz archives which hold the same files."""
     aliases: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_alias))
+    """Other names for the same, such as ``organisation/name`` on the hub."""
     tokenizer: Mapping[str, Any] = field(default=MappingProxyType({}), converter=_mapping, hash=False)
     """Options of the tokenizer that belong to the weights: ``{"do_lower_case": True, "max_len": 512}``."""
     num_parameters: int | None = field(default=None, validator=optional(_count))
@@ -281,7 +289,9 @@ class Card:
     languages: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_language))
     """ISO 639 codes; ``mul`` for many."""
     license: str | None = field(default=None, validator=optional(matching(r"\S+", "an SPDX identifier")))
+    """The licence of the weights, as an SPDX identifier: ``Apache-2.0``."""
     description: str = ""
+    """One sentence."""
     source: str | None = field(default=None, validator=optional(matching(r"https://\S+", "an https: address")))
     """A page about the model."""
 
@@ -302,8 +312,11 @@ class LayerSpec:
     """A layer of an architecture, which others may build with."""
 
     architecture: str = field(validator=_word)
+    """The architecture that the layer is of."""
     name: str = field(validator=_word)
+    """The layer's name: ``block``."""
     cls: LazyRef = field(converter=_ref)
+    """The layer's class, a subclass of ``torch.nn.Module``."""
     summary: str
     """One sentence."""
 

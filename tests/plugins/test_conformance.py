@@ -4,9 +4,8 @@ from pathlib import Path
 
 from plugins.bert.tokenization import BertTokenizer
 from plugins.gpt.tokenization import OpenAIGPTTokenizer
-from plugins.gpt2.tokenization import GPT2Tokenizer
+from plugins.gpt2.tokenization import GPT2Tokenizer, bytes_to_unicode
 from registry.testing import Conformance
-from registry.tokenization.byte_level import bytes_to_unicode
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz."
 

@@ -78,7 +78,7 @@ def test_a_reference_that_leads_nowhere_is_broken(install: Install) -> None:
     assert "refers to toy_plugin_classes:Layer, which fails: ModuleNotFoundError" in result.stdout
 
 
-def test_what_is_heavy_or_changes_others_is_remarked_on(install: Install) -> None:
+def test_g09_what_is_heavy_or_changes_the_state_of_others_is_remarked_on(install: Install) -> None:
     install("toy-dist", "import numpy, os, sys\nos.environ['TOY'] = '1'\nsys.path.append('/nowhere')")
     result = check()
     assert result.exit_code == 0

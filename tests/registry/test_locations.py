@@ -208,3 +208,55 @@ def test_of_several_files_with_one_role_the_first_that_is_there_is_taken(tmp_pat
     card = Card(name="x", architecture="x", task="base", files=files)
     found = collect(Resolution(asked="x", kind="card", rule="", card=card))
     assert found == {"pytorch_model.bin": tmp_path / "pytorch_model.bin"}
+
+
+# --- What an editable installation carries ----------------------------------------------------------------------------
+
+
+def editable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direct_url: str | None) -> Path:
+    """Pretend that ``pip install -e`` installed a project, whose package has a file; returns the project."""
+    project, site = tmp_path / "project", tmp_path / "site"
+    (project / "src" / "soft_toy" / "files").mkdir(parents=True)
+    (project / "src" / "soft_toy" / "__init__.py").write_text("raise AssertionError('imported')")
+    (project / "src" / "soft_toy" / "files" / "vocab.txt").write_text("a\n")
+    info = site / "soft_toy-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: soft-toy\nVersion: 1.0\n")
+    if direct_url is not None:
+        (info / "direct_url.json").write_text(direct_url.replace("PROJECT", project.as_uri()))
+    monkeypatch.syspath_prepend(project / "src")
+    monkeypatch.syspath_prepend(site)
+    return project
+
+
+EDITABLE = '{"dir_info": {"editable": true}, "url": "PROJECT"}'
+
+
+def test_a_file_of_an_editable_installation_is_found_without_importing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = editable(tmp_path, monkeypatch, EDITABLE)
+    found = package_path("pkg:soft-toy/soft_toy/files/vocab.txt")
+    assert found == (project / "src" / "soft_toy" / "files" / "vocab.txt").resolve()
+    assert package_path("pkg:soft-toy/soft_toy/files") == found.parent
+
+
+@pytest.mark.parametrize(
+    ("direct_url", "inner"),
+    [
+        (EDITABLE, "soft_toy/files/merges.txt"),
+        (EDITABLE, "no_such_package/vocab.txt"),
+        (EDITABLE, "json/decoder.py"),
+        (None, "soft_toy/files/vocab.txt"),
+        ('{"dir_info": {}, "url": "PROJECT"}', "soft_toy/files/vocab.txt"),
+        ("[]", "soft_toy/files/vocab.txt"),
+        ("{", "soft_toy/files/vocab.txt"),
+        ('{"dir_info": {"editable": true}}', "soft_toy/files/vocab.txt"),
+    ],
+)
+def test_what_an_editable_installation_does_not_carry_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direct_url: str | None, inner: str
+) -> None:
+    editable(tmp_path, monkeypatch, direct_url)
+    with pytest.raises(MissingFileError, match=r"not among the files of soft-toy 1\.0"):
+        package_path(f"pkg:soft-toy/{inner}")

@@ -282,9 +282,8 @@ def spawned_environment() -> dict[str, str]:
 
 def _may_be_missed(model: Any, name: str) -> bool:
     """Whether a file without this one tensor is still complete: it is tied to another, or a whole part by itself."""
-    layout = model.layout
-    full = layout.in_full(list(model.state_dict()))
+    tensors, layout = model.state_dict(), model.layout
+    full = layout.in_full(list(tensors))
     part = layout.part_of(full[name])
     alone = part is not None and [layout.part_of(other) for other in full.values()].count(part) == 1
-    tied = any(full[name] in group and len(set(group) & set(full.values())) > 1 for group in layout.ties)
-    return alone or tied
+    return alone or [tensor.data_ptr() for tensor in tensors.values()].count(tensors[name].data_ptr()) > 1

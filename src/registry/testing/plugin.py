@@ -65,13 +65,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _registry_settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _registry_settings(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Let no setting of this machine decide what a suite finds, and let it download nothing."""
     if isinstance(request.cls, type) and issubclass(request.cls, Suite):
         for name in SETTINGS:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("REGISTRY_OFFLINE", "1")
-        monkeypatch.setenv("PYTORCH_PRETRAINED_BERT_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("PYTORCH_PRETRAINED_BERT_CACHE", str(tmp_path_factory.getbasetemp() / "no-cache"))
         if not hasattr(request.function, "of_loading"):
             try:
                 discovery.records(request.cls.plugin)

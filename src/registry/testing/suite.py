@@ -23,6 +23,7 @@ CAPABILITIES: Mapping[str, str] = MappingProxyType(
         "cards": "the plugin declares models by name",
         "tokenizer": "the architecture has a tokenizer",
         "exact-text": "decoding gives back the very text, character by character",
+        "special-tokens": "special tokens are recognised wherever they stand in a text",
         "offsets": "the tokenizer tells where in the text a token stands",
         "padding": "forward takes attention_mask, and padding on the right changes no result",
         "left-padding": "padding on the left changes no result either",

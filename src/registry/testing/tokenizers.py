@@ -1,6 +1,7 @@
 """The tokenizer: faithful to its files, and never at a loss for a text."""
 
 import pickle
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from time import process_time
@@ -102,17 +103,22 @@ class TokenizerSuite(Suite):
     # --- Special tokens
 
     @needs("tokenizer")
-    def test_special_tokens_have_ids_and_are_recognised_whole(self, registry_tokenizer: "Tokenizer") -> None:
-        """Each named token is one id, wherever it stands in a text, and is left out when that is asked for."""
-        for name in SPECIAL_TOKENS:
-            token = getattr(registry_tokenizer, name)
-            if token is None or token not in registry_tokenizer.get_vocab():
-                continue
-            number = registry_tokenizer.get_vocab()[token]
+    def test_special_tokens_have_ids(self, registry_tokenizer: "Tokenizer") -> None:
+        """Each that is named has one, and is left out of a decoded text when that is asked for."""
+        for name, token, number in _special(registry_tokenizer):
             assert getattr(registry_tokenizer, f"{name}_id") == number
             assert number in registry_tokenizer.all_special_ids
-            assert number in registry_tokenizer.encode(f"{self.texts[0]}{token}{self.texts[0]}"), f"{name} {token!r}"
             assert token not in registry_tokenizer.decode([number], skip_special_tokens=True)
+
+    @needs("tokenizer", "special-tokens")
+    def test_special_tokens_are_recognised_wherever_they_stand(self, registry_tokenizer: "Tokenizer") -> None:
+        """Between two words without a space, each is one id; where that is not wanted, it is ordinary text."""
+        for name, token, number in _special(registry_tokenizer):
+            text = f"{self.texts[0]}{token}{self.texts[0]}"
+            assert number in registry_tokenizer.encode(text), f"{name} {token!r} is not found in {text!r}"
+            split = registry_tokenizer(text, split_special_tokens=True, add_special_tokens=False)["input_ids"]
+            whole = registry_tokenizer.encode(text, add_special_tokens=False)
+            assert split != whole, f"{name} {token!r} is found although split_special_tokens=True"
 
     @needs("tokenizer")
     def test_special_tokens_are_added_only_when_wanted(self, registry_tokenizer: "Tokenizer") -> None:
@@ -200,6 +206,15 @@ class TokenizerSuite(Suite):
     def test_it_fits_the_tiny_model(self, registry_tokenizer: "Tokenizer") -> None:
         """No id lies beyond the embedding of the tiny configuration."""
         check_fit(registry_tokenizer, self.make_config())
+
+
+def _special(tokenizer: Any) -> Iterator[tuple[str, str, int]]:
+    """The special tokens which the vocabulary has: role, token, id."""
+    vocab = tokenizer.get_vocab()
+    for name in SPECIAL_TOKENS:
+        token = getattr(tokenizer, name)
+        if token in vocab:
+            yield name, token, vocab[token]
 
 
 def _take(tokenizer: Any, text: str) -> None:

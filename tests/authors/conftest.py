@@ -1,0 +1,62 @@
+"""A clean environment, in which this project is installed from its wheel, as a stranger would have it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import registry
+
+ROOT = Path(registry.__file__).parent.parent.parent
+
+
+class Environment(NamedTuple):
+    """A virtual environment and its commands."""
+
+    venv: Path
+
+    def call(self, line: str, cwd: Path) -> str:
+        """What a line of a shell prints; ``python``, ``pip``, ``pytest`` and ``registry`` are the environment's."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "REGISTRY"))}
+        path = f"{self.venv / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        ended = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", line],
+            cwd=cwd,
+            env={**kept, "PATH": path, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, f"{line}\n{ended.stdout}\n{ended.stderr}"
+        return ended.stdout
+
+
+@pytest.fixture(scope="session")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment with this project's wheel in it.
+
+    What the project depends on is found in the running environment, by a .pth file: torch is too large to be installed
+    anew.  Nothing of the project itself comes from there, since that is installed in editable form, by .pth files, and
+    those of a folder which a .pth file names are not read.
+    """
+    folder = tmp_path_factory.mktemp("clean")
+    environment = Environment(folder / "venv")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment.venv)], check=True)
+    site = environment.call("python -c 'import sysconfig; print(sysconfig.get_path(\"purelib\"))'", folder).strip()
+    Path(site, "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    for command in ("pip", "pytest"):
+        script = environment.venv / "bin" / command
+        script.write_text(f'#!/bin/sh\nexec python -m {command} "$@"\n')
+        script.chmod(0o755)
+    source = folder / "source"
+    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    environment.call("pip wheel --quiet --no-deps --wheel-dir dist .", source)
+    environment.call("pip install --quiet --no-deps --no-index dist/*.whl", source)
+    return environment

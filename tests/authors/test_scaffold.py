@@ -1,0 +1,95 @@
+"""``registry new NAME``: what it writes installs, and works."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from registry.cli import main
+from registry.cli.new import render
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["new", *arguments], prog_name="registry")
+
+
+def test_every_file_is_in_the_words_of_the_new_name() -> None:
+    files = {path.as_posix(): text for path, text in render("deep-sea-net")}
+    assert {"pyproject.toml", ".gitignore", ".github/workflows/test.yml", "README.md"} <= set(files)
+    assert {"src/deep_sea_net/plugin.py", "src/deep_sea_net/py.typed", "tests/test_conformance.py"} <= set(files)
+    assert not [path for path, text in files.items() if re.search("my.?tiny", path + text, re.IGNORECASE)]
+    assert "class DeepSeaNetForCausalLM(" in files["src/deep_sea_net/modeling.py"]
+    project = tomllib.loads(files["pyproject.toml"])
+    assert project["project"]["name"] == "deep-sea-net"
+    assert project["project"]["entry-points"]["registry.v1"] == {"deep-sea-net": "deep_sea_net.plugin"}
+
+
+def test_its_code_is_clean(tmp_path: Path) -> None:
+    assert run("my-tiny", "--directory", str(tmp_path / "new"), "--no-weights").exit_code == 0
+    for command in (["check", "--select", "E,F,W,UP,RUF"], ["format", "--check", "--exclude", "*.md"]):
+        line = [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length", "120", str(tmp_path)]
+        ended = subprocess.run(line, capture_output=True, text=True, check=False)
+        if "No module named ruff" in ended.stderr:
+            pytest.skip("ruff is not installed")
+        assert ended.returncode == 0, ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("My-Tiny", "lower-case words"),
+        ("../escape", "lower-case words"),
+        ("1st", "lower-case words"),
+        ("lambda", "lower-case words"),
+        ("email", "a module 'email' exists already"),
+        ("torch", "a module 'torch' exists already"),
+        ("bert", "declares the architecture 'bert' already"),
+    ],
+)
+def test_a_name_that_could_not_work_is_refused(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(name)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    result = run("my-tiny", "--directory", str(tmp_path))
+    assert result.exit_code == 1
+    assert "is not empty" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_what_fails_half_way_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    result = run("my-tiny", "--directory", str(tmp_path / "new"))
+    assert result.exit_code == 1
+    assert "make_tiny.py failed; --no-weights leaves it out." in result.output
+    assert not list(tmp_path.iterdir())
+
+
+# --- In a clean environment -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_new_package_installs_from_its_wheel_and_passes_its_own_tests(clean: Any, tmp_path: Path) -> None:
+    name = "deep-sea-net"
+    clean.call(f"registry new {name}", tmp_path)
+    clean.call(f"pip wheel --quiet --no-deps --wheel-dir dist ./{name}", tmp_path)
+    clean.call("pip install --quiet --no-deps --no-index dist/*.whl", tmp_path)
+    (tmp_path / name / "src").rename(tmp_path / "out-of-reach")  # the tests must find what is installed
+    printed = clean.call("pytest -q -p no:cacheprovider", tmp_path / name)
+    assert "passed" in printed
+    assert "skipped" not in printed
+    assert clean.call("python -c 'import registry; print(registry.__file__)'", tmp_path).startswith(str(clean.venv))
+    assert name in clean.call("registry list --cached", tmp_path)
