@@ -2,11 +2,12 @@
 
 import click
 
+from registry.cli.names import name_argument
 from registry.cli.output import json_option, print_fields, print_json, print_table, size_in_words
 
 
 @click.command()
-@click.argument("name")
+@name_argument
 @json_option
 def command(name: str, as_json: bool) -> None:
     """Describe a model, from its card alone."""
@@ -38,4 +39,5 @@ def command(name: str, as_json: bool) -> None:
     print_table(
         ("role", "file", "size", "sha256"),
         [(f.role, f.filename, size_in_words(f.size), f.sha256 or "") for f in card.files],
+        numbers=("size",),
     )

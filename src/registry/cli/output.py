@@ -1,13 +1,28 @@
-"""What all commands print with: aligned tables, or JSON for other programs."""
+"""What all commands show with: tables, fields, JSON, news, and bars.
 
+Results go to stdout; news, warnings, errors and bars go to stderr.  Colours and bars are for people: off a terminal
+there are none, and the text is the same without them.  ``NO_COLOR`` (https://no-color.org) and ``TERM=dumb`` turn
+colours off.
+"""
+
+import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 import attrs
 import click
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
+
+
+def takes_colours(stream: TextIO) -> bool:
+    """Whether colours may be written there: to a terminal that has them, and whose user did not refuse them."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+# --- Results, on stdout -----------------------------------------------------------------------------------------------
 
 
 def print_json(value: Any) -> None:
@@ -17,9 +32,10 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of text under a header: in colours on a terminal, else as plain aligned columns."""
-    (_print_coloured if sys.stdout.isatty() else _print_plain)(header, rows)
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Collection[str] = ()) -> None:
+    """Print rows of text under a header; the columns that ``numbers`` names are aligned on the right."""
+    on_the_right = [name in numbers for name in header]
+    (_print_coloured if takes_colours(sys.stdout) else _print_plain)(header, rows, on_the_right)
 
 
 def print_fields(fields: Mapping[str, str | None]) -> None:
@@ -27,12 +43,73 @@ def print_fields(fields: Mapping[str, str | None]) -> None:
     width = max(map(len, fields))
     for name, value in fields.items():
         if value:
-            click.echo(f"{name:<{width}}  {value}")
+            _echo(f"{click.style(f'{name:<{width}}', dim=True)}  {value}", sys.stdout)
 
 
 def size_in_words(size: int | None) -> str:
     """A size in bytes, as people read it: ``90.9 MB``; empty when it is not known."""
-    return "" if size is None else f"{size / 1e6:,.1f} MB" if size >= 100_000 else f"{size:,} bytes"
+    if size is None:
+        return ""
+    if size < 100_000:
+        return f"{size:,} bytes"
+    return f"{size / 1e6:,.1f} MB" if size < 1e9 else f"{size / 1e9:,.2f} GB"
+
+
+def count_in_words(number: int | None) -> str:
+    """A number of parameters, as people read it: ``110 M``; empty when it is not known."""
+    if number is None:
+        return ""
+    for unit, name in ((1e9, " B"), (1e6, " M"), (1e3, " k")):
+        if number >= unit:
+            return f"{number / unit:.3g}{name}" if number < 999.5 * unit else f"{number / unit:.0f}{name}"
+    return str(number)
+
+
+# --- News, on stderr --------------------------------------------------------------------------------------------------
+
+
+def say(message: str) -> None:
+    """Tell in a line what was done or should be known, beside the results."""
+    _echo(message, sys.stderr)
+
+
+def warn(message: str) -> None:
+    """Show a warning."""
+    _echo(f"{click.style('warning:', fg='yellow')} {message}", sys.stderr)
+
+
+def complain(error: BaseException) -> None:
+    """Show an error: its type, what it says, and what to do."""
+    _echo(f"{click.style(f'{type(error).__name__}:', fg='red', bold=True)} {error}", sys.stderr)
+
+
+@contextmanager
+def progress(doing: str, total: int | None = None, *, unit: str) -> Iterator[Callable[[int], object]]:
+    """Show a bar with rate and time left while the ``with`` block runs; off a terminal, show nothing.
+
+    Yields what is called with the number of things that were done since the last call::
+
+        with progress("Embedding", len(texts), unit="texts") as advance:
+            for batch in batches:
+                ...
+                advance(len(batch))
+
+    ``unit`` names them in the plural; ``"bytes"`` are shown as sizes.  Without ``total`` there is no time left to show.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _number: None
+        return
+    from registry.cli.bars import bar  # and with it rich
+
+    with bar(doing, total, unit) as advance:
+        yield advance
+
+
+# --- Inside -----------------------------------------------------------------------------------------------------------
+
+
+def _echo(text: str, stream: TextIO) -> None:
+    click.echo(text, file=stream, color=takes_colours(stream))
 
 
 def _plain(value: Any) -> Any:
@@ -41,20 +118,25 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
-def _print_plain(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _print_plain(header: Sequence[str], rows: Sequence[Sequence[str]], on_the_right: Sequence[bool]) -> None:
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
-        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        cells = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, on_the_right, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
 
 
-def _print_coloured(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _print_coloured(header: Sequence[str], rows: Sequence[Sequence[str]], on_the_right: Sequence[bool]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for number, name in enumerate(header):
-        table.add_column(name, style="cyan" if number == 0 else None, overflow="fold")
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for number, (name, right) in enumerate(zip(header, on_the_right, strict=True)):
+        justify: Any = "right" if right else "left"
+        table.add_column(name, style="cyan" if number == 0 else None, overflow="fold", justify=justify)
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)

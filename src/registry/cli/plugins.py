@@ -27,6 +27,7 @@ def command(as_json: bool) -> None:
             )
             for plugin in found
         ],
+        numbers=("imported in",),
     )
     for plugin in found:
         for line in (plugin.error or "").splitlines():
