@@ -31,6 +31,9 @@ COMMANDS = {
     "list": "Find",
     "info": "Find",
     "resolve": "Find",
+    "embed": "Use",
+    "fill-mask": "Use",
+    "generate": "Use",
     "plugins": "Set up",
     "completion": "Set up",
 }

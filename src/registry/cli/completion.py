@@ -12,7 +12,7 @@ SHELLS = ("bash", "zsh", "fish")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, shell: str, as_json: bool) -> None:
-    r"""Print the script with which a shell completes commands, options and names of models.
+    r"""Print what makes a shell complete commands and names.
 
     \b
     bash:  registry completion bash > ~/.local/share/bash-completion/completions/registry
