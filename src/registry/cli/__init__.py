@@ -31,6 +31,7 @@ COMMANDS = {
     "list": "Find",
     "info": "Find",
     "resolve": "Find",
+    "catalog": "Find",
     "embed": "Use",
     "fill-mask": "Use",
     "generate": "Use",
