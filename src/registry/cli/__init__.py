@@ -35,6 +35,7 @@ COMMANDS = {
     "embed": "Use",
     "fill-mask": "Use",
     "generate": "Use",
+    "attention": "Use",
     "plugins": "Set up",
     "completion": "Set up",
 }

@@ -24,7 +24,8 @@ from registry.serialization import text_writer, write_file
 
 DATA = "catalog.json"
 """The records of the site, for programs; by it the folder is known to be ours."""
-ASSETS = ("style.css", "catalog.js")
+ASSETS = {"style.css": ("base.css", "catalog.css"), "catalog.js": ("catalog.js",)}
+"""Files beside the pages, and the sources that they are made of."""
 
 LANGUAGES = {"de": "German", "en": "English", "es": "Spanish", "fr": "French", "mul": "many", "zh": "Chinese"}
 """Languages by their ISO 639 code; one that is not here is shown by its code."""
@@ -68,8 +69,8 @@ def write_catalog(directory: Path, cards: Iterable[Card], *, advance: Callable[[
     """
     earlier = _earlier_pages(directory)
     entries = [Entry(card=card, plugin=str(discovery.owner(card)), cached=is_local(card)) for card in cards]
-    for name in ASSETS:
-        write_file(directory / name, text_writer(source(name)))
+    for name, sources in ASSETS.items():
+        write_file(directory / name, text_writer(source(*sources)))
     for entry in entries:
         write_file(directory / entry.page, text_writer(_model_page(entry)))
         advance(1)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -15,9 +16,9 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     return _environment().get_template(template).render(values)
 
 
-def source(name: str) -> str:
-    """The text of a style sheet or script."""
-    return (TEMPLATES / name).read_text("utf-8")
+def source(*names: str) -> Markup:
+    """The text of style sheets or scripts, one after the other; a template may have it as it stands."""
+    return Markup("\n".join((TEMPLATES / name).read_text("utf-8") for name in names))  # noqa: S704  # our own files
 
 
 @cache
