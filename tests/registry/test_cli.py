@@ -139,8 +139,8 @@ def test_info_prints_the_card_as_json() -> None:
 
 def test_resolve_says_what_a_name_means_and_why(tmp_path: Path) -> None:
     assert run("resolve", "toy").output.splitlines()[:2] == [
-        "meaning   model 'toy'",
-        "because   it is the name of a card",
+        "meaning  model 'toy'",
+        "because  it is the name of a card",
     ]
     found = json.loads(run("resolve", str(tmp_path), "--json").output)
     assert (found["kind"], found["path"], found["card"]) == ("directory", str(tmp_path), None)

@@ -14,7 +14,18 @@ import registry
 CORE = Path(registry.__file__).parent
 
 ORDER = (
-    *("errors", "namespace", "records", "hookspecs", "harvest", "installed", "discovery", "resolution", "files"),
+    *(
+        "errors",
+        "numbers",
+        "namespace",
+        "records",
+        "hookspecs",
+        "harvest",
+        "installed",
+        "discovery",
+        "resolution",
+        "files",
+    ),
     *("fields", "config"),
     *("serialization", "tokenization", "weights", "inputs", "layers", "outputs", "generation", "loading", "model"),
     *("pretrained", "catalogue", "zoo", "pages", "cli", "__main__", "testing"),

@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 
 from registry.cli.names import name_argument
-from registry.cli.output import json_option, print_json, say, size_in_words
+from registry.cli.output import json_option, print_json, say
 from registry.cli.trained import device_option
+from registry.numbers import size_in_words
 
 
 @click.command()

@@ -1,11 +1,13 @@
 """``registry list``."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from registry.cli.names import complete_values
-from registry.cli.output import count_in_words, json_option, print_json, print_table, say, size_in_words
+from registry.cli.output import card_as_json, json_option, print_json, print_table, say
+from registry.numbers import count_in_words, size_in_words
 
 if TYPE_CHECKING:
     from registry.records import Card
@@ -59,7 +61,7 @@ def command(
     if sort is not None:
         cards.sort(key=_SORT_KEYS[sort])
     if as_json:
-        print_json([{**_fields(card), "size": card.size, "cached": is_local(card)} for card in cards])
+        print_json([card_as_json(card) for card in cards])
         return
     if not cards:
         say("No model matches.")
@@ -73,7 +75,7 @@ def command(
                 card.task,
                 _few(card.languages),
                 count_in_words(card.num_parameters),
-                size_in_words(card.size) if card.size is not None else _estimated(card),
+                _size(card),
                 "yes" if is_local(card) else "",
             )
             for card in cards
@@ -85,26 +87,22 @@ def command(
             say(f"{record} of {plugin} is hidden by the one of {winner}.")
 
 
-def _fields(card: "Card") -> dict[str, object]:
-    import attrs
+def _size_then_name(card: "Card") -> tuple[bool, int, str]:
+    """What is not known comes last."""
+    from registry.catalogue import estimated_size
 
-    return {field.name: getattr(card, field.name) for field in attrs.fields(type(card))}
-
-
-def _bytes(card: "Card") -> int | None:
-    """The size that is known, or that follows from the number of parameters; None where neither is known."""
-    return card.size if card.size is not None or card.num_parameters is None else 4 * card.num_parameters
+    size = estimated_size(card)
+    return size is None, size or 0, card.name
 
 
-_SORT_KEYS = {
-    "name": lambda card: card.name,
-    "size": lambda card: (_bytes(card) is None, _bytes(card) or 0, card.name),
-}
+_SORT_KEYS: Mapping[str, "Callable[[Card], Any]"] = {"name": lambda card: card.name, "size": _size_then_name}
 
 
-def _estimated(card: "Card") -> str:
-    size = _bytes(card)
-    return "" if size is None else f"~{size_in_words(round(size, -6))}".replace(".0 MB", " MB")
+def _size(card: "Card") -> str:
+    from registry.catalogue import estimated_size
+
+    size = estimated_size(card)
+    return f"~{size_in_words(size)}" if card.size is None and size is not None else size_in_words(size)
 
 
 def _few(languages: tuple[str, ...]) -> str:

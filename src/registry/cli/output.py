@@ -9,10 +9,15 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import attrs
 import click
+
+from registry.numbers import size_in_words as size_in_words
+
+if TYPE_CHECKING:
+    from registry.records import Card
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
 
@@ -32,6 +37,13 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
 
 
+def card_as_json(card: "Card") -> dict[str, Any]:
+    """All that a card says, its size in bytes, and whether its files are on this computer."""
+    from registry.files.locations import is_local
+
+    return {**_plain(card), "size": card.size, "cached": is_local(card)}
+
+
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Collection[str] = ()) -> None:
     """Print rows of text under a header; the columns that ``numbers`` names are aligned on the right."""
     on_the_right = [name in numbers for name in header]
@@ -40,29 +52,10 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers
 
 def print_fields(fields: Mapping[str, str | None]) -> None:
     """Print one field a line, leaving out those without a value."""
-    width = max(map(len, fields))
-    for name, value in fields.items():
-        if value:
-            _echo(f"{click.style(f'{name:<{width}}', dim=True)}  {value}", sys.stdout)
-
-
-def size_in_words(size: int | None) -> str:
-    """A size in bytes, as people read it: ``90.9 MB``; empty when it is not known."""
-    if size is None:
-        return ""
-    if size < 100_000:
-        return f"{size:,} bytes"
-    return f"{size / 1e6:,.1f} MB" if size < 1e9 else f"{size / 1e9:,.2f} GB"
-
-
-def count_in_words(number: int | None) -> str:
-    """A number of parameters, as people read it: ``110 M``; empty when it is not known."""
-    if number is None:
-        return ""
-    for unit, name in ((1e9, " B"), (1e6, " M"), (1e3, " k")):
-        if number >= unit:
-            return f"{number / unit:.3g}{name}" if number < 999.5 * unit else f"{number / unit:.0f}{name}"
-    return str(number)
+    known = {name: value for name, value in fields.items() if value}
+    width = max(map(len, known), default=0)
+    for name, value in known.items():
+        _echo(f"{click.style(f'{name:<{width}}', dim=True)}  {value}", sys.stdout)
 
 
 # --- News, on stderr --------------------------------------------------------------------------------------------------

@@ -14,8 +14,10 @@ import attrs
 from attrs import frozen
 
 from registry import __version__, discovery
+from registry.catalogue import estimated_size
 from registry.errors import SaveError
 from registry.files.locations import is_local
+from registry.numbers import size_in_words
 from registry.pages.anatomy import anatomy
 from registry.pages.rendering import render, source
 from registry.pages.snippets import python_snippet, shell_snippet
@@ -51,9 +53,8 @@ class Entry:
 
     @property
     def size(self) -> int | None:
-        """Bytes to have on disk; from the number of parameters where the files' own sizes are not known."""
-        card = self.card
-        return card.size if card.size is not None or card.num_parameters is None else 4 * card.num_parameters
+        """Bytes to have on disk, perhaps estimated."""
+        return estimated_size(self.card)
 
     @property
     def languages(self) -> str:
@@ -105,8 +106,6 @@ def _index(entries: Sequence[Entry]) -> str:
         {
             **_shared(""),
             "entries": entries,
-            "in_words": in_words,
-            "bytes_in_words": bytes_in_words,
             "filters": {
                 "task": sorted({card.task for card in cards}),
                 "architecture": sorted({card.architecture for card in cards}),
@@ -130,12 +129,9 @@ def _model_page(entry: Entry) -> str:
             "card": card,
             "python": python_snippet(card),
             "shell": shell_snippet(card),
-            "memory": [] if number is None else [(name, bytes_in_words(size * number)) for name, size in BYTES],
-            "training": None if number is None else bytes_in_words(TRAINING_BYTES * number),
+            "memory": [] if number is None else [(name, size_in_words(size * number)) for name, size in BYTES],
+            "training": None if number is None else size_in_words(TRAINING_BYTES * number),
             "anatomy": anatomy(card),
-            "percent": percent,
-            "in_words": in_words,
-            "bytes_in_words": bytes_in_words,
         },
     )
 
@@ -154,35 +150,3 @@ def _data(entries: Sequence[Entry]) -> str:
 
 def _plain(_instance: object, _field: object, value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
-
-
-# --- Numbers ----------------------------------------------------------------------------------------------------------
-
-
-def in_words(number: int | None) -> str:
-    """A number of parameters to three digits: ``110 M``; a dash where it is not known."""
-    if number is None:
-        return "–"
-    for unit, sign in ((1e9, " B"), (1e6, " M"), (1e3, " k")):
-        if number >= 0.9995 * unit:
-            return f"{_three_digits(number / unit)}{sign}"
-    return str(number)
-
-
-def bytes_in_words(size: int | None) -> str:
-    """Bytes to three digits: ``440 MB``; a dash where they are not known."""
-    if size is None:
-        return "–"
-    for unit, sign in ((1e9, " GB"), (1e6, " MB"), (1e3, " kB")):
-        if size >= 0.9995 * unit:
-            return f"{_three_digits(size / unit)}{sign}"
-    return f"{size} bytes"
-
-
-def percent(share: float) -> str:
-    """A share of a whole: ``21.6 %``."""
-    return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"

@@ -8,6 +8,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from registry.numbers import count_in_words, percent, size_in_words
+
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -31,4 +33,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["source"] = source
+    environment.filters.update(count=count_in_words, size=size_in_words, percent=percent)
     return environment

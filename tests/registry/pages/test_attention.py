@@ -105,7 +105,7 @@ def test_the_command_writes_the_page(encoder: Path, tmp_path: Path) -> None:
     out = tmp_path / "attention.html"
     result = run("attention", encoder, TEXT, out)
     assert (result.exit_code, result.stdout) == (0, "")
-    assert re.fullmatch(rf"Wrote [\d,]+ bytes; open {re.escape(str(out))}\.\n", result.stderr)
+    assert re.fullmatch(rf"Wrote [\d.]+ kB; open {re.escape(str(out))}\.\n", result.stderr)
     assert data_of(out.read_text("utf-8"))["layers"] == 2
     found = json.loads(run("attention", encoder, TEXT, out, "--json").stdout)
     assert found == {"path": str(out), "bytes": out.stat().st_size}

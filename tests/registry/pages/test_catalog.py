@@ -1,5 +1,6 @@
 """The site of all models: what its files say, and that they lead nowhere but to each other."""
 
+import configparser
 import json
 import math
 import os
@@ -17,7 +18,8 @@ from registry import Card, FileSpec, hookimpl
 from registry.catalogue import search
 from registry.cli import main
 from registry.errors import SaveError
-from registry.pages.catalog import bytes_in_words, in_words, percent, write_catalog
+from registry.pages.catalog import write_catalog
+from registry.pages.rendering import TEMPLATES
 from registry.pages.snippets import python_snippet, shell_snippet
 
 HOSTILE = '<script>alert("1")</script> & <b>'
@@ -205,23 +207,9 @@ def test_the_lines_to_copy_run(task: str, tmp_path: Path, vocab_file: Path, size
         assert (result.exit_code, bool(result.stdout)) == (0, True), result.stderr
 
 
-# --- Numbers ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [(None, "–"), (0, "0"), (999, "999"), (1000, "1.00 k"), (999_499, "999 k"), (999_500, "1.00 M")]
-    + [(22_713_216, "22.7 M"), (99_950_000, "100 M"), (110_106_428, "110 M"), (1_557_611_200, "1.56 B")],
-)
-def test_numbers_have_three_digits(number: int | None, words: str) -> None:
-    assert in_words(number) == words
-
-
-def test_sizes_and_shares_in_words() -> None:
-    assert [bytes_in_words(size) for size in (None, 612, 231_508, 90_852_864)] == [
-        "–",
-        "612 bytes",
-        "232 kB",
-        "90.9 MB",
-    ]
-    assert [percent(share) for share in (0.0, 0.0004, 0.216, 1.0)] == ["0.0 %", "< 0.1 %", "21.6 %", "100.0 %"]
+def test_templates_style_sheets_and_scripts_are_installed_with_the_package() -> None:
+    settings = configparser.ConfigParser()
+    settings.read(Path(__file__).parents[3] / "setup.cfg", encoding="utf-8")
+    patterns = settings["options.package_data"]["registry.pages.templates"].split(", ")
+    for path in TEMPLATES.iterdir():
+        assert any(path.match(pattern) for pattern in patterns), path
