@@ -361,6 +361,17 @@ def test_a_terminal_gets_colours() -> None:
 
 
 @terminals
+def test_a_narrow_terminal_gets_fewer_columns() -> None:
+    def header(width: int) -> list[str]:
+        shown, _ = on_a_terminal("-m", "registry", "list", "gpt2", COLUMNS=str(width))
+        return re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines()[0].split()
+
+    assert header(100) == ["name", "architecture", "task", "languages", "parameters", "size", "cached"]
+    assert header(70) == ["name", "architecture", "task", "parameters", "size", "cached"]
+    assert header(40) == ["name", "parameters", "size", "cached"]
+
+
+@terminals
 @pytest.mark.parametrize("wish", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_a_terminal_without_colours_gets_what_a_file_gets(wish: dict[str, str]) -> None:
     for command in (["list", "minilm"], ["info", "all-minilm-l6-v2"], ["resolve", "./nothing"]):

@@ -81,6 +81,7 @@ def command(
             for card in cards
         ],
         numbers=("parameters", "size"),
+        spare=("languages", "architecture", "task"),
     )
     for plugin in plugins():
         for record, winner in plugin.shadowed.items():

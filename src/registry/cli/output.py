@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 import attrs
 import click
@@ -44,10 +44,19 @@ def card_as_json(card: "Card") -> dict[str, Any]:
     return {**_plain(card), "size": card.size, "cached": is_local(card)}
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Collection[str] = ()) -> None:
-    """Print rows of text under a header; the columns that ``numbers`` names are aligned on the right."""
-    on_the_right = [name in numbers for name in header]
-    (_print_coloured if takes_colours(sys.stdout) else _print_plain)(header, rows, on_the_right)
+def print_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    numbers: Collection[str] = (),
+    spare: Sequence[str] = (),
+) -> None:
+    """Print rows of text under a header; the columns that ``numbers`` names are aligned on the right.
+
+    On a terminal that is too narrow, the columns that ``spare`` names are left out, the first of them first.
+    """
+    columns = {name: [row[place] for row in rows] for place, name in enumerate(header)}
+    (_print_coloured if takes_colours(sys.stdout) else _print_plain)(columns, numbers, spare)
 
 
 def print_fields(fields: Mapping[str, str | None]) -> None:
@@ -111,25 +120,37 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
-def _print_plain(header: Sequence[str], rows: Sequence[Sequence[str]], on_the_right: Sequence[bool]) -> None:
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
+Columns: TypeAlias = dict[str, list[str]]
+"""The cells below each heading."""
+
+
+def _widths(columns: Columns) -> list[int]:
+    return [max(map(len, (name, *cells))) for name, cells in columns.items()]
+
+
+def _print_plain(columns: Columns, numbers: Collection[str], _spare: Sequence[str]) -> None:
+    widths = _widths(columns)
+    for row in (tuple(columns), *zip(*columns.values(), strict=True)):
         cells = [
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, on_the_right, strict=True)
+            cell.rjust(width) if name in numbers else cell.ljust(width)
+            for name, cell, width in zip(columns, row, widths, strict=True)
         ]
         click.echo("  ".join(cells).rstrip())
 
 
-def _print_coloured(header: Sequence[str], rows: Sequence[Sequence[str]], on_the_right: Sequence[bool]) -> None:
+def _print_coloured(columns: Columns, numbers: Collection[str], spare: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    for name in spare:
+        if sum(_widths(columns)) + 2 * (len(columns) - 1) > console.width:
+            columns = {other: cells for other, cells in columns.items() if other != name}
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for number, (name, right) in enumerate(zip(header, on_the_right, strict=True)):
-        justify: Any = "right" if right else "left"
-        table.add_column(name, style="cyan" if number == 0 else None, overflow="fold", justify=justify)
-    for row in rows:
+    for place, name in enumerate(columns):
+        justify: Any = "right" if name in numbers else "left"
+        table.add_column(name, style="cyan" if place == 0 else None, overflow="fold", justify=justify)
+    for row in zip(*columns.values(), strict=True):
         table.add_row(*map(Text, row))
-    Console().print(table)
+    console.print(table)

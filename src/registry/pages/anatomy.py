@@ -1,5 +1,6 @@
 """What a model is made of: its modules with the number of their parameters, without a byte of weights."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -9,7 +10,8 @@ from torch import nn
 
 from registry import discovery
 from registry.config import Config, load_config
-from registry.errors import RegistryError
+from registry.errors import RegistryError, RegistryWarning
+from registry.harvest import in_words
 from registry.records import Card, ConfigSpec, ModelSpec
 from registry.weights.building import build
 
@@ -71,7 +73,7 @@ class Anatomy:
 
 
 def anatomy(card: Card) -> Anatomy | None:
-    """The modules of a card's model; None where its class cannot be had or built.
+    """The modules of a card's model; None where no class is declared, or it cannot be built, of which it warns.
 
     Sizes are those of the card, else of its configuration where that is on this disk, else the architecture's defaults.
     """
@@ -82,7 +84,8 @@ def anatomy(card: Card) -> Anatomy | None:
         cls = discovery.load_class(spec)
         config = _config(card)
         whole = dissect(build(lambda: cls(config)))
-    except (RegistryError, TypeError):
+    except Exception as problem:  # noqa: BLE001  # a stranger's mistake costs his drawing, not everybody's site
+        warnings.warn(f"{card.name} is not drawn: {in_words(problem)}.", RegistryWarning, stacklevel=2)
         return None
     return Anatomy(whole=whole, exact=whole.parameters == card.num_parameters)
 

@@ -1,11 +1,13 @@
 """What the drawing of a model says is what the model has."""
 
+import resource
+
 import pytest
-import torch
 from torch import nn
 
 import registry
 from registry.catalogue import search
+from registry.errors import RegistryWarning
 from registry.pages.anatomy import Part, anatomy, dissect
 from registry.weights.building import build
 
@@ -67,7 +69,15 @@ def test_a_model_whose_sizes_are_not_known_is_drawn_with_the_defaults_and_says_s
     assert anatomy(registry.Card(name="unknown", architecture="nothing", task="base", files=())) is None
 
 
-@pytest.mark.parametrize("name", ["all-minilm-l6-v2"])
-def test_drawing_reads_no_weights(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.Tensor, "normal_", lambda *_: pytest.fail("something was initialised"))
-    assert anatomy(registry.info(name)) is not None
+def test_a_model_that_cannot_be_built_is_not_drawn_with_a_warning() -> None:
+    card = registry.Card(name="odd", architecture="bert", task="base", files=(), config={"no_such_field": 1})
+    with pytest.warns(RegistryWarning, match="odd is not drawn: TypeError: "):
+        assert anatomy(card) is None
+
+
+def test_drawing_the_largest_model_takes_no_memory_for_its_weights() -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = anatomy(registry.info("gpt2-xl"))
+    assert found is not None
+    assert found.whole.parameters > 1_500_000_000, "6 GB"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000, "kB"
