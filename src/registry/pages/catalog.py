@@ -34,6 +34,8 @@ LANGUAGES = {"de": "German", "en": "English", "es": "Spanish", "fr": "French", "
 
 BYTES = (("float32", 4), ("bfloat16 or float16", 2))
 """Types of the weights, and bytes for each number."""
+SIZES = (100_000_000, 500_000_000, 1_000_000_000, 5_000_000_000)
+"""Bytes that the table can be narrowed to."""
 TRAINING_BYTES = 16
 """Of each parameter in float32: itself, its gradient, and the two means that Adam keeps (Kingma and Ba, 2015)."""
 
@@ -112,6 +114,7 @@ def _index(entries: Sequence[Entry]) -> str:
                 "language": {code: LANGUAGES.get(code, code) for card in cards for code in sorted(card.languages)},
                 "license": sorted({card.license for card in cards if card.license}),
             },
+            "sizes": SIZES,
             "plugins": len({entry.plugin for entry in entries}),
             "on_disk": sum(entry.cached for entry in entries),
         },

@@ -14,16 +14,16 @@ if (table) {
   // What is chosen stands in the address, so that it can be sent, and survives going back.
   const chosen = () => Object.fromEntries([...new FormData(form)].filter(([, value]) => value.trim()));
 
-  const matches = (row, wanted) => {
-    const text = `${row.dataset.name} ${row.dataset.aliases} ${row.textContent}`.toLowerCase();
-    return Object.entries(wanted).every(([key, value]) =>
-      key === "q"
-        ? value.toLowerCase().split(/\s+/).every((word) => text.includes(word))
-        : key === "language"
-          ? row.dataset.language.split(" ").includes(value)
-          : row.dataset[key] === value,
-    );
+  const tests = {
+    q: (row, value) => {
+      const text = `${row.dataset.name} ${row.dataset.aliases} ${row.textContent}`.toLowerCase();
+      return value.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+    },
+    language: (row, value) => row.dataset.language.split(" ").includes(value),
+    size: (row, value) => row.dataset.size !== "" && Number(row.dataset.size) <= Number(value),
   };
+  const matches = (row, wanted) =>
+    Object.entries(wanted).every(([key, value]) => (tests[key] ? tests[key](row, value) : row.dataset[key] === value));
 
   const compare = (one, other) => {
     const [a, b] = [one.dataset[sort.key], other.dataset[sort.key]];
