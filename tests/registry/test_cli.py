@@ -134,6 +134,14 @@ def test_info_prints_the_card_as_json() -> None:
     assert card["tokenizer"] == {"do_lower_case": True}
 
 
+def test_info_says_which_sizes_differ_and_whether_the_files_are_here() -> None:
+    lines = run("info", "gpt2-xl").output.splitlines()
+    assert "configuration  n_embd=1600, n_layer=48, n_head=25" in lines
+    assert "on this disk   no" in lines
+    card = json.loads(run("info", "all-minilm-l6-v2", "--json").output)
+    assert (card["size"], card["cached"], card["config"]["hidden_size"]) == (91_100_496, True, 384)
+
+
 # --- resolve ----------------------------------------------------------------------------------------------------------
 
 
