@@ -72,16 +72,15 @@ def write_catalog(directory: Path, cards: Iterable[Card], *, advance: Callable[[
     """
     earlier = _earlier_pages(directory)
     entries = [Entry(card=card, plugin=str(discovery.owner(card)), cached=is_local(card)) for card in cards]
+    for page in earlier - {entry.page for entry in entries}:
+        (directory / page).unlink(missing_ok=True)
+    write_file(directory / DATA, text_writer(_data(entries)))  # first, so that the next run takes over a broken-off one
     for name, sources in ASSETS.items():
         write_file(directory / name, text_writer(source(*sources)))
     for entry in entries:
         write_file(directory / entry.page, text_writer(_model_page(entry)))
         advance(1)
-    index = write_file(directory / "index.html", text_writer(_index(entries)))
-    for page in earlier - {entry.page for entry in entries}:
-        (directory / page).unlink(missing_ok=True)
-    write_file(directory / DATA, text_writer(_data(entries)))
-    return index
+    return write_file(directory / "index.html", text_writer(_index(entries)))
 
 
 def _earlier_pages(directory: Path) -> set[str]:

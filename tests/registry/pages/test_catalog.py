@@ -133,6 +133,21 @@ def test_a_site_is_replaced_and_pages_of_models_that_are_gone_are_removed(tmp_pa
     assert cards[3].name not in (tmp_path / "index.html").read_text("utf-8")
 
 
+def test_a_site_that_was_broken_off_is_finished_by_the_next_run(tmp_path: Path) -> None:
+    pages = iter(range(3))
+
+    def interrupt(_number: int) -> None:
+        if next(pages) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_catalog(tmp_path, search(), advance=interrupt)
+    assert not list(tmp_path.rglob("*.tmp"))
+    write_catalog(tmp_path, search())
+    assert len(os.listdir(tmp_path / "models")) == len(search())
+    assert (tmp_path / "index.html").is_file()
+
+
 @pytest.mark.parametrize("catalog", [None, "[]", "{", '{"models": 3}'])
 def test_a_folder_of_other_things_is_refused_and_left_as_it_was(catalog: str | None, tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("mine")
