@@ -7,17 +7,21 @@ from registry.cli.output import json_option, print_json
 SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command()
+WHERE = """\b
+Shells read it from here:
+  bash  ~/.local/share/bash-completion/completions/registry
+  zsh   ~/.zfunc/_registry, where ~/.zfunc is on the fpath
+  fish  ~/.config/fish/completions/registry.fish"""
+
+
+@click.command(epilog=WHERE)
 @click.argument("shell", type=click.Choice(SHELLS))
 @json_option
 @click.pass_context
 def command(ctx: click.Context, shell: str, as_json: bool) -> None:
-    r"""Print what makes a shell complete commands and names.
+    """Print what makes a shell complete commands and names.
 
-    \b
-    bash:  registry completion bash > ~/.local/share/bash-completion/completions/registry
-    zsh:   registry completion zsh > ~/.zfunc/_registry        (a folder on your fpath)
-    fish:  registry completion fish > ~/.config/fish/completions/registry.fish
+    Save it once, with `>`, in the file that the shell reads when it completes `registry`.
     """
     from click.shell_completion import get_completion_class
 

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("texts", nargs=-1, required=True, metavar="TEXT...")
 @click.option(
-    "-m", "--model", "name", shell_complete=complete_names, help="A model that predicts masked words; else a known one."
+    "-m",
+    "--model",
+    "name",
+    metavar="NAME",
+    shell_complete=complete_names,
+    help="A model that predicts masked words; else a known one.",
 )
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many words to show.")
 @device_option

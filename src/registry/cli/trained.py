@@ -12,7 +12,22 @@ if TYPE_CHECKING:
 HELD_BY = {"masked-lm": ("masked-lm", "pretraining"), "causal-lm": ("causal-lm", "double-heads")}
 """A task, and the tasks of the cards whose files hold the weights for it."""
 
-device_option = click.option("--device", metavar="NAME", help="Where to compute, such as cuda; else the CPU.")
+
+def _usable(_ctx: click.Context, _parameter: click.Parameter, device: str | None) -> str | None:
+    """The device, once torch has shown that it can compute there.  Raises BadParameter."""
+    if device is not None:
+        import torch
+
+        try:
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as problem:
+            raise click.BadParameter(str(problem).strip().partition("\n")[0]) from problem
+    return device
+
+
+device_option = click.option(
+    "--device", metavar="NAME", callback=_usable, help="Where to compute, such as cuda; else the CPU."
+)
 
 
 def load_trained(name: str, task: str, device: str | None) -> "Pretrained":
