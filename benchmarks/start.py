@@ -1,4 +1,4 @@
-"""How long `import registry` and `registry list` take, in fresh processes, over bare Python.
+"""How long `import registry`, `registry list` and completing a name take, in fresh processes, over bare Python.
 
 Run with the interpreter that the registry is installed in: ``python benchmarks/start.py``.  Each command runs once
 unmeasured, so that Python's compiled files exist as they do in an installed package, and then in turn with the others.
@@ -15,12 +15,21 @@ import time
 FORBIDDEN = ("torch", "pluggy", "requests", "regex", "numpy", "attrs", "click")
 FORBIDDEN_TO_LIST = ("torch", "requests", "regex", "numpy")
 
+ON_A_TERMINAL = """
+import pty, sys
+pty.spawn([sys.executable, "-m", "registry", "list"])
+"""
+
 COMMANDS = {
     "python": ["-c", "pass"],
     "import registry": ["-c", "import registry"],
     "import transformers": ["-c", "import transformers"],
     "registry list": ["-m", "registry", "list"],
+    "registry list, terminal": ["-c", ON_A_TERMINAL],
+    "registry info be<TAB>": ["-m", "registry"],
 }
+COMPLETING = {"_REGISTRY_COMPLETE": "bash_complete", "COMP_WORDS": "registry info be", "COMP_CWORD": "2"}
+"""How a shell asks for the names that begin so."""
 
 
 def main() -> None:
@@ -33,8 +42,12 @@ def main() -> None:
         seconds = {name: [] for name in COMMANDS}
         for number in range(rounds + 1):
             for name, arguments in COMMANDS.items():
+                asked = COMPLETING if name.endswith("<TAB>") else {}
                 start = time.perf_counter()
-                subprocess.run([sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, check=True)
+                subprocess.run(
+                    [sys.executable, *arguments],
+                    env=environment | asked, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True,
+                )  # fmt: skip
                 if number:
                     seconds[name].append(time.perf_counter() - start)
         report({name: 1000 * statistics.median(times) for name, times in seconds.items()}, rounds)
@@ -49,7 +62,7 @@ def main() -> None:
 def report(medians: dict[str, float], rounds: int) -> None:
     bare = medians["python"]
     print(f"{'median of ' + str(rounds):24}{'ms':>8}{'over bare python':>20}{'limit':>8}")
-    limits = {"import registry": "15 over", "registry list": "150"}
+    limits = {"import registry": "15 over", "registry list": "150"}  # milliseconds, the latter of the whole process
     for name, milliseconds in medians.items():
         print(f"{name:24}{milliseconds:8.1f}{milliseconds - bare:20.1f}{limits.get(name, ''):>8}")
     ratio = medians["import transformers"] / medians["import registry"]

@@ -64,6 +64,11 @@ def info(name: str) -> Card:
     return card
 
 
+def estimated_size(card: Card) -> int | None:
+    """Bytes to have on disk; where the files' own sizes are not known, four for each parameter, or None."""
+    return card.size if card.size is not None or card.num_parameters is None else 4 * card.num_parameters
+
+
 def list_layers(architecture: str | None = None) -> list[LayerSpec]:
     """The layers that installed plugins declare, of one architecture or of all."""
     return [spec for spec in discovery.every(LayerSpec) if architecture in (None, spec.architecture)]

@@ -284,6 +284,8 @@ class Card:
     """Other names for the same, such as ``organisation/name`` on the hub."""
     tokenizer: Mapping[str, Any] = field(default=MappingProxyType({}), converter=_mapping, hash=False)
     """Options of the tokenizer that belong to the weights: ``{"do_lower_case": True, "max_len": 512}``."""
+    config: Mapping[str, Any] = field(default=MappingProxyType({}), converter=_mapping, hash=False)
+    """Fields of the configuration whose values are not the architecture's defaults, as far as they decide sizes."""
     num_parameters: int | None = field(default=None, validator=optional(_count))
     """Parameters of the model class of ``task``; tied ones count once."""
     languages: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_language))

@@ -5,11 +5,17 @@ one tar.gz with configuration and weights for each name, then single files.  Siz
 could take them from the file itself.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from registry.records import Card, FileSpec
 
 HUB = "https://huggingface.co"
 S3 = "https://s3.amazonaws.com/models.huggingface.co/bert"
 DEEPSET = "https://int-deepset-models-bert.s3.eu-central-1.amazonaws.com/pytorch"
+
+LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+CASED = {"vocab_size": 28996}
 
 
 def _published(
@@ -17,6 +23,7 @@ def _published(
     description: str,
     num_parameters: int,
     *,
+    config: Mapping[str, int] = MappingProxyType({}),
     task: str = "pretraining",
     languages: tuple[str, ...] = ("en",),
     cased: bool = False,
@@ -54,6 +61,7 @@ def _published(
         archives=(f"{S3}/{name}.tar.gz",) if archived else (),
         aliases=(f"google-bert/{name}",),
         tokenizer={"do_lower_case": not cased, "max_len": 512},
+        config=config,
         num_parameters=num_parameters,
         languages=languages,
         license=license,
@@ -67,34 +75,49 @@ _MINILM_HUB = f"{HUB}/sentence-transformers/all-MiniLM-L6-v2/resolve/main"
 
 CARDS: tuple[Card, ...] = (
     _published("bert-base-uncased", "BERT-Base: 12 layers, lower-cased English.", 110_106_428),
-    _published("bert-large-uncased", "BERT-Large: 24 layers, lower-cased English.", 336_226_108),
+    _published("bert-large-uncased", "BERT-Large: 24 layers, lower-cased English.", 336_226_108, config=LARGE),
     _published(
-        "bert-base-cased", "BERT-Base: 12 layers, English with its capitals and accents.", 108_932_934, cased=True
+        "bert-base-cased",
+        "BERT-Base: 12 layers, English with its capitals and accents.",
+        108_932_934,
+        config=CASED,
+        cased=True,
     ),
     _published(
-        "bert-large-cased", "BERT-Large: 24 layers, English with its capitals and accents.", 334_661_958, cased=True
+        "bert-large-cased",
+        "BERT-Large: 24 layers, English with its capitals and accents.",
+        334_661_958,
+        config=LARGE | CASED,
+        cased=True,
     ),
     _published(
         "bert-base-multilingual-uncased",
         "BERT-Base for 102 languages, lower-cased; the cased one is newer and recommended.",
         168_055_961,
+        config={"vocab_size": 105879},
         languages=("mul",),
     ),
     _published(
         "bert-base-multilingual-cased",
         "BERT-Base for 104 languages, with their capitals and accents.",
         178_566_653,
+        config={"vocab_size": 119547},
         languages=("mul",),
         cased=True,
     ),
     # Google counts the Chinese model among the lower-cased ones, and the ancestor lower-cased for it.
     _published(
-        "bert-base-chinese", "BERT-Base for Chinese, simplified and traditional.", 102_882_442, languages=("zh",)
+        "bert-base-chinese",
+        "BERT-Base for Chinese, simplified and traditional.",
+        102_882_442,
+        config={"vocab_size": 21128},
+        languages=("zh",),
     ),
     _published(
         "bert-base-german-cased",
         "BERT-Base for German with its capitals and umlauts, trained by deepset.",
         109_705_010,
+        config={"vocab_size": 30000},
         languages=("de",),
         cased=True,
         archived=False,
@@ -105,12 +128,14 @@ CARDS: tuple[Card, ...] = (
         "bert-large-uncased-whole-word-masking",
         "BERT-Large, lower-cased English, trained with all pieces of a word masked at once.",
         336_226_108,
+        config=LARGE,
         archived=False,
     ),
     _published(
         "bert-large-cased-whole-word-masking",
         "BERT-Large, English with its capitals and accents, trained with all pieces of a word masked at once.",
         334_661_958,
+        config=LARGE | CASED,
         cased=True,
         archived=False,
     ),
@@ -118,6 +143,7 @@ CARDS: tuple[Card, ...] = (
         "bert-large-uncased-whole-word-masking-finetuned-squad",
         "BERT-Large, lower-cased English, whole words masked, fine-tuned on SQuAD to answer questions (F1 93.15).",
         334_094_338,
+        config=LARGE,
         task="question-answering",
         archived=False,
         vocab_of="bert-large-uncased",
@@ -126,6 +152,7 @@ CARDS: tuple[Card, ...] = (
         "bert-large-cased-whole-word-masking-finetuned-squad",
         "BERT-Large, English with its capitals and accents, whole words masked, fine-tuned on SQuAD.",
         332_531_714,
+        config=LARGE | CASED,
         task="question-answering",
         cased=True,
         archived=False,
@@ -135,6 +162,7 @@ CARDS: tuple[Card, ...] = (
         "bert-base-cased-finetuned-mrpc",
         "BERT-Base, English with its capitals and accents, fine-tuned on MRPC to tell whether sentences mean the same.",
         108_311_810,
+        config=CASED,
         task="sequence-classification",
         cased=True,
         archived=False,
@@ -169,6 +197,7 @@ CARDS: tuple[Card, ...] = (
         ),
         aliases=("sentence-transformers/all-MiniLM-L6-v2",),
         tokenizer={"do_lower_case": True, "max_len": 512},
+        config={"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536},
         num_parameters=22_713_216,
         languages=("en",),
         license="Apache-2.0",

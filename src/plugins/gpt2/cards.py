@@ -4,6 +4,9 @@ The hub comes first; after it stand the files on S3 which the ancestor downloade
 nobody could take them from the files themselves.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from registry.records import Card, FileSpec
 
 HUB = "https://huggingface.co"
@@ -24,6 +27,7 @@ def _published(
     description: str,
     num_parameters: int,
     *,
+    config: Mapping[str, int] = MappingProxyType({}),
     organisation: str = "openai-community",
     on_s3: bool = False,
     license: str = "MIT",
@@ -42,6 +46,7 @@ def _published(
         files=tuple(FileSpec(role=role, filename=filename, urls=addresses(filename)) for role, filename in FILES),
         aliases=(f"{organisation}/{name}",),
         tokenizer={"max_len": 1024},
+        config=config,
         num_parameters=num_parameters,
         languages=("en",),
         license=license,
@@ -52,13 +57,30 @@ def _published(
 
 CARDS: tuple[Card, ...] = (
     _published("gpt2", "GPT-2, the smallest: 12 layers, English web pages.", 124_439_808, on_s3=True),
-    _published("gpt2-medium", "GPT-2 with 24 layers, English web pages.", 354_823_168, on_s3=True),
-    _published("gpt2-large", "GPT-2 with 36 layers, English web pages.", 774_030_080),
-    _published("gpt2-xl", "GPT-2, the largest: 48 layers, English web pages.", 1_557_611_200),
+    _published(
+        "gpt2-medium",
+        "GPT-2 with 24 layers, English web pages.",
+        354_823_168,
+        config={"n_embd": 1024, "n_layer": 24, "n_head": 16},
+        on_s3=True,
+    ),
+    _published(
+        "gpt2-large",
+        "GPT-2 with 36 layers, English web pages.",
+        774_030_080,
+        config={"n_embd": 1280, "n_layer": 36, "n_head": 20},
+    ),
+    _published(
+        "gpt2-xl",
+        "GPT-2, the largest: 48 layers, English web pages.",
+        1_557_611_200,
+        config={"n_embd": 1600, "n_layer": 48, "n_head": 25},
+    ),
     _published(
         "distilgpt2",
         "Six layers that were taught by GPT-2's twelve.",
         81_912_576,
+        config={"n_layer": 6},
         organisation="distilbert",
         license="Apache-2.0",
     ),

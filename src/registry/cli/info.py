@@ -2,11 +2,13 @@
 
 import click
 
-from registry.cli.output import json_option, print_fields, print_json, print_table, size_in_words
+from registry.cli.names import name_argument
+from registry.cli.output import card_as_json, json_option, print_fields, print_json, print_table
+from registry.numbers import size_in_words
 
 
 @click.command()
-@click.argument("name")
+@name_argument
 @json_option
 def command(name: str, as_json: bool) -> None:
     """Describe a model, from its card alone."""
@@ -16,7 +18,7 @@ def command(name: str, as_json: bool) -> None:
 
     card = info(name)
     if as_json:
-        print_json(card)
+        print_json(card_as_json(card))
         return
     print_fields(
         {
@@ -30,6 +32,7 @@ def command(name: str, as_json: bool) -> None:
             "license": card.license,
             "source": card.source,
             "tokenizer": ", ".join(f"{option}={value}" for option, value in card.tokenizer.items()),
+            "configuration": ", ".join(f"{field}={value}" for field, value in card.config.items()),
             "plugin": str(owner(card)),
             "on this disk": "yes" if is_local(card) else "no",
         }
@@ -38,4 +41,5 @@ def command(name: str, as_json: bool) -> None:
     print_table(
         ("role", "file", "size", "sha256"),
         [(f.role, f.filename, size_in_words(f.size), f.sha256 or "") for f in card.files],
+        numbers=("size",),
     )

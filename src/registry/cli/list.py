@@ -1,16 +1,44 @@
 """``registry list``."""
 
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from registry.cli.output import json_option, print_json, print_table, size_in_words
+from registry.cli.names import complete_values
+from registry.cli.output import card_as_json, json_option, print_json, print_table, say
+from registry.numbers import count_in_words, size_in_words
+
+if TYPE_CHECKING:
+    from registry.records import Card
 
 
 @click.command()
 @click.argument("pattern", required=False)
-@click.option("--architecture", metavar="NAME", help="Only models of this architecture.")
-@click.option("--task", metavar="NAME", help="Only models whose weights are for this task.")
-@click.option("--language", metavar="CODE", help="Only models for this language (ISO 639: en, de).")
+@click.option(
+    "--architecture",
+    metavar="NAME",
+    shell_complete=complete_values(lambda card: [card.architecture]),
+    help="Only models of this architecture.",
+)
+@click.option(
+    "--task",
+    metavar="NAME",
+    shell_complete=complete_values(lambda card: [card.task]),
+    help="Only models whose weights are for this task.",
+)
+@click.option(
+    "--language",
+    metavar="CODE",
+    shell_complete=complete_values(lambda card: card.languages),
+    help="Only models for this language (ISO 639: en, de).",
+)
 @click.option("--cached/--not-cached", default=None, help="Only models that are (not) on this computer.")
+@click.option(
+    "--sort",
+    type=click.Choice(["name", "size"]),
+    help="Order by name, or the smallest first; else in the order of the plugins.",
+)
 @json_option
 def command(
     pattern: str | None,
@@ -18,28 +46,64 @@ def command(
     task: str | None,
     language: str | None,
     cached: bool | None,
+    sort: str | None,
     as_json: bool,
 ) -> None:
     """List the models that can be loaded by name.
 
-    PATTERN is a glob such as 'bert-*', or a word that the name contains.
+    PATTERN is a glob such as 'bert-*', or a word that the name contains.  A size with '~' before it is not published,
+    but follows from the number of parameters, at four bytes each.
     """
     from registry.catalogue import plugins, search
+    from registry.files.locations import is_local
 
     cards = search(pattern, architecture=architecture, task=task, language=language, cached=cached)
+    if sort is not None:
+        cards.sort(key=_SORT_KEYS[sort])
     if as_json:
-        print_json(cards)
+        print_json([card_as_json(card) for card in cards])
         return
     if not cards:
-        click.echo("No model matches.", err=True)
+        say("No model matches.")
         return
     print_table(
-        ("name", "architecture", "task", "languages", "size"),
-        [(c.name, c.architecture, c.task, _few(c.languages), size_in_words(c.size)) for c in cards],
+        ("name", "architecture", "task", "languages", "parameters", "size", "cached"),
+        [
+            (
+                card.name,
+                card.architecture,
+                card.task,
+                _few(card.languages),
+                count_in_words(card.num_parameters),
+                _size(card),
+                "yes" if is_local(card) else "",
+            )
+            for card in cards
+        ],
+        numbers=("parameters", "size"),
+        spare=("languages", "architecture", "task"),
     )
     for plugin in plugins():
         for record, winner in plugin.shadowed.items():
-            click.echo(f"{record} of {plugin} is hidden by the one of {winner}.", err=True)
+            say(f"{record} of {plugin} is hidden by the one of {winner}.")
+
+
+def _size_then_name(card: "Card") -> tuple[bool, int, str]:
+    """What is not known comes last."""
+    from registry.catalogue import estimated_size
+
+    size = estimated_size(card)
+    return size is None, size or 0, card.name
+
+
+_SORT_KEYS: Mapping[str, "Callable[[Card], Any]"] = {"name": lambda card: card.name, "size": _size_then_name}
+
+
+def _size(card: "Card") -> str:
+    from registry.catalogue import estimated_size
+
+    size = estimated_size(card)
+    return f"~{size_in_words(size)}" if card.size is None and size is not None else size_in_words(size)
 
 
 def _few(languages: tuple[str, ...]) -> str:

@@ -95,6 +95,7 @@ def _print(found: "list[PluginInfo]", probes: "Probes") -> None:
             )
             for plugin in found
         ],
+        numbers=("imported in",),
     )
     for plugin in found:
         for line in (plugin.error or "").splitlines():

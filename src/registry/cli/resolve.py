@@ -2,11 +2,12 @@
 
 import click
 
+from registry.cli.names import name_argument
 from registry.cli.output import json_option, print_fields, print_json
 
 
 @click.command()
-@click.argument("name")
+@name_argument
 @click.option("--revision", help="Branch, tag or commit of a repository of the hub.")
 @json_option
 def command(name: str, revision: str | None, as_json: bool) -> None:

@@ -1,0 +1,33 @@
+"""``registry attention NAME TEXT OUT``."""
+
+from pathlib import Path
+
+import click
+
+from registry.cli.names import name_argument
+from registry.cli.output import json_option, print_json, say
+from registry.cli.trained import device_option
+from registry.numbers import size_in_words
+
+
+@click.command()
+@name_argument
+@click.argument("text")
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@device_option
+@json_option
+def command(name: str, text: str, out: Path, device: str | None, as_json: bool) -> None:
+    """Draw what a model looks at, as a page for a browser.
+
+    OUT is one HTML file with the attention of every layer and head between the tokens of TEXT; it needs no network.
+    """
+    from registry.pages.attention import attention_page
+    from registry.pretrained import load
+    from registry.serialization import text_writer, write_file
+
+    page = attention_page(load(name, "base", device=device), name, text)
+    written = write_file(out, text_writer(page))
+    if as_json:
+        print_json({"path": written, "bytes": written.stat().st_size})
+    else:
+        say(f"Wrote {size_in_words(written.stat().st_size)}; open {written}.")

@@ -1,0 +1,164 @@
+"""``registry embed NAME TEXT...``."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+
+import click
+
+from registry.cli.names import name_argument
+from registry.cli.output import json_option, print_json, progress, say, warn
+from registry.cli.trained import device_option
+from registry.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from registry.pretrained import Pretrained
+
+Embedded: TypeAlias = "Iterator[tuple[Sequence[str], Tensor]]"
+"""Some texts at a time with their vectors, ``(texts, width)``."""
+
+ENDINGS = ("jsonl", "npy", "safetensors")
+
+
+@click.command()
+@name_argument
+@click.argument("texts", nargs=-1, metavar="[TEXT]...")
+@click.option("-f", "--file", "source", type=click.File("rb"), help="Also the lines of this file; '-' is stdin.")
+@click.option(
+    "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help=f"Where to write: a .{', .'.join(ENDINGS)}."
+)
+@click.option("--format", type=click.Choice(ENDINGS), help="The format, where the ending of the file does not say it.")
+@click.option("--normalize", is_flag=True, help="Scale vectors to length 1: their dot products are cosines then.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts computed at once.")
+@device_option
+@json_option
+def command(
+    name: str,
+    texts: tuple[str, ...],
+    source: BinaryIO | None,
+    out: Path | None,
+    format: str | None,
+    normalize: bool,
+    batch_size: int,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Turn texts into vectors.
+
+    A vector is the mean of the model's last hidden states over the tokens of its text, special tokens included.  What
+    is longer than the model's longest input is cut, with a warning.  Without --out, JSON lines go to stdout.
+    """
+    format = _format(out, format)
+    texts = (*texts, *(() if source is None else lines_of(source)))
+    if not texts:
+        raise click.UsageError("there is nothing to embed: give texts, or a file of lines with --file.")
+    from registry.cli.vectors import FORMATS, json_lines, write_vectors
+    from registry.pretrained import load
+    from registry.serialization import write_file
+
+    embedder = Embedder(load(name, "base", device=device), normalize=normalize)
+    embedded = embedder.batches(texts, batch_size)
+    if out is not None or as_json or not sys.stdout.isatty():  # else the lines themselves show how far it is
+        embedded = _watched(embedded, len(texts))
+    if out is not None:
+        write_file(out, lambda path: write_vectors(path, FORMATS[format], len(texts), embedder.width, embedded))
+        if as_json:
+            print_json({"path": out, "format": format, "rows": len(texts), "width": embedder.width})
+        else:
+            say(f"Wrote {len(texts):,} vectors of {embedder.width:,} numbers to {out}.")
+    elif as_json:
+        rows = [row for some, vectors in embedded for row in zip(some, vectors.tolist(), strict=True)]
+        print_json([{"text": text, "vector": vector} for text, vector in rows])
+    else:
+        for some, vectors in embedded:
+            click.echo(json_lines(some, vectors), nl=False)
+    if embedder.cut:
+        warn(f"{embedder.cut:,} of {len(texts):,} texts were cut at {embedder.tokenizer.max_len} tokens.")
+
+
+def lines_of(file: BinaryIO) -> list[str]:
+    """The lines of a file in UTF-8, without their ends.  Raises InputError, which names a line that is not."""
+    lines = file.read().split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    texts = []
+    for number, line in enumerate(lines, 1):
+        try:
+            texts.append(line.removesuffix(b"\r").decode("utf-8"))
+        except UnicodeDecodeError as problem:
+            raise InputError(f"line {number:,} of the file is not UTF-8: {problem.reason}.") from problem
+    return texts
+
+
+def _format(out: Path | None, format: str | None) -> str:
+    """The format that was asked for.  Raises UsageError when nothing says it, or binary data would go to stdout."""
+    if out is None:
+        if format not in (None, "jsonl"):
+            raise click.UsageError(f"--format {format} needs --out.")
+        return "jsonl"
+    format = format or out.suffix.removeprefix(".")
+    if format not in ENDINGS:
+        raise click.UsageError(f"the ending of {out} names no format: add --format {'|'.join(ENDINGS)}.")
+    return format
+
+
+def _watched(embedded: Embedded, total: int) -> Embedded:
+    """The same, with a bar that shows how far it is."""
+    with progress("Embedding", total, unit="texts") as advance:
+        for some, vectors in embedded:
+            yield some, vectors
+            advance(len(some))
+
+
+class Embedder:
+    """A model that makes vectors of texts: the mean of its last hidden states over the tokens of each."""
+
+    def __init__(self, loaded: "Pretrained", *, normalize: bool) -> None:
+        self.tokenizer = loaded.tokenizer
+        self.cut = 0
+        """How many texts were longer than the model's longest input."""
+        self._model = loaded.model
+        self._normalize = normalize
+        self._added = len(self.tokenizer.encode(""))
+
+    @cached_property
+    def width(self) -> int:
+        """Numbers in a vector."""
+        return int(self._vectors(["a"]).shape[1])
+
+    def batches(self, texts: Sequence[str], batch_size: int) -> Embedded:
+        """The texts, ``batch_size`` at a time, each time with their vectors, ``(texts, width)``."""
+        if "attention_mask" not in self.tokenizer.model_inputs:
+            batch_size = 1  # the model cannot be told what is padding
+        for start in range(0, len(texts), batch_size):
+            some = texts[start : start + batch_size]
+            yield some, self._vectors(some, start)
+
+    def _vectors(self, texts: Sequence[str], start: int = 0) -> "Tensor":
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        batch = self.tokenizer(list(texts), truncation=True)
+        self._check(texts, batch["input_ids"], start)
+        device = next(self._model.parameters()).device
+        columns = {  # not every vocabulary has a token for padding, and the mask makes any id right
+            key: pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(device)
+            for key, rows in batch.items()
+        }
+        with torch.inference_mode():
+            hidden = self._model(**columns).last_hidden_state
+            mask = columns.get("attention_mask", torch.ones_like(columns["input_ids"])).unsqueeze(-1)
+            vectors = (hidden * mask).sum(1) / mask.sum(1)
+            return torch.nn.functional.normalize(vectors, dim=1) if self._normalize else vectors
+
+    def _check(self, texts: Sequence[str], rows: Sequence[Sequence[int]], start: int) -> None:
+        """Count the texts that were cut.  Raises InputError for one of which the model has nothing to read."""
+        for number, (text, row) in enumerate(zip(texts, rows, strict=True), start + 1):
+            if not row:
+                raise InputError(f"text {number:,} is empty, and this model marks no beginning: there is no vector.")
+            if len(row) == self.tokenizer.max_len:
+                self.cut += len(self.tokenizer.tokenize(text)) + self._added > len(row)

@@ -1,0 +1,83 @@
+"""``registry fill-mask TEXT...``."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from registry.cli.names import complete_names
+from registry.cli.output import json_option, print_json, print_table, say
+from registry.cli.trained import best_known, device_option, load_trained
+from registry.errors import InputError
+
+if TYPE_CHECKING:
+    from registry.pretrained import Pretrained
+
+
+@click.command()
+@click.argument("texts", nargs=-1, required=True, metavar="TEXT...")
+@click.option(
+    "-m",
+    "--model",
+    "name",
+    metavar="NAME",
+    shell_complete=complete_names,
+    help="A model that predicts masked words; else a known one.",
+)
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many words to show.")
+@device_option
+@json_option
+def command(texts: tuple[str, ...], name: str | None, top: int, device: str | None, as_json: bool) -> None:
+    """Say which words could stand behind the mask.
+
+    TEXT has a mask where the words are wanted: 'Paris is the [MASK] of France.'  Where it has several, each is filled
+    as if the others stayed masked.
+    """
+    if name is None:
+        name = best_known("masked-lm")
+        say(f"Asking {name}.")
+    loaded = load_trained(name, "masked-lm", device)
+    answers: list[dict[str, Any]] = [{"text": text, "masks": _fill(loaded, text, top)} for text in texts]
+    if as_json:
+        print_json(answers)
+        return
+    for number, answer in enumerate(answers):
+        if number:
+            click.echo()
+        print_table(
+            ("word", "probability", "text"),
+            [
+                (word["token"], f"{100 * word['probability']:.1f} %", word["text"])
+                for mask in answer["masks"]
+                for word in mask
+            ],
+            numbers=("probability",),
+        )
+
+
+def _fill(loaded: "Pretrained", text: str, top: int) -> list[list[dict[str, Any]]]:
+    """For each mask in the text its likeliest tokens, the likeliest first."""
+    import torch
+
+    tokenizer = loaded.tokenizer
+    mask_id = tokenizer.special_id("mask_token")
+    mask = tokenizer.ids_to_tokens[mask_id]
+    batch = tokenizer([text], return_tensors="pt").to(next(loaded.model.parameters()).device)
+    (places,) = (batch["input_ids"][0] == mask_id).nonzero(as_tuple=True)
+    if not len(places):
+        raise InputError(f"{text!r} has no mask.", hint=f"Write {mask} where a word is wanted.")
+    with torch.inference_mode():
+        likely = loaded.model(**batch).logits[0, places].softmax(dim=-1).topk(min(top, len(tokenizer)))
+    parts = text.split(mask)
+    return [
+        [
+            {
+                "token": token,
+                "id": number,
+                "probability": probability,
+                "text": mask.join(parts[: which + 1]) + token + mask.join(parts[which + 1 :]),
+            }
+            for number, probability in zip(ids, probabilities, strict=True)
+            for token in (tokenizer.decode(number),)
+        ]
+        for which, (ids, probabilities) in enumerate(zip(likely.indices.tolist(), likely.values.tolist(), strict=True))
+    ]

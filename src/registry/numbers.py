@@ -1,0 +1,31 @@
+"""Numbers as people read them: three digits and a unit."""
+
+COUNTS = (("B", 1e9), ("M", 1e6), ("k", 1e3))
+BYTES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+
+
+def count_in_words(number: int | None) -> str:
+    """A number of things: ``110 M``; empty when it is not known."""
+    if number is None:
+        return ""
+    return str(number) if number < 1000 else _in_units(number, COUNTS)
+
+
+def size_in_words(size: int | None) -> str:
+    """A size in bytes: ``90.9 MB``; empty when it is not known."""
+    if size is None:
+        return ""
+    return f"{size:,} bytes" if size < 10_000 else _in_units(size, BYTES)
+
+
+def percent(share: float) -> str:
+    """A share of a whole: ``21.6 %``."""
+    return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+
+
+def _in_units(number: int, units: tuple[tuple[str, float], ...]) -> str:
+    """The number in the largest of ``units`` in which it is 1 or more, once it is rounded."""
+    name, unit = next((name, unit) for name, unit in units if number >= 0.9995 * unit)
+    value = number / unit
+    digits = f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+    return f"{digits} {name}"

@@ -1,0 +1,154 @@
+"""A site of all models that installed plugins declare: a table of them, and a page for each.
+
+The site is a folder of plain files, which can be opened from a disk or served by anything.  Reading it needs no script;
+searching, filtering and sorting do.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from registry import __version__, discovery
+from registry.catalogue import estimated_size
+from registry.errors import SaveError
+from registry.files.locations import is_local
+from registry.numbers import size_in_words
+from registry.pages.anatomy import anatomy
+from registry.pages.rendering import render, source
+from registry.pages.snippets import python_snippet, shell_snippet
+from registry.records import Card
+from registry.serialization import text_writer, write_file
+
+DATA = "catalog.json"
+"""The records of the site, for programs; by it the folder is known to be ours."""
+ASSETS = {"style.css": ("base.css", "catalog.css"), "catalog.js": ("catalog.js",)}
+"""Files beside the pages, and the sources that they are made of."""
+
+LANGUAGES = {"de": "German", "en": "English", "es": "Spanish", "fr": "French", "mul": "many", "zh": "Chinese"}
+"""Languages by their ISO 639 code; one that is not here is shown by its code."""
+
+BYTES = (("float32", 4), ("bfloat16 or float16", 2))
+"""Types of the weights, and bytes for each number."""
+SIZES = (100_000_000, 500_000_000, 1_000_000_000, 5_000_000_000)
+"""Bytes that the table can be narrowed to."""
+TRAINING_BYTES = 16
+"""Of each parameter in float32: itself, its gradient, and the two means that Adam keeps (Kingma and Ba, 2015)."""
+
+
+@frozen(kw_only=True)
+class Entry:
+    """A model of the site."""
+
+    card: Card
+    plugin: str
+    cached: bool
+
+    @property
+    def page(self) -> str:
+        """Where its page is, from the root of the site."""
+        return f"models/{self.card.name}.html"
+
+    @property
+    def size(self) -> int | None:
+        """Bytes to have on disk, perhaps estimated."""
+        return estimated_size(self.card)
+
+    @property
+    def languages(self) -> str:
+        """Names of its languages."""
+        return ", ".join(LANGUAGES.get(code, code) for code in self.card.languages)
+
+
+def write_catalog(directory: Path, cards: Iterable[Card], *, advance: Callable[[int], object] = lambda _: None) -> Path:
+    """Write the site into ``directory``, or over an earlier one that is there; returns the path of its first page.
+
+    ``advance`` is called with the number of pages that were written since the last call.  Raises SaveError for a folder
+    that holds something else; every file is old or new, and none is torn.
+    """
+    earlier = _earlier_pages(directory)
+    entries = [Entry(card=card, plugin=str(discovery.owner(card)), cached=is_local(card)) for card in cards]
+    for page in earlier - {entry.page for entry in entries}:
+        (directory / page).unlink(missing_ok=True)
+    write_file(directory / DATA, text_writer(_data(entries)))  # first, so that the next run takes over a broken-off one
+    for name, sources in ASSETS.items():
+        write_file(directory / name, text_writer(source(*sources)))
+    for entry in entries:
+        write_file(directory / entry.page, text_writer(_model_page(entry)))
+        advance(1)
+    return write_file(directory / "index.html", text_writer(_index(entries)))
+
+
+def _earlier_pages(directory: Path) -> set[str]:
+    """Pages of the site that is there; none in a new folder.  Raises SaveError for a folder of other things."""
+    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+        return set()
+    try:
+        names = [record["name"] for record in json.loads((directory / DATA).read_bytes())["models"]]
+        return {f"models/{name}.html" for name in names if "/" not in name}
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise SaveError(
+            f"{directory} is not an earlier catalogue: it has no {DATA} with models.",
+            hint="Give a new or an empty folder; nothing was written.",
+        ) from problem
+
+
+# --- Pages ------------------------------------------------------------------------------------------------------------
+
+
+def _index(entries: Sequence[Entry]) -> str:
+    cards = [entry.card for entry in entries]
+    return render(
+        "index.html",
+        {
+            **_shared(""),
+            "entries": entries,
+            "filters": {
+                "task": sorted({card.task for card in cards}),
+                "architecture": sorted({card.architecture for card in cards}),
+                "language": {code: LANGUAGES.get(code, code) for card in cards for code in sorted(card.languages)},
+                "license": sorted({card.license for card in cards if card.license}),
+            },
+            "sizes": SIZES,
+            "plugins": len({entry.plugin for entry in entries}),
+            "on_disk": sum(entry.cached for entry in entries),
+        },
+    )
+
+
+def _model_page(entry: Entry) -> str:
+    card = entry.card
+    number = card.num_parameters
+    return render(
+        "model.html",
+        {
+            **_shared("../"),
+            "entry": entry,
+            "card": card,
+            "python": python_snippet(card),
+            "shell": shell_snippet(card),
+            "memory": [] if number is None else [(name, size_in_words(size * number)) for name, size in BYTES],
+            "training": None if number is None else size_in_words(TRAINING_BYTES * number),
+            "anatomy": anatomy(card),
+        },
+    )
+
+
+def _shared(root: str) -> dict[str, Any]:
+    return {"root": root, "version": __version__, "today": datetime.now(UTC).date().isoformat()}
+
+
+def _data(entries: Sequence[Entry]) -> str:
+    models = [
+        {**attrs.asdict(entry.card, value_serializer=_plain), "plugin": entry.plugin, "cached": entry.cached}
+        for entry in entries
+    ]
+    return json.dumps({"version": __version__, "models": models}, indent=2, ensure_ascii=False, default=dict) + "\n"
+
+
+def _plain(_instance: object, _field: object, value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value

@@ -1,0 +1,315 @@
+// Draws what tokens look at: all heads as small pictures, and the chosen one as lines or as a matrix.
+"use strict";
+
+const { layers, heads, tokens, added, weights: packed } = JSON.parse(document.getElementById("data").textContent);
+const count = tokens.length;
+const weights = new Uint16Array(Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0)).buffer);
+const MEAN = heads; // the "head" behind the last one
+const FAINT = 0.01; // lines below are not drawn
+
+const $ = (selector) => document.querySelector(selector);
+const make = (tag, properties = {}, ...children) => {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+};
+const percent = (weight) => (weight < 0.001 && weight > 0 ? "< 0.1 %" : `${(100 * weight).toFixed(1)} %`);
+
+// --- Numbers ---------------------------------------------------------------------------------------------------------
+
+const remembered = new Map();
+
+/** Weights of one head, or of the mean of a layer's heads: from token i to token j at i * count + j. */
+function matrixOf(layer, head) {
+  const key = layer * (heads + 1) + head;
+  if (!remembered.has(key)) {
+    const size = count * count;
+    const matrix = new Float32Array(size);
+    const parts = head === MEAN ? [...Array(heads).keys()] : [head];
+    for (const part of parts) {
+      const start = (layer * heads + part) * size;
+      for (let k = 0; k < size; k++) matrix[k] += weights[start + k] / 65535 / parts.length;
+    }
+    remembered.set(key, matrix);
+  }
+  return remembered.get(key);
+}
+
+// --- What is shown ---------------------------------------------------------------------------------------------------
+
+const state = { layer: 0, head: 0, view: "lines", withoutAdded: false, side: null, token: null, pinned: false };
+let colours = {};
+
+function readColours() {
+  const style = getComputedStyle(document.documentElement);
+  const canvas = make("canvas").getContext("2d", { willReadFrequently: true });
+  const rgb = (name) => {
+    canvas.fillStyle = style.getPropertyValue(name);
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  colours = Object.fromEntries(["accent", "ink", "soft", "line", "raised"].map((name) => [name, rgb(`--${name}`)]));
+}
+const css = (name, alpha = 1) => `rgb(${colours[name].join(" ")} / ${alpha})`;
+const shade = (weight) => Math.sqrt(weight); // small weights are most of what there is to see
+
+const shown = () => [...tokens.keys()].filter((index) => !(state.withoutAdded && added[index]));
+const titleOf = (layer, head) => `Layer ${layer + 1}, ${head === MEAN ? "mean of heads" : `head ${head + 1}`}`;
+
+// --- All heads -------------------------------------------------------------------------------------------------------
+
+const buttons = [];
+
+function buildOverview() {
+  const grid = $(".heads");
+  grid.append(make("span"));
+  for (let head = 0; head < heads; head++) grid.append(make("span", { textContent: head + 1 }));
+  grid.append(make("span", { className: "mean", textContent: "x̄", title: "mean" }));
+  for (let layer = 0; layer < layers; layer++) {
+    grid.append(make("span", { className: "row", textContent: layer + 1 }));
+    for (let head = 0; head <= heads; head++) {
+      const button = make("button", { type: "button", className: head === MEAN ? "mean" : "" }, make("canvas"));
+      button.title = titleOf(layer, head);
+      button.ariaLabel = titleOf(layer, head);
+      button.addEventListener("click", () => update({ layer, head }));
+      buttons.push(button);
+      grid.append(button);
+    }
+  }
+  grid.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const layer = Math.min(Math.max(state.layer + step[0], 0), layers - 1);
+    const head = Math.min(Math.max(state.head + step[1], 0), heads);
+    update({ layer, head });
+    buttons[layer * (heads + 1) + head].focus();
+  });
+}
+
+function paintOverview() {
+  const indices = shown();
+  const side = Math.min(indices.length, 40); // of several weights in one dot, the largest is seen
+  const [red, green, blue] = colours.accent;
+  buttons.forEach((button, number) => {
+    const matrix = matrixOf(Math.floor(number / (heads + 1)), number % (heads + 1));
+    const image = new ImageData(side, side);
+    indices.forEach((from, i) => {
+      const row = Math.floor((i * side) / indices.length);
+      indices.forEach((to, j) => {
+        const place = 4 * (row * side + Math.floor((j * side) / indices.length));
+        const alpha = 255 * shade(matrix[from * count + to]);
+        if (alpha > image.data[place + 3]) image.data.set([red, green, blue, alpha], place);
+      });
+    });
+    const canvas = button.firstChild;
+    canvas.width = canvas.height = side;
+    canvas.getContext("2d").putImageData(image, 0, 0);
+  });
+}
+
+// --- One head as lines -----------------------------------------------------------------------------------------------
+
+function buildLines() {
+  for (const side of ["from", "to"]) {
+    const list = $(`.lines .${side}`);
+    list.replaceChildren(
+      ...shown().map((index) => {
+        const label = make("span", { textContent: tokens[index] });
+        const button = make("button", { type: "button" }, label, make("span", { className: "value" }));
+        button.classList.toggle("added", added[index]);
+        button.dataset.token = index;
+        button.addEventListener("pointerenter", () => state.pinned || update({ side, token: index }));
+        button.addEventListener("click", () => {
+          const again = state.pinned && state.side === side && state.token === index;
+          update({ side, token: index, pinned: !again });
+        });
+        return make("li", {}, button);
+      }),
+    );
+  }
+}
+
+function drawLines() {
+  const matrix = matrixOf(state.layer, state.head);
+  const indices = shown();
+  const canvas = $(".lines canvas");
+  const { width, height } = canvas.parentElement.querySelector(".from").getBoundingClientRect();
+  const wide = canvas.clientWidth;
+  const context = sized(canvas, wide, height);
+  const step = height / indices.length;
+  context.strokeStyle = css("accent");
+  indices.forEach((from, i) => {
+    if (state.side === "from" && state.token !== from) return;
+    indices.forEach((to, j) => {
+      if (state.side === "to" && state.token !== to) return;
+      const weight = matrix[from * count + to];
+      if (weight < FAINT) return;
+      const [start, end] = [(i + 0.5) * step, (j + 0.5) * step];
+      context.globalAlpha = state.side ? 0.25 + 0.75 * shade(weight) : weight;
+      context.lineWidth = 0.75 + (state.side ? 3.5 : 1.75) * weight;
+      context.beginPath();
+      context.moveTo(0, start);
+      context.bezierCurveTo(wide / 2, start, wide / 2, end, wide, end);
+      context.stroke();
+    });
+  });
+  for (const side of ["from", "to"]) {
+    for (const button of document.querySelectorAll(`.lines .${side} button`)) {
+      const index = Number(button.dataset.token);
+      const other = state.side && state.side !== side;
+      const weight = side === "to" ? matrix[state.token * count + index] : matrix[index * count + state.token];
+      button.ariaPressed = String(state.side === side && state.token === index);
+      button.style.setProperty("--weight", other ? `${(100 * weight).toFixed(2)}%` : "0%");
+      button.lastChild.textContent = other ? percent(weight) : "";
+    }
+  }
+}
+
+/** The drawing context of a canvas of this size, sharp on every screen, and empty. */
+function sized(canvas, width, height) {
+  const ratio = devicePixelRatio || 1;
+  canvas.width = Math.round(width * ratio);
+  canvas.height = Math.round(height * ratio);
+  const context = canvas.getContext("2d");
+  context.scale(ratio, ratio);
+  return context;
+}
+
+// --- One head as a matrix --------------------------------------------------------------------------------------------
+
+let cells = { size: 0, left: 0, top: 0 };
+
+function drawMatrix(pointed = null) {
+  const matrix = matrixOf(state.layer, state.head);
+  const indices = shown();
+  const frame = $(".matrix");
+  const canvas = frame.firstChild;
+  const font = `12px ${getComputedStyle(document.querySelector(".lines button")).fontFamily}`;
+  const measure = canvas.getContext("2d");
+  measure.font = font;
+  const label = (index) => (tokens[index].length > 14 ? `${tokens[index].slice(0, 13)}…` : tokens[index]);
+  const longest = Math.max(...indices.map((index) => measure.measureText(label(index)).width));
+  const left = Math.ceil(longest) + 10;
+  const room = Math.max(frame.clientWidth - left - longest * 0.5, 0);
+  const size = Math.min(Math.max(Math.floor(room / indices.length), 13), 30);
+  const top = Math.ceil(longest * 0.82) + 16;
+  const side = size * indices.length;
+  cells = { size, left, top };
+  canvas.style.width = `${left + side + Math.ceil(longest * 0.6)}px`;
+  canvas.style.height = `${top + side + 2}px`;
+  const context = sized(canvas, left + side + Math.ceil(longest * 0.6), top + side + 2);
+  context.font = font;
+  context.textBaseline = "middle";
+  context.fillStyle = css("raised");
+  context.fillRect(left, top, side, side);
+  indices.forEach((from, i) => {
+    indices.forEach((to, j) => {
+      context.fillStyle = css("accent", shade(matrix[from * count + to]));
+      context.fillRect(left + j * size, top + i * size, size - 1, size - 1);
+    });
+    context.textAlign = "right";
+    context.fillStyle = css(pointed && pointed.i === i ? "ink" : "soft");
+    context.fillText(label(from), left - 6, top + (i + 0.5) * size);
+    context.save();
+    context.translate(left + (i + 0.5) * size, top - 6);
+    context.rotate(-Math.PI / 3.4);
+    context.textAlign = "left";
+    context.fillStyle = css(pointed && pointed.j === i ? "ink" : "soft");
+    context.fillText(label(from), 0, 0);
+    context.restore();
+  });
+  if (pointed) {
+    context.strokeStyle = css("ink");
+    context.lineWidth = 1.5;
+    context.strokeRect(left + pointed.j * size - 0.5, top + pointed.i * size - 0.5, size, size);
+  }
+  frame.ariaLabel = `${titleOf(state.layer, state.head)}: rows look at columns`;
+}
+
+function pointAt(event) {
+  const indices = shown();
+  const box = $(".matrix canvas").getBoundingClientRect();
+  const i = Math.floor((event.clientY - box.top - cells.top) / cells.size);
+  const j = Math.floor((event.clientX - box.left - cells.left) / cells.size);
+  const inside = i >= 0 && j >= 0 && i < indices.length && j < indices.length;
+  drawMatrix(inside ? { i, j } : null);
+  if (!inside) return say();
+  const weight = matrixOf(state.layer, state.head)[indices[i] * count + indices[j]];
+  say(make("b", { textContent: tokens[indices[i]] }), " looks at ", make("b", { textContent: tokens[indices[j]] }), `: ${percent(weight)}`);
+}
+
+// --- In words --------------------------------------------------------------------------------------------------------
+
+function say(...parts) {
+  $(".readout").replaceChildren(...(parts.length ? parts : inWords()));
+}
+
+function inWords() {
+  if (state.view === "matrix") return ["Rows look at columns: point at a cell."];
+  if (state.side === null) return ["Tokens on the left look at those on the right: point at one, or click to keep it."];
+  const matrix = matrixOf(state.layer, state.head);
+  const weight = (index) => (state.side === "from" ? matrix[state.token * count + index] : matrix[index * count + state.token]);
+  const most = shown().sort((one, other) => weight(other) - weight(one)).slice(0, 3);
+  const token = (index) => make("b", { textContent: tokens[index] });
+  const listed = most.flatMap((index, place) => [place ? ", " : "", token(index), ` ${percent(weight(index))}`]);
+  return [token(state.token), state.side === "from" ? " looks most at " : " is looked at most by ", ...listed];
+}
+
+// --- Together --------------------------------------------------------------------------------------------------------
+
+function update(changes) {
+  const before = { ...state };
+  Object.assign(state, changes);
+  if (state.withoutAdded !== before.withoutAdded) {
+    if (state.withoutAdded && added[state.token]) Object.assign(state, { side: null, token: null, pinned: false });
+    buildLines();
+    paintOverview();
+  }
+  const address = new URLSearchParams({ layer: state.layer + 1, head: state.head === MEAN ? "mean" : state.head + 1, view: state.view });
+  if (location.hash.slice(1) !== `${address}`) history.replaceState(null, "", `#${address}`);
+  draw();
+}
+
+function draw() {
+  const chosen = state.layer * (heads + 1) + state.head;
+  buttons.forEach((button, number) => {
+    button.ariaPressed = String(number === chosen);
+    button.tabIndex = number === chosen ? 0 : -1;
+  });
+  for (const button of document.querySelectorAll("[data-view]")) button.ariaPressed = String(button.dataset.view === state.view);
+  $(".which").textContent = titleOf(state.layer, state.head);
+  $(".lines").hidden = state.view !== "lines";
+  $(".matrix").hidden = state.view !== "matrix";
+  if (state.view === "lines") drawLines();
+  else drawMatrix();
+  say();
+}
+
+function fromAddress() {
+  const address = new URLSearchParams(location.hash.slice(1));
+  const number = (name, most) => Math.min(Math.max((Number(address.get(name)) || 1) - 1, 0), most - 1);
+  state.layer = number("layer", layers);
+  state.head = address.get("head") === "mean" ? MEAN : number("head", heads);
+  state.view = address.get("view") === "matrix" ? "matrix" : "lines";
+}
+
+for (const button of document.querySelectorAll("[data-view]")) {
+  button.addEventListener("click", () => update({ view: button.dataset.view }));
+}
+$("[name=added]")?.addEventListener("change", (event) => update({ withoutAdded: event.target.checked }));
+$(".lines").addEventListener("pointerleave", () => state.pinned || update({ side: null, token: null }));
+$(".matrix canvas").addEventListener("pointermove", pointAt);
+$(".matrix canvas").addEventListener("pointerdown", pointAt);
+$(".matrix canvas").addEventListener("pointerleave", () => draw());
+addEventListener("hashchange", () => (fromAddress(), draw()));
+addEventListener("resize", draw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (readColours(), paintOverview(), draw()));
+
+$(".panes").hidden = false;
+readColours();
+fromAddress();
+buildOverview();
+buildLines();
+paintOverview();
+draw();

@@ -1,0 +1,83 @@
+"""``registry fill-mask``: the words behind the mask."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+import registry
+from registry import Card, FileSpec, hookimpl
+
+TEXT = "the cat sat on the [MASK]."
+
+
+def card(name: str, task: str, folder: Path) -> Card:
+    files = (("config", "config.json"), ("weights", "model.safetensors"), ("vocab", "vocab.txt"))
+    return Card(
+        name=name,
+        architecture="bert",
+        task=task,
+        files=tuple(FileSpec(role=role, filename=f, urls=((folder / f).absolute().as_uri(),)) for role, f in files),
+    )
+
+
+def test_the_likeliest_words_are_shown_in_their_text(masked_lm: Path, run: Any) -> None:
+    lines = run("fill-mask", TEXT, "--model", masked_lm, "--top", 3).output.splitlines()
+    assert lines[0].split() == ["word", "probability", "text"]
+    assert lines[1].startswith("mat ")
+    assert lines[1].endswith("the cat sat on the mat.")
+    assert len(lines) == 4
+
+
+def test_probabilities_are_the_softmax_of_the_scores(masked_lm: Path, run: Any) -> None:
+    text = "the [MASK] sat on the [MASK]."
+    (answer,) = json.loads(run("fill-mask", text, "-m", masked_lm, "--json").output)
+    loaded = registry.load(masked_lm, "masked-lm")
+    batch = loaded.tokenizer([text], return_tensors="pt")
+    places = [i for i, id_ in enumerate(batch["input_ids"][0].tolist()) if id_ == loaded.tokenizer.vocab["[MASK]"]]
+    with torch.inference_mode():
+        scores = loaded.model(**batch).logits[0]
+    assert answer["text"] == text
+    assert len(answer["masks"]) == len(places) == 2
+    for words, place in zip(answer["masks"], places, strict=True):
+        chances = scores[place].exp() / scores[place].exp().sum()
+        order = chances.argsort(descending=True)[:5].tolist()
+        assert [word["id"] for word in words] == order
+        assert [word["token"] for word in words] == [loaded.tokenizer.ids_to_tokens[id_] for id_ in order]
+        torch.testing.assert_close(torch.tensor([word["probability"] for word in words]), chances[order])
+    assert answer["masks"][0][0]["text"] == f"the {answer['masks'][0][0]['token']} sat on the [MASK]."
+
+
+def test_without_a_model_the_first_known_one_on_this_computer_is_asked(masked_lm: Path, run: Any) -> None:
+    registry.register(SimpleNamespace(registry_cards=hookimpl(lambda: (card("mine", "masked-lm", masked_lm),))), "mine")
+    with registry.only("bert", "mine"):
+        result = run("fill-mask", TEXT)
+    assert (result.exit_code, result.stderr) == (0, "Asking mine.\n")
+    assert "the cat sat on the mat." in result.stdout
+
+
+def test_a_model_whose_head_would_be_random_is_refused(encoder: Path, run: Any) -> None:
+    result = run("fill-mask", TEXT, "-m", "all-minilm-l6-v2")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "the weights of 'all-minilm-l6-v2' are not for 'masked-lm': its card says" in result.stderr
+    result = run("fill-mask", TEXT, "-m", encoder)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "they lack cls.predictions." in result.stderr
+
+
+@pytest.mark.parametrize("text", ["the cat sat.", ""])
+def test_a_text_without_a_mask_is_refused(text: str, masked_lm: Path, run: Any) -> None:
+    result = run("fill-mask", text, "-m", masked_lm)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"InputError: {text!r} has no mask.\nWrite [MASK] where a word is wanted.\n",
+    )
+
+
+def test_a_model_of_another_kind_is_refused(writer: Path, run: Any) -> None:
+    result = run("fill-mask", TEXT, "-m", writer)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith("UnknownTaskError: ")

@@ -1,0 +1,115 @@
+"""``registry generate``: a text is continued, and printed as it is written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import registry
+from plugins.gpt2.tokenization import GPT2Tokenizer, bytes_to_unicode
+from registry.cli.generate import Continuation
+
+INTERRUPTED = (130, -signal.SIGINT)
+"""A shell calls both 130; the latter is how Python ends when the interrupt came to code that C ran through it."""
+
+TOKENIZER = GPT2Tokenizer({token: number for number, token in enumerate(bytes_to_unicode().values())}, [])
+
+
+def continued(folder: Path, prompt: str, **how: Any) -> str:
+    """The text by the library alone."""
+    loaded = registry.load(folder, "causal-lm")
+    ids = loaded.model.generate(loaded.tokenizer([prompt], return_tensors="pt")["input_ids"], **how)
+    return loaded.tokenizer.decode(ids[0].tolist(), skip_special_tokens=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "how"),
+    [
+        ([], {}),
+        (["--repetition-penalty", 1.5], {"repetition_penalty": 1.5}),
+        (["--num-beams", 3], {"num_beams": 3}),
+    ],
+)
+def test_the_text_is_the_library_s(arguments: list[Any], how: dict[str, Any], writer: Path, run: Any) -> None:
+    result = run("generate", writer, "héllo", "-n", 20, *arguments)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == continued(writer, "héllo", max_new_tokens=20, **how) + "\n"
+
+
+def test_a_seed_gives_the_same_text_again(writer: Path, run: Any) -> None:
+    drawn = [
+        run(
+            "generate", writer, "a", "-n", 20, "--temperature", 1.0, "--top-k", 50, "--top-p", 0.9, "--seed", seed
+        ).stdout
+        for seed in (1, 1, 2)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    generator = torch.Generator().manual_seed(1)
+    how = {"temperature": 1.0, "top_k": 50, "top_p": 0.9, "generator": generator}
+    assert drawn[0] == continued(writer, "a", max_new_tokens=20, **how) + "\n"
+
+
+def test_a_text_may_outgrow_the_context(writer: Path, run: Any) -> None:
+    found = json.loads(run("generate", writer, "a", "-n", 70, "--json").output)
+    assert found["tokens"] == len(found["ids"]) == 70
+    assert found["continuation"] == bytes(TOKENIZER_BYTES[i] for i in found["ids"]).decode(errors="replace")
+
+
+TOKENIZER_BYTES = list(bytes_to_unicode())
+
+
+def test_the_prompt_may_come_from_stdin(writer: Path, run: Any) -> None:
+    assert (
+        run("generate", writer, "-", "-n", 5, input="hello").stdout == run("generate", writer, "hello", "-n", 5).stdout
+    )
+
+
+def test_what_cannot_write_is_refused(encoder: Path, writer: Path, run: Any) -> None:
+    result = run("generate", encoder, "the cat")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith("UnknownTaskError: ")
+    result = run("generate", writer, "a", "--top-k", 5)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("InputError: top_k=5 has no meaning at temperature 0.")
+
+
+@given(st.lists(st.integers(0, 255), max_size=30), st.text(max_size=5).filter(bool))
+def test_what_is_shown_piece_by_piece_is_the_whole_text(ids: list[int], prompt: str) -> None:
+    shown: list[str] = []
+    writer = Continuation(TOKENIZER, TOKENIZER.encode(prompt), shown.append)
+    for number in ids:
+        writer.take(torch.tensor([number]))
+    writer.finish()
+    written = bytes(TOKENIZER_BYTES[number] for number in ids).decode(errors="replace")
+    assert "".join(shown) == writer.text == written
+    assert all(shown)
+
+
+def test_a_character_of_several_bytes_is_shown_once_it_is_whole() -> None:
+    shown: list[str] = []
+    writer = Continuation(TOKENIZER, TOKENIZER.encode("a"), shown.append)
+    for number in TOKENIZER.encode("b中"):
+        writer.take(torch.tensor([number]))
+    assert shown == ["b", "中"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_what_is_written_with_a_line_and_130(writer: Path) -> None:
+    command = [sys.executable, "-m", "registry", "generate", writer, "hello", "-n", "1000000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    begun = os.read(process.stdout.fileno(), 5)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    written, news = process.communicate(timeout=60)
+    assert (begun, written[-1:], news) == (b"hello", b"\n", b"")
+    assert process.returncode in INTERRUPTED
