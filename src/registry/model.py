@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from registry import __version__, discovery
 from registry.config import Config, config_text, read_config
-from registry.errors import InputError, NotYetError, UnknownOptionError, did_you_mean
+from registry.errors import InputError, UnknownOptionError, did_you_mean
 from registry.files.locations import collect
 from registry.generation import CausalModel, beam_search, greedy, sample
 from registry.generation.prompts import EndIds, WhenFull, check_unused
@@ -24,7 +24,7 @@ from registry.records import ModelSpec, reference_to, revive
 from registry.resolution import Resolution, resolve
 from registry.serialization import CONFIG_NAME, Writer, text_writer, warn_of_disagreements, write_folder
 from registry.weights.building import build, uncollected
-from registry.weights.checkpoint import Checkpoint, open_checkpoint
+from registry.weights.checkpoint import ORIGINAL, Checkpoint, open_checkpoint
 from registry.weights.names import Layout
 from registry.weights.saving import Format, weight_writers
 
@@ -53,10 +53,13 @@ class LoadOptions:
     progress: bool | None = None
     """Whether downloads show a bar; None shows one on a terminal.  (Nothing is downloaded yet.)"""
 
+    formats: Collection[str] | None = None
+    """Formats of weights to look for, where the class's ``from_tf`` narrows them; no keyword of its own."""
+
     @classmethod
     def names(cls) -> set[str]:
         """The keywords."""
-        return set(attrs.fields_dict(cls))
+        return set(attrs.fields_dict(cls)) - {"formats"}
 
 
 class Model(nn.Module):
@@ -113,15 +116,13 @@ class Model(nn.Module):
         ``inputs`` and those ``kwargs`` which the class takes go to its constructor (``num_labels=3``); all others
         replace fields of the configuration.  With ``state_dict``, no weights are fetched or read.
 
+        With ``from_tf`` the weights are those of the first release, whatever lies beside them: a TensorFlow checkpoint
+        (``name_or_path`` is its prefix, its index file, or the folder around them), or OpenAI's arrays of numpy.  Such
+        files are also found without it, where there are no others.  TensorFlow is not needed.
+
         Raises UnknownModelError, ArchitectureMismatchError, UnknownOptionError, ConfigError, and WeightsMismatchError
         when weights are missing, surplus or misshapen.  A model is never returned half loaded.
         """
-        if from_tf:
-            raise NotYetError(
-                f"{cls.__name__}.from_pretrained({str(name_or_path)!r}, from_tf=True) asks for a TensorFlow "
-                f"checkpoint, which this version cannot read.",
-                hint="Convert it to pytorch_model.bin with the library that wrote it.",
-            )
         if inputs and isinstance(inputs[0], (str, os.PathLike)):
             raise UnknownOptionError(
                 f"{cls.__name__}.from_pretrained was given {str(inputs[0])!r} as a second positional argument, which "
@@ -129,7 +130,7 @@ class Model(nn.Module):
                 hint=f"If it is the cache folder, write cache_dir={str(inputs[0])!r}.",
             )
         how = {key: kwargs.pop(key) for key in LoadOptions.names() & kwargs.keys()}
-        options = LoadOptions(cache_dir=cache_dir, **how)
+        options = LoadOptions(cache_dir=cache_dir, formats=ORIGINAL if from_tf else None, **how)
         cls._split(kwargs)  # refuses unknown keywords before anything is fetched
         resolution = resolve(name_or_path, revision=options.revision)
         paths = collect(resolution, roles=("config",), cache_dir=options.cache_dir, offline=options.offline)
@@ -153,7 +154,7 @@ class Model(nn.Module):
         if state_dict is None:
             paths = collect(resolution, roles=("weights",), cache_dir=options.cache_dir, offline=options.offline)
             warn_of_disagreements(paths)
-            checkpoint = open_checkpoint(paths, config.architecture)
+            checkpoint = open_checkpoint(paths, config.architecture, options.formats)
         else:
             checkpoint = Checkpoint(tensors=state_dict, format="state_dict", files=())
         model = build(lambda: cls(config, *inputs, **arguments))

@@ -23,7 +23,8 @@ def collect(
 ) -> Paths:
     """The files of a model: published name -> path.
 
-    A directory gives all its files, without those of its subdirectories; a file gives itself; a card gives the files of
+    A directory gives all its files, without those of its subdirectories; a file gives itself, the prefix of a
+    checkpoint the files that begin with it; a card gives the files of
     these ``roles`` (None for all), each from the first of its addresses that has it.  Nothing is fetched from a network
     yet, so ``cache_dir`` and ``offline`` change nothing.
 
@@ -148,6 +149,15 @@ def _from_disk(resolution: Resolution, _roles: Collection[str] | None) -> Paths:
     return _of_path(resolution.path)
 
 
+def _from_prefix(resolution: Resolution, roles: Collection[str] | None) -> Paths:
+    """The files of a checkpoint where weights alone are asked for, else all files beside it."""
+    assert resolution.path is not None
+    beside = _of_path(resolution.path.parent)
+    prefix = resolution.path.name
+    own = {name: path for name, path in beside.items() if name.startswith((f"{prefix}.index", f"{prefix}.data-"))}
+    return own if roles is not None and set(roles) == {"weights"} else beside
+
+
 def _from_package(resolution: Resolution, _roles: Collection[str] | None) -> Paths:
     assert resolution.url is not None
     return _of_path(package_path(resolution.url))
@@ -211,6 +221,7 @@ _COLLECTORS: Mapping[str, Callable[[Resolution, Collection[str] | None], Paths]]
     "card": _from_card,
     "directory": _from_disk,
     "file": _from_disk,
+    "checkpoint": _from_prefix,
     "package": _from_package,
     "url": _from_network,
     "archive": _from_archive,
