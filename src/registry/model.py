@@ -157,22 +157,27 @@ class Model(nn.Module):
             checkpoint = open_checkpoint(paths, config.architecture, options.formats)
         else:
             checkpoint = Checkpoint(tensors=state_dict, format="state_dict", files=())
+        source = f"{resolution}" if state_dict is None else f"a state_dict, configured by {resolution}"
         model = build(lambda: cls(config, *inputs, **arguments))
-        model.load_report = fill(
-            model,
+        return model._filled(checkpoint, source, options, copy=state_dict is not None)
+
+    def _filled(self, checkpoint: Checkpoint, source: str, options: LoadOptions, *, copy: bool = False) -> Self:
+        """Fill this model, which ``build`` made, from ``checkpoint``; ``source`` says in messages what that is."""
+        self.load_report = fill(
+            self,
             checkpoint.tensors,
-            cls.layout_of(model.config),
-            initialise=model._init,
-            source=f"{resolution}" if state_dict is None else f"a state_dict, configured by {resolution}",
+            self.layout_of(self.config),
+            initialise=self._init,
+            source=source,
             names=checkpoint.names,
             dtype=options.dtype,
             device=options.device,
             allow_missing=options.allow_missing,
             allow_unexpected=options.allow_unexpected,
-            copy=state_dict is not None,
+            copy=copy,
             passed_over=checkpoint.passed_over,
         )
-        return model.eval()
+        return self.eval()
 
     @classmethod
     def _split(cls, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -17,7 +17,7 @@ ORDER = (
     *("errors", "namespace", "records", "hookspecs", "harvest", "installed", "discovery", "resolution", "files"),
     *("fields", "config"),
     *("serialization", "tokenization", "weights", "inputs", "layers", "outputs", "generation", "loading", "model"),
-    *("evaluation", "pretrained", "catalogue", "zoo", "cli", "__main__", "testing"),
+    *("evaluation", "pretrained", "inspection", "conversion", "catalogue", "zoo", "cli", "__main__", "testing"),
 )
 """A module imports only from those before it: DESIGN, section 3."""
 

@@ -23,7 +23,7 @@ from registry.errors import (
     WeightsLimitError,
 )
 
-COMMANDS = ("evaluate", "info", "list", "plugins", "resolve")
+COMMANDS = ("convert", "diff", "evaluate", "info", "inspect", "list", "plugins", "resolve")
 """Each is the ``command`` of the module of its name, which is imported when it is called."""
 
 NOT_FOUND = (UnknownModelError, UnknownTaskError, UnknownLayerError, UnknownPluginError, MissingFileError)
