@@ -17,7 +17,8 @@ from registry.weights.headers import Header
 
 LARGEST_PICKLE = 64 * 2**20
 """Bytes; the pickle of a state dict takes about 200 for each tensor."""
-MOST_INSTRUCTIONS = 5_000_000
+MOST_INSTRUCTIONS = 2_000_000
+"""That of a state dict takes about 30 for each tensor."""
 MOST_AXES = 64
 
 STORAGES = {

@@ -86,9 +86,9 @@ def read(path: Path) -> "dict[str, Tensor]":
     archive = start(path).startswith(ZIP)
     with path.open("rb") as file, _damage_as_corrupt(path):
         before = _identity(os.fstat(file.fileno()))
-        _check(file, str(path))
+        check(file, str(path))
         if archive:
-            _check_sums(file, str(path))
+            check_sums(file, str(path))
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
         if _identity(path.stat()) != before:
             raise CorruptWeightsError(f"{path} was changed while it was read.", hint="Load it again.")
@@ -110,7 +110,7 @@ def headers(paths: Paths) -> "dict[str, Header]":
 def read_file_headers(path: Path) -> "dict[str, Header]":
     """What the tensors of one file look like; errors are those of ``load``."""
     with path.open("rb") as file, _damage_as_corrupt(path):
-        root = _check(file, str(path)).root
+        root = check(file, str(path)).root
     return state_dict(root, Header, str(path))
 
 
@@ -130,7 +130,7 @@ def _damage_as_corrupt(path: Path) -> Iterator[None]:
 # --- Before torch reads -----------------------------------------------------------------------------------------------
 
 
-def _check(file: IO[bytes], origin: str) -> Outline:
+def check(file: IO[bytes], origin: str) -> Outline:
     """Refuse a file that does more than describe a state dict, or lacks its memory; returns what it describes."""
     archive = file.read(len(ZIP)) == ZIP
     file.seek(0)
@@ -152,7 +152,7 @@ def _check_archive(file: IO[bytes], origin: str) -> Outline:
             raise CorruptWeightsError(f"{origin} holds bytes before or after its records: it was put together, or cut.")
         if sizes.get("data.pkl", 0) > LARGEST_PICKLE:
             raise WeightsLimitError(f"{origin} holds a pickle larger than any state dict needs.")
-        outline = read_outline(io.BytesIO(archive.read(root + "data.pkl")), origin)
+        outline = read_outline(io.BytesIO(_pickle(file, archive.getinfo(root + "data.pkl"), origin)), origin)
     for key, size in outline.storages.items():
         if sizes.get(f"data/{key}") != size:
             found = f"{sizes[f'data/{key}']:,}" if f"data/{key}" in sizes else "no"
@@ -160,6 +160,15 @@ def _check_archive(file: IO[bytes], origin: str) -> Outline:
                 f"{origin} is damaged: {size:,} bytes should be in data/{key}, which has {found}."
             )
     return outline
+
+
+def _pickle(file: IO[bytes], record: zipfile.ZipInfo, origin: str) -> bytes:
+    """The pickle of an archive; a writer that computes no checksum leaves 0 there, which ``zipfile`` would refuse."""
+    file.seek(_data_of(file, record, origin))
+    data = file.read(record.file_size)
+    if record.CRC not in (0, crc32(data)):
+        raise CorruptWeightsError(f"{origin} is damaged: the checksum of {record.filename!r} is wrong.")
+    return data
 
 
 def _ends(file: IO[bytes]) -> bool:
@@ -182,7 +191,7 @@ def _data_of(file: IO[bytes], record: zipfile.ZipInfo, origin: str) -> int:
     return record.header_offset + LOCAL.size + name_length + extra_length
 
 
-def _check_sums(file: IO[bytes], origin: str) -> None:
+def check_sums(file: IO[bytes], origin: str) -> None:
     """Compare every record with its CRC-32, which torch does not; a writer that computes none leaves 0 there."""
     portion = memoryview(bytearray(PORTION))
     with zipfile.ZipFile(file) as archive:
