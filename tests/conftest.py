@@ -1,10 +1,14 @@
 """Options and fixtures of every test."""
 
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 pytest_plugins = ["registry.testing.plugin", "pytester"]
+
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,6 +49,23 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PYTORCH_PRETRAINED_BERT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # the references we compare with must not look for the hub either
+
+
+@pytest.fixture(scope="session")
+def tensorflow() -> Path:
+    """The folder of checkpoints that TensorFlow wrote."""
+    return FIXTURES / "tensorflow"
+
+
+@pytest.fixture(scope="session")
+def written(tensorflow: Path) -> ModuleType:
+    """What they hold: names, shapes and values."""
+    spec = importlib.util.spec_from_file_location("tensorflow_values", tensorflow / "values.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 WORDS = (

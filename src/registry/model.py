@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from registry import __version__, discovery
 from registry.config import Config, config_text, read_config
-from registry.errors import InputError, NotYetError, UnknownOptionError, did_you_mean
+from registry.errors import InputError, UnknownOptionError, did_you_mean
 from registry.files.locations import collect
 from registry.generation import CausalModel, beam_search, greedy, sample
 from registry.generation.prompts import EndIds, WhenFull, check_unused
@@ -24,7 +24,7 @@ from registry.records import ModelSpec, reference_to, revive
 from registry.resolution import Resolution, resolve
 from registry.serialization import CONFIG_NAME, Writer, text_writer, warn_of_disagreements, write_folder
 from registry.weights.building import build, uncollected, within_memory
-from registry.weights.checkpoint import Checkpoint, open_checkpoint
+from registry.weights.checkpoint import ORIGINAL, Checkpoint, open_checkpoint
 from registry.weights.names import Layout
 from registry.weights.saving import Format, weight_writers
 
@@ -52,6 +52,8 @@ class LoadOptions:
     """Patterns of names in the file which the model may lack; they are dropped."""
     progress: bool | None = None
     """Whether downloads show a bar; None shows one on a terminal."""
+    formats: Collection[str] | None = None
+    """Formats of weights to look for, where the class's ``from_tf`` narrows them; no keyword of its own."""
 
     @property
     def fetching(self) -> dict[str, Any]:
@@ -61,7 +63,7 @@ class LoadOptions:
     @classmethod
     def names(cls) -> set[str]:
         """The keywords."""
-        return set(attrs.fields_dict(cls))
+        return set(attrs.fields_dict(cls)) - {"formats"}
 
 
 class Model(nn.Module):
@@ -73,7 +75,7 @@ class Model(nn.Module):
 
     config_class: ClassVar[type[Config]]
     layout: Layout
-    """How the architecture's weights are named; set by the constructor where it depends on the configuration."""
+    """How the architecture's weights are named; a model's is that of its configuration."""
 
     config: Any
     """The configuration, of the class ``config_class``."""
@@ -85,6 +87,12 @@ class Model(nn.Module):
         if not isinstance(config, self.config_class):
             raise TypeError(f"{type(self).__name__} needs a {self.config_class.__name__}, not {config!r}.")
         self.config = config
+        self.layout = self.layout_of(config)
+
+    @classmethod
+    def layout_of(cls, config: Any) -> Layout:  # noqa: ARG003  # most architectures have the same names always
+        """How the weights of a model with this configuration are named, and which of them are tied."""
+        return cls.layout
 
     def _init(self, module: nn.Module) -> None:
         """Initialise the parameters which ``module`` itself owns; an architecture says how."""
@@ -113,15 +121,13 @@ class Model(nn.Module):
         ``inputs`` and those ``kwargs`` which the class takes go to its constructor (``num_labels=3``); all others
         replace fields of the configuration.  With ``state_dict``, no weights are fetched or read.
 
+        With ``from_tf`` the weights are those of the first release, whatever lies beside them: a TensorFlow checkpoint
+        (``name_or_path`` is its prefix, its index file, or the folder around them), or OpenAI's arrays of numpy.  Such
+        files are also found without it, where there are no others.  TensorFlow is not needed.
+
         Raises UnknownModelError, ArchitectureMismatchError, UnknownOptionError, ConfigError, and WeightsMismatchError
         when weights are missing, surplus or misshapen.  A model is never returned half loaded.
         """
-        if from_tf:
-            raise NotYetError(
-                f"{cls.__name__}.from_pretrained({str(name_or_path)!r}, from_tf=True) asks for a TensorFlow "
-                f"checkpoint, which this version cannot read.",
-                hint="Convert it to pytorch_model.bin with the library that wrote it.",
-            )
         if inputs and isinstance(inputs[0], (str, os.PathLike)):
             raise UnknownOptionError(
                 f"{cls.__name__}.from_pretrained was given {str(inputs[0])!r} as a second positional argument, which "
@@ -129,7 +135,7 @@ class Model(nn.Module):
                 hint=f"If it is the cache folder, write cache_dir={str(inputs[0])!r}.",
             )
         how = {key: kwargs.pop(key) for key in LoadOptions.names() & kwargs.keys()}
-        options = LoadOptions(cache_dir=cache_dir, **how)
+        options = LoadOptions(cache_dir=cache_dir, formats=ORIGINAL if from_tf else None, **how)
         cls._split(kwargs)  # refuses unknown keywords before anything is fetched
         resolution = resolve(name_or_path, revision=options.revision)
         paths = collect(resolution, roles=("config",), **options.fetching)
@@ -154,25 +160,30 @@ class Model(nn.Module):
         if state_dict is None:
             paths = collect(resolution, roles=("weights",), **options.fetching)
             warn_of_disagreements(paths)
-            checkpoint = open_checkpoint(paths, config.architecture)
+            checkpoint = open_checkpoint(paths, config.architecture, options.formats)
         else:
             checkpoint = Checkpoint(tensors=state_dict, format="state_dict", files=())
+        source = f"{resolution}" if state_dict is None else f"a state_dict, configured by {resolution}"
         model = build(lambda: cls(config, *inputs, **arguments))
-        model.load_report = fill(
-            model,
+        return model._filled(checkpoint, source, options, copy=state_dict is not None)
+
+    def _filled(self, checkpoint: Checkpoint, source: str, options: LoadOptions, *, copy: bool = False) -> Self:
+        """Fill this model, which ``build`` made, from ``checkpoint``; ``source`` says in messages what that is."""
+        self.load_report = fill(
+            self,
             checkpoint.tensors,
-            model.layout,
-            initialise=model._init,
-            source=f"{resolution}" if state_dict is None else f"a state_dict, configured by {resolution}",
+            self.layout,
+            initialise=self._init,
+            source=source,
             names=checkpoint.names,
             dtype=options.dtype,
             device=options.device,
             allow_missing=options.allow_missing,
             allow_unexpected=options.allow_unexpected,
-            copy=state_dict is not None,
+            copy=copy,
             passed_over=checkpoint.passed_over,
         )
-        return model.eval()
+        return self.eval()
 
     @classmethod
     def _split(cls, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

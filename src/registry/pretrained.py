@@ -179,12 +179,12 @@ def _load_model(name: str | Path, task: str | None, keywords: Mapping[str, Any])
         resolution = resolve(name, revision=how.revision)
         paths = collect(resolution, roles=("config",), **how.fetching)
         config, keys = read_config(resolution, paths)
-        spec = _model_spec(config.architecture, task or _task(resolution.card, config.architecture, keys), resolution)
+        spec = _model_spec(config.architecture, task or task_of(resolution.card, config.architecture, keys), resolution)
         cls: type[Model] = discovery.load_class(spec)
         return resolution, cls._load(resolution, config, (), others, how)
 
 
-def _task(card: Card | None, architecture: str, keys: Mapping[str, Any]) -> str:
+def task_of(card: Card | None, architecture: str, keys: Mapping[str, Any]) -> str:
     """The task of a checkpoint: its card's, else that of the class which wrote it, else the architecture's default."""
     if card is not None:
         return card.task

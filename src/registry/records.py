@@ -233,6 +233,9 @@ class WeightLoaderSpec:
     """``loader(paths: Paths) -> Mapping[str, Tensor]``: lazy, a tensor is read when it is asked for."""
     names: LazyRef | None = field(default=None, converter=_optional_ref)
     """A ``NameTable`` from the file's names to the model's, where they differ."""
+    headers: LazyRef | None = field(default=None, converter=_optional_ref)
+    """``headers(paths: Paths) -> Mapping[str, Header]``: imports no torch, and reads no tensor.  Without it, a look at
+    the file (`registry inspect`) reads the tensors."""
     architecture: str = field(
         default="*", validator=matching(r"\*|[a-z0-9]+([_-][a-z0-9]+)*", "an architecture or '*'")
     )

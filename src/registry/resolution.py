@@ -24,9 +24,11 @@ from registry.errors import (
 )
 from registry.records import Card
 
-Kind: TypeAlias = Literal["card", "directory", "file", "package", "url", "archive", "hub"]
+Kind: TypeAlias = Literal["card", "directory", "file", "checkpoint", "package", "url", "archive", "hub"]
 
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".zip")
+INDEX_SUFFIX = ".index"
+"""What TensorFlow adds to the name of a checkpoint, its prefix, for the file that says what is in it."""
 
 
 @frozen(kw_only=True)
@@ -39,7 +41,7 @@ class Resolution:
     """Why it was understood so: ``"it is the name of a card"``."""
     card: Card | None = None
     path: Path | None = None
-    """The directory, file or archive on this disk."""
+    """The directory, file or archive on this disk; of a checkpoint the prefix, which is the name of no file."""
     url: str | None = None
     """The address: of a file or archive, ``pkg:distribution/path``, or ``hub:organisation/name``."""
     revision: str | None = None
@@ -54,6 +56,7 @@ _NOUNS: dict[Kind, str] = {
     "card": "model",
     "directory": "directory",
     "file": "file",
+    "checkpoint": "checkpoint",
     "package": "package data",
     "url": "address",
     "archive": "archive",
@@ -65,7 +68,8 @@ def resolve(name: str | Path, *, revision: str | None = None) -> Resolution:
     """Decide what a name means, by the first of these rules that applies.
 
     1. An address: ``file:path``, ``https:``, ``http:``, ``hub:organisation/name@revision``, ``pkg:distribution/path``.
-    2. A path: a ``Path``, or text that starts with ``.``, ``/``, ``~`` or a drive.
+    2. A path: a ``Path``, or text that starts with ``.``, ``/``, ``~`` or a drive.  ``model.ckpt`` names a checkpoint
+       of TensorFlow where there is a ``model.ckpt.index``.
     3. The name or an alias of a card.  It wins over a file or directory of the same name, with a warning.
     4. An existing file or directory.
     5. ``organisation/name``: a repository of the hub.
@@ -144,7 +148,7 @@ def _card(asked: str) -> Resolution | None:
 
 
 def _existing(asked: str) -> Resolution | None:
-    if not os.path.exists(asked):  # noqa: PTH110  # Path.exists raises for names that are too long
+    if not any(map(os.path.exists, (asked, asked + INDEX_SUFFIX))):  # Path.exists raises for names that are too long
         return None
     return _on_disk(asked, Path(asked), "a file or folder of this name exists")
 
@@ -199,6 +203,9 @@ def _on_disk(asked: str, path: Path, rule: str) -> Resolution:
     path = Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser raises where there is no home
     if os.path.isdir(path):  # noqa: PTH112  # the methods of Path raise for names that are too long
         return Resolution(asked=asked, kind="directory", rule=rule, path=path)
+    prefix = os.fspath(path).removesuffix(INDEX_SUFFIX)
+    if os.path.isfile(prefix + INDEX_SUFFIX):  # noqa: PTH113
+        return Resolution(asked=asked, kind="checkpoint", rule=f"{rule}, and an index lies there", path=Path(prefix))
     if os.path.isfile(path):  # noqa: PTH113
         kind: Kind = "archive" if path.name.endswith(ARCHIVE_SUFFIXES) else "file"
         return Resolution(asked=asked, kind=kind, rule=rule, path=path)

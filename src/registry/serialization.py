@@ -10,10 +10,10 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from attrs import field, frozen
 
@@ -23,6 +23,10 @@ from registry.files.durable import sync_directory, temporary_beside
 from registry.files.json import read_json_object
 from registry.files.locations import collect
 from registry.files.provenance import recorded
+from registry.files.writing import (
+    Writer as Writer,  # whoever saves a folder needs both
+)
+from registry.files.writing import alone_in, refuse_unfit, sweep, write_synced
 from registry.records import Paths
 from registry.resolution import resolve
 
@@ -36,10 +40,6 @@ TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
 MANIFEST_NAME = "registry.json"
 
 MANIFEST_SCHEMA = 1
-
-Writer: TypeAlias = Callable[[Path], None]
-"""Writes one file to the path it is given."""
-
 
 # --- The manifest -----------------------------------------------------------------------------------------------------
 
@@ -163,10 +163,15 @@ def write_folder(directory: str | Path, writers: Mapping[str, Writer], *, about:
     with _as_save_error(target):
         if target.exists() and not target.is_dir():
             raise SaveError(f"{target} is a file, where a folder is to be saved.")
-        if target.is_dir() and any(target.iterdir()):
-            _write_over(target, writers, about)
-        else:
-            _write_new(target, writers, about)
+        sweep(target)
+        if not target.is_dir() or not any(target.iterdir()):
+            try:
+                _write_new(target, writers, about)
+            except FileExistsError:  # another process saved there meanwhile
+                pass
+            else:
+                return target
+        _write_over(target, writers, about)
     return target
 
 
@@ -175,9 +180,10 @@ def write_file(path: str | Path, writer: Writer) -> Path:
     target = Path(os.path.realpath(path))
     with _as_save_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+        refuse_unfit([target])
         temporary = temporary_beside(target)
         try:
-            _write_synced(temporary, writer, like=target)
+            write_synced(temporary, writer, like=target)
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -191,11 +197,11 @@ def _write_new(target: Path, writers: Mapping[str, Writer], about: Mapping[str, 
     temporary.mkdir()
     try:
         for name, writer in writers.items():
-            _write_synced(temporary / name, writer)
+            write_synced(temporary / name, writer)
         entries = {name: _entry(temporary / name) for name in writers}
-        _write_synced(temporary / MANIFEST_NAME, _manifest_writer(entries, about))
+        write_synced(temporary / MANIFEST_NAME, _manifest_writer(entries, about))
         sync_directory(temporary)
-        temporary.rename(target)
+        _rename_folder(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     sync_directory(target.parent)
@@ -204,25 +210,34 @@ def _write_new(target: Path, writers: Mapping[str, Writer], about: Mapping[str, 
 def _write_over(target: Path, writers: Mapping[str, Writer], about: Mapping[str, Any]) -> None:
     previous = read_manifest({MANIFEST_NAME: target / MANIFEST_NAME} if (target / MANIFEST_NAME).is_file() else {})
     places = {name: Path(os.path.realpath(target / name)) for name in (*writers, MANIFEST_NAME)}
-    folders = [str(place) for place in places.values() if place.is_dir()]
-    if folders:
-        raise SaveError(f"{', '.join(folders)} is a folder, where a file is to be saved.")
+    refuse_unfit(places.values())
     temporaries = {name: temporary_beside(place) for name, place in places.items()}
     try:
         for name, writer in writers.items():
-            _write_synced(temporaries[name], writer, like=places[name])
+            write_synced(temporaries[name], writer, like=places[name])
         entries = {name: _entry(temporaries[name]) for name in writers}
-        _write_synced(temporaries[MANIFEST_NAME], _manifest_writer(entries, about), like=places[MANIFEST_NAME])
-        for name in writers:
-            temporaries[name].replace(places[name])
-        for name in set(previous.files if previous else ()) - set(writers):
-            if _is_weights(name):
-                (target / name).unlink(missing_ok=True)
-        temporaries[MANIFEST_NAME].replace(places[MANIFEST_NAME])
+        write_synced(temporaries[MANIFEST_NAME], _manifest_writer(entries, about), like=places[MANIFEST_NAME])
+        with alone_in(target):
+            for name in writers:
+                temporaries[name].replace(places[name])
+            for name in set(previous.files if previous else ()) - set(writers):
+                if _is_weights(name):
+                    (target / name).unlink(missing_ok=True)
+            temporaries[MANIFEST_NAME].replace(places[MANIFEST_NAME])
     finally:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
     sync_directory(target)
+
+
+def _rename_folder(temporary: Path, target: Path) -> None:
+    """Give a new folder its name.  Raises FileExistsError where there is a folder with files of that name."""
+    try:
+        temporary.rename(target)
+    except OSError as problem:
+        if target.is_dir() and any(target.iterdir()):
+            raise FileExistsError(f"{target} exists.") from problem
+        raise
 
 
 def _is_weights(name: str) -> bool:
@@ -251,16 +266,6 @@ def content_writer(content: str | bytes) -> Writer:
 
 def _entry(path: Path) -> FileEntry:
     return FileEntry(path.stat().st_size, digest(path))
-
-
-def _write_synced(path: Path, writer: Writer, *, like: Path | None = None) -> None:
-    """Write a new file and sync it; its mode is that of the file it will replace, else as the umask says."""
-    path.touch(exist_ok=False)
-    mode = (like if like is not None and like.exists() else path).stat().st_mode & 0o777
-    writer(path)
-    path.chmod(mode)  # safetensors replaces the file by one of mode 0600
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 @contextmanager

@@ -17,7 +17,8 @@ ORDER = (
     *("errors", "numbers", "namespace", "records", "hookspecs", "harvest", "installed", "card_file", "discovery"),
     *("resolution", "files", "fields", "config"),
     *("serialization", "tokenization", "weights", "inputs", "layers", "outputs", "generation", "loading", "model"),
-    *("evaluation", "pretrained", "catalogue", "zoo", "probe", "pages", "cli", "__main__", "testing"),
+    *("evaluation", "pretrained", "inspection", "conversion", "catalogue", "zoo", "probe", "pages", "cli", "__main__"),
+    *("testing",),
 )
 """A module imports only from those before it: DESIGN, section 3."""
 

@@ -19,7 +19,6 @@ from registry.errors import (
     MissingFileError,
     MissingTokenizerError,
     NotCachedError,
-    NotYetError,
     RegistryError,
     SaveError,
     UnknownModelError,
@@ -315,8 +314,8 @@ def test_v07_a_tokenizer_with_ids_beyond_the_embedding_is_refused(folder: Path) 
         registry.load(folder)
 
 
-def test_tensorflow_is_refused_by_name_until_it_can_be_read(folder: Path) -> None:
-    with pytest.raises(NotYetError, match="TensorFlow"):
+def test_from_tf_reads_nothing_but_what_was_first_released(folder: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"looked for were a TensorFlow checkpoint"):
         BertModel.from_pretrained(folder, from_tf=True)
 
 

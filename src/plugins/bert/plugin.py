@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from registry import hookimpl
-from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSpec
+from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSpec, WeightLoaderSpec
 
 from .cards import CARDS
 from .layers import LAYERS
@@ -48,6 +48,18 @@ def registry_models() -> Iterable[ModelSpec]:
 def registry_tokenizers() -> Iterable[TokenizerSpec]:
     """Declare the tokenizer, which reads one file."""
     yield TokenizerSpec(architecture="bert", cls=f"{HERE}.tokenization:BertTokenizer", files={"vocab": "vocab.txt"})
+
+
+@hookimpl
+def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
+    """Declare how the names of Google's release, and of what its programs fine-tune, translate."""
+    yield WeightLoaderSpec(
+        architecture="bert",
+        format="tensorflow",
+        detect="registry.weights.tensor_bundle:detect",
+        loader="registry.weights.tensor_bundle:load",
+        names=f"{HERE}.weights:TENSORFLOW",
+    )
 
 
 @hookimpl

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from registry import hookimpl
-from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSpec
+from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSpec, WeightLoaderSpec
 
 from .cards import CARDS
 from .layers import LAYERS
@@ -50,6 +50,19 @@ def registry_tokenizers() -> Iterable[TokenizerSpec]:
         architecture="gpt",
         cls=f"{HERE}.tokenization:OpenAIGPTTokenizer",
         files={"vocab": "vocab.json", "merges": "merges.txt", "special_tokens": "special_tokens.txt"},
+    )
+
+
+@hookimpl
+def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
+    """Declare how the arrays of OpenAI's release are named, and how those names translate."""
+    yield WeightLoaderSpec(
+        architecture="gpt",
+        format="numpy",
+        detect="registry.weights.numpy_shards:detect",
+        loader=f"{HERE}.weights:load_arrays",
+        names=f"{HERE}.weights:NUMPY",
+        headers=f"{HERE}.weights:array_headers",
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from registry import hookimpl
-from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSpec
+from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSpec, WeightLoaderSpec
 
 from .cards import CARDS
 from .layers import LAYERS
@@ -50,6 +50,18 @@ def registry_tokenizers() -> Iterable[TokenizerSpec]:
         architecture="gpt2",
         cls=f"{HERE}.tokenization:GPT2Tokenizer",
         files={"vocab": "vocab.json", "merges": "merges.txt", "special_tokens": "special_tokens.txt"},
+    )
+
+
+@hookimpl
+def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
+    """Declare how the names of OpenAI's release translate."""
+    yield WeightLoaderSpec(
+        architecture="gpt2",
+        format="tensorflow",
+        detect="registry.weights.tensor_bundle:detect",
+        loader="registry.weights.tensor_bundle:load",
+        names=f"{HERE}.weights:TENSORFLOW",
     )
 
 

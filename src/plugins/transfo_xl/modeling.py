@@ -20,6 +20,7 @@ from registry.layers.losses import IGNORED, classification_loss, next_tokens, re
 from registry.layers.packing import may_be_asked
 from registry.model import Model
 from registry.outputs import ClassificationOutput, MemoryLMOutput, MemoryOutput
+from registry.weights.names import Layout
 
 from .adaptive import AdaptiveEmbedding, AdaptiveLogSoftmax
 from .config import TransfoXLConfig
@@ -138,9 +139,10 @@ class TransfoXLPreTrainedModel(Model):
     config_class = TransfoXLConfig
     layout = LAYOUT
 
-    def __init__(self, config: TransfoXLConfig) -> None:
-        super().__init__(config)
-        self.layout = layout_of(config)
+    @classmethod
+    def layout_of(cls, config: Any) -> Layout:
+        """How the weights of a model with this configuration are named, and which are tied."""
+        return layout_of(config)
 
     def _init(self, module: nn.Module) -> None:
         std = self.config.init_std

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from registry import hookimpl
-from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSpec
+from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSpec, WeightLoaderSpec
 
 from .cards import CARDS
 from .layers import LAYERS
@@ -45,6 +45,18 @@ def registry_tokenizers() -> Iterable[TokenizerSpec]:
     """Declare the tokenizer, and the file that it writes; it also reads the published ``vocab.bin``."""
     yield TokenizerSpec(
         architecture="transfo_xl", cls=f"{HERE}.tokenization:TransfoXLTokenizer", files={"vocab": "vocab.txt"}
+    )
+
+
+@hookimpl
+def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
+    """Declare how the names of the authors' release translate."""
+    yield WeightLoaderSpec(
+        architecture="transfo_xl",
+        format="tensorflow",
+        detect="registry.weights.tensor_bundle:detect",
+        loader=f"{HERE}.weights:load_tensorflow",
+        names=f"{HERE}.weights:TENSORFLOW",
     )
 
 

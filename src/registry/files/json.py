@@ -22,6 +22,18 @@ def read_json_object(
 
     A byte order mark is tolerated.
     """
+    return parse_json_object(_read(path, limit, error), origin=str(path), error=error)
+
+
+def read_json_array(path: Path, *, limit: int = 4 * MEBIBYTE, error: type[RegistryError] = ConfigError) -> list[Any]:
+    """Read the JSON array in ``path``, as ``read_json_object`` does an object."""
+    found = _parse(_read(path, limit, error), str(path), error)
+    if not isinstance(found, list):
+        raise error(f"{path} holds a JSON {_kind(found)} where an array [...] is needed.")
+    return found
+
+
+def _read(path: Path, limit: int, error: type[RegistryError]) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(limit + 1)
@@ -29,13 +41,20 @@ def read_json_object(
         raise error(f"{path} could not be read: {problem.strerror}.") from problem
     if len(data) > limit:
         raise error(f"{path} holds more than {limit:,} bytes, which is more than any file of its kind needs.")
-    return parse_json_object(data, origin=str(path), error=error)
+    return data
 
 
 def parse_json_object(data: bytes, *, origin: str, error: type[RegistryError] = ConfigError) -> dict[str, Any]:
     """Parse UTF-8 JSON text whose outermost value must be an object; ``origin`` names it in errors."""
+    found = _parse(data, origin, error)
+    if not isinstance(found, dict):
+        raise error(f"{origin} holds a JSON {_kind(found)} where an object {{...}} is needed.")
+    return found
+
+
+def _parse(data: bytes, origin: str, error: type[RegistryError]) -> Any:
     try:
-        found = json.loads(
+        return json.loads(
             data.decode("utf-8-sig"), object_pairs_hook=_distinct, parse_constant=_refuse, parse_float=_finite
         )
     except json.JSONDecodeError as problem:
@@ -48,9 +67,6 @@ def parse_json_object(data: bytes, *, origin: str, error: type[RegistryError] = 
         raise error(f"{origin} is nested too deeply to be a configuration.") from problem
     except ValueError as problem:  # raised by the three functions below, and by int() for numbers of 4,300 digits
         raise error(f"{origin} is not acceptable: {problem}") from problem
-    if not isinstance(found, dict):
-        raise error(f"{origin} holds a JSON {_kind(found)} where an object {{...}} is needed.")
-    return found
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -78,7 +94,9 @@ def _finite(digits: str) -> float:
 
 
 def _kind(value: object) -> str:
-    return {list: "array", str: "string", bool: "boolean", type(None): "null"}.get(type(value), "number")
+    return {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}.get(
+        type(value), "number"
+    )
 
 
 def _looks_like(data: bytes) -> str:

@@ -38,9 +38,10 @@ def collect(
 ) -> Paths:
     """The files of a model: published name -> path.
 
-    A directory gives all its files, without those of its subdirectories; a file gives itself; all else gives the files
-    of these ``roles`` (None for all), which are fetched unless they are here already.  Of the files of a card with one
-    role, and of the addresses of each, the first that can be had is taken; what is here goes before what is not.
+    A directory gives all its files, without those of its subdirectories; a file gives itself, the prefix of a
+    checkpoint what lies beside it; all else gives the files of these ``roles`` (None for all), which are fetched unless
+    they are here already.  Of the files of a card with one role, and of the addresses of each, the first that can be had
+    is taken; what is here goes before what is not.
 
     Raises MissingFileError for files that are nowhere, NotCachedError for those that may not or cannot be fetched now,
     IntegrityError for a size or digest that was not promised, LockError for what differs from the lock file that is in
@@ -131,6 +132,15 @@ def _of_path(path: Path) -> Paths:
 def _from_disk(resolution: Resolution, _roles: Collection[str] | None, _how: Fetching) -> Paths:
     assert resolution.path is not None
     return _of_path(resolution.path)
+
+
+def _from_prefix(resolution: Resolution, roles: Collection[str] | None, _how: Fetching) -> Paths:
+    """The files of a checkpoint where weights alone are asked for, else all files beside it."""
+    assert resolution.path is not None
+    beside = _of_path(resolution.path.parent)
+    prefix = resolution.path.name
+    own = {name: path for name, path in beside.items() if name.startswith((f"{prefix}.index", f"{prefix}.data-"))}
+    return own if roles is not None and set(roles) == {"weights"} else beside
 
 
 def _from_package(resolution: Resolution, _roles: Collection[str] | None, _how: Fetching) -> Paths:
@@ -237,6 +247,7 @@ _COLLECTORS: Mapping[str, Callable[[Resolution, Collection[str] | None, Fetching
     "card": _from_card,
     "directory": _from_disk,
     "file": _from_disk,
+    "checkpoint": _from_prefix,
     "package": _from_package,
     "url": _from_web,
     "archive": _from_archive,

@@ -1,35 +1,56 @@
 """From the files of a model to its tensors: which format is read, where there are several."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from registry import discovery
-from registry.errors import AmbiguousWeightsError, CorruptWeightsError, MissingFileError
+from registry.errors import AmbiguousWeightsError, CorruptWeightsError, MissingFileError, RegistryError, WeightsError
 from registry.records import Paths, WeightLoaderSpec
 from registry.serialization import MANIFEST_NAME, read_manifest
-from registry.weights import safetensors, torch_pickle
+from registry.weights import numpy_shards, safetensors, tensor_bundle, torch_pickle
+from registry.weights.headers import Headers, header_of
 from registry.weights.names import NameTable
-from registry.weights.shards import FileNames, start
+from registry.weights.shards import start
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMATS: Mapping[WeightLoaderSpec, FileNames] = {
-    WeightLoaderSpec(
-        format="safetensors",
-        detect="registry.weights.safetensors:detect",
-        loader="registry.weights.safetensors:load",
-    ): safetensors.FILES,
-    WeightLoaderSpec(
-        format="torch",
-        detect="registry.weights.torch_pickle:detect",
-        loader="registry.weights.torch_pickle:load",
-    ): torch_pickle.FILES,
+
+class Files(Protocol):
+    """What the files of a format are called."""
+
+    @property
+    def wanted(self) -> str:
+        """What is looked for, in words."""
+
+    def claimed(self, paths: Paths) -> str | None:
+        """A file that says by its name that it is of this format."""
+
+    def present(self, paths: Paths) -> tuple[str, ...]:
+        """Names of all files that hold the weights, where the format is detected."""
+
+
+def _of_module(format: str, module: str) -> WeightLoaderSpec:
+    module = f"registry.weights.{module}"
+    return WeightLoaderSpec(
+        format=format, detect=f"{module}:detect", loader=f"{module}:load", headers=f"{module}:headers"
+    )
+
+
+FORMATS: Mapping[WeightLoaderSpec, Files] = {
+    _of_module("safetensors", "safetensors"): safetensors.FILES,
+    _of_module("torch", "torch_pickle"): torch_pickle.FILES,
+    _of_module("tensorflow", "tensor_bundle"): tensor_bundle.FILES,
+    _of_module("numpy", "numpy_shards"): numpy_shards.FILES,
 }
 """Formats of any architecture, in the order in which they are preferred; those of plugins come after them."""
+
+ORIGINAL = ("tensorflow", "numpy")
+"""Formats in which architectures were first released, before there was torch: an architecture's own record says how
+their names translate."""
 
 IMPOSTORS = {
     b"<!doctype": "an HTML page",
@@ -38,10 +59,30 @@ IMPOSTORS = {
     b"pk\x03\x04": "a zip archive, not one of torch",
     b"\x1f\x8b": "a gzip archive",
     b"\x89hdf": "an HDF5 file",
+    b"\x93numpy": "an array of numpy",
     b"\x80": "a pickle that torch.save did not write",
     b"{": "a JSON file",
 }
 """What a file is that begins with these bytes, in lower case."""
+
+
+@frozen(kw_only=True)
+class Found:
+    """The weights among the files of a model, before any of them is read."""
+
+    paths: Paths
+    spec: WeightLoaderSpec
+    files: tuple[str, ...]
+    """Names of the files to read."""
+    passed_over: tuple[str, ...] = ()
+    """Names of weight files in other formats, which are not read."""
+
+    def headers(self) -> Headers:
+        """What the tensors look like, by their names in the file; needs no torch where the format allows."""
+        if self.spec.headers is not None:
+            headers: Headers = self.spec.headers.load()(self.paths)
+            return headers
+        return {name: header_of(tensor) for name, tensor in self.spec.loader.load()(self.paths).items()}
 
 
 @frozen(kw_only=True)
@@ -59,30 +100,53 @@ class Checkpoint:
     """Names of weight files in other formats, which are not read."""
 
 
-def open_checkpoint(paths: Paths, architecture: str) -> Checkpoint:
-    """Open the weights among ``paths``; with more than one format the manifest tells, else the order of ``FORMATS``.
+def open_checkpoint(paths: Paths, architecture: str, formats: Collection[str] | None = None) -> Checkpoint:
+    """Open the weights among ``paths``; errors are those of ``find_weights``, and what the format's loader raises."""
+    found = find_weights(paths, architecture, formats)
+    return Checkpoint(
+        tensors=found.spec.loader.load()(paths),
+        format=found.spec.format,
+        files=found.files,
+        names=None if found.spec.names is None else found.spec.names.load(),
+        passed_over=found.passed_over,
+    )
+
+
+def find_weights(paths: Paths, architecture: str | None, formats: Collection[str] | None = None) -> Found:
+    """Find the weights among ``paths``; with more than one format the manifest tells, else the order of ``FORMATS``.
+
+    ``architecture`` is None where it is not known, and ``formats`` narrows what is looked for.
 
     Raises MissingFileError when there are none, AmbiguousWeightsError when the manifest leaves open which are meant,
-    CorruptWeightsError when a file is not what its name says, and what the format's loader raises.
+    and CorruptWeightsError when a file is not what its name says.
     """
-    for spec, names in FORMATS.items():
-        claimed = names.entry(paths)
-        if claimed in (names.single, names.index) and not _detects(spec, paths):
+    known = {spec: names for spec, names in FORMATS.items() if formats is None or spec.format in formats}
+    detected = [spec for spec in known if _detects(spec, paths)]
+    for spec, names in known.items():
+        claimed = names.claimed(paths)
+        if claimed is not None and spec not in detected:
             raise _impostor(paths[claimed], spec.format)
-    found = [spec for spec in FORMATS if _detects(spec, paths)]
-    if not found:
-        return _open_with_plugin(paths, architecture)
-    spec = found[0] if len(found) == 1 else _meant(found, paths)
-    return Checkpoint(
-        tensors=spec.loader.load()(paths),
-        format=spec.format,
-        files=FORMATS[spec].present(paths),
-        passed_over=tuple(name for other in found if other != spec for name in FORMATS[other].present(paths)),
-    )
+    if not detected:
+        return _of_plugin(paths, architecture, formats)
+    spec = detected[0] if len(detected) == 1 else _meant(detected, paths)
+    others = tuple(name for other in detected if other != spec for name in FORMATS[other].present(paths))
+    return Found(paths=paths, spec=_of(architecture, spec), files=FORMATS[spec].present(paths), passed_over=others)
 
 
 def _detects(spec: WeightLoaderSpec, paths: Paths) -> bool:
     return bool(spec.detect.load()(paths))
+
+
+def _of(architecture: str | None, spec: WeightLoaderSpec) -> WeightLoaderSpec:
+    """The architecture's own record of a format that names tensors otherwise; the core's where it has none."""
+    if spec.format not in ORIGINAL or architecture is None:
+        return spec
+    found = discovery.find(
+        WeightLoaderSpec,
+        lambda other: (other.architecture, other.format) == (architecture, spec.format),
+        asked=f"the names of {architecture!r} in the format {spec.format!r}",
+    )
+    return spec if found is None else evolve(found, headers=found.headers or spec.headers)
 
 
 def _meant(found: Sequence[WeightLoaderSpec], paths: Paths) -> WeightLoaderSpec:
@@ -105,27 +169,28 @@ def _meant(found: Sequence[WeightLoaderSpec], paths: Paths) -> WeightLoaderSpec:
     )
 
 
-def _open_with_plugin(paths: Paths, architecture: str) -> Checkpoint:
-    """Open weights in a format that only a plugin can read."""
+def _of_plugin(paths: Paths, architecture: str | None, formats: Collection[str] | None) -> Found:
+    """Find weights in a format that only a plugin can read."""
     spec = discovery.find(
         WeightLoaderSpec,
-        lambda spec: spec.architecture in ("*", architecture) and _detects(spec, paths),
+        lambda spec: (
+            (architecture is None or spec.architecture in ("*", architecture))
+            and (formats is None or spec.format in formats)
+            and _detects(spec, paths)
+        ),
         asked=f"a reader for the weights of {architecture!r}",
     )
     if spec is None:
-        raise _no_weights(paths)
-    return Checkpoint(
-        tensors=spec.loader.load()(paths),
-        format=spec.format,
-        files=tuple(sorted(paths)),
-        names=None if spec.names is None else spec.names.load(),
-    )
+        raise _no_weights(paths, formats)
+    return Found(paths=paths, spec=spec, files=tuple(sorted(paths)))
 
 
-def _no_weights(paths: Paths) -> MissingFileError | CorruptWeightsError:
+def _no_weights(paths: Paths, formats: Collection[str] | None) -> RegistryError:
+    if older := tensor_bundle.older_format(paths):
+        return older
     if len(paths) == 1 and not next(iter(paths)).endswith(".json"):
-        return _impostor(next(iter(paths.values())), " or ".join(spec.format for spec in FORMATS))
-    wanted = ", ".join(name for names in FORMATS.values() for name in (names.single, names.index))
+        return _impostor(next(iter(paths.values())), " or ".join(formats or [spec.format for spec in FORMATS]))
+    wanted = ", ".join(names.wanted for spec, names in FORMATS.items() if formats is None or spec.format in formats)
     return MissingFileError(
         f"No weights are among the files {', '.join(sorted(paths)[:8]) or '(there are none)'}: looked for were "
         f"{wanted}, and what plugins read.",
@@ -133,7 +198,7 @@ def _no_weights(paths: Paths) -> MissingFileError | CorruptWeightsError:
     )
 
 
-def _impostor(path: Path, expected: str) -> CorruptWeightsError:
+def _impostor(path: Path, expected: str) -> WeightsError:
     """A file whose name promises another content; an empty one is recognised as what it begins with, nothing."""
     first = start(path).lstrip().lower()
     found = next((words for begin, words in IMPOSTORS.items() if first.startswith(begin)), "something else")

@@ -29,6 +29,15 @@ def transposed(tensor: "Tensor") -> "Tensor":
     return tensor.t()
 
 
+def squeezed(tensor: "Tensor") -> "Tensor":
+    """Drop the first axis of a kernel: OpenAI keeps one as ``(1, in, out)``, a convolution over one token at a time."""
+    if tensor.dim() == 2:
+        return tensor
+    if tensor.dim() != 3 or len(tensor) != 1:
+        raise WeightsMismatchError(f"Only a kernel of one token can be squeezed, not one of {tuple(tensor.shape)}.")
+    return tensor[0]
+
+
 # --- Tables -----------------------------------------------------------------------------------------------------------
 
 

@@ -7,36 +7,50 @@ of what is dangerous would never be complete.
 import pickle
 import pickletools
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import IO, Any
 
 from attrs import frozen
 
 from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsLimitError
+from registry.weights.headers import Header
 
 LARGEST_PICKLE = 64 * 2**20
 """Bytes; the pickle of a state dict takes about 200 for each tensor."""
-MOST_INSTRUCTIONS = 5_000_000
+MOST_INSTRUCTIONS = 2_000_000
+"""That of a state dict takes about 30 for each tensor."""
+MOST_AXES = 64
 
 STORAGES = {
-    **dict.fromkeys(["torch.DoubleStorage", "torch.LongStorage"], 8),
-    **dict.fromkeys(["torch.FloatStorage", "torch.IntStorage"], 4),
-    **dict.fromkeys(["torch.HalfStorage", "torch.BFloat16Storage", "torch.ShortStorage"], 2),
-    **dict.fromkeys(["torch.CharStorage", "torch.ByteStorage", "torch.BoolStorage"], 1),
-}
-"""Classes of memory, and the bytes of one element."""
+    "torch.DoubleStorage": ("float64", 8), "torch.LongStorage": ("int64", 8), "torch.FloatStorage": ("float32", 4),
+    "torch.IntStorage": ("int32", 4), "torch.HalfStorage": ("float16", 2), "torch.BFloat16Storage": ("bfloat16", 2),
+    "torch.ShortStorage": ("int16", 2), "torch.CharStorage": ("int8", 1), "torch.ByteStorage": ("uint8", 1),
+    "torch.BoolStorage": ("bool", 1),
+}  # fmt: skip
+"""Classes of memory: the type of its elements, and the bytes of one."""
 
 NAMES = {"collections.OrderedDict", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter", *STORAGES}
 """What a state dict may import."""
 
-INSTRUCTIONS = frozenset(
-    (
-        *("PROTO", "STOP", "MARK", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"),
-        *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"),
-        *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS"),
-        *("EMPTY_DICT", "SETITEM", "SETITEMS", "GLOBAL", "REDUCE", "BUILD", "BINPERSID"),
-    )
-)
-"""Names of the instructions, in ``pickletools``; all are of protocol 2."""
+TO_MARK = -1
+"""All items of the stack down to the last mark."""
+TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "TUPLE": TO_MARK}
+LEAVING = {
+    **dict.fromkeys(["NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"], 0),
+    **dict.fromkeys(["BINUNICODE", "EMPTY_LIST", "EMPTY_DICT", "GLOBAL"], 0),
+    "BINPERSID": 1,
+    "REDUCE": 2,
+    **TUPLES,
+}
+"""Instructions that leave an item on the stack, and how many they take from it."""
+TAKING = {"APPEND": 1, "SETITEM": 2, "BUILD": 1, "APPENDS": TO_MARK, "SETITEMS": TO_MARK, "STOP": 1}
+"""Instructions that leave none."""
+PUTTING, GETTING = ("BINPUT", "LONG_BINPUT"), ("BINGET", "LONG_BINGET")
+INSTRUCTIONS = frozenset((*LEAVING, *TAKING, *PUTTING, *GETTING, "PROTO", "MARK"))
+"""Names of what is allowed, in ``pickletools``; all instructions are of protocol 2."""
+
+LARGEST_TUPLE = 10_000
+"""Items of a tuple and of the tuples in it; readers hash tuples, one in another and each as often as it occurs."""
 
 RESAVE = (
     "If you trust the file, load it with the program that wrote it, and `torch.save(model.state_dict(), path)` there."
@@ -45,7 +59,7 @@ RESAVE = (
 
 @frozen
 class Outline:
-    """What a pickle holds, with nothing in the place of tensors."""
+    """What a pickle holds, with a ``Header`` in the place of each tensor."""
 
     root: Any
     storages: Mapping[str, int]
@@ -69,7 +83,7 @@ def read_outline(file: IO[bytes], origin: str) -> Outline:
 
 
 def _check(file: IO[bytes], origin: str) -> None:
-    start = file.tell()
+    start, follow = file.tell(), _Stack().follow
     for number, (instruction, argument, place) in enumerate(_instructions(file, origin)):
         if number >= MOST_INSTRUCTIONS or place - start > LARGEST_PICKLE:
             raise WeightsLimitError(f"{origin} holds a pickle larger than any state dict needs.")
@@ -83,6 +97,43 @@ def _check(file: IO[bytes], origin: str) -> None:
             raise UnsafeWeightsError(f"{origin} would import {name!r}; nothing was loaded.", hint=RESAVE)
         if instruction == "LONG_BINPUT" and argument > number:  # readers make room for all smaller numbers
             raise WeightsLimitError(f"{origin} holds a pickle that asks for {argument:,} places in memory.")
+        try:
+            size = follow(instruction, argument)
+        except (IndexError, KeyError) as problem:
+            raise CorruptWeightsError(f"{origin} is damaged: its pickle takes what it never made.") from problem
+        if size > LARGEST_TUPLE:
+            raise WeightsLimitError(f"{origin} holds a pickle with tuples in tuples, of {size:,} items.")
+
+
+class _Stack:
+    """How many items there are in what a pickle makes: tuples count with all that is in them, anything else is one."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.marks: list[int] = []
+        self.memory: dict[Any, int] = {}
+
+    def follow(self, instruction: str, argument: Any) -> int:
+        """Do what an instruction does; returns the size of what it leaves, 0 where that is nothing."""
+        sizes = self.sizes
+        if instruction in GETTING:
+            sizes.append(self.memory[argument])
+        elif instruction in PUTTING:
+            self.memory[argument] = sizes[-1]
+        elif instruction == "MARK":
+            self.marks.append(len(sizes))
+        elif instruction != "PROTO":
+            left = instruction in LEAVING
+            taken = LEAVING[instruction] if left else TAKING[instruction]
+            first = self.marks.pop() if taken == TO_MARK else len(sizes) - taken
+            if first < 0:
+                raise IndexError(first)
+            size = 1 + sum(sizes[first:]) if instruction in TUPLES else int(left)
+            del sizes[first:]
+            if left:
+                sizes.append(size)
+            return size
+        return 0
 
 
 def _instructions(file: IO[bytes], origin: str) -> Iterator[tuple[str, Any, int]]:
@@ -101,20 +152,32 @@ class _Outliner(pickle.Unpickler):
         self.storages: dict[str, int] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        return (
-            _StandInDict if name == "OrderedDict" else _no_tensor if name.startswith("_rebuild") else f"{module}.{name}"
-        )
+        return _STAND_INS.get(name, f"{module}.{name}")
 
-    def persistent_load(self, identity: Any) -> None:
+    def persistent_load(self, identity: Any) -> tuple[str, int]:
         kind, storage, key, _, length, *_ = identity
-        size = STORAGES[storage] * length
+        dtype, itemsize = STORAGES[storage]
+        size = itemsize * length
         if kind != "storage" or size < 0 or self.storages.setdefault(key, size) != size:
             raise ValueError(f"memory {key!r} of {size} bytes")
+        return dtype, itemsize
 
 
 class _StandInDict(dict[Any, Any]):
     """An OrderedDict; a class of ours, so that a pickle can give it attributes."""
 
 
-def _no_tensor(*_: object) -> None:
-    """Make nothing of what a tensor is made of."""
+def _tensor(memory: tuple[str, int], _offset: int, shape: tuple[int, ...], *_: object) -> Header:
+    dtype, itemsize = memory
+    if len(shape) > MOST_AXES:
+        raise ValueError(f"a tensor of {len(shape):,} axes")
+    return Header(tuple(map(int, shape)), dtype, prod(shape) * itemsize)
+
+
+def _parameter(tensor: Header, *_: object) -> Header:
+    return tensor
+
+
+_STAND_INS: Mapping[str, Any] = {
+    "OrderedDict": _StandInDict, "_rebuild_tensor_v2": _tensor, "_rebuild_parameter": _parameter,
+}  # fmt: skip

@@ -15,7 +15,8 @@ from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsLimi
 from registry.files.json import MEBIBYTE
 from registry.records import Paths
 from registry.serialization import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
-from registry.weights.shards import FileNames, LazyTensors, load_files
+from registry.weights.headers import Header
+from registry.weights.shards import FileNames, LazyTensors, load_files, read_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,17 @@ BITS = {
     **dict.fromkeys(["U64", "I64", "F64", "C64"], 64),
 }
 """Bits of one number of each type."""
+WORDS = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "BF16": "bfloat16",
+    "C64": "complex64",
+    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
+}
+"""Torch's words for the types that it shares."""
+METADATA = "__metadata__"
+"""The entry of the header that is no tensor."""
 
 
 def detect(paths: Paths) -> bool:
@@ -66,6 +78,26 @@ def read(path: Path) -> LazyTensors:
     return LazyTensors({name: partial(file.get_tensor, name) for name in names})
 
 
+def headers(paths: Paths) -> "Mapping[str, Header]":
+    """What the tensors among ``paths`` look like; reads headers alone, and needs no torch."""
+    return read_headers(paths, FILES, read_file_headers)
+
+
+def read_file_headers(path: Path) -> dict[str, Header]:
+    """What the tensors of one file look like; errors are those of ``check_header``."""
+    check_header(path)
+    tensors, _ = _read_header(path)
+    return {
+        name: Header(
+            tuple(entry["shape"]),
+            WORDS.get(entry["dtype"], entry["dtype"]),
+            entry["data_offsets"][1] - entry["data_offsets"][0],
+        )
+        for name, entry in tensors.items()
+        if name != METADATA
+    }
+
+
 # --- The header -------------------------------------------------------------------------------------------------------
 
 
@@ -76,10 +108,10 @@ def check_header(path: Path) -> list[str]:
     WeightsLimitError.
     """
     header, size = _read_header(path)
-    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    tensors = {name: entry for name, entry in header.items() if name != METADATA}
     if len(tensors) > MOST_TENSORS:
         raise WeightsLimitError(f"{path} holds {len(tensors):,} tensors, where {MOST_TENSORS:,} are the most.")
-    metadata = header.get("__metadata__", {})
+    metadata = header.get(METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise CorruptWeightsError(f"{path} is damaged: its metadata must map texts to texts.")
     end = 0

@@ -14,6 +14,8 @@ from registry.records import Paths
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from registry.weights.headers import Header
+
 LARGEST_INDEX = 16 * MEBIBYTE
 
 
@@ -39,6 +41,15 @@ class FileNames:
 
     single: str
     index: str
+
+    @property
+    def wanted(self) -> str:
+        """What is looked for, in words."""
+        return f"{self.single}, {self.index}"
+
+    def claimed(self, paths: Paths) -> str | None:
+        """The file that says by its name that it is of this format."""
+        return next((name for name in (self.single, self.index) if name in paths), None)
 
     def entry(self, paths: Paths) -> str | None:
         """The name of the file that reading begins with; None when none of ``paths`` can be of this format."""
@@ -97,6 +108,17 @@ def load_files(
     return LazyTensors(readers)
 
 
+def read_headers(paths: Paths, names: FileNames, read: "Callable[[Path], Mapping[str, Header]]") -> "dict[str, Header]":
+    """What the tensors of a format's files look like, each read by ``read``; errors are those of ``load_files``."""
+    entry = names.entry(paths)
+    if entry != names.index:
+        return dict(read(paths[entry or names.single]))
+    promised, _ = _read_index(paths[entry], paths)
+    found = {shard: read(paths[shard]) for shard in promised}
+    _check_names(paths[entry], promised, found)
+    return {name: header for headers in found.values() for name, header in headers.items()}
+
+
 def _read_index(path: Path, paths: Paths) -> tuple[dict[str, set[str]], float | None]:
     """Which tensors each shard should hold, and the bytes of all of them where the index says so."""
     keys = read_json_object(path, limit=LARGEST_INDEX, error=CorruptWeightsError)
@@ -119,7 +141,7 @@ def _read_index(path: Path, paths: Paths) -> tuple[dict[str, set[str]], float | 
     return promised, metadata.get("total_size") if isinstance(metadata, dict) else None
 
 
-def _check_names(path: Path, promised: Mapping[str, set[str]], found: "Mapping[str, Mapping[str, Tensor]]") -> None:
+def _check_names(path: Path, promised: Mapping[str, set[str]], found: Mapping[str, Mapping[str, object]]) -> None:
     for shard, names in promised.items():
         for name in sorted(names ^ set(found[shard])):
             fault = "lacks" if name in names else "holds, which the index does not say,"

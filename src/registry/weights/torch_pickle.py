@@ -8,11 +8,13 @@ import io
 import os
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+from zlib import crc32
 
 from registry.errors import (
     CorruptWeightsError,
@@ -23,11 +25,14 @@ from registry.errors import (
 )
 from registry.records import Paths
 from registry.serialization import WEIGHTS_INDEX_NAME, WEIGHTS_NAME
-from registry.weights.pickles import LARGEST_PICKLE, RESAVE, read_outline
-from registry.weights.shards import FileNames, load_files, start
+from registry.weights.headers import Header
+from registry.weights.pickles import LARGEST_PICKLE, RESAVE, Outline, read_outline
+from registry.weights.shards import FileNames, load_files, read_headers, start
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+KindT = TypeVar("KindT")
 
 FILES = FileNames(WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
 
@@ -45,6 +50,12 @@ COUNT = 8
 RECORDS = ("data.pkl", "version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
 STORAGE = re.compile(r"data/[0-9]+")
 """Records of an archive, under the name of its root."""
+LOCAL = struct.Struct("<4s22xHH")
+"""What stands before each record: a mark, and how long its name and its extra field are."""
+END = b"PK\x05\x06" + bytes(18)
+"""The record with which an archive ends."""
+PORTION = 256 * 1024
+"""Bytes read at a time: what fits a processor's cache."""
 ENCRYPTED = 1
 """Bit of a record's flags."""
 
@@ -74,9 +85,33 @@ def read(path: Path) -> "dict[str, Tensor]":
 
     archive = start(path).startswith(ZIP)
     with path.open("rb") as file, _damage_as_corrupt(path):
-        (_check_archive if archive else _check_legacy)(file, str(path))
+        before = _identity(os.fstat(file.fileno()))
+        check(file, str(path))
+        if archive:
+            check_sums(file, str(path))
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
-    return _state_dict(found, str(path))
+        if _identity(path.stat()) != before:
+            raise CorruptWeightsError(f"{path} was changed while it was read.", hint="Load it again.")
+    tensors: dict[str, Tensor] = state_dict(found, torch.Tensor, str(path))
+    _check_claims(tensors, str(path))
+    return tensors
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """What changes when another file takes the place of one, or its bytes do."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def headers(paths: Paths) -> "dict[str, Header]":
+    """What the tensors among ``paths`` look like, from the outlines of their pickles; needs no torch."""
+    return read_headers(paths, FILES, read_file_headers)
+
+
+def read_file_headers(path: Path) -> "dict[str, Header]":
+    """What the tensors of one file look like; errors are those of ``load``."""
+    with path.open("rb") as file, _damage_as_corrupt(path):
+        root = check(file, str(path)).root
+    return state_dict(root, Header, str(path))
 
 
 @contextmanager
@@ -95,7 +130,14 @@ def _damage_as_corrupt(path: Path) -> Iterator[None]:
 # --- Before torch reads -----------------------------------------------------------------------------------------------
 
 
-def _check_archive(file: IO[bytes], origin: str) -> None:
+def check(file: IO[bytes], origin: str) -> Outline:
+    """Refuse a file that does more than describe a state dict, or lacks its memory; returns what it describes."""
+    archive = file.read(len(ZIP)) == ZIP
+    file.seek(0)
+    return (_check_archive if archive else _check_legacy)(file, origin)
+
+
+def _check_archive(file: IO[bytes], origin: str) -> Outline:
     """Refuse an archive that torch would not have written, or that two readers could understand differently."""
     with zipfile.ZipFile(file) as archive:
         records = archive.infolist()
@@ -103,17 +145,64 @@ def _check_archive(file: IO[bytes], origin: str) -> None:
         sizes = {record.filename.removeprefix(root): record.file_size for record in records}
         for record in records:
             _check_record(record, root, origin)
+            _data_of(file, record, origin)
         if len({name.casefold() for name in sizes}) < len(records):
             raise UnsafeWeightsError(f"{origin} holds two records of one name: readers differ in which one counts.")
+        if not records or records[0].header_offset or not _ends(file):
+            raise CorruptWeightsError(f"{origin} holds bytes before or after its records: it was put together, or cut.")
         if sizes.get("data.pkl", 0) > LARGEST_PICKLE:
             raise WeightsLimitError(f"{origin} holds a pickle larger than any state dict needs.")
-        outline = read_outline(io.BytesIO(archive.read(root + "data.pkl")), origin)
+        outline = read_outline(io.BytesIO(_pickle(file, archive.getinfo(root + "data.pkl"), origin)), origin)
     for key, size in outline.storages.items():
         if sizes.get(f"data/{key}") != size:
             found = f"{sizes[f'data/{key}']:,}" if f"data/{key}" in sizes else "no"
             raise CorruptWeightsError(
                 f"{origin} is damaged: {size:,} bytes should be in data/{key}, which has {found}."
             )
+    return outline
+
+
+def _pickle(file: IO[bytes], record: zipfile.ZipInfo, origin: str) -> bytes:
+    """The pickle of an archive; a writer that computes no checksum leaves 0 there, which ``zipfile`` would refuse."""
+    file.seek(_data_of(file, record, origin))
+    data = file.read(record.file_size)
+    if record.CRC not in (0, crc32(data)):
+        raise CorruptWeightsError(f"{origin} is damaged: the checksum of {record.filename!r} is wrong.")
+    return data
+
+
+def _ends(file: IO[bytes]) -> bool:
+    """Whether the record that ends an archive, without a comment, is the last thing in the file."""
+    file.seek(-len(END), os.SEEK_END)
+    last = file.read()
+    return last[:4] == END[:4] and last[-2:] == END[-2:]
+
+
+def _data_of(file: IO[bytes], record: zipfile.ZipInfo, origin: str) -> int:
+    """Where the data of a record begin, after a check that it is called there as in the list at the end."""
+    file.seek(record.header_offset)
+    header = file.read(LOCAL.size)
+    mark: bytes
+    name_length: int
+    extra_length: int
+    mark, name_length, extra_length = LOCAL.unpack(header)
+    if mark != ZIP or file.read(name_length) != record.orig_filename.encode():
+        raise UnsafeWeightsError(f"{origin} calls {record.filename!r} otherwise in another place.")
+    return record.header_offset + LOCAL.size + name_length + extra_length
+
+
+def check_sums(file: IO[bytes], origin: str) -> None:
+    """Compare every record with its CRC-32, which torch does not; a writer that computes none leaves 0 there."""
+    portion = memoryview(bytearray(PORTION))
+    with zipfile.ZipFile(file) as archive:
+        for record in filter(lambda record: record.CRC, archive.infolist()):
+            file.seek(_data_of(file, record, origin))
+            found, left = 0, record.file_size
+            while left > 0 and (count := file.readinto(portion[:left])):  # type: ignore[attr-defined]
+                found = crc32(portion[:count], found)
+                left -= count
+            if left or found != record.CRC:
+                raise CorruptWeightsError(f"{origin} is damaged: the checksum of {record.filename!r} is wrong.")
 
 
 def _check_record(record: zipfile.ZipInfo, root: str, origin: str) -> None:
@@ -124,7 +213,7 @@ def _check_record(record: zipfile.ZipInfo, root: str, origin: str) -> None:
         raise UnsafeWeightsError(f"{origin} holds {record.filename!r} compressed or encrypted, as torch never does.")
 
 
-def _check_legacy(file: IO[bytes], origin: str) -> None:
+def _check_legacy(file: IO[bytes], origin: str) -> Outline:
     """Refuse a file of torch before 1.6 with pickles that do more than describe a state dict, or without its memory."""
     if file.read(len(LEGACY)) != LEGACY:
         raise CorruptWeightsError(f"{origin} is not what torch.save writes, or was cut off.", hint=RESAVE)
@@ -133,18 +222,17 @@ def _check_legacy(file: IO[bytes], origin: str) -> None:
     needed = file.tell() + sum(COUNT + size for size in state.storages.values())
     if sorted(keys.root) != sorted(state.storages) or needed != os.fstat(file.fileno()).st_size:
         raise CorruptWeightsError(f"{origin} is damaged: it does not hold just the memory that its tensors need.")
+    return state
 
 
-# --- After torch has read ---------------------------------------------------------------------------------------------
+# --- What was read ----------------------------------------------------------------------------------------------------
 
 
-def _state_dict(found: Any, origin: str) -> "dict[str, Tensor]":
+def state_dict(found: Any, kind: "type[KindT]", origin: str) -> "dict[str, KindT]":
     """The plain dict of tensors in what a file holds, be it wrapped in what a training script saves.
 
-    Raises WeightsMismatchError where it is something else.
+    ``kind`` is what stands for a tensor.  Raises WeightsMismatchError where it is something else.
     """
-    from torch import Tensor
-
     for wrapper in WRAPPERS:
         if isinstance(found, dict) and isinstance(inner := dict.get(found, wrapper), dict):
             found = inner
@@ -152,14 +240,19 @@ def _state_dict(found: Any, origin: str) -> "dict[str, Tensor]":
         raise WeightsMismatchError(f"{origin} holds a {type(found).__name__}, not a dict of tensors.", hint=RESAVE)
     tensors = dict(dict.items(found))  # a file can give its dict another method `items`
     for name, tensor in tensors.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+        if not isinstance(name, str) or not isinstance(tensor, kind):
             raise WeightsMismatchError(
                 f"{origin} holds a {type(tensor).__name__} under {name!r:.80}, where tensors under names are needed.",
                 hint=f"A state dict is found at the top, or under {' or '.join(map(repr, WRAPPERS))}.",
             )
+    return tensors
+
+
+def _check_claims(tensors: "Mapping[str, Tensor]", origin: str) -> None:
+    """Refuse a tensor that claims more numbers than it has memory."""
+    for name, tensor in tensors.items():
         stored = tensor.untyped_storage().nbytes()
         if tensor.numel() * tensor.itemsize > stored:
             raise WeightsMismatchError(
                 f"{origin}: {name!r} claims the shape {tuple(tensor.shape)}, with {stored:,} bytes."
             )
-    return tensors

@@ -152,4 +152,6 @@ def test_a_plugin_reads_what_the_core_cannot(tmp_path: Path) -> None:
 
 
 def test_the_formats_of_the_core_are_records_as_those_of_plugins_are() -> None:
-    assert [(spec.format, spec.architecture) for spec in FORMATS] == [("safetensors", "*"), ("torch", "*")]
+    assert [spec.key for spec in FORMATS] == [
+        ("*", format) for format in ("safetensors", "torch", "tensorflow", "numpy")
+    ]

@@ -11,11 +11,23 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from registry.errors import CorruptWeightsError, MissingFileError, UnsafeWeightsError, WeightsError, WeightsLimitError
+from registry.errors import (
+    CorruptWeightsError,
+    MissingFileError,
+    UnsafeWeightsError,
+    WeightsError,
+    WeightsLimitError,
+    WeightsMismatchError,
+)
+from registry.loading import fill
 from registry.serialization import verify
-from registry.weights.safetensors import check_header, detect, load
+from registry.weights.headers import Header, header_of
+from registry.weights.names import Layout
+from registry.weights.safetensors import check_header, detect, headers, load
 
 NAME = "model.safetensors"
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([1, 2, 3]), "empty": torch.zeros(0, 4)}
@@ -192,3 +204,71 @@ def test_whatever_is_accepted_the_library_reads_too_and_nothing_but_our_errors_i
             assert [tensors[name].shape for name in tensors]
         except WeightsError:
             pass
+
+
+def test_looking_shows_what_loading_gives(file: Path) -> None:
+    assert headers({NAME: file}) == {name: header_of(tensor) for name, tensor in load({NAME: file}).items()}
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("F4", 1), ("F8_E4M3", 2), ("U64", 16)])
+def test_s07_a_type_that_the_model_does_not_use_is_refused(tmp_path: Path, dtype: str, size: int) -> None:
+    path = write(tmp_path / NAME, {"weight": entry(dtype, (2,), (0, size))}, bytes(size))
+    model = torch.nn.Module()
+    model.weight = torch.nn.Parameter(torch.empty(2))
+    with pytest.raises(WeightsError):
+        fill(model, load({NAME: path}), Layout(), initialise=lambda _: None, source="x")
+    assert headers({NAME: path})["weight"].nbytes == size
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a\0b", "a\nb", "a" * 1_000_000])
+def test_s08_a_name_is_a_key_and_never_a_path(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / NAME, {name: entry()}, bytes(8))
+    assert headers({NAME: path}) == {name: Header((2,), "float32", 8)}
+    model = torch.nn.Module()
+    model.weight = torch.nn.Parameter(torch.empty(2))
+    with pytest.raises(WeightsMismatchError):
+        fill(model, load({NAME: path}), Layout(), initialise=lambda _: None, source="x")
+    assert [file.name for file in tmp_path.iterdir()] == [NAME]
+
+
+plain = st.one_of(st.integers(-1, 9), st.sampled_from([2**63, 0.5, None, True, "F32", "BF16", "__metadata__", ""]))
+json_values = st.recursive(
+    plain, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3))
+)
+entries = st.one_of(
+    json_values,
+    st.builds(
+        entry,
+        st.one_of(st.sampled_from(["F32", "U8", "F4", "BOOL"]), json_values),
+        st.one_of(st.lists(st.integers(-1, 3), max_size=3), json_values),
+        st.one_of(st.tuples(st.integers(0, 9), st.integers(0, 9)), json_values),
+    ),
+)
+made = st.tuples(st.dictionaries(st.text(max_size=3), entries, max_size=4), st.binary(max_size=20))
+
+
+def fuzzed(folder: Path, header: object, data: bytes) -> None:
+    """Whatever is accepted can be read, by us and by the library."""
+    path = write(folder / NAME, header, data)
+    try:
+        looks = headers({NAME: path})
+        tensors = load({NAME: path})
+        assert set(looks) == set(tensors)
+        assert all(tuple(tensors[name].shape) == look.shape for name, look in looks.items() if look.dtype != "F4")
+    except WeightsError:
+        pass
+
+
+@given(made)
+@settings(max_examples=200, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_header_holds_nothing_but_our_errors_is_raised(tmp_path: Path, file: tuple[object, bytes]) -> None:
+    fuzzed(tmp_path, *file)
+
+
+@pytest.mark.slow
+@given(made)
+@settings(max_examples=4000, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_header_holds_nothing_but_our_errors_is_raised_at_length(
+    tmp_path: Path, file: tuple[object, bytes]
+) -> None:
+    fuzzed(tmp_path, *file)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from registry.errors import (
@@ -20,7 +22,8 @@ from registry.errors import (
     WeightsLimitError,
     WeightsMismatchError,
 )
-from registry.weights.torch_pickle import detect, load
+from registry.weights.headers import header_of
+from registry.weights.torch_pickle import detect, headers, load
 
 NAME = "pytorch_model.bin"
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([1, 2, 3]), "h": torch.ones(2, dtype=torch.float16)}
@@ -281,3 +284,150 @@ def test_w05_w06_a_legacy_file_without_the_memory_of_its_tensors_is_refused(tmp_
 def test_w12_places_beyond_all_need_are_refused_before_room_is_made(tmp_path: Path) -> None:
     with pytest.raises(WeightsLimitError):
         load({NAME: pickled(b"\x80\x02}r\xff\xff\xff\x7f.", tmp_path)})
+
+
+@both_formats
+def test_looking_shows_what_loading_gives(tmp_path: Path, archive: bool) -> None:
+    paths = {NAME: save({"state_dict": OrderedDict(TENSORS), "epoch": 1}, tmp_path, archive)}
+    assert headers(paths) == {name: header_of(tensor) for name, tensor in load(paths).items()}
+
+
+def test_w10_a_flipped_bit_in_an_archive_is_found_by_its_checksums(tmp_path: Path) -> None:
+    path = save({"a": torch.arange(64.0)}, tmp_path)
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        parts = {info.filename: archive.read(info) for info in archive.infolist()}
+    for name, data in parts.items():
+        begin = whole.index(data) if data else 0
+        for place in range(begin, begin + len(data), 5):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << (place % 8)
+            path.write_bytes(damaged)
+            with pytest.raises(WeightsError):
+                load({NAME: path})
+            assert name
+
+
+def test_w10_an_archive_without_checksums_is_read(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = save(TENSORS, tmp_path)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.equal(load({NAME: path})["a"], TENSORS["a"])
+
+
+@both_formats
+def test_w11_bytes_after_the_end_are_refused(tmp_path: Path, archive: bool) -> None:
+    path = save(TENSORS, tmp_path, archive)
+    whole = path.read_bytes()
+    for more in (b"\0", b"garbage" * 9, whole):
+        path.write_bytes(whole + more)
+        with pytest.raises(WeightsError):
+            load({NAME: path})
+
+
+def test_w11_bytes_before_the_beginning_are_refused(tmp_path: Path) -> None:
+    path = save(TENSORS, tmp_path)
+    path.write_bytes(b"PK\x03\x04" + path.read_bytes())
+    with pytest.raises(WeightsError):
+        load({NAME: path})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\x80\x02})" + b"\x85" * 100_000 + b"K\x01s.",
+        b"\x80\x02})" + b"".join(b"q%ch%c\x86" % (level, level) for level in range(60)) + b"K\x01s.",
+        b"\x80\x02})" + b"N\x86" * 50_000 + b"K\x01s.",
+    ],
+    ids=["deep", "doubled", "nested"],
+)
+def test_w12_tuples_in_tuples_are_refused_before_they_are_hashed(tmp_path: Path, text: bytes) -> None:
+    with pytest.raises(WeightsLimitError, match="tuples"):
+        load({NAME: pickled(text, tmp_path)})
+
+
+def test_w12_lists_in_lists_harm_nobody(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError):
+        load({NAME: pickled(b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".", tmp_path)})
+
+
+@both_formats
+def test_w18_numbers_that_are_none_are_weights_as_others_are(tmp_path: Path, archive: bool) -> None:
+    odd = torch.tensor([float("nan"), float("inf"), -float("inf"), 1.0])
+    found = load({NAME: save({"a": odd}, tmp_path, archive)})["a"]
+    torch.testing.assert_close(found, odd, equal_nan=True)
+
+
+def test_w19_tensors_of_a_gpu_come_to_the_cpu(tmp_path: Path) -> None:
+    def on_a_gpu(records: dict[str, bytes]) -> None:
+        name = f"{Path(NAME).stem}/data.pkl"
+        records[name] = records[name].replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0")
+
+    path = rewrite(save(TENSORS, tmp_path), on_a_gpu)
+    assert b"cuda:0" in path.read_bytes()
+    tensors = load({NAME: path})
+    assert all(tensor.device.type == "cpu" and torch.equal(tensor, TENSORS[name]) for name, tensor in tensors.items())
+
+
+def test_w22_the_numbers_of_a_big_endian_machine_are_read(tmp_path: Path) -> None:
+    root = Path(NAME).stem
+
+    def turned(records: dict[str, bytes]) -> None:
+        assert records[f"{root}/byteorder"] == b"little"
+        records[f"{root}/byteorder"] = b"big"
+        records[f"{root}/data/0"] = b"".join(
+            records[f"{root}/data/0"][place : place + 4][::-1] for place in range(0, 24, 4)
+        )
+
+    tensor = torch.arange(6.0)
+    assert torch.equal(load({NAME: rewrite(save({"a": tensor}, tmp_path), turned)})["a"], tensor)
+
+
+@both_formats
+def test_w23_a_file_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, archive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = save(TENSORS, tmp_path, archive), tmp_path / "other"
+    torch.save({"x": Evil(tmp_path / "marker")}, other)
+    real = torch.load
+
+    def load_another(*arguments: Any, **keywords: Any) -> Any:
+        tensors = real(*arguments, **keywords)
+        os.replace(other, path)
+        return tensors
+
+    monkeypatch.setattr(torch, "load", load_another)
+    with pytest.raises(CorruptWeightsError, match="changed while"):
+        load({NAME: path})
+    assert not (tmp_path / "marker").exists()
+
+
+def test_w26_a_file_of_the_older_format_is_read_where_an_archive_is_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped = []
+    real = torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, mmap, **kw: mapped.append(mmap) or real(*a, mmap=mmap, **kw))
+    for archive in (True, False):
+        assert torch.equal(load({NAME: save(TENSORS, tmp_path, archive)})["a"], TENSORS["a"])
+    assert mapped == [True, False]
+
+
+def test_w28_instructions_in_any_order_raise_nothing_but_our_errors(tmp_path: Path) -> None:
+    rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n"
+    words = [
+        *(b"N", b"\x88", b"K\x05", b"J\xff\xff\xff\xff", b"X\x01\x00\x00\x00a", b"X\x07\x00\x00\x00storage"),
+        *(b")", b"(", b"t", b"\x85", b"\x86", b"\x87", b"]", b"a", b"e", b"}", b"s", b"u", b"R", b"b", b"Q"),
+        *(b"q\x01", b"h\x01", b"\x8a\x02\xff\xff", b"r\x02\x00\x00\x00", b"G" + bytes(8)),
+        *(b"ccollections\nOrderedDict\n", rebuild, b"ctorch\nFloatStorage\n"),
+    ]
+
+    @given(st.lists(st.sampled_from(words), max_size=30))
+    @settings(max_examples=200, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def check(program: list[bytes]) -> None:
+        with suppress(WeightsError):
+            load({NAME: pickled(b"\x80\x02" + b"".join(program) + b".", tmp_path)})
+
+    check()

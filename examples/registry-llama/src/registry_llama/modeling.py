@@ -6,7 +6,7 @@ Axes:  B batch,  T tokens,  H heads,  D width of a head.
 """
 
 from collections.abc import Iterable
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from registry.layers.losses import next_token_loss
 from registry.layers.vocabulary import score_tokens
 from registry.model import Model
 from registry.outputs import CausalLMOutput, DecoderOutput
+from registry.weights.names import Layout
 
 from .config import LlamaConfig
 from .rotary import Turns, turn, turns
@@ -110,6 +111,11 @@ class LlamaPreTrainedModel(Model):
 
     config_class = LlamaConfig
     layout = APART
+
+    @classmethod
+    def layout_of(cls, config: Any) -> Layout:
+        """How the weights of a model with this configuration are named, and which are tied."""
+        return TIED if config.tie_word_embeddings else APART
 
     def _init(self, module: nn.Module) -> None:
         if isinstance(module, (nn.Linear, nn.Embedding)):
@@ -206,7 +212,6 @@ class LlamaForCausalLM(LlamaPreTrainedModel):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
-            self.layout = TIED
         else:
             self.lm_head.apply(self._init)
 

@@ -1,0 +1,243 @@
+"""Weights as OpenAI published those of its first GPT: the numbers of all arrays in one row, cut into files of numpy.
+
+``params_shapes.json`` lists the shapes of the arrays, ``params_0.npy``, ``params_1.npy`` and so on hold the numbers,
+and ``parameters_names.json``, which is not always there, the names.  Format of the files:
+https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html.  They are read without numpy, and nothing in
+them is evaluated.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from itertools import accumulate
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from registry.errors import (
+    ConfigError,
+    CorruptWeightsError,
+    UnsafeWeightsError,
+    WeightsLimitError,
+    WeightsMismatchError,
+)
+from registry.files.json import read_json_array
+from registry.records import Paths
+from registry.weights.headers import Header
+from registry.weights.shards import LazyTensors, start
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SHAPES = "params_shapes.json"
+NAMES = "parameters_names.json"
+SHARD = re.compile(r"params_(0|[1-9][0-9]{0,3})\.npy")
+
+MAGIC = b"\x93NUMPY"
+LENGTHS = {1: 2, 2: 4, 3: 4}
+"""Version of the format -> bytes of the number that says how long the header is."""
+LONGEST_HEADER = 4096
+TYPES = {"<f2": ("float16", 2), "<f4": ("float32", 4), "<f8": ("float64", 8), "<i4": ("int32", 4), "<i8": ("int64", 8)}
+"""What numpy calls a type -> torch's word for it, and the bytes of one number."""
+TYPES["|u1"] = ("uint8", 1)
+
+MOST_ARRAYS = 20_000
+MOST_AXES = 8
+LARGEST_SIZE = 2**40
+
+_PAIR = r"'(?:descr|fortran_order|shape)'\s*:\s*(?:'[^'\\]*'|True|False|\([0-9, ]*\))"
+_HEADER = re.compile(rf"\{{\s*{_PAIR}(?:\s*,\s*{_PAIR})*\s*,?\s*\}}\s*")
+_KEYS = re.compile(r"'(descr|fortran_order|shape)'\s*:\s*('[^']*'|True|False|\([^)]*\))")
+
+
+# --- Which files ------------------------------------------------------------------------------------------------------
+
+
+class ShardNames:
+    """What the files are called."""
+
+    wanted = f"arrays of numpy ({SHAPES} and params_0.npy)"
+
+    def claimed(self, paths: Paths) -> str | None:
+        """A file that says by its name that it holds numbers, where one lists their shapes."""
+        return next((name for name in sorted(paths) if SHARD.fullmatch(name)), None) if SHAPES in paths else None
+
+    def present(self, paths: Paths) -> tuple[str, ...]:
+        """Names of all files that hold the weights."""
+        return tuple(name for name in (SHAPES, NAMES, *_shard_names(paths)) if name in paths)
+
+
+FILES = ShardNames()
+
+
+def detect(paths: Paths) -> bool:
+    """Whether there are shapes among ``paths``, and files that begin as those of numpy do."""
+    shards = [name for name in paths if SHARD.fullmatch(name)]
+    return SHAPES in paths and bool(shards) and start(paths[shards[0]], len(MAGIC)) == MAGIC
+
+
+def _shard_names(paths: Paths) -> list[str]:
+    """The files with numbers, in their order."""
+    return sorted(filter(SHARD.fullmatch, paths), key=lambda name: int(name[7:-4]))
+
+
+# --- What is in them --------------------------------------------------------------------------------------------------
+
+
+def read_shapes(paths: Paths) -> list[tuple[int, ...]]:
+    """The shape of each array.  Raises ConfigError for what is none."""
+    shapes = read_json_array(paths[SHAPES])
+    for number, shape in enumerate(shapes):
+        if not isinstance(shape, list) or not all(type(size) is int and 0 <= size <= LARGEST_SIZE for size in shape):
+            raise ConfigError(f"{paths[SHAPES]}: entry {number} must be a list of sizes, not {shape!r:.80}.")
+    if len(shapes) > MOST_ARRAYS or any(len(shape) > MOST_AXES for shape in shapes):
+        raise ConfigError(f"{paths[SHAPES]} lists more than {MOST_ARRAYS:,} arrays, or one of over {MOST_AXES} axes.")
+    return [tuple(shape) for shape in shapes]
+
+
+def read_names(paths: Paths) -> list[str] | None:
+    """The names in ``parameters_names.json``; None where there is no such file.  Raises ConfigError."""
+    if NAMES not in paths:
+        return None
+    names = read_json_array(paths[NAMES])
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"{paths[NAMES]} must be a list of names.")
+    return names
+
+
+def headers(paths: Paths, names: Sequence[str] | None = None) -> dict[str, Header]:
+    """What the arrays look like; needs no torch.  Those without ``names`` are called by their numbers."""
+    return {name: header for name, (header, _) in _arrays(paths, names)[0].items()}
+
+
+def load(paths: Paths, names: Sequence[str] | None = None) -> "Mapping[str, Tensor]":
+    """The arrays among ``paths``, mapped from disk; those that several files share are put together when asked for.
+
+    Raises CorruptWeightsError when shapes, names and files disagree or a file is damaged, UnsafeWeightsError for one
+    with objects in it, ConfigError for lists that are none, WeightsLimitError and WeightsMismatchError.
+    """
+    arrays, shards = _arrays(paths, names)
+    row_of = cache(partial(_row, paths))
+    return LazyTensors(
+        {name: partial(_read, header, begin, shards, row_of) for name, (header, begin) in arrays.items()}
+    )
+
+
+@frozen
+class Shard:
+    """One file of numbers."""
+
+    name: str
+    dtype: str
+    itemsize: int
+    offset: int
+    """Bytes before the first number."""
+    count: int
+    """How many numbers."""
+
+
+def _arrays(paths: Paths, names: Sequence[str] | None) -> tuple[dict[str, tuple[Header, int]], list[Shard]]:
+    """Each array with the number of numbers before it, and the files."""
+    shapes, shards = read_shapes(paths), _shards(paths)
+    sizes = [prod(shape) for shape in shapes]
+    held = sum(shard.count for shard in shards)
+    if held != sum(sizes):
+        raise CorruptWeightsError(
+            f"The shapes in {paths[SHAPES]} need {sum(sizes):,} numbers, and params_0.npy to {shards[-1].name} hold "
+            f"{held:,}.",
+            hint="A file is missing or cut short: fetch them again.",
+        )
+    if names is None:
+        names = [str(number) for number in range(len(shapes))]
+    if len(names) != len(shapes) or len(set(names)) < len(names):
+        raise CorruptWeightsError(
+            f"{paths[SHAPES]} lists {len(shapes):,} arrays, where {len(set(names)):,} have a name ({NAMES})."
+        )
+    begins = accumulate(sizes, initial=0)
+    kind = shards[0]
+    return {
+        name: (Header(shape, kind.dtype, size * kind.itemsize), begin)
+        for name, shape, size, begin in zip(names, shapes, sizes, begins, strict=False)
+    }, shards
+
+
+def _shards(paths: Paths) -> list[Shard]:
+    """The files in their order, none missing, all of one type."""
+    names = _shard_names(paths)
+    missing = {f"params_{number}.npy" for number in range(len(names))} - set(names)
+    if missing:
+        raise CorruptWeightsError(
+            f"{', '.join(sorted(missing))} is missing beside {paths[SHAPES]}, where {names[-1]} is.",
+            hint="Fetch the missing file: the numbers of all others depend on it.",
+        )
+    shards = [_read_header(paths[name], name) for name in names]
+    other = next((shard for shard in shards if shard.dtype != shards[0].dtype), None)
+    if other is not None:
+        raise CorruptWeightsError(f"{other.name} holds {other.dtype} beside {paths[SHAPES]}, params_0.npy others.")
+    return shards
+
+
+# --- One file of numpy ------------------------------------------------------------------------------------------------
+
+
+def _read_header(path: Path, name: str) -> Shard:
+    """What a file of numpy says of itself; its size must be just that.
+
+    Raises CorruptWeightsError, UnsafeWeightsError for objects, which only a pickle can hold, WeightsMismatchError for a
+    type that no weights have, and WeightsLimitError.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(LONGEST_HEADER + len(MAGIC) + 6)
+    if not data.startswith(MAGIC) or len(data) < 8 or data[6] not in LENGTHS:
+        raise CorruptWeightsError(f"{path} is damaged: it does not begin as a file of numpy does.")
+    begin = 8 + LENGTHS[data[6]]
+    length = int.from_bytes(data[8:begin], "little")
+    if length > LONGEST_HEADER:
+        raise WeightsLimitError(f"{path} has a header of {length:,} bytes, where {LONGEST_HEADER:,} are the most.")
+    text = data[begin : begin + length].decode("latin-1")
+    keys = dict(_KEYS.findall(text)) if _HEADER.fullmatch(text) else {}
+    if len(text) < length or len(keys) != 3 or text.count(":") != 3:
+        raise CorruptWeightsError(f"{path} is damaged: its header makes no sense.")
+    return _shard(path, name, keys, begin + length, size)
+
+
+def _shard(path: Path, name: str, keys: Mapping[str, str], offset: int, size: int) -> Shard:
+    descr = keys["descr"].strip("'")
+    if "O" in descr:
+        raise UnsafeWeightsError(f"{path} holds objects of Python, which could run code; nothing was loaded.")
+    if descr not in TYPES:
+        raise WeightsMismatchError(f"{path} holds {descr!r:.40}; weights are of {', '.join(TYPES)}.")
+    dtype, itemsize = TYPES[descr]
+    sizes = [int(word) for word in keys["shape"].strip("()").replace(",", " ").split()]
+    if len(sizes) != 1 or keys["fortran_order"] != "False" or sizes[0] * itemsize != size - offset:
+        raise CorruptWeightsError(
+            f"{path} is damaged: it says that it holds {keys['shape']:.100} numbers of {itemsize} bytes in one row, "
+            f"and has {size - offset:,} bytes for them."
+        )
+    return Shard(name, dtype, itemsize, offset, sizes[0])
+
+
+def _row(paths: Paths, shard: Shard) -> "Tensor":
+    """All numbers of a file, mapped."""
+    from registry.weights.mapped import MappedFile
+
+    row = Header((shard.count,), shard.dtype, shard.count * shard.itemsize)
+    return MappedFile(paths[shard.name]).tensor(shard.offset, row)
+
+
+def _read(header: Header, begin: int, shards: Sequence[Shard], row_of: "Callable[[Shard], Tensor]") -> "Tensor":
+    """An array: a view of the file that holds it, or what several files hold put together."""
+    import torch
+
+    pieces, end = [], begin + prod(header.shape)
+    for shard in shards:
+        if begin < shard.count and end > 0:
+            pieces.append(row_of(shard)[max(begin, 0) : min(end, shard.count)])
+        begin, end = begin - shard.count, end - shard.count
+    if not pieces:
+        return torch.empty(header.shape, dtype=getattr(torch, header.dtype))
+    return (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).view(header.shape)

@@ -1,0 +1,236 @@
+"""First releases, in TensorFlow's and numpy's files, load into every architecture as the ancestor converted them."""
+
+import importlib
+import json
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+import registry
+from registry.errors import CorruptWeightsError, MissingFileError, WeightsMismatchError
+
+IDS = torch.randint(0, 13, (2, 6), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def ancestor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """pytorch-pretrained-bert, whose converters get a TensorFlow that holds just the arrays which a test sets."""
+    arrays: dict[str, Any] = {}
+    train = SimpleNamespace(
+        list_variables=lambda _path: [(name, list(array.shape)) for name, array in arrays.items()],
+        load_variable=lambda _path, name: arrays[name].copy(),
+    )
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(train=train))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        package: ModuleType = pytest.importorskip("pytorch_pretrained_bert")
+        yield SimpleNamespace(package=package, arrays=arrays)
+
+
+def modeling(architecture: str) -> Any:
+    return importlib.import_module(f"plugins.{architecture}.modeling")
+
+
+def same_numbers(model: Any, expected: Mapping[str, Tensor]) -> None:
+    """Every parameter of the model has the value that the reference has under its name."""
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+# --- BERT -------------------------------------------------------------------------------------------------------------
+
+
+def bert(ancestor: Any, written: ModuleType) -> Any:
+    """Google's release as the ancestor converts it."""
+    ancestor.arrays.update(written.arrays(written.bert_pretraining()))
+    sizes = dict(written.BERT)
+    config = ancestor.package.BertConfig(sizes.pop("vocab_size"), **sizes)
+    model = ancestor.package.BertForPreTraining(config)
+    ancestor.package.load_tf_weights_in_bert(model, "any")
+    return model.eval()
+
+
+@pytest.mark.parametrize("path", ["", "/bert_model.ckpt", "/bert_model.ckpt.index"])
+@pytest.mark.parametrize("kind", [str, Path, "./{}".format])
+def test_a_folder_a_prefix_and_an_index_name_a_checkpoint(
+    ancestor: Any, written: ModuleType, tensorflow: Path, path: str, kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tensorflow)
+    model = modeling("bert").BertForPreTraining.from_pretrained(kind(f"bert_pretraining{path}"), from_tf=True)
+    same_numbers(model, bert(ancestor, written).state_dict())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["BertModel", "BertForPreTraining", "BertForMaskedLM", "BertForNextSentencePrediction"]
+    + [
+        "BertForSequenceClassification",
+        "BertForTokenClassification",
+        "BertForMultipleChoice",
+        "BertForQuestionAnswering",
+    ],
+)
+def test_googles_release_loads_into_every_class_and_computes_the_same(
+    ancestor: Any, written: ModuleType, tensorflow: Path, name: str
+) -> None:
+    reference = bert(ancestor, written)
+    model = getattr(modeling("bert"), name).from_pretrained(tensorflow / "bert_pretraining", from_tf=True)
+    trunk = getattr(model, "bert", model)
+    with torch.inference_mode():
+        hidden = trunk(IDS).last_hidden_state
+        assert_close(hidden, reference.bert(IDS, output_all_encoded_layers=False)[0], atol=1e-5, rtol=0)
+        if name == "BertForPreTraining":
+            words, order = reference(IDS)
+            output = model(IDS)
+            assert_close(output.prediction_logits, words, atol=1e-5, rtol=0)
+            assert_close(output.seq_relationship_logits, order, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "head", "options"),
+    [
+        ("bert_squad", "BertForQuestionAnswering", {"qa_outputs": "cls/squad/"}, {}),
+        ("bert_classifier", "BertForSequenceClassification", {"classifier": ""}, {"num_labels": 3}),
+    ],
+)
+def test_fine_tuned_checkpoints_load_with_their_heads(
+    written: ModuleType, tensorflow: Path, folder: str, name: str, head: dict[str, str], options: dict[str, Any]
+) -> None:
+    model = getattr(modeling("bert"), name).from_pretrained(tensorflow / folder, from_tf=True, **options)
+    shapes = getattr(written, folder)()
+    for ours, theirs in head.items():
+        part = model.get_submodule(ours)
+        for mine, other in (("weight", "output_weights"), ("bias", "output_bias")):
+            expected = written.value(theirs + other, shapes[theirs + other])
+            assert np.array_equal(getattr(part, mine).detach().numpy(), expected)
+    report = model.load_report
+    assert report.new == report.missing == report.unexpected == ()
+    assert {"global_step", "bert/pooler/dense/bias/adam_m"} <= set(report.dropped)
+
+
+def test_names_that_no_table_has_are_listed(tensorflow: Path, tmp_path: Path) -> None:
+    shutil.copytree(tensorflow / "gpt2", tmp_path / "m")
+    (tmp_path / "m" / "config.json").unlink()
+    shutil.copy(tensorflow / "bert_squad" / "bert_config.json", tmp_path / "m" / "config.json")
+    with pytest.raises(WeightsMismatchError, match=r"model/h0/attn/c_attn/b"):
+        modeling("bert").BertModel.from_pretrained(tmp_path / "m", from_tf=True)
+
+
+def test_from_tf_passes_over_what_else_lies_there(tensorflow: Path, tmp_path: Path, written: ModuleType) -> None:
+    folder = Path(shutil.copytree(tensorflow / "bert_pretraining", tmp_path / "m"))
+    cls = modeling("bert").BertModel
+    other = cls.from_pretrained(folder)
+    torch.nn.init.ones_(other.pooler.dense.bias)
+    torch.save(other.state_dict(), folder / "pytorch_model.bin")
+    assert cls.from_pretrained(folder).pooler.dense.bias.eq(1).all()
+    assert "bert_model.ckpt.index" in cls.from_pretrained(folder).load_report.passed_over
+    for path in (folder, folder / "bert_model.ckpt"):
+        bias = cls.from_pretrained(path, from_tf=True).pooler.dense.bias
+        assert np.array_equal(bias.detach().numpy(), written.value("bert/pooler/dense/bias", (4,)))
+    bias = cls.from_pretrained(folder / "bert_model.ckpt").pooler.dense.bias
+    assert not bias.eq(1).all(), "a prefix names the checkpoint, with or without from_tf"
+
+
+def test_a_prefix_that_leads_nowhere_is_refused(tensorflow: Path) -> None:
+    with pytest.raises(MissingFileError):
+        modeling("bert").BertModel.from_pretrained(tensorflow / "bert_squad" / "model.ckpt-8", from_tf=True)
+
+
+# --- GPT-2 ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["GPT2Model", "GPT2LMHeadModel", "GPT2DoubleHeadsModel"])
+def test_openais_gpt2_loads_into_every_class_and_computes_the_same(
+    ancestor: Any, written: ModuleType, tensorflow: Path, name: str
+) -> None:
+    ancestor.arrays.update(written.arrays(written.gpt2()))
+    sizes = dict(written.GPT2)
+    config = ancestor.package.GPT2Config(sizes.pop("vocab_size"), **sizes)
+    reference = ancestor.package.GPT2Model(config)
+    ancestor.package.load_tf_weights_in_gpt2(reference, "any")
+    model = getattr(modeling("gpt2"), name).from_pretrained(tensorflow / "gpt2", from_tf=True)
+    trunk = getattr(model, "transformer", model)
+    same_numbers(trunk, reference.state_dict())
+    with torch.inference_mode():
+        assert_close(trunk(IDS).last_hidden_state, reference.eval()(IDS)[0], atol=1e-5, rtol=0)
+
+
+# --- Transformer-XL ---------------------------------------------------------------------------------------------------
+
+
+def test_the_authors_transformer_xl_loads_as_the_ancestor_converts_it(
+    ancestor: Any, written: ModuleType, tensorflow: Path
+) -> None:
+    ancestor.arrays.update(written.arrays(written.with_tf_adam(written.transfo_xl())))
+    sizes = {key: value for key, value in written.TRANSFO_XL.items() if key != "tie_projs"}
+    config = ancestor.package.TransfoXLConfig(sizes.pop("n_token"), **sizes)
+    reference = ancestor.package.TransfoXLLMHeadModel(config)
+    ancestor.package.load_tf_weights_in_transfo_xl(reference, config, "any")
+    model = modeling("transfo_xl").TransfoXLLMHeadModel.from_pretrained(tensorflow / "transfo_xl", from_tf=True)
+    report = model.load_report
+    assert report.new == report.missing == report.unexpected == ()
+    reference.tie_weights()
+    same_numbers(model, reference.state_dict())
+
+
+# --- GPT --------------------------------------------------------------------------------------------------------------
+
+GPT = {"vocab_size": 13, "n_positions": 7, "n_ctx": 7, "n_embd": 4, "n_layer": 2, "n_head": 2, "afn": "gelu"}
+IN_BLOCK = (
+    ("attn/c_attn/w", (1, 4, 12)), ("attn/c_attn/b", (12,)), ("attn/c_proj/w", (1, 4, 4)), ("attn/c_proj/b", (4,)),
+    ("ln_1/g", (4,)), ("ln_1/b", (4,)), ("mlp/c_fc/w", (1, 4, 16)), ("mlp/c_fc/b", (16,)),
+    ("mlp/c_proj/w", (1, 16, 4)), ("mlp/c_proj/b", (4,)), ("ln_2/g", (4,)), ("ln_2/b", (4,)),
+)  # fmt: skip
+
+
+def gpt_release(folder: Path, written: ModuleType, names: bool) -> Path:
+    """A release as OpenAI's, of ten files, with the list of names or without it."""
+    shapes: list[tuple[int, ...]] = [(7, 4), (13, 4)]
+    listed = ["model/we:0"]
+    for layer in range(2):
+        for name, shape in IN_BLOCK:
+            shapes.append(shape)
+            listed.append(f"model/h{layer}/{name}:0")
+    row = np.concatenate([written.value(f"array {n}", shape).ravel() for n, shape in enumerate(shapes)])
+    for number, part in enumerate(np.array_split(row, 10)):
+        np.save(folder / f"params_{number}.npy", part)
+    (folder / "params_shapes.json").write_text(json.dumps(shapes))
+    (folder / "config.json").write_text(json.dumps(GPT))
+    if names:
+        (folder / "parameters_names.json").write_text(json.dumps([*listed, "model/clf/w:0", "model/clf/b:0"]))
+    return folder
+
+
+@pytest.mark.parametrize("names", [True, False])
+@pytest.mark.parametrize("name", ["OpenAIGPTModel", "OpenAIGPTLMHeadModel", "OpenAIGPTDoubleHeadsModel"])
+@pytest.mark.parametrize("options", [{}, {"from_tf": True}])
+def test_openais_arrays_load_with_and_without_their_names(
+    written: ModuleType, tmp_path: Path, name: str, names: bool, options: dict[str, Any]
+) -> None:
+    model = getattr(modeling("gpt"), name).from_pretrained(gpt_release(tmp_path, written, names), **options)
+    trunk = getattr(model, "transformer", model)
+    state = trunk.state_dict()
+    assert np.array_equal(state["positions_embed.weight"].numpy(), written.value("array 0", (7, 4)))
+    assert np.array_equal(state["tokens_embed.weight"].numpy(), written.value("array 1", (13, 4)))
+    for number, (path, shape) in enumerate([(f"h.{layer}.{path}", s) for layer in range(2) for path, s in IN_BLOCK]):
+        ours = path.replace("/", ".").removesuffix(path[-1]) + {"w": "weight", "g": "weight", "b": "bias"}[path[-1]]
+        assert np.array_equal(state[ours].numpy(), written.value(f"array {number + 2}", shape).squeeze()), ours
+    assert len(state) == 26
+
+
+def test_y06_a_list_of_names_that_is_too_short_is_refused(written: ModuleType, tmp_path: Path) -> None:
+    folder = gpt_release(tmp_path, written, names=True)
+    path = folder / "parameters_names.json"
+    path.write_text(json.dumps(json.loads(path.read_text())[:-5]))
+    with pytest.raises(CorruptWeightsError, match="name"):
+        registry.load_model(folder)
