@@ -40,8 +40,8 @@ def collect(
 
     A directory gives all its files, without those of its subdirectories; a file gives itself, the prefix of a
     checkpoint what lies beside it; all else gives the files of these ``roles`` (None for all), which are fetched unless
-    they are here already.  Of the files of a card with one role, and of the addresses of each, the first that can be had
-    is taken; what is here goes before what is not.
+    they are here already.  Of the files of a card with one role, and of the addresses of each, the first that can be
+    had is taken; what is here goes before what is not.
 
     Raises MissingFileError for files that are nowhere, NotCachedError for those that may not or cannot be fetched now,
     IntegrityError for a size or digest that was not promised, LockError for what differs from the lock file that is in
