@@ -87,6 +87,10 @@ class Training:
         self.optimizer = torch.optim.AdamW(self.model.parameters())
         if checkpoint:
             state = torch.load(checkpoint / STATE)
+            for parameter in self.model.parameters():
+                parameter.data = (
+                    parameter.data.clone()
+                )  # a file is not aligned as memory is, and last bits depend on it
             self.optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["random"])
             self.step, self.carried = state["step"], state["carried"]

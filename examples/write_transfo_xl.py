@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 import torch
-from plugins.transfo_xl.corpus import TransfoXLCorpus
 
 import registry
 from docstrings import docstrings
+from plugins.transfo_xl.corpus import TransfoXLCorpus
 from registry.serialization import text_writer, write_file
 from registry.zoo import TransfoXLConfig, TransfoXLLMHeadModel, TransfoXLTokenizer
 from training import train

@@ -114,7 +114,9 @@ def test_a_second_ctrl_c_ends_it_at_once(train: Callable[..., Any], tmp_path: Pa
         train(tmp_path, pressed_twice)
 
 
-@pytest.mark.parametrize("name", ["answer", "classify", "entities", "extract_features", "write_gpt2"])
+@pytest.mark.parametrize(
+    "name", ["answer", "classify", "entities", "extract_features", "write_gpt2", "write_transfo_xl"]
+)
 def test_help_says_what_a_program_does(
     run: Callable[..., str], example: Callable[[str], ModuleType], name: str
 ) -> None:

@@ -10,8 +10,6 @@ import pytest
 
 import registry
 
-pytest.importorskip("plugins.transfo_xl", reason="Transformer-XL comes with another branch")
-
 SMALL = ("--steps", 6, "--batch-size", 2, "--length", 8, "--layers", 1, "--width", 32)
 
 
