@@ -53,11 +53,11 @@ def perplexity_of_frequencies(corpus: TransfoXLCorpus) -> float:
 
 @click.command(help=__doc__)
 @click.argument("output", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--steps", default=1000, show_default=True, help="Batches to train on.")
+@click.option("--steps", default=800, show_default=True, help="Batches to train on.")
 @click.option("--batch-size", default=16, show_default=True, help="Texts that are read side by side.")
 @click.option("--length", default=64, show_default=True, help="Words of a stretch, and of the memory.")
-@click.option("--layers", default=4, show_default=True, help="Layers of the model.")
-@click.option("--width", default=192, show_default=True, help="Features for each word; 32 for each head.")
+@click.option("--layers", default=2, show_default=True, help="Layers of the model.")
+@click.option("--width", default=128, show_default=True, help="Features for each word; 32 for each head.")
 @click.option("--learning-rate", default=2e-3, show_default=True, help="The highest one, after warming up.")
 def main(output: Path, steps: int, batch_size: int, length: int, layers: int, width: int, learning_rate: float) -> None:
     """Train, save, load, test, write."""

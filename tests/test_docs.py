@@ -114,7 +114,10 @@ def test_every_name_of_the_ancestor_stands_in_the_page_on_migrating() -> None:
     assert [name for name in exported if name not in page] == []
 
 
-@pytest.mark.parametrize("page", PAGES)
+SLOW = {"ranks.md"}
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, marks=pytest.mark.slow if page in SLOW else ()) for page in PAGES])
 def test_every_block_does_what_the_page_says(
     page: str, published: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
