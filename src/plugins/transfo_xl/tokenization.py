@@ -146,8 +146,8 @@ class TransfoXLTokenizer(Tokenizer):
         ``add_eos`` puts ``eos_token`` after them, and ``add_double_eos`` a ``<S>`` on both sides instead.
         """
         words: list[str] = []
-        for piece, is_whole in self._pieces(text, split_special_tokens):
-            words += [piece] if is_whole else self._words(piece)
+        for place, piece in enumerate(self._pieces(text, split_special_tokens)):
+            words += [piece] if place % 2 else self._words(piece)
         if add_double_eos:
             return [BOUNDARY, *words, BOUNDARY]
         return [*words, str(self.eos_token)] if add_eos else words

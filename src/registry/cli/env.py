@@ -35,7 +35,7 @@ def command(as_json: bool) -> None:
 
 def environment() -> Mapping[str, str | None]:
     """What of this computer may explain a bug, in the order of a report."""
-    from registry.files.locations import cache_directory
+    from registry.files.directories import cache_directory
 
     return {
         "registry": __version__,

@@ -4,6 +4,7 @@ A message is a series of fields, each with a number and one of four kinds of val
 schema, which the reader has to know; a field that it does not know is passed over.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -16,35 +17,55 @@ LONGEST_NUMBER = 10
 VARIABLE, EIGHT_BYTES, LENGTH_AND_BYTES, FOUR_BYTES = 0, 1, 2, 5
 SIZES = {EIGHT_BYTES: 8, FOUR_BYTES: 4}
 
+Message: TypeAlias = dict[int, list[Value]]
+"""The values of a message, by the number of their field, in their order."""
+
+
+class Malformed(ValueError):  # noqa: N818  # a remark for whoever knows the file, and raises an error that names it
+    """Bytes are no message: they end too early, or make no sense."""
+
 
 def fields(data: bytes) -> Iterator[tuple[int, Value]]:
     """The number and the value of each field of a message, in the order of the file.
 
-    A text, a nested message and a list of packed numbers are all given as their bytes.  Raises ValueError, which names
+    A text, a nested message and a list of packed numbers are all given as their bytes.  Raises Malformed, which names
     the place, when the bytes are no message: cut short, or of a kind that no current writer makes.
     """
     place, end = 0, len(data)
     while place < end:
-        key, place = _number(data, place)
+        key, place = varint(data, place)
         number, kind = key >> 3, key & 7
         if kind == LENGTH_AND_BYTES:
-            size, place = _number(data, place)
+            size, place = varint(data, place)
         elif kind == VARIABLE:
-            value, place = _number(data, place)
+            value, place = varint(data, place)
             yield number, value
             continue
         elif kind in SIZES:
             size = SIZES[kind]
         else:
-            raise ValueError(f"field {number} before byte {place} is of kind {kind}, which nobody writes")
+            raise Malformed(f"field {number} before byte {place} is of kind {kind}, which nobody writes")
         if size > end - place:
-            raise ValueError(f"field {number} promises {size:,} bytes at byte {place}, where {end - place:,} are")
+            raise Malformed(f"field {number} promises {size:,} bytes at byte {place}, where {end - place:,} are")
         yield number, data[place : place + size]
         place += size
 
 
-def _number(data: bytes, place: int) -> tuple[int, int]:
-    """The number that begins at ``place``, and the place behind it."""
+def message(data: bytes) -> Message:
+    """The fields of a message, gathered by their numbers.  Raises Malformed."""
+    found: Message = defaultdict(list)
+    for number, value in fields(data):
+        found[number].append(value)
+    return found
+
+
+def signed(number: int) -> int:
+    """A number of 64 bits, the highest of which is its sign."""
+    return number - 2**64 if number >= 2**63 else number
+
+
+def varint(data: bytes, place: int) -> tuple[int, int]:
+    """The number that begins at ``place``, and the place behind it.  Raises Malformed."""
     if place < len(data) and data[place] < 0x80:  # most are small
         return data[place], place + 1
     number = 0
@@ -52,4 +73,4 @@ def _number(data: bytes, place: int) -> tuple[int, int]:
         number |= (byte & 0x7F) << 7 * shift
         if byte < 0x80:
             return number & 0xFFFF_FFFF_FFFF_FFFF, place + shift + 1
-    raise ValueError(f"the number at byte {place} does not end")
+    raise Malformed(f"the number at byte {place} does not end")

@@ -14,9 +14,9 @@ from attrs import frozen
 
 from registry.errors import CorruptWeightsError, WeightsLimitError
 from registry.files.json import MEBIBYTE
+from registry.files.protobuf import Malformed, Message, message, signed
 from registry.records import Paths
 from registry.weights.headers import Header
-from registry.weights.protobuf import Fields, Malformed, fields, signed
 from registry.weights.sorted_table import read_table
 from registry.weights.tensor_slices import in_order, key_of, parse_slice, shape_of
 
@@ -64,11 +64,11 @@ def read_index(prefix: str, paths: Paths) -> dict[str, Entry]:
     table = read_table(data, str(path))
     try:
         sizes = _shards(table.pop(b"", b""), prefix, path, paths)
-        messages = {key: fields(value) for key, value in table.items()}
-        pieces = {key: _entry(key, message, path, sizes) for key, message in messages.items() if key[:1] == b"\0"}
+        messages = {key: message(value) for key, value in table.items()}
+        pieces = {key: _entry(key, found, path, sizes) for key, found in messages.items() if key[:1] == b"\0"}
         return {
-            _text(key, path): _whole(key, message, path, sizes, pieces)
-            for key, message in messages.items()
+            _text(key, path): _whole(key, found, path, sizes, pieces)
+            for key, found in messages.items()
             if key[:1] != b"\0"
         }
     except Malformed as problem:
@@ -77,11 +77,11 @@ def read_index(prefix: str, paths: Paths) -> dict[str, Entry]:
 
 def _shards(header: bytes, prefix: str, path: Path, paths: Paths) -> dict[str, int]:
     """Sizes of the files with the bytes, by their names in the order of their numbers."""
-    message = fields(header)
-    number = _one(message, 1)
+    found = message(header)
+    number = _one(found, 1)
     if not header or not 0 < number <= 99_999:
         raise CorruptWeightsError(f"{path} is damaged: it says that the checkpoint has {number:,} shards.")
-    if _one(message, 2):
+    if _one(found, 2):
         raise CorruptWeightsError(f"{path} was written on a big-endian machine, whose numbers are not read here.")
     names = [f"{prefix}.data-{shard:05d}-of-{number:05d}" for shard in range(number)]
     missing = [name for name in names if name not in paths]
@@ -95,26 +95,26 @@ def _shards(header: bytes, prefix: str, path: Path, paths: Paths) -> dict[str, i
     return {name: paths[name].stat().st_size for name in names}
 
 
-def _whole(key: bytes, message: Fields, path: Path, sizes: Mapping[str, int], pieces: Mapping[bytes, Entry]) -> Entry:
+def _whole(key: bytes, found: Message, path: Path, sizes: Mapping[str, int], pieces: Mapping[bytes, Entry]) -> Entry:
     """The entry of a tensor, with those of its pieces where it lies in several."""
-    slices = [parse_slice(text) for text in message.get(7, []) if isinstance(text, bytes)]
+    slices = [parse_slice(text) for text in found.get(7, []) if isinstance(text, bytes)]
     if not slices:
-        return _entry(key, message, path, sizes)
-    header = _header(key, message, path)
+        return _entry(key, found, path, sizes)
+    header = _header(key, found, path)
     if any(len(piece) != len(header.shape) for piece in slices):
         raise Malformed(f"a piece of {key!r} has other axes than the whole")
     axis, order = in_order(slices, header.shape)
-    found = [pieces.get(key_of(key, piece)) for piece in order]
-    for piece, entry in zip(order, found, strict=True):
+    entries = [pieces.get(key_of(key, piece)) for piece in order]
+    for piece, entry in zip(order, entries, strict=True):
         expected = shape_of(piece, header.shape), header.dtype
         if entry is None or (entry.header.shape, entry.header.dtype) != expected:
             raise Malformed(f"a piece of {key!r} is missing, or of another shape or type")
-    return Entry(header=header, shard="", offset=0, checksum=0, pieces=tuple(filter(None, found)), axis=axis)
+    return Entry(header=header, shard="", offset=0, checksum=0, pieces=tuple(filter(None, entries)), axis=axis)
 
 
-def _entry(key: bytes, message: Fields, path: Path, sizes: Mapping[str, int]) -> Entry:
-    header, number = _header(key, message, path), _one(message, 3)
-    offset, size, checksum = (_one(message, field) for field in (4, 5, 6))
+def _entry(key: bytes, found: Message, path: Path, sizes: Mapping[str, int]) -> Entry:
+    header, number = _header(key, found, path), _one(found, 3)
+    offset, size = (_one(found, field) for field in (4, 5))
     if not 0 <= number < len(sizes):
         raise CorruptWeightsError(f"{path} is damaged: {key!r} lies in shard {number:,} of {len(sizes):,}.")
     shard = list(sizes)[number]
@@ -125,11 +125,11 @@ def _entry(key: bytes, message: Fields, path: Path, sizes: Mapping[str, int]) ->
         )
     if header.dtype not in OTHER_TYPES.values() and size != header.nbytes:
         raise CorruptWeightsError(f"{path} is damaged: {key!r} has the shape {header.shape} and {size:,} bytes.")
-    return Entry(header=Header(header.shape, header.dtype, size), shard=shard, offset=offset, checksum=checksum)
+    return Entry(header=Header(header.shape, header.dtype, size), shard=shard, offset=offset, checksum=_checksum(found))
 
 
-def _header(key: bytes, message: Fields, path: Path) -> Header:
-    number, shape = _one(message, 1), tuple(_shape(message, path, key))
+def _header(key: bytes, found: Message, path: Path) -> Header:
+    number, shape = _one(found, 1), tuple(_shape(found, path, key))
     if number in OTHER_TYPES:
         return Header(shape, OTHER_TYPES[number], 0)
     if number not in TYPES:
@@ -138,10 +138,10 @@ def _header(key: bytes, message: Fields, path: Path) -> Header:
     return Header(shape, dtype, prod(shape) * itemsize)
 
 
-def _shape(message: Fields, path: Path, key: bytes) -> Sequence[int]:
-    text = message.get(2, [b""])[-1]
-    shape = fields(text if isinstance(text, bytes) else b"\xff")
-    sizes = [_one(fields(axis), 1) if isinstance(axis, bytes) else -1 for axis in shape.get(2, [])]
+def _shape(found: Message, path: Path, key: bytes) -> Sequence[int]:
+    text = found.get(2, [b""])[-1]
+    shape = message(text if isinstance(text, bytes) else b"\xff")
+    sizes = [_one(message(axis), 1) if isinstance(axis, bytes) else -1 for axis in shape.get(2, [])]
     if len(sizes) > MOST_AXES:
         raise WeightsLimitError(f"{path}: {key!r} has {len(sizes):,} axes, where {MOST_AXES} are the most.")
     if any(size < 0 for size in sizes) or shape.get(3):
@@ -149,9 +149,17 @@ def _shape(message: Fields, path: Path, key: bytes) -> Sequence[int]:
     return sizes
 
 
-def _one(message: Fields, field: int) -> int:
+def _checksum(found: Message) -> int:
+    """The masked CRC-32C of a tensor's bytes, a number of four bytes."""
+    value = found.get(6, [bytes(4)])[-1]
+    if not isinstance(value, bytes):
+        raise Malformed("the field 6 of a message is no checksum")
+    return int.from_bytes(value, "little")
+
+
+def _one(found: Message, field: int) -> int:
     """The number in a field; 0, as in every message, where it is left out."""
-    value = message.get(field, [0])[-1]
+    value = found.get(field, [0])[-1]
     if not isinstance(value, int):
         raise Malformed(f"the field {field} of a message is no number")
     return signed(value)

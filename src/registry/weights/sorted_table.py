@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from registry.errors import CorruptWeightsError, WeightsLimitError
 from registry.files.json import MEBIBYTE
-from registry.weights.protobuf import Malformed, varint
+from registry.files.protobuf import Malformed, varint
 
 MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 """The last bytes of a table."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from registry.weights.protobuf import Malformed, fields, signed
+from registry.files.protobuf import Malformed, message, signed
 
 Slice: TypeAlias = tuple[tuple[int, int], ...]
 """Begin and length on each axis; the length is -1 where the piece has the whole axis."""
@@ -11,11 +11,11 @@ Slice: TypeAlias = tuple[tuple[int, int], ...]
 WHOLE = -1
 
 
-def parse_slice(message: bytes) -> Slice:
+def parse_slice(data: bytes) -> Slice:
     """The slice in a TensorSliceProto; an axis without a length is whole.  Raises Malformed."""
     extents = []
-    for text in fields(message).get(1, []):
-        numbers = fields(text) if isinstance(text, bytes) else {}
+    for text in message(data).get(1, []):
+        numbers = message(text) if isinstance(text, bytes) else {}
         begin, length = numbers.get(1, [0])[-1], numbers.get(2, [2**64 + WHOLE])[-1]
         if not isinstance(begin, int) or not isinstance(length, int) or signed(begin) < 0 or signed(length) < WHOLE:
             raise Malformed("a piece of a tensor lies nowhere")
