@@ -53,12 +53,12 @@ def perplexity_of_frequencies(corpus: TransfoXLCorpus) -> float:
 
 @click.command(help=__doc__)
 @click.argument("output", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--steps", default=800, show_default=True, help="Batches to train on.")
-@click.option("--batch-size", default=16, show_default=True, help="Texts that are read side by side.")
+@click.option("--steps", default=1200, show_default=True, help="Batches to train on.")
+@click.option("--batch-size", default=8, show_default=True, help="Texts that are read side by side.")
 @click.option("--length", default=64, show_default=True, help="Words of a stretch, and of the memory.")
 @click.option("--layers", default=2, show_default=True, help="Layers of the model.")
 @click.option("--width", default=128, show_default=True, help="Features for each word; 32 for each head.")
-@click.option("--learning-rate", default=2e-3, show_default=True, help="The highest one, after warming up.")
+@click.option("--learning-rate", default=3e-3, show_default=True, help="The highest one, after warming up.")
 def main(output: Path, steps: int, batch_size: int, length: int, layers: int, width: int, learning_rate: float) -> None:
     """Train, save, load, test, write."""
     write_corpus(output / "text")
@@ -70,7 +70,10 @@ def main(output: Path, steps: int, batch_size: int, length: int, layers: int, wi
         sizes = {"d_model": width, "d_embed": width, "n_head": width // 32, "d_head": 32, "d_inner": 4 * width}
         lengths = {"n_layer": layers, "tgt_len": length, "mem_len": length, "clamp_len": 2 * length}
         frequent = {"cutoffs": (len(tokenizer) // 8, len(tokenizer) // 2), "div_val": 2}
-        model = TransfoXLLMHeadModel(TransfoXLConfig(vocab_size=len(tokenizer), **sizes, **lengths, **frequent))
+        small = {"init_std": 0.05, "proj_init_std": 0.05, "pre_lnorm": True}  # the published ones suit a width of 1024
+        model = TransfoXLLMHeadModel(
+            TransfoXLConfig(vocab_size=len(tokenizer), **sizes, **lengths, **frequent, **small)
+        )
         model.init_weights()
         return model
 

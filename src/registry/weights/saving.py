@@ -27,16 +27,22 @@ UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**2
 
 
 def _save_safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    from safetensors.torch import save_file  # costs what loading need not pay
+    """Write tensors of the CPU, each over memory of just its size.
 
-    seen: set[int] = set()
-    apart = {}
-    for name, tensor in tensors.items():  # the format knows no shared memory, and its writer refuses it
-        apart[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
-        seen.add(tensor.data_ptr())
-    save_file(
-        apart, path, metadata={"format": "pt"}
-    )  # older versions of transformers refuse files without the metadata
+    The library's own ``safetensors.torch.save_file`` would need numpy, to find where a tensor lies.
+    """
+    from safetensors import TensorSpec, serialize_file  # costs what loading need not pay
+
+    specs = {
+        name: TensorSpec(
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            shape=tensor.shape,
+            data_ptr=tensor.data_ptr(),
+            data_len=tensor.nbytes,
+        )
+        for name, tensor in tensors.items()
+    }
+    serialize_file(specs, path, {"format": "pt"})  # older versions of transformers refuse files without this
 
 
 def _save_torch(tensors: Mapping[str, Tensor], path: Path) -> None:

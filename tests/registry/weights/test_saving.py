@@ -1,9 +1,12 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from registry.errors import SaveError
@@ -103,3 +106,26 @@ def test_an_index_says_where_everything_is(tmp_path: Path) -> None:
 def test_a_size_that_is_none_is_refused(size: object) -> None:
     with pytest.raises(SaveError, match="is no size"):
         weight_writers({}, max_shard_size=size)  # type: ignore[arg-type]
+
+
+def test_the_file_is_the_one_which_the_library_of_the_format_writes(tmp_path: Path) -> None:
+    tensors = {
+        "half": torch.arange(6, dtype=torch.bfloat16).reshape(2, 3),
+        "empty": torch.empty(0, 4),
+        "number": torch.tensor(3, dtype=torch.int64),
+        "flags": torch.tensor([True, False]),
+    }
+    write(tmp_path, tensors)
+    save_file(tensors, tmp_path / "theirs", metadata={"format": "pt"})
+    assert (tmp_path / "model.safetensors").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+def test_saving_needs_no_numpy(tmp_path: Path) -> None:
+    """Which a plain installation does not bring; torch says that it would have liked it."""
+    program = (
+        "import sys, warnings; sys.modules['numpy'] = None; warnings.simplefilter('ignore'); import torch; "
+        "from pathlib import Path; from registry.weights.saving import weight_writers; "
+        f"weight_writers({{'a': torch.ones(3)}})['model.safetensors'](Path({str(tmp_path)!r}, 'model.safetensors'))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert read_safe(tmp_path)["a"].equal(torch.ones(3))
