@@ -19,7 +19,8 @@ import torch
 
 import registry
 from docstrings import docstrings
-from plugins.gpt2.tokenization import END_OF_TEXT, bytes_to_unicode
+from plugins.gpt2.tokenization import END_OF_TEXT
+from registry.tokenization.byte_level import bytes_to_unicode
 from registry.zoo import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
 from training import train
 

@@ -45,22 +45,6 @@ PAGES = {"README.md": ROOT / "README.md"} | {
     if path.parent.name != "plugins"  # these have a test of their own
 }
 
-PENDING: dict[str, str] = {
-    "cache.md # Fetch beforehand": "archives",
-    "cache.md # Look after it": "archives",
-    "cache.md # Offline": "fetch",
-    "cache.md # Pin a set of models": "archives",
-    "cache.md # Mirrors and names of your own": "archives",
-    "command-line.md # Sort by size": "cli",
-    "command-line.md # Embed": "cli",
-    "command-line.md # Fill masks": "cli",
-    "command-line.md # Generate": "cli",
-    "command-line.md # Draw": "cli",
-    "command-line.md # Inspect and convert": "tf",
-    "loading.md # Original releases": "tf",
-}
-"""Sections which show what another branch brings: ``page.md # heading`` -> the branch."""
-
 NOT_RUN: dict[str, str] = {
     "README.md # Try it": "it makes a virtual environment; CI runs both commands",
     "start.md # Install": "it installs this package and runs the whole demo; CI runs these commands",
@@ -98,7 +82,7 @@ def blocks(page: str) -> Iterator[Block]:
     for match in FENCE.finditer(source):
         heading = next((h["words"] for h in reversed(headings) if h.start() < match.start()), "")
         section = f"{page} # {heading}"
-        if section not in PENDING and section not in NOT_RUN:
+        if section not in NOT_RUN:
             line = source.count("\n", 0, match.start("text")) + 1
             yield Block(section, match["language"], match["title"], match["text"], line)
 
@@ -155,7 +139,7 @@ def test_every_section_that_is_not_run_is_there() -> None:
     sections = {
         f"{page} # {heading['words']}" for page in PAGES for heading in HEADING.finditer(PAGES[page].read_text())
     }
-    assert set(PENDING) | set(NOT_RUN) <= sections
+    assert set(NOT_RUN) <= sections
 
 
 def test_every_transcript_is_of_an_example_that_is_tested() -> None:
@@ -168,7 +152,7 @@ def test_every_transcript_is_of_an_example_that_is_tested() -> None:
         if word.startswith("examples/")
     }
     tested = {path.stem.removeprefix("test_") for path in (ROOT / "tests/examples").glob("test_*.py")}
-    assert called == tested - {"docstrings", "training"}
+    assert called == tested - {"docstrings", "registry_llama", "training"}
 
 
 def test_every_block_says_its_language() -> None:
@@ -301,7 +285,7 @@ def tiny_bert(sizes: dict[str, int]) -> Any:
 
 def byte_tokenizer() -> Any:
     """A tokenizer of bytes alone."""
-    from plugins.gpt2.tokenization import bytes_to_unicode
+    from registry.tokenization.byte_level import bytes_to_unicode
 
     return GPT2Tokenizer(numbered([*bytes_to_unicode().values(), "<|endoftext|>"]), [])
 
@@ -314,9 +298,6 @@ def tiny_gpt2() -> Any:
 
 # --- The table of the README ------------------------------------------------------------------------------------------
 
-NOT_YET_COMMANDS = {"attention": "cli", "catalog": "cli", "convert": "tf", "verify": "archives"}
-"""Commands which another branch brings."""
-
 
 def test_every_command_of_the_readme_is_there() -> None:
     rows = re.findall(r"^\|.*\| `(.+)` \|$", PAGES["README.md"].read_text(encoding="utf-8"), re.MULTILINE)
@@ -327,5 +308,4 @@ def test_every_command_of_the_readme_is_there() -> None:
             assert arguments[0] == "-c" or (ROOT / arguments[0]).is_file(), command
         else:
             assert program == "registry"
-            there = main.get_command(click.Context(main), arguments[0]) is not None
-            assert there != (arguments[0] in NOT_YET_COMMANDS), command
+            assert main.get_command(click.Context(main), arguments[0]) is not None, command

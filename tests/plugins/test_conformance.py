@@ -4,8 +4,9 @@ from pathlib import Path
 
 from plugins.bert.tokenization import BertTokenizer
 from plugins.gpt.tokenization import OpenAIGPTTokenizer
-from plugins.gpt2.tokenization import GPT2Tokenizer, bytes_to_unicode
+from plugins.gpt2.tokenization import GPT2Tokenizer
 from registry.testing import Conformance
+from registry.tokenization.byte_level import bytes_to_unicode
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz."
 

@@ -13,8 +13,9 @@ from plugins.bert.modeling import BertForMaskedLM, BertModel
 from plugins.bert.tokenization import BertTokenizer
 from plugins.gpt2.config import GPT2Config
 from plugins.gpt2.modeling import GPT2LMHeadModel
-from plugins.gpt2.tokenization import GPT2Tokenizer, bytes_to_unicode
+from plugins.gpt2.tokenization import GPT2Tokenizer
 from registry.cli import main
+from registry.tokenization.byte_level import bytes_to_unicode
 
 Run = Callable[..., Result]
 

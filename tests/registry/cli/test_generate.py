@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import registry
-from plugins.gpt2.tokenization import GPT2Tokenizer, bytes_to_unicode
+from plugins.gpt2.tokenization import GPT2Tokenizer
 from registry.cli.generate import Continuation
+from registry.tokenization.byte_level import bytes_to_unicode
 
 INTERRUPTED = (130, -signal.SIGINT)
 """A shell calls both 130; the latter is how Python ends when the interrupt came to code that C ran through it."""

@@ -18,10 +18,11 @@ from plugins.bert.modeling import BertModel
 from plugins.bert.tokenization import BertTokenizer
 from plugins.gpt2.config import GPT2Config
 from plugins.gpt2.modeling import GPT2Model
-from plugins.gpt2.tokenization import GPT2Tokenizer, bytes_to_unicode
+from plugins.gpt2.tokenization import GPT2Tokenizer
 from registry.cli import main
 from registry.errors import InputError
 from registry.pages.attention import attention_page
+from registry.tokenization.byte_level import bytes_to_unicode
 
 TEXT = "the cat sat on the mat."
 HOSTILE = 'a</script><script>alert("1")</script><b>&'

@@ -179,7 +179,7 @@ def test_the_command_writes_the_site_and_says_where(tmp_path: Path) -> None:
 
 def saved(task: str, folder: Path, vocab_file: Path, sizes: dict[str, int]) -> Card:
     """The card of a small model with random weights, in a folder."""
-    from plugins.gpt2.tokenization import bytes_to_unicode
+    from registry.tokenization.byte_level import bytes_to_unicode
 
     torch.manual_seed(0)
     zoo = registry.zoo
