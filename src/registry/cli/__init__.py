@@ -103,6 +103,7 @@ class Commands(click.Group):
                 return super().invoke(ctx)
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
+                warnings.filterwarnings("ignore", "Failed to initialize NumPy")  # torch's; nothing here needs it
                 return self._invoke_quietly(ctx)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
