@@ -198,7 +198,8 @@ def test_c08_a_cache_that_is_deleted_while_many_fetch_hurts_nobody(server, cache
 def test_c09_sixty_four_that_start_together_do_not_storm_the_server(server, cache: Cache) -> None:
     url = server.add("/model.bin", BODY)
     code = """
-    threads = [threading.Thread(target=lambda: print(fetch(urls[0], Fetching()).name + "\\n", end="", flush=True)) for _ in range(4)]
+    tell = lambda: print(fetch(urls[0], Fetching()).name + "\\n", end="", flush=True)  # in one write
+    threads = [threading.Thread(target=tell) for _ in range(4)]
     for thread in threads: thread.start()
     for thread in threads: thread.join()
     """
