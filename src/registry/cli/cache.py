@@ -10,7 +10,7 @@ DAMAGED = 4
 
 @click.group()
 def command() -> None:
-    """Look after the files that were fetched; each command takes --json."""
+    """Look after the files that were fetched."""
 
 
 @command.command("path")

@@ -37,7 +37,7 @@ def _overrides(_ctx: click.Context, _option: click.Parameter, values: tuple[str,
 )
 @json_option
 def command(source: str, folder: str, to: Any, overrides: dict[str, Any], as_json: bool) -> None:
-    """Save a model in any format that can be read as a folder that every door loads.
+    """Save a model of any readable format as a folder.
 
     SRC is a name, a path or an address; a TensorFlow checkpoint is named by its prefix, or by the folder around it.
     What is written is read again, and compared.

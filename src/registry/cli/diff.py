@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(context: click.Context, left: str, right: str, as_json: bool) -> None:
-    """Compare the weights of two models or files: names, shapes, largest difference.
+    """Compare the weights of two models or files.
 
-    Formats and spellings of names do not matter where a configuration lies beside one of the two.  Ends with 0 when all
-    weights are equal, else with 1.
+    Told are names and shapes that differ, and the largest difference of each tensor. Formats and spellings of names do
+    not matter where a configuration lies beside one of the two.  Ends with 0 when all weights are equal, else with 1.
     """
     from registry.inspection import compare
 

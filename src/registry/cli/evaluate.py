@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from registry.cli.output import json_option, print_fields, print_json
+from registry.cli.output import json_option, print_fields, print_json, progress
 
 
 @click.command()
@@ -15,10 +15,11 @@ from registry.cli.output import json_option, print_fields, print_json
 @click.option("--segment", type=click.IntRange(min=1), help="Tokens read at once; by default as many as in training.")
 @json_option
 def command(name: str, file: Path, batch_size: int, segment: int | None, as_json: bool) -> None:
-    """Say how well a language model predicts a text: its perplexity, with memory where the model has one."""
-    from time import perf_counter
+    """Say how well a language model predicts a text: its perplexity.
 
-    from tqdm import tqdm
+    A model with a memory keeps it from part to part; others read parts that overlap by half.
+    """
+    from time import perf_counter
 
     from registry.evaluation import evaluate
     from registry.pretrained import load
@@ -26,8 +27,8 @@ def command(name: str, file: Path, batch_size: int, segment: int | None, as_json
     loaded = load(name, "causal-lm")
     ids = loaded.tokenizer.ids_of_file(file)
     started = perf_counter()
-    with tqdm(total=len(ids), unit=" tokens", disable=None, leave=False) as bar:  # on a terminal only
-        found = evaluate(loaded.model, ids, batch_size=batch_size, segment=segment, on_tokens=bar.update)
+    with progress("Evaluating", len(ids), unit="tokens") as advance:
+        found = evaluate(loaded.model, ids, batch_size=batch_size, segment=segment, on_tokens=advance)
     seconds = perf_counter() - started
     numbers: dict[str, Any] = {
         "model": str(loaded.card.name if loaded.card else name),

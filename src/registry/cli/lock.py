@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @json_option
 def command(names: tuple[str, ...], as_json: bool) -> None:  # noqa: ARG001  # a lock file is JSON anyhow
-    """Print what the files of models are, as a lock file: registry lock NAME... > registry.lock
+    """Print what the files of models are, as a lock file.
 
-    Where REGISTRY_LOCK names that file, a model loads exactly so, or not at all. What is not on this computer yet is
-    fetched; a lock file that is in force already is not looked at.
+    `registry lock NAME... > registry.lock` keeps it. Where REGISTRY_LOCK names that file, a model loads exactly so, or
+    not at all. What is not on this computer yet is fetched; a lock file that is in force already is not looked at.
     """
     from registry.files.locking import dump
 

@@ -26,9 +26,10 @@ TEMPLATE = "my-tiny"
 )
 @click.option("--weights/--no-weights", default=True, help="Whether to train the tiny model, which imports torch.")
 def command(name: str, directory: Path | None, weights: bool) -> None:
-    """Write the package of a plugin: a one-block model, a tokenizer, cards, tests by the conformance kit, CI.
+    """Write the package of a plugin, ready to install and to test.
 
-    NAME is that of the plugin, its distribution and its architecture: lower-case words with '-' between them.
+    It has a one-block model, a tokenizer, cards, tests by the conformance kit, and a CI file. NAME is that of the
+    plugin, its distribution and its architecture: lower-case words with '-' between them.
     """
     _check_name(name)
     target = directory or Path(name)

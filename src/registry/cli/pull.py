@@ -11,7 +11,7 @@ from registry.cli.output import json_option, print_json, print_table
 @click.option("--revision", help="Branch, tag or commit of a repository of the hub.")
 @json_option
 def command(name: str, update: bool, revision: str | None, as_json: bool) -> None:
-    """Bring all files of a model into the cache, and print the folder that holds them.
+    """Bring all files of a model into the cache; print their folder.
 
     A model that was pulled, or used once, loads without a network.
     """

@@ -9,7 +9,7 @@ from registry.cli.output import json_option, print_json, print_table
 @click.argument("name", metavar="NAME|DIR")
 @json_option
 def command(name: str, as_json: bool) -> None:
-    """Hash the files of a model, and compare them with what was promised.
+    """Compare the files of a model with what was promised.
 
     What was promised is on its card, in the manifest of a saved folder, or was noted when the file was first used.
     """
