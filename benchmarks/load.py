@@ -1,7 +1,7 @@
-"""Loading a BERT-base-sized folder, against transformers: time to a model, time to a result, memory.
+"""Loading BERT-base and GPT-2 sized folders, against transformers: time to a model, time to a result, memory.
 
-Every measurement is a process of its own, and the two libraries take turns.  The folder has random weights and is saved
-by transformers; its files are in the page cache when time is taken.
+Every measurement is a process of its own, and the two libraries take turns.  Folders have random weights and are saved
+by transformers; their files are in the page cache when time is taken.
 
 Usage: python benchmarks/load.py [--shared DIR] [--rounds N]
 """
@@ -62,6 +62,29 @@ tokenizer = BertTokenizerFast.from_pretrained(sys.argv[1])
 report(model=loaded - start, tokenizer=perf_counter() - loaded, peak=highest)
 """
 
+MAKE_GPT2 = """
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+GPT2LMHeadModel(GPT2Config()).save_pretrained(sys.argv[1])
+report()
+"""
+
+OUR_GPT2 = """
+import torch
+start = perf_counter()
+import registry
+model = registry.load_model(sys.argv[1])
+report(model=perf_counter() - start)
+"""
+
+THEIR_GPT2 = """
+import torch
+start = perf_counter()
+from transformers import GPT2LMHeadModel
+model = GPT2LMHeadModel.from_pretrained(sys.argv[1])
+report(model=perf_counter() - start)
+"""
+
 OUR_TOKENIZER = """
 start = perf_counter()
 import registry
@@ -104,6 +127,10 @@ def main() -> None:
         run(MAKE, folder)
         shutil.copy(arguments.shared / "data" / "bert" / "vocab.txt", folder)
         report(arguments.rounds, folder)
+    with tempfile.TemporaryDirectory() as folder:
+        run(MAKE_GPT2, folder)
+        model, their_model = in_turns(arguments.rounds, folder, OUR_GPT2, THEIR_GPT2)
+        show("load_model of GPT-2, 124M", model["model"], their_model["model"], "< 100 ms, >= 20x")
 
 
 def report(rounds: int, folder: str) -> None:
