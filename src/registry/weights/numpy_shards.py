@@ -50,6 +50,7 @@ LARGEST_SIZE = 2**40
 
 _PAIR = r"'(?:descr|fortran_order|shape)'\s*:\s*(?:'[^'\\]*'|True|False|\([0-9, ]*\))"
 _HEADER = re.compile(rf"\{{\s*{_PAIR}(?:\s*,\s*{_PAIR})*\s*,?\s*\}}\s*")
+_ROW = re.compile(r"\( *([0-9]{1,15}) *,? *\)")
 _KEYS = re.compile(r"'(descr|fortran_order|shape)'\s*:\s*('[^']*'|True|False|\([^)]*\))")
 
 
@@ -212,13 +213,14 @@ def _shard(path: Path, name: str, keys: Mapping[str, str], offset: int, size: in
     if descr not in TYPES:
         raise WeightsMismatchError(f"{path} holds {descr!r:.40}; weights are of {', '.join(TYPES)}.")
     dtype, itemsize = TYPES[descr]
-    sizes = [int(word) for word in keys["shape"].strip("()").replace(",", " ").split()]
-    if len(sizes) != 1 or keys["fortran_order"] != "False" or sizes[0] * itemsize != size - offset:
+    row = _ROW.fullmatch(keys["shape"])
+    count = -1 if row is None else int(row[1])
+    if keys["fortran_order"] != "False" or count * itemsize != size - offset:
         raise CorruptWeightsError(
             f"{path} is damaged: it says that it holds {keys['shape']:.100} numbers of {itemsize} bytes in one row, "
             f"and has {size - offset:,} bytes for them."
         )
-    return Shard(name, dtype, itemsize, offset, sizes[0])
+    return Shard(name, dtype, itemsize, offset, count)
 
 
 def _row(paths: Paths, shard: Shard) -> "Tensor":

@@ -196,7 +196,7 @@ MUTATIONS: Mapping[str, Mutation] = {
         (
             TOKENIZATION,
             TOKENIZER_BODY,
-            f"    def _pieces(self, text: str, split: Any) -> Any:\n        return [(text, False)]\n\n{TOKENIZER_BODY}",
+            f"    def _pieces(self, text: str, split: Any) -> Any:\n        return [text]\n\n{TOKENIZER_BODY}",
         ),
     ),
     "the id of a special token is another's": mutation(
