@@ -1,8 +1,8 @@
 """How long it takes to find a model by name among 200 installed plugins of strangers, in fresh processes.
 
-Run with the interpreter that the registry is installed in: ``python benchmarks/many_plugins.py``.  The distributions are
-made in a folder of their own: metadata, and a package with a plugin that declares a card, a configuration and a model.
-Each question runs once unmeasured, and then in turn with the others; what is measured is the time from after
+Run with the interpreter that the registry is installed in: ``python benchmarks/many_plugins.py``.  The distributions
+are made in a folder of their own: metadata, and a package with a plugin that declares a card, a configuration and a
+model.  Each question runs once unmeasured, and then in turn with the others; what is measured is the time from after
 ``import registry`` to the answer.  The peers do what other frameworks do: scan all metadata with the standard library,
 and import every plugin that is installed, with pluggy's own loader.
 """

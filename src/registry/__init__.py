@@ -76,7 +76,10 @@ if not TYPE_CHECKING:  # a type checker reads the imports above instead, and so 
             return import_module("registry.zoo")
         if name not in _MODULES:
             raise AttributeError(f"module 'registry' has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+        from registry.collector import uncollected
+
+        with uncollected():
+            value = globals()[name] = getattr(import_module(_MODULES[name]), name)
         return value
 
     def __dir__() -> list[str]:

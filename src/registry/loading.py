@@ -17,9 +17,10 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from registry import discovery
+from registry.collector import uncollected
 from registry.errors import WeightsMismatchError
 from registry.records import ModelSpec
-from registry.weights.building import Unfilled, build, uncollected
+from registry.weights.building import Unfilled, build
 from registry.weights.matching import Fate, Pair, Patterns, matches, offer, pair_up, sort
 from registry.weights.names import Layout, NameTable
 

@@ -13,6 +13,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from registry import __version__, discovery
+from registry.collector import uncollected
 from registry.config import Config, config_text, read_config
 from registry.errors import InputError, UnknownOptionError, did_you_mean
 from registry.files.locations import collect
@@ -23,7 +24,7 @@ from registry.loading import LoadReport, fill
 from registry.records import ModelSpec, reference_to, revive
 from registry.resolution import Resolution, resolve
 from registry.serialization import CONFIG_NAME, Writer, text_writer, warn_of_disagreements, write_folder
-from registry.weights.building import build, uncollected, within_memory
+from registry.weights.building import build, within_memory
 from registry.weights.checkpoint import ORIGINAL, Checkpoint, open_checkpoint
 from registry.weights.names import Layout
 from registry.weights.saving import Format, weight_writers

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from registry import discovery
+from registry.collector import uncollected
 from registry.config import Config, read_config
 from registry.errors import (
     ArchitectureMismatchError,
@@ -169,19 +170,18 @@ def check_fit(tokenizer: Tokenizer, config: Config) -> None:
 # --- Parts ------------------------------------------------------------------------------------------------------------
 
 
+@uncollected()
 def _load_model(name: str | Path, task: str | None, keywords: Mapping[str, Any]) -> "tuple[Resolution, Model]":
     from registry.model import LoadOptions
-    from registry.weights.building import uncollected
 
     how = LoadOptions(**{key: value for key, value in keywords.items() if key in LoadOptions.names()})
     others = {key: value for key, value in keywords.items() if key not in LoadOptions.names()}
-    with uncollected():
-        resolution = resolve(name, revision=how.revision)
-        paths = collect(resolution, roles=("config",), **how.fetching)
-        config, keys = read_config(resolution, paths)
-        spec = _model_spec(config.architecture, task or task_of(resolution.card, config.architecture, keys), resolution)
-        cls: type[Model] = discovery.load_class(spec)
-        return resolution, cls._load(resolution, config, (), others, how)
+    resolution = resolve(name, revision=how.revision)
+    paths = collect(resolution, roles=("config",), **how.fetching)
+    config, keys = read_config(resolution, paths)
+    spec = _model_spec(config.architecture, task or task_of(resolution.card, config.architecture, keys), resolution)
+    cls: type[Model] = discovery.load_class(spec)
+    return resolution, cls._load(resolution, config, (), others, how)
 
 
 def task_of(card: Card | None, architecture: str, keys: Mapping[str, Any]) -> str:

@@ -18,11 +18,9 @@ from typing import Any
 from attrs import field, frozen
 
 from registry.errors import ConfigError, IntegrityError, RegistryWarning, SaveError
-from registry.files.cache import Cache
 from registry.files.durable import sync_directory, temporary_beside
 from registry.files.json import read_json_object
 from registry.files.locations import collect
-from registry.files.provenance import recorded
 from registry.files.writing import (
     Writer as Writer,  # whoever saves a folder needs both
 )
@@ -144,6 +142,9 @@ def verify(name_or_dir: str | Path) -> dict[str, str]:
 
 def _noted(paths: Paths) -> dict[str, str]:
     """The digests that the cache noted of its files."""
+    from registry.files.cache import Cache
+    from registry.files.provenance import recorded
+
     cache = Cache.at()
     entries = list(cache.entries())
     noted = {name: recorded(path, cache, entries) for name, path in paths.items()}

@@ -14,8 +14,8 @@ import registry
 CORE = Path(registry.__file__).parent
 
 ORDER = (
-    *("errors", "numbers", "namespace", "records", "hookspecs", "harvest", "installed", "card_file", "discovery"),
-    *("resolution", "files", "fields", "config"),
+    *("collector", "errors", "numbers", "namespace", "records", "hookspecs", "harvest", "installed", "card_file"),
+    *("discovery", "resolution", "files", "fields", "config"),
     *("serialization", "tokenization", "weights", "inputs", "layers", "outputs", "generation", "loading", "model"),
     *("evaluation", "pretrained", "inspection", "conversion", "catalogue", "zoo", "probe", "pages", "cli", "__main__"),
     *("testing",),

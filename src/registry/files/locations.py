@@ -1,5 +1,6 @@
 """From a resolution to paths on this disk."""
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,14 +18,13 @@ from registry.errors import (
     NotCachedError,
     UnknownOptionError,
 )
-from registry.files import locking
 from registry.files.fetch import WEB, Fetching, fetch, held
 from registry.files.hub import at_revision
 from registry.files.packages import install_command, package_path
-from registry.files.repositories import names_a_file, of_folder, of_hub
-from registry.files.unpacking import in_role, of_local_archive, of_web_archive
 from registry.records import Card, FileSpec, Paths
 from registry.resolution import Resolution
+
+# Modules of archives, repositories and lock files are imported where they are used: most models need none of them.
 
 
 def collect(
@@ -48,9 +48,12 @@ def collect(
     force (see ``locking``), and all else that ``fetch`` raises.
     """
     how = Fetching(cache_dir=cache_dir, offline=offline, progress=progress, update=update)
-    lock = locking.in_force()
-    if lock is None:
+    if not os.environ.get("REGISTRY_LOCK"):
         return gather(resolution, roles, how)
+    from registry.files import locking
+
+    lock = locking.in_force()
+    assert lock is not None
     found = gather(lock.narrow(resolution, how.cache), roles, how)
     lock.check(resolution, found, how.cache, whole=roles is None)
     return found
@@ -150,17 +153,23 @@ def _from_package(resolution: Resolution, _roles: Collection[str] | None, _how: 
 
 def _from_hub(resolution: Resolution, roles: Collection[str] | None, how: Fetching) -> Paths:
     assert resolution.url is not None
+    from registry.files.repositories import of_hub
+
     return of_hub(resolution.url.removeprefix("hub:"), resolution.revision, roles, how)
 
 
 def _from_web(resolution: Resolution, roles: Collection[str] | None, how: Fetching) -> Paths:
     assert resolution.url is not None
+    from registry.files.repositories import names_a_file, of_folder
+
     if names_a_file(resolution.url):
         return {unquote(urlsplit(resolution.url).path).rpartition("/")[2]: fetch(resolution.url, how)}
     return of_folder(resolution.url, roles, how)
 
 
 def _from_archive(resolution: Resolution, _roles: Collection[str] | None, how: Fetching) -> Paths:
+    from registry.files.unpacking import of_local_archive, of_web_archive
+
     if resolution.path is not None:
         return of_local_archive(resolution.path, how)
     assert resolution.url is not None
@@ -188,6 +197,8 @@ def _from_card(resolution: Resolution, roles: Collection[str] | None, how: Fetch
 
 def _of_archives(files: list[FileSpec], card: Card, how: Fetching) -> Paths:
     """The files of one role in the first archive of a card that has them; none when no archive can be had."""
+    from registry.files.unpacking import in_role, of_web_archive
+
     for url in card.archives:
         with suppress(FetchError, CacheCorruptError):
             if found := in_role(of_web_archive(url, how), files[0].role, [file.filename for file in files]):
@@ -197,6 +208,8 @@ def _of_archives(files: list[FileSpec], card: Card, how: Fetching) -> Paths:
 
 def _of_archive_alone(resolution: Resolution, card: Card, how: Fetching) -> Paths:
     """All files of a card that describes none, but an archive."""
+    from registry.files.unpacking import of_web_archive
+
     failures: list[FetchError] = []
     for url in card.archives:
         try:

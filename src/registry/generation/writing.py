@@ -34,7 +34,7 @@ def greedy(
     ends = end_ids(eos_token_id, input_ids.device)
 
     def choose(scores: Tensor, written: Tensor) -> Tensor:
-        return penalize(scores, written, repetition_penalty).argmax(dim=-1)
+        return penalize(scores.float(), written, repetition_penalty).argmax(dim=-1)  # bfloat16 is slow to compare
 
     with torch.inference_mode():
         texts = Texts(model, prompts, max_new_tokens, when_full, best=spared(1, repetition_penalty))

@@ -1,6 +1,5 @@
 """Models without memory: constructed in milliseconds, for parameters that a file will provide."""
 
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -8,6 +7,7 @@ from typing import Any, TypeVar
 from torch import Tensor, empty, nn
 from torch.overrides import TorchFunctionMode
 
+from registry.collector import uncollected
 from registry.errors import WeightsLimitError
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -53,22 +53,6 @@ def build(make: Callable[[], ModuleT]) -> ModuleT:
     """
     with uncollected(), Unallocated():
         return make()
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Pause the garbage collector, while thousands of objects are made of which none is garbage.
-
-    A full pass of it over all that ``import torch`` leaves takes longer than loading a model; this puts it off until
-    there may be something to collect.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @contextmanager
