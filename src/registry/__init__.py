@@ -76,9 +76,7 @@ if not TYPE_CHECKING:  # a type checker reads the imports above instead, and so 
             return import_module("registry.zoo")
         if name not in _MODULES:
             raise AttributeError(f"module 'registry' has no attribute {name!r}")
-        from registry.collector import uncollected
-
-        with uncollected():
+        with import_module("registry.collector").uncollected():
             value = globals()[name] = getattr(import_module(_MODULES[name]), name)
         return value
 

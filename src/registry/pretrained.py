@@ -23,7 +23,6 @@ from registry.errors import (
 from registry.files.locations import collect
 from registry.records import Card, ConfigSpec, ModelSpec, TokenizerSpec
 from registry.resolution import Resolution, resolve
-from registry.tokenization.base import Tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from registry.loading import LoadReport
     from registry.model import Model
+    from registry.tokenization.base import Tokenizer
     from registry.weights.saving import Format
 
 
@@ -46,10 +46,10 @@ class Pretrained:
     """What a plugin declares of the model; None for folders and addresses."""
     report: "LoadReport"
     """What was loaded from where."""
-    _tokenizer: Tokenizer | MissingTokenizerError = field(alias="tokenizer", repr=False)
+    _tokenizer: "Tokenizer | MissingTokenizerError" = field(alias="tokenizer", repr=False)
 
     @property
-    def tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> "Tokenizer":
         """The model's tokenizer.  Raises MissingTokenizerError when its files came with none."""
         if isinstance(self._tokenizer, MissingTokenizerError):
             raise self._tokenizer
@@ -121,7 +121,7 @@ def load_tokenizer(
     offline: bool | None = None,
     revision: str | None = None,
     **tokenizer_options: Any,
-) -> Tokenizer:
+) -> "Tokenizer":
     """Load the tokenizer of a model, by name, path or address; needs no torch model and no weights.
 
     Raises MissingTokenizerError when the model carries no files of a tokenizer.
@@ -135,7 +135,7 @@ def save(
     pretrained_or_model: "Pretrained | nn.Module",
     directory: str | Path,
     *,
-    tokenizer: Tokenizer | None = None,
+    tokenizer: "Tokenizer | None" = None,
     format: "Format" = "safetensors",
     max_shard_size: int | str | None = None,
 ) -> Path:
@@ -146,7 +146,7 @@ def save(
     """
     model: Any = pretrained_or_model
     if isinstance(model, Pretrained):
-        if tokenizer is None and isinstance(model._tokenizer, Tokenizer):
+        if tokenizer is None and not isinstance(model._tokenizer, MissingTokenizerError):
             tokenizer = model._tokenizer
         model = model.model
     return _unwrapped(model).save_pretrained(
@@ -154,7 +154,7 @@ def save(
     )
 
 
-def check_fit(tokenizer: Tokenizer, config: Config) -> None:
+def check_fit(tokenizer: "Tokenizer", config: Config) -> None:
     """Raise VocabError when the tokenizer has an id beyond the rows of the model's embedding."""
     rows = config.total_tokens_embeddings
     highest = max(tokenizer.get_vocab().values())
@@ -239,7 +239,7 @@ def _load_tokenizer(
     *,
     progress: bool | None = None,
     **tokenizer_options: Any,
-) -> Tokenizer:
+) -> "Tokenizer":
     spec = discovery.find(
         TokenizerSpec, lambda spec: spec.architecture == architecture, asked=f"the tokenizer of {architecture}"
     )

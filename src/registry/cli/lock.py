@@ -27,7 +27,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:  # noqa: ARG001  # a
 
 def _locked(names: Iterable[str]) -> "Models":
     from registry.errors import LockError
-    from registry.files.fetch import Fetching
+    from registry.files.fetching import Fetching
     from registry.files.locations import gather
     from registry.files.locking import key
     from registry.files.provenance import origins

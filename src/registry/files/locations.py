@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from attrs import evolve
@@ -18,13 +19,12 @@ from registry.errors import (
     NotCachedError,
     UnknownOptionError,
 )
-from registry.files.fetch import WEB, Fetching, fetch, held
-from registry.files.hub import at_revision
+from registry.files.fetching import WEB, Fetching
 from registry.files.packages import install_command, package_path
 from registry.records import Card, FileSpec, Paths
 from registry.resolution import Resolution
 
-# Modules of archives, repositories and lock files are imported where they are used: most models need none of them.
+# Modules of the cache, archives, repositories and lock files are imported where they are used: a folder needs none.
 
 
 def collect(
@@ -67,7 +67,7 @@ def gather(resolution: Resolution, roles: Collection[str] | None, how: Fetching)
 def is_local(card: Card, cache_dir: str | bytes | Path | None = None) -> bool:
     """Whether all files of a card can be had without a network."""
     how = Fetching(cache_dir=cache_dir, offline=True)
-    archived = any(held(url, how) for url in card.archives)
+    archived = any(_is_held(url, how) for url in card.archives)
     lacking = [files[0].role for files in _by_role(card) if _lacking(files, how)]
     return not set(lacking) - set(ARCHIVED) if archived else bool(card.files) and not lacking
 
@@ -91,13 +91,22 @@ def _by_role(card: Card, roles: Collection[str] | None = None) -> list[list[File
 def _lacking(files: Iterable[FileSpec], how: Fetching) -> bool:
     """Whether none of the files is on this disk, as far as can be told without reading them."""
     try:
-        return not any(_on_disk(url, file) or _is_held(url, file, how) for file in files for url in file.urls)
+        return not any(
+            _on_disk(url, file) or _is_held(url, how, sha256=file.sha256, size=file.size)
+            for file in files
+            for url in file.urls
+        )
     except (FetchError, CacheError):
         return True
 
 
-def _is_held(url: str, file: FileSpec, how: Fetching) -> bool:
-    return url.startswith(WEB) and held(url, how, sha256=file.sha256, size=file.size)
+def _is_held(url: str, how: Fetching, **promised: Any) -> bool:
+    """Whether the bytes of an address on the web are on this disk."""
+    if not url.startswith(WEB):
+        return False
+    from registry.files.fetch import held
+
+    return held(url, how, **promised)
 
 
 def _on_disk(url: str, file: FileSpec) -> Path | None:
@@ -160,6 +169,7 @@ def _from_hub(resolution: Resolution, roles: Collection[str] | None, how: Fetchi
 
 def _from_web(resolution: Resolution, roles: Collection[str] | None, how: Fetching) -> Paths:
     assert resolution.url is not None
+    from registry.files.fetch import fetch
     from registry.files.repositories import names_a_file, of_folder
 
     if names_a_file(resolution.url):
@@ -225,6 +235,8 @@ def _offline_now(how: Fetching) -> Fetching:
 
 def _of_role(files: list[FileSpec], resolution: Resolution, card: Card, how: Fetching) -> Paths:
     """The first of the files of one role that can be had; what is on this disk goes before what is not."""
+    from registry.files.fetch import fetch
+
     places = [(file, url) for file in files for url in file.urls]
     if not how.update:
         places.sort(key=lambda place: _lacking([evolve(place[0], urls=(place[1],))], how))
@@ -243,6 +255,8 @@ def _of_role(files: list[FileSpec], resolution: Resolution, card: Card, how: Fet
 
 def _at_revision(card: Card, revision: str) -> Card:
     """The card of the same model at a revision: only the hub keeps those, and no digest is known of them."""
+    from registry.files.hub import at_revision
+
     files = [
         evolve(file, urls=[there for url in file.urls if (there := at_revision(url, revision))], sha256=None, size=None)
         for file in card.files

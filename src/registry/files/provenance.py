@@ -9,7 +9,7 @@ from attrs import field, frozen, validators
 from registry.errors import FetchError
 from registry.files import hub
 from registry.files.cache import Cache, Entry
-from registry.files.fetch import WEB
+from registry.files.fetching import WEB
 from registry.files.unpacking import FILES, contents
 from registry.files.urls import redacted
 from registry.records import Paths

@@ -14,7 +14,8 @@ from attrs import frozen
 from registry import discovery
 from registry.errors import CorruptWeightsError, FetchError, HTTPStatusError, MissingFileError, NotCachedError
 from registry.files import foreign, hub
-from registry.files.fetch import Fetching, fetch, held
+from registry.files.fetch import fetch, held
+from registry.files.fetching import Fetching
 from registry.files.json import MEBIBYTE, read_json_object
 from registry.files.urls import redacted
 from registry.records import ConfigSpec, Paths, TokenizerSpec

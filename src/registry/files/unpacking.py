@@ -19,7 +19,8 @@ from registry import discovery
 from registry.errors import ArchiveError, CacheError, ConfigError, CorruptArchiveError, MissingFileError
 from registry.files import hub
 from registry.files.cache import Cache
-from registry.files.fetch import Fetching, fetch
+from registry.files.fetch import fetch
+from registry.files.fetching import Fetching
 from registry.files.json import read_json_object
 from registry.files.members import Content
 from registry.files.repositories import OTHER_WEIGHTS, WEIGHTS

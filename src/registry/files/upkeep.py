@@ -15,7 +15,7 @@ from attrs import frozen
 
 from registry.errors import CacheError, MissingFileError
 from registry.files.cache import Cache, Entry
-from registry.files.fetch import WEB
+from registry.files.fetching import WEB
 from registry.files.provenance import addresses, is_among, recorded_address
 from registry.files.unpacking import FILES, MANIFEST, contents, discard
 from registry.resolution import resolve
