@@ -10,7 +10,10 @@ DAMAGED = 4
 
 @click.group()
 def command() -> None:
-    """Look after the files that were fetched."""
+    """Look after the files that were fetched.
+
+    Each command takes --json.
+    """
 
 
 @command.command("path")
