@@ -25,7 +25,17 @@ from registry.files.cache import Cache
 from registry.files.fetch import cached_path
 from registry.files.locations import collect
 from registry.resolution import resolve
-from registry.zoo import BertConfig, BertForPreTraining, BertTokenizer, GPT2Config, GPT2LMHeadModel
+from registry.zoo import (
+    BertConfig,
+    BertForPreTraining,
+    BertTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    OpenAIGPTConfig,
+    OpenAIGPTLMHeadModel,
+    TransfoXLConfig,
+    TransfoXLLMHeadModel,
+)
 
 COMMIT = "c" * 40
 
@@ -123,9 +133,28 @@ def test_a_repository_with_only_a_bin_loads(hub, model, tmp_path: Path) -> None:
     assert same(BertForPreTraining.from_pretrained("me/old"), model)
 
 
-def test_a_repository_of_another_architecture_loads(hub, tmp_path: Path) -> None:
+WRITERS = (
+    GPT2LMHeadModel(GPT2Config(vocab_size=100, n_embd=32, n_layer=2, n_head=4)),
+    OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=100, n_embd=32, n_layer=2, n_head=4)),
+    TransfoXLLMHeadModel(
+        TransfoXLConfig(
+            vocab_size=100,
+            cutoffs=(40, 70),
+            d_model=16,
+            d_embed=16,
+            n_head=2,
+            d_head=8,
+            d_inner=24,
+            n_layer=2,
+            div_val=2,
+        )
+    ),
+)
+
+
+@pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: writer.config.architecture)
+def test_a_repository_of_another_architecture_loads(hub, tmp_path: Path, writer) -> None:
     torch.manual_seed(0)
-    writer = GPT2LMHeadModel(GPT2Config(vocab_size=100, n_embd=32, n_layer=2, n_head=4))
     writer.init_weights()
     folder = registry.save(writer, tmp_path / "writer")
     hub.hub("me/writer", {path.name: path.read_bytes() for path in folder.iterdir()})
