@@ -21,6 +21,7 @@ plugin's card says.  A digest or size that contradicts the plugin's is an error,
 which a first-party plugin declares: those names mean the same on every site.
 """
 
+import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -89,8 +90,6 @@ def read_cards(path: Path, *, ours: Lookup, declared: Lookup) -> Iterator[Card]:
 
 
 def _read(place: Place) -> dict[str, Any]:
-    import tomllib  # most processes read no such file
-
     try:
         with place.path.open("rb") as file:
             data = file.read(LARGEST_FILE + 1)

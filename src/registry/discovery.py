@@ -27,7 +27,6 @@ from typing import Any
 
 from attrs import frozen
 
-from registry.card_file import read_cards
 from registry.errors import CardFileError, PluginConflictError, PluginLoadError, UnknownPluginError, did_you_mean
 from registry.harvest import Kind, Plugin, R, in_words
 from registry.hookspecs import PROJECT, RECORD_TYPES, hookimpl
@@ -260,6 +259,8 @@ def _file_of_cards(name: str) -> Plugin:
 
     @hookimpl
     def registry_cards() -> Iterator[Card]:
+        from registry.card_file import read_cards  # most processes read no such file
+
         return read_cards(path, ours=_first_partys, declared=_declared)
 
     return Plugin(

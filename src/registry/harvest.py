@@ -8,7 +8,6 @@ an import that never returns or ends the process (``os._exit``), nor about one t
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import EntryPoint
 from time import perf_counter
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -104,10 +103,11 @@ def in_words(problem: BaseException) -> str:
     return f"{type(problem).__name__}: {first_line}" if first_line else type(problem).__name__
 
 
-def import_entry_point(entry: EntryPoint) -> object:
-    """Import what an entry point names: a module, or an object in one."""
-    found: object = import_plugin_module(entry.module)
-    for name in filter(None, (entry.attr or "").split(".")):
+def import_entry_point(target: str) -> object:
+    """Import what an entry point names: ``module``, or ``module:object``; extras after it mean nothing here."""
+    module, _, path = target.partition("[")[0].strip().partition(":")
+    found: object = import_plugin_module(module.strip())
+    for name in filter(None, path.strip().split(".")):
         found = getattr(found, name)
     return found
 

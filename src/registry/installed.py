@@ -3,9 +3,10 @@
 import os
 import re
 import warnings
+from collections.abc import Callable, Iterator
 from functools import cache, partial
-from importlib import metadata
 
+from registry import distributions
 from registry.errors import RegistryWarning, did_you_mean
 from registry.harvest import Plugin, import_entry_point, in_words, normal
 from registry.hookspecs import ENTRY_POINT_GROUP
@@ -32,16 +33,16 @@ def installed_plugins() -> tuple[Plugin, ...]:
     ``sys.path`` counts, as it does for Python's imports.
     """
     found: dict[str, list[Plugin]] = {}
-    for distribution in metadata.distributions():
+    for place, read in distributions.installed():
         try:
-            plugins = _announced(distribution)
-        except Exception as problem:  # noqa: BLE001  # a damaged file fails in many ways: TypeError, UnicodeDecodeError
-            _warn(f"The entry points of {_place(distribution)} cannot be read ({in_words(problem)}).")
+            plugins = _announced(read)
+        except Exception as problem:  # noqa: BLE001  # a damaged file fails in many ways: UnicodeDecodeError, OSError
+            _warn(f"The entry points of {place} cannot be read ({in_words(problem)}).")
             continue
         if plugins:
             counted = found.setdefault(normal(str(plugins[0].distribution)), plugins)
             if counted[0].version != plugins[0].version:
-                _warn(f"{plugins[0].origin} at {_place(distribution)} is hidden by {counted[0].origin}.")
+                _warn(f"{plugins[0].origin} at {place} is hidden by {counted[0].origin}.")
     installed = [plugin for plugins in found.values() for plugin in plugins]
     for name in names_in("REGISTRY_PLUGINS") or ():
         if not any(plugin.is_called(name) for plugin in installed):
@@ -50,27 +51,35 @@ def installed_plugins() -> tuple[Plugin, ...]:
     return tuple(sorted(installed, key=lambda plugin: "" if plugin.first_party else normal(str(plugin.distribution))))
 
 
-def _announced(distribution: metadata.Distribution) -> list[Plugin]:
-    if ENTRY_POINT_GROUP not in (distribution.read_text("entry_points.txt") or ""):
-        return []  # the rule; to parse the rest, which takes longer, is none of our business
-    entries = distribution.entry_points.select(group=ENTRY_POINT_GROUP)
-    described = _name_and_version(distribution)
+def _announced(read: Callable[[str], str | None]) -> list[Plugin]:
+    entries = list(_entries(read("entry_points.txt") or ""))
+    if not entries:
+        return []  # the rule: no more of it is read
+    described = _name_and_version(next(filter(None, map(read, ("METADATA", "PKG-INFO", ""))), ""))
     if "Name" not in described:
         raise ValueError("METADATA gives no name: is it half removed?")
     name, version = described["Name"], described.get("Version")
     ours = normal(name) == DISTRIBUTION
-    return [Plugin(entry.name, name, version, ours, partial(import_entry_point, entry)) for entry in entries]
+    return [Plugin(entry, name, version, ours, partial(import_entry_point, target)) for entry, target in entries]
 
 
-def _name_and_version(distribution: metadata.Distribution) -> dict[str, str]:
+def _entries(text: str) -> Iterator[tuple[str, str]]:
+    """Name and target of each entry point of our group, in the text of an ``entry_points.txt``."""
+    group = None
+    for line in map(str.strip, text.splitlines()) if ENTRY_POINT_GROUP in text else ():
+        if line.startswith("[") and line.endswith("]"):
+            group = line.strip("[]")
+        elif group is not None and line and not line.startswith("#"):
+            name, equals, target = (part.strip() for part in line.partition("="))
+            if not equals:
+                raise ValueError(f"{line!r} is not of the form 'name = module'")
+            if group == ENTRY_POINT_GROUP:
+                yield name, target
+
+
+def _name_and_version(text: str) -> dict[str, str]:
     """These two headers alone: to parse all of them and the description would take most of the time of a scan."""
-    text = next(filter(None, map(distribution.read_text, ("METADATA", "PKG-INFO", ""))), "")
     return dict(re.findall(r"^(Name|Version): *(\S+)", text.partition("\n\n")[0], re.MULTILINE))
-
-
-def _place(distribution: metadata.Distribution) -> str:
-    """Where a distribution's metadata are; only those on a disk know the very folder."""
-    return str(getattr(distribution, "_path", None) or distribution.locate_file(""))
 
 
 def _warn(message: str) -> None:

@@ -129,8 +129,8 @@ def _installed(name: str, distribution: str) -> Plugin:
 
 def _module_of(plugin: Plugin) -> str:
     """The module that an entry point names, which is imported by calling ``obtain``."""
-    entry: Any = plugin.obtain.args[0]  # type: ignore[attr-defined]  # a partial of import_entry_point
-    return str(entry.module)
+    target: str = plugin.obtain.args[0]  # type: ignore[attr-defined]  # a partial of import_entry_point
+    return target.partition(":")[0].strip()
 
 
 def _imported_when_disabled(name: str, distribution: str, module: str) -> bool:

@@ -14,7 +14,8 @@ import registry
 CORE = Path(registry.__file__).parent
 
 ORDER = (
-    *("collector", "errors", "numbers", "namespace", "records", "hookspecs", "harvest", "installed", "card_file"),
+    *("collector", "errors", "numbers", "namespace", "records", "hookspecs", "harvest"),
+    *("distributions", "installed", "card_file"),
     *("discovery", "resolution", "files", "fields", "config"),
     *("serialization", "tokenization", "weights", "inputs", "layers", "outputs", "generation", "loading", "model"),
     *("evaluation", "pretrained", "inspection", "conversion", "catalogue", "zoo", "probe", "pages", "cli", "__main__"),
