@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from registry.weights.building import build
 
 if TYPE_CHECKING:
     from registry.model import Model
+    from registry.testing.recorded import RecordedWeights
 
 READ = 4
 """Tokens that a causal model reads first, before it goes on one by one."""
@@ -175,6 +177,31 @@ class ModelSuite(Suite):
         assert list(model.state_dict()) == names, "a call changed them"
         assert list(copy.deepcopy(model).double().state_dict()) == names, "a copy has others"
         assert list(type(model)(self.make_config()).state_dict()) == names, "another model of the class has others"
+
+    def test_names_of_weights_are_those_that_were_published(
+        self, task: str, registry_recorded: "RecordedWeights"
+    ) -> None:
+        """And their shapes: ``pytest --record-weights`` records them beside the suite, and from then on they stay."""
+        state = self.make_model(task).state_dict()
+        found = {name: "x".join(map(str, tensor.shape)) or "scalar" for name, tensor in state.items()}
+        if registry_recorded.renew:
+            registry_recorded.write(found)
+        recorded = registry_recorded.read()
+        if not recorded:
+            name = registry_recorded.path.name
+            pytest.skip(f"nothing is recorded for {task!r}: run `pytest --record-weights`, and commit {name}")
+        changes = [f"{name} ({shape}) is gone" for name, shape in recorded.items() if name not in found]
+        changes += [f"{name} ({shape}) is new" for name, shape in found.items() if name not in recorded]
+        changes += [
+            f"{name} was {recorded[name]}, and is {shape}"
+            for name, shape in found.items()
+            if recorded.get(name, shape) != shape
+        ]
+        assert not changes, (
+            f"checkpoints that were saved before would no longer load: {'; '.join(changes)}. "
+            "A weight that has another name needs a row in the layout's NameTable, from the old name to the new; "
+            "then, or when the tiny configuration was changed, record anew: `pytest --record-weights`."
+        )
 
     def test_its_constructor_computes_nothing(self, task: str) -> None:
         """It allocates parameters, by ``torch.empty`` or as constants, so that loading can leave out even that."""

@@ -18,6 +18,7 @@ for _module in ("declarations", "configs", "tokenizers", "models", "checkpoints"
 
 from registry import discovery  # noqa: E402  # assertions must be prepared before suites are imported
 from registry.errors import PluginError  # noqa: E402
+from registry.testing.recorded import RecordedWeights  # noqa: E402
 from registry.testing.suite import CAUSAL_TASKS, Suite  # noqa: E402
 
 if TYPE_CHECKING:
@@ -28,6 +29,15 @@ ENVIRONMENT = pytest.StashKey[Mapping[str, str]]()
 """The environment before anything was imported that could change it."""
 
 SETTINGS = ("REGISTRY_PLUGINS", "REGISTRY_DISABLE_PLUGINS", "REGISTRY_STRICT")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let an author record what is published."""
+    parser.addoption(
+        "--record-weights",
+        action="store_true",
+        help="write the names and shapes of the tiny models' weights beside their suite, instead of comparing them",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -107,3 +117,11 @@ def registry_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "saved"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def registry_recorded(request: pytest.FixtureRequest, task: str) -> "RecordedWeights":
+    """What is recorded of the weights for a task, in a file beside the suite's module."""
+    suite: Any = request.cls
+    path = request.path.with_name(f"{suite.__name__}.weights.txt")
+    return RecordedWeights(path, task, renew=request.config.getoption("--record-weights"))

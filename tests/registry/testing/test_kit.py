@@ -331,6 +331,15 @@ MUTATIONS: Mapping[str, Mutation] = {
             "        self.norm.weight = nn.Parameter(__import__('torch').rand(config.hidden_size))\n",
         ),
     ),
+    "a published weight is renamed": mutation(
+        "test_names_of_weights_are_those_that_were_published",
+        (MODELING, "self.norm = ", "self.last_norm = "),
+        (MODELING, "self.norm(x)", "self.last_norm(x)"),
+    ),
+    "a published weight has another shape": mutation(
+        "test_names_of_weights_are_those_that_were_published",
+        (TESTS, '"max_position_embeddings": 20', '"max_position_embeddings": 22'),
+    ),
     # --- files
     "one class saves other weights": mutation(
         "test_a_saved_model_loads_with_equal_outputs",
