@@ -60,9 +60,9 @@ def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
         architecture="gpt",
         format="numpy",
         detect="registry.weights.numpy_shards:detect",
-        loader=f"{HERE}.weights:load_arrays",
-        names=f"{HERE}.weights:NUMPY",
-        headers=f"{HERE}.weights:array_headers",
+        loader=f"{HERE}.original:load_arrays",
+        names=f"{HERE}.original:NUMPY",
+        headers=f"{HERE}.original:array_headers",
     )
 
 

@@ -61,7 +61,7 @@ def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
         format="tensorflow",
         detect="registry.weights.tensor_bundle:detect",
         loader="registry.weights.tensor_bundle:load",
-        names=f"{HERE}.weights:TENSORFLOW",
+        names=f"{HERE}.original:TENSORFLOW",
     )
 
 

@@ -55,8 +55,8 @@ def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
         architecture="transfo_xl",
         format="tensorflow",
         detect="registry.weights.tensor_bundle:detect",
-        loader=f"{HERE}.weights:load_tensorflow",
-        names=f"{HERE}.weights:TENSORFLOW",
+        loader=f"{HERE}.original:load_tensorflow",
+        names=f"{HERE}.original:TENSORFLOW",
     )
 
 

@@ -1,20 +1,12 @@
 """How Transformer-XL's weights are named: as in the files of 2019.  Which of them are tied, the configuration says."""
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import attrs
 
-from registry.records import Paths
-from registry.weights import tensor_bundle
-from registry.weights.names import Layout, NameTable, transposed
-from registry.weights.shards import LazyTensors
+from registry.weights.names import Layout, NameTable
 
 from .config import TransfoXLConfig
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 LAYOUT = Layout(
     prefix="transformer.",
@@ -52,55 +44,3 @@ def _tied_projections(config: TransfoXLConfig) -> Iterator[tuple[str, ...]]:
             yield f"transformer.word_emb.emb_projs.{number}", f"crit.out_projs.{number}"
     elif tied:  # one table has one projection, for which every cluster of the softmax has a name
         yield "transformer.word_emb.emb_projs.0", *[f"crit.out_projs.{number}" for number in tied]
-
-
-# --- The authors' release ---------------------------------------------------------------------------------------------
-
-LAYER, OURS = "transformer/layer_{i}", "transformer.layers.{i}"
-SOFTMAX, EMBED = "transformer/adaptive_softmax/cutoff_{i}", "transformer/adaptive_embed/cutoff_{i}"
-
-TENSORFLOW = NameTable(
-    (f"{EMBED}/lookup_table", "transformer.word_emb.emb_layers.{i}.weight"),
-    (f"{EMBED}/proj_W", "transformer.word_emb.emb_projs.{i}", transposed),
-    ("transformer/adaptive_softmax/cutoff_0/cluster_W", "crit.cluster_weight"),
-    ("transformer/adaptive_softmax/cutoff_0/cluster_b", "crit.cluster_bias"),
-    (f"{SOFTMAX}/b", "crit.out_layers.{i}.bias"),
-    (f"{SOFTMAX}/proj", "crit.out_projs.{i}", transposed),
-    ("transformer/r_w_bias", "transformer.r_w_bias"),
-    ("transformer/r_r_bias", "transformer.r_r_bias"),
-    ("transformer/r_w_bias/{i}", f"{OURS}.dec_attn.r_w_bias"),  # as ``load_tensorflow`` calls the rows
-    ("transformer/r_r_bias/{i}", f"{OURS}.dec_attn.r_r_bias"),
-    (f"{LAYER}/rel_attn/qkv/kernel", f"{OURS}.dec_attn.qkv_net.weight", transposed),
-    (f"{LAYER}/rel_attn/r/kernel", f"{OURS}.dec_attn.r_net.weight", transposed),
-    (f"{LAYER}/rel_attn/o/kernel", f"{OURS}.dec_attn.o_net.weight", transposed),
-    (f"{LAYER}/rel_attn/LayerNorm/gamma", f"{OURS}.dec_attn.layer_norm.weight"),
-    (f"{LAYER}/rel_attn/LayerNorm/beta", f"{OURS}.dec_attn.layer_norm.bias"),
-    (f"{LAYER}/ff/layer_1/kernel", f"{OURS}.pos_ff.CoreNet.0.weight", transposed),
-    (f"{LAYER}/ff/layer_1/bias", f"{OURS}.pos_ff.CoreNet.0.bias"),
-    (f"{LAYER}/ff/layer_2/kernel", f"{OURS}.pos_ff.CoreNet.3.weight", transposed),
-    (f"{LAYER}/ff/layer_2/bias", f"{OURS}.pos_ff.CoreNet.3.bias"),
-    (f"{LAYER}/ff/LayerNorm/gamma", f"{OURS}.pos_ff.layer_norm.weight"),
-    (f"{LAYER}/ff/LayerNorm/beta", f"{OURS}.pos_ff.layer_norm.bias"),
-    # What training keeps beside the weights: TensorFlow's Adam.
-    dropped=("{name}/Adam", "{name}/Adam_1", "beta1_power", "beta2_power", "global_step"),
-)
-"""From the names of the authors' release (kimiyoung/transformer-xl, tf/model.py)."""
-
-
-def load_tensorflow(paths: Paths) -> "Mapping[str, Tensor]":
-    """The tensors of a TensorFlow checkpoint; the biases of all layers, which it keeps in one, by layer.
-
-    Errors are those of ``tensor_bundle.load``.
-    """
-    tensors, headers = tensor_bundle.load(paths), tensor_bundle.headers(paths)
-    readers: dict[str, Callable[[], Tensor]] = {name: partial(tensors.__getitem__, name) for name in tensors}
-    for whole in [f"transformer/{bias}" for bias in BIASES]:
-        shape = headers[whole].shape if whole in headers else ()
-        if len(shape) == 3:  # (layers, heads, features); with ``untie_r`` false there is one for all layers
-            read = readers.pop(whole)
-            readers |= {f"{whole}/{number}": partial(_row, read, number) for number in range(shape[0])}
-    return LazyTensors(readers)
-
-
-def _row(read: "Callable[[], Tensor]", number: int) -> "Tensor":
-    return read()[number]

@@ -124,4 +124,4 @@ def registry_recorded(request: pytest.FixtureRequest, task: str) -> "RecordedWei
     """What is recorded of the weights for a task, in a file beside the suite's module."""
     suite: Any = request.cls
     path = request.path.with_name(f"{suite.__name__}.weights.txt")
-    return RecordedWeights(path, task, renew=request.config.getoption("--record-weights"))
+    return RecordedWeights(path, task, renew=request.config.getoption("--record-weights", False))
