@@ -1,6 +1,8 @@
 """Options and fixtures of every test."""
 
 import importlib.util
+import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -66,6 +68,27 @@ def written(tensorflow: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def gpt_release(written: ModuleType, tmp_path: Path) -> Callable[[bool], Path]:
+    """Writes a release as OpenAI's first one, of ten files of numpy, with the list of names or without it."""
+    import numpy as np
+
+    def write(names: bool) -> Path:
+        folder = tmp_path / "gpt"
+        folder.mkdir()
+        row = np.concatenate([written.value(name, shape).ravel() for name, shape in written.gpt()])
+        for number, part in enumerate(np.array_split(row, 10)):
+            np.save(folder / f"params_{number}.npy", part)
+        (folder / "params_shapes.json").write_text(json.dumps([shape for _, shape in written.gpt()]))
+        (folder / "config.json").write_text(json.dumps(written.GPT))
+        if names:  # the first two arrays are one variable, and two variables have none
+            listed = ["model/we:0", *[name for name, _ in written.gpt()][2:], "model/clf/w:0", "model/clf/b:0"]
+            (folder / "parameters_names.json").write_text(json.dumps(listed))
+        return folder
+
+    return write
 
 
 WORDS = (

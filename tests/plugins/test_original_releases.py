@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -185,51 +185,25 @@ def test_the_authors_transformer_xl_loads_as_the_ancestor_converts_it(
 
 # --- GPT --------------------------------------------------------------------------------------------------------------
 
-GPT = {"vocab_size": 13, "n_positions": 7, "n_ctx": 7, "n_embd": 4, "n_layer": 2, "n_head": 2, "afn": "gelu"}
-IN_BLOCK = (
-    ("attn/c_attn/w", (1, 4, 12)), ("attn/c_attn/b", (12,)), ("attn/c_proj/w", (1, 4, 4)), ("attn/c_proj/b", (4,)),
-    ("ln_1/g", (4,)), ("ln_1/b", (4,)), ("mlp/c_fc/w", (1, 4, 16)), ("mlp/c_fc/b", (16,)),
-    ("mlp/c_proj/w", (1, 16, 4)), ("mlp/c_proj/b", (4,)), ("ln_2/g", (4,)), ("ln_2/b", (4,)),
-)  # fmt: skip
-
-
-def gpt_release(folder: Path, written: ModuleType, names: bool) -> Path:
-    """A release as OpenAI's, of ten files, with the list of names or without it."""
-    shapes: list[tuple[int, ...]] = [(7, 4), (13, 4)]
-    listed = ["model/we:0"]
-    for layer in range(2):
-        for name, shape in IN_BLOCK:
-            shapes.append(shape)
-            listed.append(f"model/h{layer}/{name}:0")
-    row = np.concatenate([written.value(f"array {n}", shape).ravel() for n, shape in enumerate(shapes)])
-    for number, part in enumerate(np.array_split(row, 10)):
-        np.save(folder / f"params_{number}.npy", part)
-    (folder / "params_shapes.json").write_text(json.dumps(shapes))
-    (folder / "config.json").write_text(json.dumps(GPT))
-    if names:
-        (folder / "parameters_names.json").write_text(json.dumps([*listed, "model/clf/w:0", "model/clf/b:0"]))
-    return folder
-
 
 @pytest.mark.parametrize("names", [True, False])
 @pytest.mark.parametrize("name", ["OpenAIGPTModel", "OpenAIGPTLMHeadModel", "OpenAIGPTDoubleHeadsModel"])
 @pytest.mark.parametrize("options", [{}, {"from_tf": True}])
 def test_openais_arrays_load_with_and_without_their_names(
-    written: ModuleType, tmp_path: Path, name: str, names: bool, options: dict[str, Any]
+    written: ModuleType, gpt_release: Callable[[bool], Path], name: str, names: bool, options: dict[str, Any]
 ) -> None:
-    model = getattr(modeling("gpt"), name).from_pretrained(gpt_release(tmp_path, written, names), **options)
-    trunk = getattr(model, "transformer", model)
-    state = trunk.state_dict()
-    assert np.array_equal(state["positions_embed.weight"].numpy(), written.value("array 0", (7, 4)))
-    assert np.array_equal(state["tokens_embed.weight"].numpy(), written.value("array 1", (13, 4)))
-    for number, (path, shape) in enumerate([(f"h.{layer}.{path}", s) for layer in range(2) for path, s in IN_BLOCK]):
-        ours = path.replace("/", ".").removesuffix(path[-1]) + {"w": "weight", "g": "weight", "b": "bias"}[path[-1]]
-        assert np.array_equal(state[ours].numpy(), written.value(f"array {number + 2}", shape).squeeze()), ours
-    assert len(state) == 26
+    model = getattr(modeling("gpt"), name).from_pretrained(gpt_release(names), **options)
+    state = getattr(model, "transformer", model).state_dict()
+    for theirs, shape in written.gpt():
+        kind, _, part = theirs.removesuffix(":0").removeprefix("model/").rpartition("/")
+        ours = f"{part}_embed.weight" if kind == "we:0" else ""
+        ours = ours or kind.replace("h", "h.", 1).replace("/", ".") + (".bias" if part == "b" else ".weight")
+        assert np.array_equal(state[ours].numpy(), written.value(theirs, shape).squeeze()), ours
+    assert len(state) == len(list(written.gpt()))
 
 
-def test_y06_a_list_of_names_that_is_too_short_is_refused(written: ModuleType, tmp_path: Path) -> None:
-    folder = gpt_release(tmp_path, written, names=True)
+def test_y06_a_list_of_names_that_is_too_short_is_refused(gpt_release: Callable[[bool], Path]) -> None:
+    folder = gpt_release(True)
     path = folder / "parameters_names.json"
     path.write_text(json.dumps(json.loads(path.read_text())[:-5]))
     with pytest.raises(CorruptWeightsError, match="name"):
