@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,12 @@ def files_in(folder: Path) -> dict[str, Path]:
         ("bert_pretraining", (), "BertForPreTraining"),
         ("bert_squad/model.ckpt-7", (), "BertForQuestionAnswering"),
         ("bert_classifier", ("--set", "num_labels=3"), "BertForSequenceClassification"),
+        ("bert_multiple_choice", ("--set", "num_labels=1"), "BertForSequenceClassification"),  # one name for both
         ("gpt2", (), "GPT2LMHeadModel"),
+        ("transfo_xl", (), "TransfoXLLMHeadModel"),
+        ("transfo_xl/model.ckpt.index", (), "TransfoXLLMHeadModel"),
+        ("transfo_xl_characters", (), "TransfoXLLMHeadModel"),
+        ("transfo_xl_one_table", (), "TransfoXLLMHeadModel"),
     ],
 )
 def test_a_checkpoint_of_tensorflow_becomes_a_saved_folder(
@@ -55,13 +60,46 @@ def test_a_checkpoint_of_tensorflow_becomes_a_saved_folder(
     manifest = read_manifest(paths)
     assert manifest is not None
     assert set(manifest.files) == {"config.json", "model.safetensors" if to == "safetensors" else "pytorch_model.bin"}
-    assert type(registry.load_model(target)).__name__ == model
+    assert_computes_the_same(registry.load_model(target), tensorflow / source, model, options)
     done = run("diff", tensorflow / source, target)
     if model == "BertForQuestionAnswering":  # answers need no pooler, and no class has both
         assert re.search("^left out +bert/embeddings/LayerNorm/beta/adam_m", result.stdout, re.MULTILINE)
         assert done.stdout.splitlines()[-1] == "39 of 41 tensors are equal."
     else:
         assert (done.exit_code, len(done.stdout.splitlines())) == (0, 1), done.output
+
+
+@pytest.mark.parametrize("to", ["safetensors", "torch"])
+@pytest.mark.parametrize("names", [True, False])
+def test_arrays_of_numpy_become_a_saved_folder(
+    gpt_release: Callable[[bool], Path], tmp_path: Path, names: bool, to: str
+) -> None:
+    source, target = gpt_release(names), tmp_path / "m"
+    result = run("convert", source, target, "--to", to)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^tensors +26$", result.stdout, re.MULTILINE)
+    assert_computes_the_same(registry.load_model(target), source, "OpenAIGPTLMHeadModel")
+    assert run("diff", source, target).exit_code == 0
+
+
+def assert_computes_the_same(model: Any, source: Path, name: str, options: tuple[str, ...] = ()) -> None:
+    """What was converted is of this class, and all its outputs are, bit for bit, those of its source."""
+    assert type(model).__name__ == name
+    labels = {"num_labels": int(options[1].removeprefix("num_labels="))} if options else {}
+    original = type(model).from_pretrained(source, **labels)
+    ids = torch.randint(0, 13, (2, 6), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        pairs = list(zip(tensors_in(model(ids)), tensors_in(original(ids)), strict=True))
+    assert pairs
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def tensors_in(output: Any) -> Iterator[torch.Tensor]:
+    if isinstance(output, torch.Tensor):
+        yield output
+    elif output is not None:
+        for part in output:
+            yield from tensors_in(part)
 
 
 def test_a_tokenizer_comes_along(tensorflow: Path, tmp_path: Path) -> None:
