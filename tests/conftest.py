@@ -2,7 +2,12 @@
 
 import importlib.util
 import json
-from collections.abc import Callable
+import mmap
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -51,6 +56,70 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PYTORCH_PRETRAINED_BERT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # the references we compare with must not look for the hub either
+
+
+Limits = Callable[..., AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="session")
+def limits() -> Limits:
+    """Fails a test in which the code inside of ``with limits():`` takes longer, or more memory, than a reader may."""
+    return within_limits
+
+
+@contextmanager
+def within_limits(seconds: float = 2, megabytes: float = 200) -> Iterator[None]:
+    """What runs inside is interrupted after so much time, and must not have mapped so much memory at any moment.
+
+    Counted is address space, and so all that is asked for by whomever, Python, numpy or torch, touched or not.  Linux
+    alone tells its peak; elsewhere only time is limited.
+    """
+    with _alarm(seconds), _peak(megabytes * 2**20) if sys.platform == "linux" else nullcontext():
+        yield
+
+
+class _Late(BaseException):
+    """No error: a reader that takes every error for a damaged file lets it through."""
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    def ring(*_: object) -> None:
+        raise _Late
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    except _Late:
+        pytest.fail(f"It took longer than {seconds} seconds.")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def _peak(most: float) -> Iterator[None]:
+    """The peak never falls; so what the process has is filled up to it, with room that costs nothing, and then any
+    more raises it."""
+    peak, size = _status("VmPeak"), _status("VmSize")
+    filling = mmap.mmap(-1, peak - size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0) if peak > size else None
+    try:
+        before = _status("VmPeak")
+        yield
+        taken = _status("VmPeak") - before
+    finally:
+        if filling is not None:
+            filling.close()
+    if taken > most:
+        pytest.fail(f"It took {taken / 2**20:,.0f} MB of memory, where {most / 2**20:,.0f} are the most.")
+
+
+def _status(key: str) -> int:
+    """Bytes, from what Linux says of this process."""
+    found = re.search(rf"^{key}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -214,23 +215,25 @@ FUZZ: dict[str, Any] = {
 }
 
 
-def fuzzed(folder: Path, content: bytes, shapes: object) -> None:
+def fuzzed(limits: Callable[..., Any], folder: Path, content: bytes, shapes: object) -> None:
     paths: Mapping[str, Path] = write(folder, shards=1, shapes=shapes)
     paths["params_0.npy"].write_bytes(content)
-    try:
+    with suppress(WeightsError, ConfigError), limits():
         dict(load(paths).items())
-    except (WeightsError, ConfigError):
-        pass
 
 
 @given(**FUZZ)
 @settings(max_examples=100, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_the_files_hold_nothing_but_our_errors_is_raised(tmp_path: Path, **made: Any) -> None:
-    fuzzed(tmp_path, **made)
+def test_whatever_the_files_hold_nothing_but_our_errors_is_raised(
+    limits: Callable[..., Any], tmp_path: Path, **made: Any
+) -> None:
+    fuzzed(limits, tmp_path, **made)
 
 
 @pytest.mark.slow
 @given(**FUZZ)
 @settings(max_examples=3000, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_the_files_hold_nothing_but_our_errors_is_raised_at_length(tmp_path: Path, **made: Any) -> None:
-    fuzzed(tmp_path, **made)
+def test_whatever_the_files_hold_nothing_but_our_errors_is_raised_at_length(
+    limits: Callable[..., Any], tmp_path: Path, **made: Any
+) -> None:
+    fuzzed(limits, tmp_path, **made)
