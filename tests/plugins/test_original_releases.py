@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import shutil
 import sys
 import warnings
@@ -17,7 +18,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import registry
-from registry.errors import CorruptWeightsError, MissingFileError, WeightsMismatchError
+from registry import discovery
+from registry.errors import CorruptWeightsError, MissingFileError, WeightsError, WeightsMismatchError
+from registry.records import ModelSpec
 
 IDS = torch.randint(0, 13, (2, 6), generator=torch.Generator().manual_seed(0))
 
@@ -145,6 +148,54 @@ def test_from_tf_passes_over_what_else_lies_there(tensorflow: Path, tmp_path: Pa
         assert np.array_equal(bias.detach().numpy(), written.value("bert/pooler/dense/bias", (4,)))
     bias = cls.from_pretrained(folder / "bert_model.ckpt").pooler.dense.bias
     assert not bias.eq(1).all(), "a prefix names the checkpoint, with or without from_tf"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "release"),
+    [
+        ("bert", "bert_pretraining/bert_model.ckpt"),
+        ("gpt2", "gpt2/model.ckpt"),
+        ("transfo_xl", "transfo_xl/model.ckpt"),
+    ],
+)
+def test_every_class_takes_a_folder_a_prefix_and_an_index(tensorflow: Path, architecture: str, release: str) -> None:
+    classes = [spec for spec in discovery.every(ModelSpec) if spec.architecture == architecture]
+    assert len(classes) >= 3
+    prefix = tensorflow / release
+    for cls in map(discovery.load_class, classes):
+        first, *others = [
+            cls.from_pretrained(path, from_tf=True)
+            for path in (prefix.parent, prefix, prefix.with_name(f"{prefix.name}.index"))
+        ]
+        loaded = first.load_report.loaded
+        assert loaded
+        for other in others:
+            assert other.load_report.loaded == loaded
+            assert all(torch.equal(other.state_dict()[name], first.state_dict()[name]) for name in loaded)
+
+
+@pytest.mark.parametrize("options", [{}, {"from_tf": True}])
+def test_t08_the_older_format_is_refused_by_its_path_and_by_its_folder(
+    tensorflow: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    folder = Path(shutil.copytree(tensorflow / "version_1", tmp_path / "m"))
+    shutil.copy(tensorflow / "bert_squad" / "bert_config.json", folder)
+    for path in (folder, folder / "model.ckpt"):
+        with pytest.raises(WeightsError, match=r"format V1[^~]*SaverDef\.V2"):
+            modeling("bert").BertModel.from_pretrained(path, **options)
+
+
+def test_t08_a_saved_model_is_refused_with_the_prefix_that_loads(tensorflow: Path, tmp_path: Path) -> None:
+    for file in (tensorflow / "bert_squad").iterdir():  # what is in `variables` is a checkpoint
+        (tmp_path / "variables").mkdir(exist_ok=True)
+        shutil.copy(file, tmp_path / "variables" / file.name.replace("model.ckpt-7", "variables"))
+    (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01")
+    shutil.copy(tensorflow / "bert_squad" / "bert_config.json", tmp_path)
+    with pytest.raises(WeightsError, match="SavedModel") as caught:
+        modeling("bert").BertModel.from_pretrained(tmp_path, from_tf=True)
+    named = re.search(r"their prefix, (.*)\.$", str(caught.value), re.MULTILINE)
+    assert named is not None
+    assert modeling("bert").BertModel.from_pretrained(named[1], from_tf=True).load_report.missing == ()
 
 
 def test_a_prefix_that_leads_nowhere_is_refused(tensorflow: Path) -> None:

@@ -11,9 +11,8 @@ from itertools import pairwise
 from registry.errors import CorruptWeightsError, WeightsLimitError
 from registry.files.json import MEBIBYTE
 from registry.files.protobuf import Malformed, varint
+from registry.resolution import TABLE_END
 
-MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
-"""The last bytes of a table."""
 FOOTER = 48
 """Bytes: two handles, zeros up to 40, and the magic number."""
 TRAILER = 5
@@ -32,7 +31,7 @@ LONGEST_KEY = 4096
 
 def is_table(end: bytes) -> bool:
     """Whether a file that ends so is a sorted table."""
-    return end.endswith(MAGIC)
+    return end.endswith(TABLE_END)
 
 
 def read_table(data: bytes, origin: str) -> dict[bytes, bytes]:

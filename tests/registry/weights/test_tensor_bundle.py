@@ -26,9 +26,10 @@ from registry.errors import (
     WeightsLimitError,
     WeightsMismatchError,
 )
+from registry.resolution import TABLE_END
 from registry.weights.checkpoint import find_weights, open_checkpoint
 from registry.weights.headers import header_of
-from registry.weights.sorted_table import MAGIC, read_table
+from registry.weights.sorted_table import read_table
 from registry.weights.tensor_bundle import detect, headers, load
 
 Limits = Callable[..., Any]
@@ -309,7 +310,7 @@ def table(blocks: Sequence[bytes], kinds: Sequence[int] = ()) -> bytes:
         data += sealed(content, kinds[place] if kinds else 0)
     index = block(handles)
     footer = number(0) + number(0) + number(len(data)) + number(len(index))
-    return data + sealed(index) + footer.ljust(40, b"\0") + MAGIC
+    return data + sealed(index) + footer.ljust(40, b"\0") + TABLE_END
 
 
 HEADER = message((1, 1), (3, message((1, 1))))
@@ -494,7 +495,7 @@ def test_whatever_an_index_holds_nothing_but_our_errors_is_raised_at_length(
 @given(st.binary(max_size=200))
 @settings(max_examples=150, deadline=2000)
 def test_whatever_bytes_a_table_has_nothing_but_our_errors_is_raised(limits: Limits, data: bytes) -> None:
-    for content in (data, data + MAGIC, table([data]), table([block([]), data])):
+    for content in (data, data + TABLE_END, table([data]), table([block([]), data])):
         with suppress(WeightsError), limits():
             read_table(content, "x")
 
@@ -512,6 +513,18 @@ def test_what_tensorflow_writes_now_is_read_as_it_reads_it(tmp_path: Path, tenso
         assert set(tensors) == set(reader.get_variable_to_shape_map())
         for key, tensor in tensors.items():
             assert np.array_equal(tensor.double().numpy(), reader.get_tensor(key).astype(np.float64)), key
+
+
+@pytest.mark.slow
+def test_t08_the_older_format_converts_as_its_error_says(tensorflow: Path, tmp_path: Path, written: ModuleType) -> None:
+    tf = pytest.importorskip("tensorflow", reason="the extra `tensorflow` is not installed").compat.v1
+    reader = tf.train.load_checkpoint(str(tensorflow / "version_1" / "model.ckpt"))
+    with tf.Graph().as_default(), tf.Session() as session:
+        tensors = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+        variables = [tf.get_variable(name, initializer=tensor) for name, tensor in tensors.items()]
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver(variables, write_version=tf.train.SaverDef.V2).save(session, str(tmp_path / "model.ckpt"))
+    assert np.array_equal(read_all(paths_in(tmp_path))["v"].numpy(), written.value("v", (2, 2)))
 
 
 def test_detection_wants_the_mark_of_a_table(tmp_path: Path) -> None:
