@@ -26,7 +26,7 @@ from registry.errors import (
 from registry.records import Paths
 from registry.serialization import WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 from registry.weights.headers import Header
-from registry.weights.pickles import LARGEST_PICKLE, RESAVE, Outline, read_outline
+from registry.weights.pickles import LARGEST_PICKLE, MOST_INSTRUCTIONS, RESAVE, Outline, read_outline
 from registry.weights.shards import FileNames, load_files, read_headers, start
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ WRAPPERS = ("state_dict", "model_state_dict")
 ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """A pickle of the number with which torch's older files begin."""
-LEGACY_PICKLES = 5
-"""Magic number, protocol, system, state dict, and the keys of the memory that follows."""
+LEGACY_PICKLES = (100, 100, 1000, MOST_INSTRUCTIONS, 100_000)
+"""Most instructions of: magic number, protocol, system, state dict, and the keys of the memory that follows."""
 COUNT = 8
 """Bytes of the number of elements that stands before each piece of memory."""
 
@@ -52,8 +52,12 @@ STORAGE = re.compile(r"data/[0-9]+")
 """Records of an archive, under the name of its root."""
 LOCAL = struct.Struct("<4s22xHH")
 """What stands before each record: a mark, and how long its name and its extra field are."""
-END = b"PK\x05\x06" + bytes(18)
-"""The record with which an archive ends."""
+END = struct.Struct("<4s8xL4xH")
+"""The record with which an archive ends: a mark, the bytes of the list of records, and those of a comment."""
+LARGER_END = struct.Struct("<4s36xQ8x4s16x")
+"""What stands before it where a record has 4 GB or more, and always in torch's files: the same for larger numbers."""
+LARGEST_LIST = 4 * 2**20
+"""Bytes; a record takes about 100."""
 PORTION = 256 * 1024
 """Bytes read at a time: what fits a processor's cache."""
 ENCRYPTED = 1
@@ -86,7 +90,7 @@ def read(path: Path) -> "dict[str, Tensor]":
     archive = start(path).startswith(ZIP)
     with path.open("rb") as file, _damage_as_corrupt(path):
         before = _identity(os.fstat(file.fileno()))
-        check(file, str(path))
+        state_dict(check(file, str(path)).root, Header, str(path))
         if archive:
             check_sums(file, str(path))
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
@@ -139,6 +143,7 @@ def check(file: IO[bytes], origin: str) -> Outline:
 
 def _check_archive(file: IO[bytes], origin: str) -> Outline:
     """Refuse an archive that torch would not have written, or that two readers could understand differently."""
+    _check_end(file, origin)
     with zipfile.ZipFile(file) as archive:
         records = archive.infolist()
         root = records[0].filename.partition("/")[0] + "/" if records else ""
@@ -148,8 +153,8 @@ def _check_archive(file: IO[bytes], origin: str) -> Outline:
             _data_of(file, record, origin)
         if len({name.casefold() for name in sizes}) < len(records):
             raise UnsafeWeightsError(f"{origin} holds two records of one name: readers differ in which one counts.")
-        if not records or records[0].header_offset or not _ends(file):
-            raise CorruptWeightsError(f"{origin} holds bytes before or after its records: it was put together, or cut.")
+        if not records or records[0].header_offset:
+            raise CorruptWeightsError(f"{origin} holds bytes before its records: it was put together.")
         if sizes.get("data.pkl", 0) > LARGEST_PICKLE:
             raise WeightsLimitError(f"{origin} holds a pickle larger than any state dict needs.")
         outline = read_outline(io.BytesIO(_pickle(file, archive.getinfo(root + "data.pkl"), origin)), origin)
@@ -171,11 +176,20 @@ def _pickle(file: IO[bytes], record: zipfile.ZipInfo, origin: str) -> bytes:
     return data
 
 
-def _ends(file: IO[bytes]) -> bool:
-    """Whether the record that ends an archive, without a comment, is the last thing in the file."""
-    file.seek(-len(END), os.SEEK_END)
-    last = file.read()
-    return last[:4] == END[:4] and last[-2:] == END[-2:]
+def _check_end(file: IO[bytes], origin: str) -> None:
+    """Refuse an archive that does not end with its end, or whose records are more than a state dict needs."""
+    file.seek(-min(LARGER_END.size + END.size, file.seek(0, os.SEEK_END)), os.SEEK_END)
+    last = file.read().rjust(LARGER_END.size + END.size, b"\0")
+    mark, size, comment = END.unpack_from(last, LARGER_END.size)
+    if mark != b"PK\x05\x06" or comment:
+        raise CorruptWeightsError(f"{origin} holds bytes after its records, or was cut off.")
+    larger_mark, larger_size, locator = LARGER_END.unpack_from(last)
+    if locator == b"PK\x06\x07":
+        if larger_mark != b"PK\x06\x06":
+            raise CorruptWeightsError(f"{origin} is damaged: the list of its records is nowhere.")
+        size = larger_size
+    if size > LARGEST_LIST:
+        raise WeightsLimitError(f"{origin} lists its records in {size:,} bytes, where {LARGEST_LIST:,} are the most.")
 
 
 def _data_of(file: IO[bytes], record: zipfile.ZipInfo, origin: str) -> int:
@@ -218,7 +232,7 @@ def _check_legacy(file: IO[bytes], origin: str) -> Outline:
     if file.read(len(LEGACY)) != LEGACY:
         raise CorruptWeightsError(f"{origin} is not what torch.save writes, or was cut off.", hint=RESAVE)
     file.seek(0)
-    *_, state, keys = [read_outline(file, origin) for _ in range(LEGACY_PICKLES)]
+    *_, state, keys = [read_outline(file, origin, most) for most in LEGACY_PICKLES]
     needed = file.tell() + sum(COUNT + size for size in state.storages.values())
     if sorted(keys.root) != sorted(state.storages) or needed != os.fstat(file.fileno()).st_size:
         raise CorruptWeightsError(f"{origin} is damaged: it does not hold just the memory that its tensors need.")
