@@ -180,10 +180,40 @@ def test_inspect_reads_checkpoints_of_tensorflow(tensorflow: Path, name: str) ->
     assert all(set(look) == {"shape", "dtype", "nbytes"} for look in found.values())
 
 
-def test_inspect_needs_no_torch_for_any_format_of_ours(tensorflow: Path, tmp_path: Path) -> None:
+def test_inspect_calls_arrays_by_the_names_of_the_architecture(gpt_release: Callable[[bool], Path]) -> None:
+    folder = gpt_release(False)
+    names = [line.split()[0] for line in run("inspect", folder).stdout.splitlines()]
+    assert names[1:4] == ["model/we:0/positions", "model/we:0/tokens", "model/h0/attn/c_attn/w:0"]
+    (folder / "config.json").unlink()
+    assert run("inspect", folder).stdout.splitlines()[1].split()[0] == "0"
+
+
+@pytest.mark.parametrize("config", ['{"model_type": "unheard-of"}', '{"x": 1}', "{"])
+def test_inspect_and_diff_do_without_a_configuration_that_nobody_understands(tmp_path: Path, config: str) -> None:
+    (tmp_path / "config.json").write_text(config)
+    save_file({"a": torch.zeros(2)}, tmp_path / "model.safetensors")
+    assert run("inspect", tmp_path).stdout.splitlines()[-1].startswith("1 tensors, 8 bytes")
+    assert run("diff", tmp_path, tmp_path).exit_code == 0
+
+
+def test_inspect_and_diff_take_the_name_of_a_model() -> None:
+    found = json.loads(run("inspect", "all-minilm-l6-v2", "--json").stdout)
+    assert found["embeddings.word_embeddings.weight"] == {"shape": [30522, 384], "dtype": "float32", "nbytes": 46881792}
+    done = run("diff", "all-minilm-l6-v2", "all-minilm-l6-v2")
+    assert (done.exit_code, done.stdout) == (0, "103 of 103 tensors are equal.\n")
+
+
+def test_inspect_needs_no_torch_for_any_format_of_ours(
+    tensorflow: Path, tmp_path: Path, gpt_release: Callable[[bool], Path]
+) -> None:
     torch.save({"a": torch.zeros(2)}, tmp_path / "pytorch_model.bin")
     save_file({"a": torch.zeros(2)}, tmp_path / "model.safetensors")
-    for path in (tmp_path / "pytorch_model.bin", tmp_path / "model.safetensors", tensorflow / "gpt2"):
+    for path in (
+        tmp_path / "pytorch_model.bin",
+        tmp_path / "model.safetensors",
+        tensorflow / "gpt2",
+        gpt_release(True),
+    ):
         code = (
             "import sys\nfrom registry.cli import main\n"
             f"main(['inspect', {str(path)!r}], standalone_mode=False)\nassert 'torch' not in sys.modules"
