@@ -208,10 +208,16 @@ json_values = st.recursive(
 words = st.sampled_from(["'<f4'", "'|O'", "True", "False", "(20,)", "(2,)", "(", "{", "'", "0", ""])
 FUZZ: dict[str, Any] = {
     "content": st.one_of(
+        st.builds(  # as numpy writes it, for shapes that need just so many numbers, or others
+            lambda count, descr, more: npy(f"'{descr}'", shape=f"({count},)", data=bytes(count * int(descr[2]) + more)),
+            st.sampled_from([20, 20, 20, 6, 0, 19]),
+            st.sampled_from(["<f4", "<f2", "<f8", "<i4", "|u1", ">f4"]),
+            st.sampled_from([0, 0, 0, 1]),
+        ),
         st.builds(lambda *parts: npy(*parts), words, words, words, st.binary(max_size=90), words),
         st.binary(max_size=80).map(lambda data: b"\x93NUMPY\x01\x00" + data),
     ),
-    "shapes": st.one_of(json_values, st.just(SHAPES)),
+    "shapes": st.one_of(json_values, st.just(SHAPES), st.sampled_from([[[2, 3]], [[]] * 6, [[2**40], [20]], [[0]]])),
 }
 
 
