@@ -37,13 +37,15 @@ ENCRYPTED = 1
 def check_archive(file: IO[bytes], origin: str) -> Outline:
     """Refuse an archive that torch would not have written, or that two readers could understand differently."""
     _check_end(file, origin)
+    whole = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
         records = archive.infolist()
         root = records[0].filename.partition("/")[0] + "/" if records else ""
         sizes = {record.filename.removeprefix(root): record.file_size for record in records}
         for record in records:
             _check_record(record, root, origin)
-            _data_of(file, record, origin)
+            if _data_of(file, record, origin) + record.file_size > whole:
+                raise CorruptWeightsError(f"{origin} is damaged: {record.filename!r} reaches beyond its end.")
         if len({name.casefold() for name in sizes}) < len(records):
             raise UnsafeWeightsError(f"{origin} holds two records of one name: readers differ in which one counts.")
         if not records or records[0].header_offset:

@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import pickletools
+import struct
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -163,6 +164,17 @@ def test_w08_memory_that_is_missing_or_of_another_size_is_refused(tmp_path: Path
     for change in (lambda records: records.pop(storage), lambda records: records.update({storage: b"1234"})):
         with pytest.raises(CorruptWeightsError):
             load({NAME: rewrite(save(TENSORS, tmp_path), change)})
+
+
+def test_w08_a_record_that_reaches_beyond_the_file_is_refused_before_it_is_shown(tmp_path: Path) -> None:
+    count = 500_000_000
+    data = bytearray(zipped([("x/data.pkl", described(False, count, 0, [count], [1]), 0), ("x/data/0", bytes(24), 0)]))
+    for mark, place in ((b"PK\x03\x04", 14), (b"PK\x01\x02", 16)):  # in front of the record, and in the list
+        struct.pack_into("<3L", data, data.rindex(mark) + place, 0, 4 * count, 4 * count)
+    (tmp_path / NAME).write_bytes(data)
+    for read in (headers, load):
+        with pytest.raises(CorruptWeightsError, match="beyond its end"):
+            read({NAME: tmp_path / NAME})
 
 
 @both_formats
