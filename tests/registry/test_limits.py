@@ -31,6 +31,17 @@ def test_memory_beyond_the_limit_is_noticed_each_time_even_when_it_is_given_back
             bytearray(100 * MEGABYTE)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells the peak of memory")
+@pytest.mark.parametrize("size", [100, 1000])
+def test_memory_is_noticed_that_finds_room_where_others_were(limits: Limits, size: int) -> None:
+    freed = [bytes(1000) for _ in range(400_000)]
+    between = freed[::400]
+    del freed
+    with pytest.raises(pytest.fail.Exception, match="MB of memory"), limits():
+        [bytes(size) for _ in range(300_000_000 // size)]
+    assert between
+
+
 def endless() -> None:
     while True:
         try:
