@@ -15,7 +15,7 @@ from time import perf_counter
 
 import torch
 
-from registry.weights import torch_pickle
+from registry.weights import torch_archive, torch_pickle
 
 TENSORS, NUMBERS = 400, 275_000
 
@@ -46,7 +46,7 @@ def scan(path: Path) -> None:
 
 def sums(path: Path) -> None:
     with path.open("rb") as file:
-        torch_pickle.check_sums(file, str(path))
+        torch_archive.check_sums(file, str(path))
 
 
 def median(measured: Callable[[], object], rounds: int) -> float:

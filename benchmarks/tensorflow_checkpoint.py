@@ -4,6 +4,12 @@ Every measurement is a process of its own, and the two take turns.  The checkpoi
 TensorFlow; it is in the page cache when time is taken.  Both sides compare checksums.  TensorFlow copies every tensor
 into memory; here they are mapped, and take memory when they are used: "used" adds that every tensor is summed up.
 
+Memory is told in two ways.  The peak (VmHWM) counts every page that the process can see: of a mapped file, those that
+were used, too, although they are the page cache's, which lends them to any number of processes, and takes them back
+when memory is short.  What the process itself holds (RssAnon, when all tensors have been used and are still there) is
+what nobody else can have, and what many processes with the same checkpoint take each.  "libraries alone" is the peak
+after the imports, torch's or TensorFlow's, of which either side holds most all the time.
+
 Usage: python benchmarks/tensorflow_checkpoint.py [--tensorflow PYTHON] [--rounds N]
 PYTHON is an interpreter that has TensorFlow (the extra ``tensorflow``); by default the one that runs this.
 """
@@ -24,8 +30,10 @@ import json, os, re, sys
 from time import perf_counter
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+def memory(kind):
+    return int(re.search(kind + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
 def peak():
-    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+    return memory("VmHWM")
 def report(**numbers):
     print(json.dumps(numbers))
 prefix = sys.argv[1]
@@ -60,7 +68,10 @@ tensors = dict(tensor_bundle.load({path.name: path for path in Path(prefix).pare
 read, after = perf_counter() - start, peak()
 for tensor in tensors.values():
     tensor.sum()
-report(read=read, used=perf_counter() - start, peak=after, used_peak=peak(), alone=alone, tensors=len(tensors))
+used = perf_counter() - start
+report(
+    read=read, used=used, peak=after, used_peak=peak(), held=memory("RssAnon"), alone=alone, tensors=len(tensors)
+)
 """
 
 THEIRS = """
@@ -73,7 +84,10 @@ tensors = {name: reader.get_tensor(name) for name in reader.get_variable_to_shap
 read, after = perf_counter() - start, peak()
 for tensor in tensors.values():
     tensor.sum()
-report(read=read, used=perf_counter() - start, peak=after, used_peak=peak(), alone=alone, tensors=len(tensors))
+used = perf_counter() - start
+report(
+    read=read, used=used, peak=after, used_peak=peak(), held=memory("RssAnon"), alone=alone, tensors=len(tensors)
+)
 """
 
 
@@ -101,6 +115,7 @@ def main() -> None:
     for what, key, aim in (
         ("peak memory when read", "peak", "  (aim: <= 0.6x)"),
         ("... when used", "used_peak", ""),
+        ("held by the process itself", "held", ""),
         ("libraries alone", "alone", ""),
     ):
         print(

@@ -1,6 +1,14 @@
 """Options and fixtures of every test."""
 
+import ctypes
 import importlib.util
+import json
+import mmap
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -51,6 +59,86 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # the references we compare with must not look for the hub either
 
 
+Limits = Callable[..., AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="session")
+def limits() -> Limits:
+    """Fails a test in which the code inside of ``with limits():`` takes longer, or more memory, than a reader may."""
+    import torch  # which takes more than that itself
+
+    assert torch
+    return within_limits
+
+
+@contextmanager
+def within_limits(seconds: float = 2, megabytes: float = 200) -> Iterator[None]:
+    """What runs inside is interrupted after so much time, and must not have mapped so much memory at any moment.
+
+    Counted is address space, and so all that is asked for by whomever, Python, numpy or torch, touched or not; and what
+    is resident, which tells of what finds room in memory that the process was given earlier.  Linux alone tells the
+    peaks; elsewhere only time is limited.
+    """
+    with _alarm(seconds), _peak(megabytes * 2**20) if sys.platform == "linux" else nullcontext():
+        yield
+
+
+class _Late(BaseException):
+    """No error: a reader that takes every error for a damaged file lets it through."""
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    def ring(*_: object) -> None:
+        raise _Late
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    except _Late:
+        pytest.fail(f"It took longer than {seconds} seconds.")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def _peak(most: float) -> Iterator[None]:
+    """The peak of address space never falls; so what the process has is filled up to it, with room that costs nothing,
+    and then any more raises it.  That of resident memory falls on request, once what lies idle was given back."""
+    _give_back_what_lies_idle()
+    peak, size = _memory()["VmPeak"], _memory()["VmSize"]
+    filling = mmap.mmap(-1, peak - size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0) if peak > size else None
+    Path("/proc/self/clear_refs").write_text("5")
+    try:
+        before = _memory()
+        yield
+        after = _memory()
+    finally:
+        if filling is not None:
+            filling.close()
+    taken = max(after[kind] - before[kind] for kind in ("VmPeak", "VmHWM"))
+    if taken > most:
+        pytest.fail(f"It took {taken / 2**20:,.0f} MB of memory, where {most / 2**20:,.0f} are the most.")
+
+
+_settled = {"VmRSS": 0}
+"""What was resident when nothing lay idle."""
+
+
+def _give_back_what_lies_idle() -> None:
+    if _memory()["VmRSS"] > _settled["VmRSS"] + 8 * 2**20:
+        ctypes.CDLL(None).malloc_trim(0)
+        _settled.update(_memory())
+
+
+def _memory() -> dict[str, int]:
+    """Bytes by kind, as Linux tells them of this process."""
+    found = re.findall(r"^(Vm\w+):\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return {kind: int(size) * 1024 for kind, size in found}
+
+
 @pytest.fixture(scope="session")
 def tensorflow() -> Path:
     """The folder of checkpoints that TensorFlow wrote."""
@@ -66,6 +154,27 @@ def written(tensorflow: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def gpt_release(written: ModuleType, tmp_path: Path) -> Callable[[bool], Path]:
+    """Writes a release as OpenAI's first one, of ten files of numpy, with the list of names or without it."""
+    import numpy as np
+
+    def write(names: bool) -> Path:
+        folder = tmp_path / "gpt"
+        folder.mkdir()
+        row = np.concatenate([written.value(name, shape).ravel() for name, shape in written.gpt()])
+        for number, part in enumerate(np.array_split(row, 10)):
+            np.save(folder / f"params_{number}.npy", part)
+        (folder / "params_shapes.json").write_text(json.dumps([shape for _, shape in written.gpt()]))
+        (folder / "config.json").write_text(json.dumps(written.GPT))
+        if names:  # the first two arrays are one variable, and two variables have none
+            listed = ["model/we:0", *[name for name, _ in written.gpt()][2:], "model/clf/w:0", "model/clf/b:0"]
+            (folder / "parameters_names.json").write_text(json.dumps(listed))
+        return folder
+
+    return write
 
 
 WORDS = (

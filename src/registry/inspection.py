@@ -9,7 +9,7 @@ from attrs import frozen
 
 from registry import discovery
 from registry.config import Config, read_config
-from registry.errors import MissingFileError
+from registry.errors import ArchitectureMismatchError, ConfigError, MissingFileError
 from registry.files.locations import collect
 from registry.records import ModelSpec, Paths
 from registry.resolution import Resolution, resolve
@@ -29,8 +29,16 @@ def find(name: str | Path) -> Found:
     Raises UnknownModelError, MissingFileError, and what ``find_weights`` raises.
     """
     resolution = resolve(name)
-    paths = collect(resolution, roles=("weights",))
-    return find_weights(paths, None if resolution.card is None else resolution.card.architecture)
+    paths, config = collect(resolution, roles=("weights",)), _config_of(resolution)
+    return find_weights(paths, None if config is None else config.architecture)
+
+
+def _config_of(resolution: Resolution) -> Config | None:
+    """The configuration, which says how the architecture calls its tensors; None where none can be understood."""
+    try:
+        return read_config(resolution, collect(resolution, roles=("config",)))[0]
+    except (MissingFileError, ConfigError, ArchitectureMismatchError):
+        return None
 
 
 # --- Differences ------------------------------------------------------------------------------------------------------
@@ -102,11 +110,7 @@ class _Side:
     @classmethod
     def at(cls, name: str | Path) -> "_Side":
         resolution = resolve(name)
-        try:
-            config = read_config(resolution, collect(resolution, roles=("config",)))[0]
-        except MissingFileError:
-            config = None
-        return cls(resolution, collect(resolution, roles=("weights",)), config)
+        return cls(resolution, collect(resolution, roles=("weights",)), _config_of(resolution))
 
 
 def _layout(config: Config) -> Layout:

@@ -29,6 +29,8 @@ Kind: TypeAlias = Literal["card", "directory", "file", "checkpoint", "package", 
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".zip")
 INDEX_SUFFIX = ".index"
 """What TensorFlow adds to the name of a checkpoint, its prefix, for the file that says what is in it."""
+TABLE_END = (0xDB4775248B80FB57).to_bytes(8, "little")
+"""The last bytes of such a file, and of a checkpoint in TensorFlow's older format."""
 
 
 @frozen(kw_only=True)
@@ -41,7 +43,7 @@ class Resolution:
     """Why it was understood so: ``"it is the name of a card"``."""
     card: Card | None = None
     path: Path | None = None
-    """The directory, file or archive on this disk; of a checkpoint the prefix, which is the name of no file."""
+    """The directory, file or archive on this disk; of a checkpoint the prefix, mostly the name of no file."""
     url: str | None = None
     """The address: of a file or archive, ``pkg:distribution/path``, or ``hub:organisation/name``."""
     revision: str | None = None
@@ -207,12 +209,23 @@ def _on_disk(asked: str, path: Path, rule: str) -> Resolution:
     if os.path.isfile(prefix + INDEX_SUFFIX):  # noqa: PTH113
         return Resolution(asked=asked, kind="checkpoint", rule=f"{rule}, and an index lies there", path=Path(prefix))
     if os.path.isfile(path):  # noqa: PTH113
-        kind: Kind = "archive" if path.name.endswith(ARCHIVE_SUFFIXES) else "file"
+        kind: Kind = "checkpoint" if _is_table(path) else "file"
+        kind = "archive" if path.name.endswith(ARCHIVE_SUFFIXES) else kind
         return Resolution(asked=asked, kind=kind, rule=rule, path=path)
     raise MissingFileError(
         f"there is no file or folder {str(path)!r}.{did_you_mean(path.name, _beside(path))}",
         hint=f"It was read as a path, since {rule}; `registry list` prints the names of known models.",
     )
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file is a checkpoint of TensorFlow's older format, in which a prefix is the name of a file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - len(TABLE_END)))
+            return file.read() == TABLE_END
+    except OSError:
+        return False
 
 
 def _beside(path: Path) -> list[str]:

@@ -2,10 +2,11 @@
 
 import importlib
 import json
+import re
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -17,7 +18,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import registry
-from registry.errors import CorruptWeightsError, MissingFileError, WeightsMismatchError
+from registry import discovery
+from registry.errors import CorruptWeightsError, MissingFileError, WeightsError, WeightsMismatchError
+from registry.records import ModelSpec
 
 IDS = torch.randint(0, 13, (2, 6), generator=torch.Generator().manual_seed(0))
 
@@ -97,14 +100,20 @@ def test_googles_release_loads_into_every_class_and_computes_the_same(
 
 
 @pytest.mark.parametrize(
-    ("folder", "name", "head", "options"),
+    ("folder", "name", "head", "options", "slot"),
     [
-        ("bert_squad", "BertForQuestionAnswering", {"qa_outputs": "cls/squad/"}, {}),
-        ("bert_classifier", "BertForSequenceClassification", {"classifier": ""}, {"num_labels": 3}),
+        ("bert_squad", "BertForQuestionAnswering", {"qa_outputs": "cls/squad/"}, {}, "adam_m"),
+        ("bert_classifier", "BertForSequenceClassification", {"classifier": ""}, {"num_labels": 3}, "Adam_1"),
     ],
 )
 def test_fine_tuned_checkpoints_load_with_their_heads(
-    written: ModuleType, tensorflow: Path, folder: str, name: str, head: dict[str, str], options: dict[str, Any]
+    written: ModuleType,
+    tensorflow: Path,
+    folder: str,
+    name: str,
+    head: dict[str, str],
+    options: dict[str, Any],
+    slot: str,
 ) -> None:
     model = getattr(modeling("bert"), name).from_pretrained(tensorflow / folder, from_tf=True, **options)
     shapes = getattr(written, folder)()
@@ -115,7 +124,7 @@ def test_fine_tuned_checkpoints_load_with_their_heads(
             assert np.array_equal(getattr(part, mine).detach().numpy(), expected)
     report = model.load_report
     assert report.new == report.missing == report.unexpected == ()
-    assert {"global_step", "bert/pooler/dense/bias/adam_m"} <= set(report.dropped)
+    assert {"global_step", f"bert/pooler/dense/bias/{slot}"} <= set(report.dropped)
 
 
 def test_names_that_no_table_has_are_listed(tensorflow: Path, tmp_path: Path) -> None:
@@ -139,6 +148,54 @@ def test_from_tf_passes_over_what_else_lies_there(tensorflow: Path, tmp_path: Pa
         assert np.array_equal(bias.detach().numpy(), written.value("bert/pooler/dense/bias", (4,)))
     bias = cls.from_pretrained(folder / "bert_model.ckpt").pooler.dense.bias
     assert not bias.eq(1).all(), "a prefix names the checkpoint, with or without from_tf"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "release"),
+    [
+        ("bert", "bert_pretraining/bert_model.ckpt"),
+        ("gpt2", "gpt2/model.ckpt"),
+        ("transfo_xl", "transfo_xl/model.ckpt"),
+    ],
+)
+def test_every_class_takes_a_folder_a_prefix_and_an_index(tensorflow: Path, architecture: str, release: str) -> None:
+    classes = [spec for spec in discovery.every(ModelSpec) if spec.architecture == architecture]
+    assert len(classes) >= 3
+    prefix = tensorflow / release
+    for cls in map(discovery.load_class, classes):
+        first, *others = [
+            cls.from_pretrained(path, from_tf=True)
+            for path in (prefix.parent, prefix, prefix.with_name(f"{prefix.name}.index"))
+        ]
+        loaded = first.load_report.loaded
+        assert loaded
+        for other in others:
+            assert other.load_report.loaded == loaded
+            assert all(torch.equal(other.state_dict()[name], first.state_dict()[name]) for name in loaded)
+
+
+@pytest.mark.parametrize("options", [{}, {"from_tf": True}])
+def test_t08_the_older_format_is_refused_by_its_path_and_by_its_folder(
+    tensorflow: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    folder = Path(shutil.copytree(tensorflow / "version_1", tmp_path / "m"))
+    shutil.copy(tensorflow / "bert_squad" / "bert_config.json", folder)
+    for path in (folder, folder / "model.ckpt"):
+        with pytest.raises(WeightsError, match=r"format V1[^~]*SaverDef\.V2"):
+            modeling("bert").BertModel.from_pretrained(path, **options)
+
+
+def test_t08_a_saved_model_is_refused_with_the_prefix_that_loads(tensorflow: Path, tmp_path: Path) -> None:
+    for file in (tensorflow / "bert_squad").iterdir():  # what is in `variables` is a checkpoint
+        (tmp_path / "variables").mkdir(exist_ok=True)
+        shutil.copy(file, tmp_path / "variables" / file.name.replace("model.ckpt-7", "variables"))
+    (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01")
+    shutil.copy(tensorflow / "bert_squad" / "bert_config.json", tmp_path)
+    with pytest.raises(WeightsError, match="SavedModel") as caught:
+        modeling("bert").BertModel.from_pretrained(tmp_path, from_tf=True)
+    named = re.search(r"their prefix, (.*)\.$", str(caught.value), re.MULTILINE)
+    assert named is not None
+    assert modeling("bert").BertModel.from_pretrained(named[1], from_tf=True).load_report.missing == ()
 
 
 def test_a_prefix_that_leads_nowhere_is_refused(tensorflow: Path) -> None:
@@ -185,51 +242,25 @@ def test_the_authors_transformer_xl_loads_as_the_ancestor_converts_it(
 
 # --- GPT --------------------------------------------------------------------------------------------------------------
 
-GPT = {"vocab_size": 13, "n_positions": 7, "n_ctx": 7, "n_embd": 4, "n_layer": 2, "n_head": 2, "afn": "gelu"}
-IN_BLOCK = (
-    ("attn/c_attn/w", (1, 4, 12)), ("attn/c_attn/b", (12,)), ("attn/c_proj/w", (1, 4, 4)), ("attn/c_proj/b", (4,)),
-    ("ln_1/g", (4,)), ("ln_1/b", (4,)), ("mlp/c_fc/w", (1, 4, 16)), ("mlp/c_fc/b", (16,)),
-    ("mlp/c_proj/w", (1, 16, 4)), ("mlp/c_proj/b", (4,)), ("ln_2/g", (4,)), ("ln_2/b", (4,)),
-)  # fmt: skip
-
-
-def gpt_release(folder: Path, written: ModuleType, names: bool) -> Path:
-    """A release as OpenAI's, of ten files, with the list of names or without it."""
-    shapes: list[tuple[int, ...]] = [(7, 4), (13, 4)]
-    listed = ["model/we:0"]
-    for layer in range(2):
-        for name, shape in IN_BLOCK:
-            shapes.append(shape)
-            listed.append(f"model/h{layer}/{name}:0")
-    row = np.concatenate([written.value(f"array {n}", shape).ravel() for n, shape in enumerate(shapes)])
-    for number, part in enumerate(np.array_split(row, 10)):
-        np.save(folder / f"params_{number}.npy", part)
-    (folder / "params_shapes.json").write_text(json.dumps(shapes))
-    (folder / "config.json").write_text(json.dumps(GPT))
-    if names:
-        (folder / "parameters_names.json").write_text(json.dumps([*listed, "model/clf/w:0", "model/clf/b:0"]))
-    return folder
-
 
 @pytest.mark.parametrize("names", [True, False])
 @pytest.mark.parametrize("name", ["OpenAIGPTModel", "OpenAIGPTLMHeadModel", "OpenAIGPTDoubleHeadsModel"])
 @pytest.mark.parametrize("options", [{}, {"from_tf": True}])
 def test_openais_arrays_load_with_and_without_their_names(
-    written: ModuleType, tmp_path: Path, name: str, names: bool, options: dict[str, Any]
+    written: ModuleType, gpt_release: Callable[[bool], Path], name: str, names: bool, options: dict[str, Any]
 ) -> None:
-    model = getattr(modeling("gpt"), name).from_pretrained(gpt_release(tmp_path, written, names), **options)
-    trunk = getattr(model, "transformer", model)
-    state = trunk.state_dict()
-    assert np.array_equal(state["positions_embed.weight"].numpy(), written.value("array 0", (7, 4)))
-    assert np.array_equal(state["tokens_embed.weight"].numpy(), written.value("array 1", (13, 4)))
-    for number, (path, shape) in enumerate([(f"h.{layer}.{path}", s) for layer in range(2) for path, s in IN_BLOCK]):
-        ours = path.replace("/", ".").removesuffix(path[-1]) + {"w": "weight", "g": "weight", "b": "bias"}[path[-1]]
-        assert np.array_equal(state[ours].numpy(), written.value(f"array {number + 2}", shape).squeeze()), ours
-    assert len(state) == 26
+    model = getattr(modeling("gpt"), name).from_pretrained(gpt_release(names), **options)
+    state = getattr(model, "transformer", model).state_dict()
+    for theirs, shape in written.gpt():
+        kind, _, part = theirs.removesuffix(":0").removeprefix("model/").rpartition("/")
+        ours = f"{part}_embed.weight" if kind == "we:0" else ""
+        ours = ours or kind.replace("h", "h.", 1).replace("/", ".") + (".bias" if part == "b" else ".weight")
+        assert np.array_equal(state[ours].numpy(), written.value(theirs, shape).squeeze()), ours
+    assert len(state) == len(list(written.gpt()))
 
 
-def test_y06_a_list_of_names_that_is_too_short_is_refused(written: ModuleType, tmp_path: Path) -> None:
-    folder = gpt_release(tmp_path, written, names=True)
+def test_y06_a_list_of_names_that_is_too_short_is_refused(gpt_release: Callable[[bool], Path]) -> None:
+    folder = gpt_release(True)
     path = folder / "parameters_names.json"
     path.write_text(json.dumps(json.loads(path.read_text())[:-5]))
     with pytest.raises(CorruptWeightsError, match="name"):

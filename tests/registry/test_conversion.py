@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,12 @@ def files_in(folder: Path) -> dict[str, Path]:
         ("bert_pretraining", (), "BertForPreTraining"),
         ("bert_squad/model.ckpt-7", (), "BertForQuestionAnswering"),
         ("bert_classifier", ("--set", "num_labels=3"), "BertForSequenceClassification"),
+        ("bert_multiple_choice", ("--set", "num_labels=1"), "BertForSequenceClassification"),  # one name for both
         ("gpt2", (), "GPT2LMHeadModel"),
+        ("transfo_xl", (), "TransfoXLLMHeadModel"),
+        ("transfo_xl/model.ckpt.index", (), "TransfoXLLMHeadModel"),
+        ("transfo_xl_characters", (), "TransfoXLLMHeadModel"),
+        ("transfo_xl_one_table", (), "TransfoXLLMHeadModel"),
     ],
 )
 def test_a_checkpoint_of_tensorflow_becomes_a_saved_folder(
@@ -55,13 +60,46 @@ def test_a_checkpoint_of_tensorflow_becomes_a_saved_folder(
     manifest = read_manifest(paths)
     assert manifest is not None
     assert set(manifest.files) == {"config.json", "model.safetensors" if to == "safetensors" else "pytorch_model.bin"}
-    assert type(registry.load_model(target)).__name__ == model
+    assert_computes_the_same(registry.load_model(target), tensorflow / source, model, options)
     done = run("diff", tensorflow / source, target)
     if model == "BertForQuestionAnswering":  # answers need no pooler, and no class has both
-        assert re.search("^left out +bert/embeddings/LayerNorm/beta/adam_m", result.stdout, re.MULTILINE)
+        assert re.search("^left out .*/attention/output/dense/bias/adam_m", result.stdout, re.MULTILINE)
         assert done.stdout.splitlines()[-1] == "39 of 41 tensors are equal."
     else:
         assert (done.exit_code, len(done.stdout.splitlines())) == (0, 1), done.output
+
+
+@pytest.mark.parametrize("to", ["safetensors", "torch"])
+@pytest.mark.parametrize("names", [True, False])
+def test_arrays_of_numpy_become_a_saved_folder(
+    gpt_release: Callable[[bool], Path], tmp_path: Path, names: bool, to: str
+) -> None:
+    source, target = gpt_release(names), tmp_path / "m"
+    result = run("convert", source, target, "--to", to)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^tensors +26$", result.stdout, re.MULTILINE)
+    assert_computes_the_same(registry.load_model(target), source, "OpenAIGPTLMHeadModel")
+    assert run("diff", source, target).exit_code == 0
+
+
+def assert_computes_the_same(model: Any, source: Path, name: str, options: tuple[str, ...] = ()) -> None:
+    """What was converted is of this class, and all its outputs are, bit for bit, those of its source."""
+    assert type(model).__name__ == name
+    labels = {"num_labels": int(options[1].removeprefix("num_labels="))} if options else {}
+    original = type(model).from_pretrained(source, **labels)
+    ids = torch.randint(0, 13, (2, 6), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        pairs = list(zip(tensors_in(model(ids)), tensors_in(original(ids)), strict=True))
+    assert pairs
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def tensors_in(output: Any) -> Iterator[torch.Tensor]:
+    if isinstance(output, torch.Tensor):
+        yield output
+    elif output is not None:
+        for part in output:
+            yield from tensors_in(part)
 
 
 def test_a_tokenizer_comes_along(tensorflow: Path, tmp_path: Path) -> None:
@@ -142,10 +180,40 @@ def test_inspect_reads_checkpoints_of_tensorflow(tensorflow: Path, name: str) ->
     assert all(set(look) == {"shape", "dtype", "nbytes"} for look in found.values())
 
 
-def test_inspect_needs_no_torch_for_any_format_of_ours(tensorflow: Path, tmp_path: Path) -> None:
+def test_inspect_calls_arrays_by_the_names_of_the_architecture(gpt_release: Callable[[bool], Path]) -> None:
+    folder = gpt_release(False)
+    names = [line.split()[0] for line in run("inspect", folder).stdout.splitlines()]
+    assert names[1:4] == ["model/we:0/positions", "model/we:0/tokens", "model/h0/attn/c_attn/w:0"]
+    (folder / "config.json").unlink()
+    assert run("inspect", folder).stdout.splitlines()[1].split()[0] == "0"
+
+
+@pytest.mark.parametrize("config", ['{"model_type": "unheard-of"}', '{"x": 1}', "{"])
+def test_inspect_and_diff_do_without_a_configuration_that_nobody_understands(tmp_path: Path, config: str) -> None:
+    (tmp_path / "config.json").write_text(config)
+    save_file({"a": torch.zeros(2)}, tmp_path / "model.safetensors")
+    assert run("inspect", tmp_path).stdout.splitlines()[-1].startswith("1 tensors, 8 bytes")
+    assert run("diff", tmp_path, tmp_path).exit_code == 0
+
+
+def test_inspect_and_diff_take_the_name_of_a_model() -> None:
+    found = json.loads(run("inspect", "all-minilm-l6-v2", "--json").stdout)
+    assert found["embeddings.word_embeddings.weight"] == {"shape": [30522, 384], "dtype": "float32", "nbytes": 46881792}
+    done = run("diff", "all-minilm-l6-v2", "all-minilm-l6-v2")
+    assert (done.exit_code, done.stdout) == (0, "103 of 103 tensors are equal.\n")
+
+
+def test_inspect_needs_no_torch_for_any_format_of_ours(
+    tensorflow: Path, tmp_path: Path, gpt_release: Callable[[bool], Path]
+) -> None:
     torch.save({"a": torch.zeros(2)}, tmp_path / "pytorch_model.bin")
     save_file({"a": torch.zeros(2)}, tmp_path / "model.safetensors")
-    for path in (tmp_path / "pytorch_model.bin", tmp_path / "model.safetensors", tensorflow / "gpt2"):
+    for path in (
+        tmp_path / "pytorch_model.bin",
+        tmp_path / "model.safetensors",
+        tensorflow / "gpt2",
+        gpt_release(True),
+    ):
         code = (
             "import sys\nfrom registry.cli import main\n"
             f"main(['inspect', {str(path)!r}], standalone_mode=False)\nassert 'torch' not in sys.modules"

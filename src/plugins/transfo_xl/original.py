@@ -1,6 +1,7 @@
 """How the authors' release names Transformer-XL's weights; imported when a checkpoint of TensorFlow is read."""
 
 from functools import partial
+from itertools import count, takewhile
 from typing import TYPE_CHECKING
 
 from registry.records import Paths
@@ -11,16 +12,20 @@ from registry.weights.shards import LazyTensors
 from .weights import BIASES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from torch import Tensor
 
 LAYER, OURS = "transformer/layer_{i}", "transformer.layers.{i}"
 SOFTMAX, EMBED = "transformer/adaptive_softmax/cutoff_{i}", "transformer/adaptive_embed/cutoff_{i}"
+ONE_BIAS = "transformer/adaptive_softmax/bias"
 
 TENSORFLOW = NameTable(
     (f"{EMBED}/lookup_table", "transformer.word_emb.emb_layers.{i}.weight"),
     (f"{EMBED}/proj_W", "transformer.word_emb.emb_projs.{i}", transposed),
+    ("transformer/adaptive_embed/lookup_table", "transformer.word_emb.emb_layers.0.weight"),  # with ``div_val`` 1
+    ("transformer/adaptive_embed/proj_W", "transformer.word_emb.emb_projs.0", transposed),
+    (ONE_BIAS, "crit.out_layers.0.bias"),  # without clusters
     ("transformer/adaptive_softmax/cutoff_0/cluster_W", "crit.cluster_weight"),
     ("transformer/adaptive_softmax/cutoff_0/cluster_b", "crit.cluster_bias"),
     (f"{SOFTMAX}/b", "crit.out_layers.{i}.bias"),
@@ -47,9 +52,10 @@ TENSORFLOW = NameTable(
 
 
 def load_tensorflow(paths: Paths) -> "Mapping[str, Tensor]":
-    """The tensors of a TensorFlow checkpoint; the biases of all layers, which it keeps in one, by layer.
+    """The tensors of a TensorFlow checkpoint, cut and joined as they are here.
 
-    Errors are those of ``tensor_bundle.load``.
+    It keeps the biases ``r_w_bias`` and ``r_r_bias`` of all layers in one; and with one table of words for all
+    clusters, the bias of the scores by cluster.  Errors are those of ``tensor_bundle.load``.
     """
     tensors, headers = tensor_bundle.load(paths), tensor_bundle.headers(paths)
     readers: dict[str, Callable[[], Tensor]] = {name: partial(tensors.__getitem__, name) for name in tensors}
@@ -58,8 +64,17 @@ def load_tensorflow(paths: Paths) -> "Mapping[str, Tensor]":
         if len(shape) == 3:  # (layers, heads, features); with ``untie_r`` false there is one for all layers
             read = readers.pop(whole)
             readers |= {f"{whole}/{number}": partial(_row, read, number) for number in range(shape[0])}
+    if "transformer/adaptive_embed/lookup_table" in readers and ONE_BIAS not in readers:
+        names = takewhile(readers.__contains__, (f"{SOFTMAX}/b".format(i=number) for number in count()))
+        readers[ONE_BIAS] = partial(_joined, [readers.pop(name) for name in tuple(names)])
     return LazyTensors(readers)
 
 
 def _row(read: "Callable[[], Tensor]", number: int) -> "Tensor":
     return read()[number]
+
+
+def _joined(parts: "Iterable[Callable[[], Tensor]]") -> "Tensor":
+    import torch
+
+    return torch.cat([read() for read in parts])

@@ -16,24 +16,31 @@ MEBIBYTE = 2**20
 
 
 def read_json_object(
-    path: Path, *, limit: int = 4 * MEBIBYTE, error: type[RegistryError] = ConfigError
+    path: Path, *, limit: int = 4 * MEBIBYTE, values: int | None = None, error: type[RegistryError] = ConfigError
 ) -> dict[str, Any]:
-    """Read the JSON object in ``path``, of at most ``limit`` bytes; anything else raises ``error``.
+    """Read the JSON object in ``path``, of at most ``limit`` bytes and ``values``; anything else raises ``error``.
 
     A byte order mark is tolerated.
     """
-    return parse_json_object(_read(path, limit, error), origin=str(path), error=error)
+    return parse_json_object(_read(path, limit, values, error), origin=str(path), error=error)
 
 
-def read_json_array(path: Path, *, limit: int = 4 * MEBIBYTE, error: type[RegistryError] = ConfigError) -> list[Any]:
+def most_values(data: bytes) -> int:
+    """How many values a JSON text can hold at most, told by its signs; each may take 200 bytes when it is parsed."""
+    return 1 + sum(map(data.count, (b",", b"[", b"{")))
+
+
+def read_json_array(
+    path: Path, *, limit: int = 4 * MEBIBYTE, values: int | None = None, error: type[RegistryError] = ConfigError
+) -> list[Any]:
     """Read the JSON array in ``path``, as ``read_json_object`` does an object."""
-    found = _parse(_read(path, limit, error), str(path), error)
+    found = _parse(_read(path, limit, values, error), str(path), error)
     if not isinstance(found, list):
         raise error(f"{path} holds a JSON {_kind(found)} where an array [...] is needed.")
     return found
 
 
-def _read(path: Path, limit: int, error: type[RegistryError]) -> bytes:
+def _read(path: Path, limit: int, values: int | None, error: type[RegistryError]) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(limit + 1)
@@ -41,6 +48,8 @@ def _read(path: Path, limit: int, error: type[RegistryError]) -> bytes:
         raise error(f"{path} could not be read: {problem.strerror}.") from problem
     if len(data) > limit:
         raise error(f"{path} holds more than {limit:,} bytes, which is more than any file of its kind needs.")
+    if values is not None and most_values(data) > values:
+        raise error(f"{path} holds more than {values:,} values, which is more than any file of its kind needs.")
     return data
 
 

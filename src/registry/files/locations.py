@@ -151,7 +151,8 @@ def _from_prefix(resolution: Resolution, roles: Collection[str] | None, _how: Fe
     assert resolution.path is not None
     beside = _of_path(resolution.path.parent)
     prefix = resolution.path.name
-    own = {name: path for name, path in beside.items() if name.startswith((f"{prefix}.index", f"{prefix}.data-"))}
+    starts = f"{prefix}.index", f"{prefix}.data-"
+    own = {name: path for name, path in beside.items() if name == prefix or name.startswith(starts)}
     return own if roles is not None and set(roles) == {"weights"} else beside
 
 

@@ -22,7 +22,7 @@ from registry.weights.tensor_slices import in_order, key_of, parse_slice, shape_
 
 INDEX = ".index"
 
-LARGEST_INDEX = 64 * MEBIBYTE
+LARGEST_INDEX = 8 * MEBIBYTE
 MOST_AXES = 8
 
 TYPES = {
@@ -66,6 +66,8 @@ def read_index(prefix: str, paths: Paths) -> dict[str, Entry]:
         sizes = _shards(table.pop(b"", b""), prefix, path, paths)
         messages = {key: message(value) for key, value in table.items()}
         pieces = {key: _entry(key, found, path, sizes) for key, found in messages.items() if key[:1] == b"\0"}
+        if sum(len(found.get(7, [])) for found in messages.values()) > len(pieces):
+            raise Malformed("tensors lie in more pieces than there are")
         return {
             _text(key, path): _whole(key, found, path, sizes, pieces)
             for key, found in messages.items()
@@ -141,9 +143,10 @@ def _header(key: bytes, found: Message, path: Path) -> Header:
 def _shape(found: Message, path: Path, key: bytes) -> Sequence[int]:
     text = found.get(2, [b""])[-1]
     shape = message(text if isinstance(text, bytes) else b"\xff")
-    sizes = [_one(message(axis), 1) if isinstance(axis, bytes) else -1 for axis in shape.get(2, [])]
-    if len(sizes) > MOST_AXES:
-        raise WeightsLimitError(f"{path}: {key!r} has {len(sizes):,} axes, where {MOST_AXES} are the most.")
+    axes = shape.get(2, [])
+    if len(axes) > MOST_AXES:
+        raise WeightsLimitError(f"{path}: {key!r} has {len(axes):,} axes, where {MOST_AXES} are the most.")
+    sizes = [_one(message(axis), 1) if isinstance(axis, bytes) else -1 for axis in axes]
     if any(size < 0 for size in sizes) or shape.get(3):
         raise CorruptWeightsError(f"{path} is damaged: {key!r} has no certain shape.")
     return sizes

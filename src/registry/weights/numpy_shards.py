@@ -46,6 +46,8 @@ TYPES["|u1"] = ("uint8", 1)
 
 MOST_ARRAYS = 20_000
 MOST_AXES = 8
+MOST_VALUES = 200_000
+"""In each of the two lists."""
 LARGEST_SIZE = 2**40
 
 _PAIR = r"'(?:descr|fortran_order|shape)'\s*:\s*(?:'[^'\\]*'|True|False|\([0-9, ]*\))"
@@ -90,7 +92,7 @@ def _shard_names(paths: Paths) -> list[str]:
 
 def read_shapes(paths: Paths) -> list[tuple[int, ...]]:
     """The shape of each array.  Raises ConfigError for what is none."""
-    shapes = read_json_array(paths[SHAPES])
+    shapes = read_json_array(paths[SHAPES], values=MOST_VALUES)
     for number, shape in enumerate(shapes):
         if not isinstance(shape, list) or not all(type(size) is int and 0 <= size <= LARGEST_SIZE for size in shape):
             raise ConfigError(f"{paths[SHAPES]}: entry {number} must be a list of sizes, not {shape!r:.80}.")
@@ -103,7 +105,7 @@ def read_names(paths: Paths) -> list[str] | None:
     """The names in ``parameters_names.json``; None where there is no such file.  Raises ConfigError."""
     if NAMES not in paths:
         return None
-    names = read_json_array(paths[NAMES])
+    names = read_json_array(paths[NAMES], values=MOST_VALUES)
     if not all(isinstance(name, str) for name in names):
         raise ConfigError(f"{paths[NAMES]} must be a list of names.")
     return names

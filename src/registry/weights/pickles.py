@@ -15,9 +15,9 @@ from attrs import frozen
 from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsLimitError
 from registry.weights.headers import Header
 
-LARGEST_PICKLE = 64 * 2**20
+LARGEST_PICKLE = 16 * 2**20
 """Bytes; the pickle of a state dict takes about 200 for each tensor."""
-MOST_INSTRUCTIONS = 2_000_000
+MOST_INSTRUCTIONS = 600_000
 """That of a state dict takes about 30 for each tensor."""
 MOST_AXES = 64
 
@@ -66,14 +66,14 @@ class Outline:
     """Bytes of each piece of memory that its tensors refer to, by key."""
 
 
-def read_outline(file: IO[bytes], origin: str) -> Outline:
+def read_outline(file: IO[bytes], origin: str, most: int = MOST_INSTRUCTIONS) -> Outline:
     """Read one pickle, from where ``file`` stands to the pickle's end, and refuse what a state dict has no need of.
 
     Raises UnsafeWeightsError, which names what it refuses, CorruptWeightsError when the pickle breaks off, and
-    WeightsLimitError.
+    WeightsLimitError when it has more instructions than ``most``, or is larger than any that is needed.
     """
     start = file.tell()
-    _check(file, origin)
+    _check(file, origin, most)
     file.seek(start)
     outliner = _Outliner(file)
     try:
@@ -82,10 +82,10 @@ def read_outline(file: IO[bytes], origin: str) -> Outline:
         raise CorruptWeightsError(f"{origin} is damaged: its pickle makes no sense ({problem}).") from problem
 
 
-def _check(file: IO[bytes], origin: str) -> None:
+def _check(file: IO[bytes], origin: str, most: int) -> None:
     start, follow = file.tell(), _Stack().follow
     for number, (instruction, argument, place) in enumerate(_instructions(file, origin)):
-        if number >= MOST_INSTRUCTIONS or place - start > LARGEST_PICKLE:
+        if number >= most or place - start > LARGEST_PICKLE:
             raise WeightsLimitError(f"{origin} holds a pickle larger than any state dict needs.")
         if instruction not in INSTRUCTIONS:
             raise UnsafeWeightsError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsLimitError
-from registry.files.json import MEBIBYTE
+from registry.files.json import MEBIBYTE, most_values
 from registry.records import Paths
 from registry.serialization import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from registry.weights.headers import Header
@@ -28,6 +28,8 @@ FILES = FileNames(SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)
 LARGEST_HEADER = 16 * MEBIBYTE
 MOST_TENSORS = 20_000
 MOST_AXES = 8
+MOST_VALUES = 400_000
+"""In a header; of each tensor it has seven or more."""
 LENGTH = 8
 """Bytes of the number with which a file begins: the length of the header, little-endian."""
 
@@ -139,6 +141,8 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
         text = file.read(length)
     if not text.startswith(b"{"):
         raise UnsafeWeightsError(f"{path} has a header that begins with {text[:1]!r}, where the format demands '{{'.")
+    if most_values(text) > MOST_VALUES:
+        raise WeightsLimitError(f"{path} has a header of more than {MOST_VALUES:,} values.")
     try:
         header: dict[str, Any] = json.loads(text.decode(), object_pairs_hook=partial(_distinct, path))
     except UnsafeWeightsError:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from registry.weights.headers import Header
 
 LARGEST_INDEX = 16 * MEBIBYTE
+MOST_VALUES = 400_000
+"""In an index; it has one for each tensor."""
 
 
 class LazyTensors(Mapping[str, "Tensor"]):
@@ -121,7 +123,7 @@ def read_headers(paths: Paths, names: FileNames, read: "Callable[[Path], Mapping
 
 def _read_index(path: Path, paths: Paths) -> tuple[dict[str, set[str]], float | None]:
     """Which tensors each shard should hold, and the bytes of all of them where the index says so."""
-    keys = read_json_object(path, limit=LARGEST_INDEX, error=CorruptWeightsError)
+    keys = read_json_object(path, limit=LARGEST_INDEX, values=MOST_VALUES, error=CorruptWeightsError)
     where = keys.get("weight_map")
     if not isinstance(where, dict) or not where or not all(isinstance(shard, str) for shard in where.values()):
         raise CorruptWeightsError(f"{path} is no index of weights: its 'weight_map' must map names to files.")

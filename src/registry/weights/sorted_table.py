@@ -6,14 +6,13 @@ anybody's: every number in it is checked against the bounds of what it counts.
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from registry.errors import CorruptWeightsError, WeightsLimitError
 from registry.files.json import MEBIBYTE
 from registry.files.protobuf import Malformed, varint
+from registry.resolution import TABLE_END
 
-MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
-"""The last bytes of a table."""
 FOOTER = 48
 """Bytes: two handles, zeros up to 40, and the magic number."""
 TRAILER = 5
@@ -23,16 +22,17 @@ NUMBER = 4
 
 UNCOMPRESSED, SNAPPY = 0, 1
 
-LARGEST_BLOCK = 16 * MEBIBYTE
-LARGEST_TABLE = 64 * MEBIBYTE
-"""Bytes of all keys and values."""
-MOST_ENTRIES = 100_000
+LARGEST_BLOCK = 4 * MEBIBYTE
+LARGEST_TABLE = 4 * MEBIBYTE
+"""Bytes of all keys and values; a tensor has about 100."""
+MOST_ENTRIES = 20_000
+"""In a table, and in the block that says where the others are."""
 LONGEST_KEY = 4096
 
 
 def is_table(end: bytes) -> bool:
     """Whether a file that ends so is a sorted table."""
-    return end.endswith(MAGIC)
+    return end.endswith(TABLE_END)
 
 
 def read_table(data: bytes, origin: str) -> dict[bytes, bytes]:
@@ -74,7 +74,7 @@ def _blocks(data: bytes, origin: str) -> Iterator[bytes]:
     footer = data[-FOOTER:]
     _, _, place = _handle(footer, 0)  # of a block with properties of the table, which TensorFlow leaves empty
     index = _block(data, *_handle(footer, place)[:2], origin)
-    handles = [_handle(value, 0)[:2] for _, value in _entries(index, origin)]
+    handles = [_handle(value, 0)[:2] for _, value in islice(_entries(index, origin), MOST_ENTRIES)]
     for (begin, size), (following, _) in pairwise(handles):
         if begin + size + TRAILER > following:
             raise CorruptWeightsError(f"{origin} is damaged: its blocks overlap.")

@@ -105,8 +105,8 @@ def older_format(paths: Paths) -> WeightsError | None:
     if "saved_model.pb" in paths:
         return WeightsError(
             f"{paths['saved_model.pb'].parent} is a SavedModel of TensorFlow, a program with variables, and not read.",
-            hint="Its variables may be an ordinary checkpoint: name them by the prefix, "
-            f"{paths['saved_model.pb'].parent / 'variables' / 'variables'}.",
+            hint="Its variables may be an ordinary checkpoint: put the configuration beside them, and name them by "
+            f"their prefix, {paths['saved_model.pb'].parent / 'variables' / 'variables'}.",
         )
     for name in sorted(paths):
         if shard := SHARD.fullmatch(name):

@@ -4,30 +4,20 @@ Nothing here runs what a file says: the pickle is looked through before torch re
 ``weights_only=True``, and there is no other way.
 """
 
-import io
 import os
 import pickle
-import re
-import struct
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
-from zlib import crc32
 
-from registry.errors import (
-    CorruptWeightsError,
-    RegistryError,
-    UnsafeWeightsError,
-    WeightsLimitError,
-    WeightsMismatchError,
-)
+from registry.errors import CorruptWeightsError, RegistryError, WeightsMismatchError
 from registry.records import Paths
 from registry.serialization import WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 from registry.weights.headers import Header
-from registry.weights.pickles import LARGEST_PICKLE, RESAVE, Outline, read_outline
+from registry.weights.pickles import MOST_INSTRUCTIONS, RESAVE, Outline, read_outline
 from registry.weights.shards import FileNames, load_files, read_headers, start
+from registry.weights.torch_archive import ZIP, check_archive, check_sums
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,25 +29,12 @@ FILES = FileNames(WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
 WRAPPERS = ("state_dict", "model_state_dict")
 """Keys under which training scripts keep the state dict, beside the state of the optimizer."""
 
-ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """A pickle of the number with which torch's older files begin."""
-LEGACY_PICKLES = 5
-"""Magic number, protocol, system, state dict, and the keys of the memory that follows."""
+LEGACY_PICKLES = (100, 100, 1000, MOST_INSTRUCTIONS, 100_000)
+"""Most instructions of: magic number, protocol, system, state dict, and the keys of the memory that follows."""
 COUNT = 8
 """Bytes of the number of elements that stands before each piece of memory."""
-
-RECORDS = ("data.pkl", "version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
-STORAGE = re.compile(r"data/[0-9]+")
-"""Records of an archive, under the name of its root."""
-LOCAL = struct.Struct("<4s22xHH")
-"""What stands before each record: a mark, and how long its name and its extra field are."""
-END = b"PK\x05\x06" + bytes(18)
-"""The record with which an archive ends."""
-PORTION = 256 * 1024
-"""Bytes read at a time: what fits a processor's cache."""
-ENCRYPTED = 1
-"""Bit of a record's flags."""
 
 
 def detect(paths: Paths) -> bool:
@@ -86,7 +63,7 @@ def read(path: Path) -> "dict[str, Tensor]":
     archive = start(path).startswith(ZIP)
     with path.open("rb") as file, _damage_as_corrupt(path):
         before = _identity(os.fstat(file.fileno()))
-        check(file, str(path))
+        state_dict(check(file, str(path)).root, Header, str(path))  # so that torch gets nothing else to read
         if archive:
             check_sums(file, str(path))
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
@@ -134,83 +111,7 @@ def check(file: IO[bytes], origin: str) -> Outline:
     """Refuse a file that does more than describe a state dict, or lacks its memory; returns what it describes."""
     archive = file.read(len(ZIP)) == ZIP
     file.seek(0)
-    return (_check_archive if archive else _check_legacy)(file, origin)
-
-
-def _check_archive(file: IO[bytes], origin: str) -> Outline:
-    """Refuse an archive that torch would not have written, or that two readers could understand differently."""
-    with zipfile.ZipFile(file) as archive:
-        records = archive.infolist()
-        root = records[0].filename.partition("/")[0] + "/" if records else ""
-        sizes = {record.filename.removeprefix(root): record.file_size for record in records}
-        for record in records:
-            _check_record(record, root, origin)
-            _data_of(file, record, origin)
-        if len({name.casefold() for name in sizes}) < len(records):
-            raise UnsafeWeightsError(f"{origin} holds two records of one name: readers differ in which one counts.")
-        if not records or records[0].header_offset or not _ends(file):
-            raise CorruptWeightsError(f"{origin} holds bytes before or after its records: it was put together, or cut.")
-        if sizes.get("data.pkl", 0) > LARGEST_PICKLE:
-            raise WeightsLimitError(f"{origin} holds a pickle larger than any state dict needs.")
-        outline = read_outline(io.BytesIO(_pickle(file, archive.getinfo(root + "data.pkl"), origin)), origin)
-    for key, size in outline.storages.items():
-        if sizes.get(f"data/{key}") != size:
-            found = f"{sizes[f'data/{key}']:,}" if f"data/{key}" in sizes else "no"
-            raise CorruptWeightsError(
-                f"{origin} is damaged: {size:,} bytes should be in data/{key}, which has {found}."
-            )
-    return outline
-
-
-def _pickle(file: IO[bytes], record: zipfile.ZipInfo, origin: str) -> bytes:
-    """The pickle of an archive; a writer that computes no checksum leaves 0 there, which ``zipfile`` would refuse."""
-    file.seek(_data_of(file, record, origin))
-    data = file.read(record.file_size)
-    if record.CRC not in (0, crc32(data)):
-        raise CorruptWeightsError(f"{origin} is damaged: the checksum of {record.filename!r} is wrong.")
-    return data
-
-
-def _ends(file: IO[bytes]) -> bool:
-    """Whether the record that ends an archive, without a comment, is the last thing in the file."""
-    file.seek(-len(END), os.SEEK_END)
-    last = file.read()
-    return last[:4] == END[:4] and last[-2:] == END[-2:]
-
-
-def _data_of(file: IO[bytes], record: zipfile.ZipInfo, origin: str) -> int:
-    """Where the data of a record begin, after a check that it is called there as in the list at the end."""
-    file.seek(record.header_offset)
-    header = file.read(LOCAL.size)
-    mark: bytes
-    name_length: int
-    extra_length: int
-    mark, name_length, extra_length = LOCAL.unpack(header)
-    if mark != ZIP or file.read(name_length) != record.orig_filename.encode():
-        raise UnsafeWeightsError(f"{origin} calls {record.filename!r} otherwise in another place.")
-    return record.header_offset + LOCAL.size + name_length + extra_length
-
-
-def check_sums(file: IO[bytes], origin: str) -> None:
-    """Compare every record with its CRC-32, which torch does not; a writer that computes none leaves 0 there."""
-    portion = memoryview(bytearray(PORTION))
-    with zipfile.ZipFile(file) as archive:
-        for record in filter(lambda record: record.CRC, archive.infolist()):
-            file.seek(_data_of(file, record, origin))
-            found, left = 0, record.file_size
-            while left > 0 and (count := file.readinto(portion[:left])):  # type: ignore[attr-defined]
-                found = crc32(portion[:count], found)
-                left -= count
-            if left or found != record.CRC:
-                raise CorruptWeightsError(f"{origin} is damaged: the checksum of {record.filename!r} is wrong.")
-
-
-def _check_record(record: zipfile.ZipInfo, root: str, origin: str) -> None:
-    name = record.filename.removeprefix(root)
-    if name not in RECORDS and not STORAGE.fullmatch(name):
-        raise UnsafeWeightsError(f"{origin} holds {record.filename!r}, which no state dict needs.", hint=RESAVE)
-    if record.compress_type != zipfile.ZIP_STORED or record.flag_bits & ENCRYPTED:
-        raise UnsafeWeightsError(f"{origin} holds {record.filename!r} compressed or encrypted, as torch never does.")
+    return (check_archive if archive else _check_legacy)(file, origin)
 
 
 def _check_legacy(file: IO[bytes], origin: str) -> Outline:
@@ -218,7 +119,7 @@ def _check_legacy(file: IO[bytes], origin: str) -> Outline:
     if file.read(len(LEGACY)) != LEGACY:
         raise CorruptWeightsError(f"{origin} is not what torch.save writes, or was cut off.", hint=RESAVE)
     file.seek(0)
-    *_, state, keys = [read_outline(file, origin) for _ in range(LEGACY_PICKLES)]
+    *_, state, keys = [read_outline(file, origin, most) for most in LEGACY_PICKLES]
     needed = file.tell() + sum(COUNT + size for size in state.storages.values())
     if sorted(keys.root) != sorted(state.storages) or needed != os.fstat(file.fileno()).st_size:
         raise CorruptWeightsError(f"{origin} is damaged: it does not hold just the memory that its tensors need.")

@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
-from registry.errors import CorruptWeightsError, UnsafeWeightsError
+from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsError
 from registry.records import Paths
 from registry.weights import safetensors, torch_pickle
 
@@ -122,3 +125,30 @@ def test_tied_tensors_may_be_counted_once_or_by_name(tmp_path: Path) -> None:
         index = {"metadata": {"total_size": total}, "weight_map": dict.fromkeys("ab", "pytorch_model-1.bin")}
         (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
         assert len(torch_pickle.load({path.name: path for path in tmp_path.iterdir()})) == 2
+
+
+plain = st.one_of(st.integers(-1, 50), st.sampled_from([44, 2**63, 0.5, None, True, "a", "b", "..", "1", "2"]))
+json_values = st.recursive(
+    plain, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3))
+)
+maps = st.dictionaries(st.sampled_from("abcd"), st.sampled_from(["1", "2", "2", "3", "../1", ""]), max_size=4)
+indexes = st.one_of(
+    json_values,
+    st.fixed_dictionaries(
+        {"weight_map": st.one_of(st.just({name: str(number) for name, number in WHERE.items()}), maps, json_values)},
+        optional={"metadata": st.one_of(st.fixed_dictionaries({"total_size": plain}), json_values), "x": json_values},
+    ),
+)
+
+
+@given(indexes)
+@settings(max_examples=150, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_an_index_holds_nothing_but_our_errors_is_raised(
+    limits: Callable[..., Any], folder: Folder, index: object
+) -> None:
+    text = json.dumps(index)
+    for number, shard in folder.shards.items():
+        text = text.replace(f'"{number}"', f'"{shard}"')
+    folder.write(text)
+    with suppress(WeightsError), limits():
+        assert all(torch.equal(TENSORS[name], found) for name, found in folder.load_paths(folder.paths()).items())

@@ -1,7 +1,11 @@
 """Weights as torch.save writes them: what is read, and that nothing runs."""
 
+import io
 import os
 import pickle
+import pickletools
+import struct
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -160,6 +164,17 @@ def test_w08_memory_that_is_missing_or_of_another_size_is_refused(tmp_path: Path
     for change in (lambda records: records.pop(storage), lambda records: records.update({storage: b"1234"})):
         with pytest.raises(CorruptWeightsError):
             load({NAME: rewrite(save(TENSORS, tmp_path), change)})
+
+
+def test_w08_a_record_that_reaches_beyond_the_file_is_refused_before_it_is_shown(tmp_path: Path) -> None:
+    count = 500_000_000
+    data = bytearray(zipped([("x/data.pkl", described(False, count, 0, [count], [1]), 0), ("x/data/0", bytes(24), 0)]))
+    for mark, place in ((b"PK\x03\x04", 14), (b"PK\x01\x02", 16)):  # in front of the record, and in the list
+        struct.pack_into("<3L", data, data.rindex(mark) + place, 0, 4 * count, 4 * count)
+    (tmp_path / NAME).write_bytes(data)
+    for read in (headers, load):
+        with pytest.raises(CorruptWeightsError, match="beyond its end"):
+            read({NAME: tmp_path / NAME})
 
 
 @both_formats
@@ -415,19 +430,168 @@ def test_w26_a_file_of_the_older_format_is_read_where_an_archive_is_mapped(
     assert mapped == [True, False]
 
 
-def test_w28_instructions_in_any_order_raise_nothing_but_our_errors(tmp_path: Path) -> None:
-    rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n"
-    words = [
-        *(b"N", b"\x88", b"K\x05", b"J\xff\xff\xff\xff", b"X\x01\x00\x00\x00a", b"X\x07\x00\x00\x00storage"),
-        *(b")", b"(", b"t", b"\x85", b"\x86", b"\x87", b"]", b"a", b"e", b"}", b"s", b"u", b"R", b"b", b"Q"),
-        *(b"q\x01", b"h\x01", b"\x8a\x02\xff\xff", b"r\x02\x00\x00\x00", b"G" + bytes(8)),
-        *(b"ccollections\nOrderedDict\n", rebuild, b"ctorch\nFloatStorage\n"),
-    ]
+# --- Fuzzing ----------------------------------------------------------------------------------------------------------
 
-    @given(st.lists(st.sampled_from(words), max_size=30))
-    @settings(max_examples=200, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    def check(program: list[bytes]) -> None:
-        with suppress(WeightsError):
-            load({NAME: pickled(b"\x80\x02" + b"".join(program) + b".", tmp_path)})
+REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
+WORDS = [
+    *(b"N", b"\x88", b"K\x05", b"J\xff\xff\xff\xff", b"X\x01\x00\x00\x00a", b"X\x07\x00\x00\x00storage"),
+    *(b")", b"(", b"t", b"\x85", b"\x86", b"\x87", b"]", b"a", b"e", b"}", b"s", b"u", b"R", b"b", b"Q"),
+    *(b"q\x01", b"h\x01", b"J\xff\xff\xff\x7f", b"\x8a\x02\xff\xff", b"r\x02\x00\x00\x00", b"G" + bytes(8)),
+    *(b"ccollections\nOrderedDict\n", REBUILD, b"ctorch\nFloatStorage\n"),
+]
+programs = st.lists(st.sampled_from(WORDS), max_size=30).map(lambda words: b"\x80\x02" + b"".join(words) + b".")
+changes = st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=3)
+QUIET = [HealthCheck.function_scoped_fixture]
 
-    check()
+
+def saved(archive: bool) -> bytes:
+    file = io.BytesIO()
+    torch.save(TENSORS, file, _use_new_zipfile_serialization=archive)
+    return file.getvalue()
+
+
+def parts_of_an_archive() -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(saved(True))) as archive:
+        return {record.filename: archive.read(record) for record in archive.infolist()}
+
+
+def parts_of_a_legacy_file() -> list[bytes]:
+    """Its five pickles, then what follows them, one piece of memory after the other."""
+    file = io.BytesIO(saved(False))
+    parts = []
+    for _ in range(5):
+        begin = file.tell()
+        list(pickletools.genops(file))
+        parts.append(file.getvalue()[begin : file.tell()])
+    while count := file.read(8):
+        size = {6: 24, 3: 24, 2: 4}[int.from_bytes(count, "little")]
+        parts.append(count + file.read(size))
+    return parts
+
+
+ARCHIVE, OLD = parts_of_an_archive(), parts_of_a_legacy_file()
+
+
+def changed(data: bytes, changes: list[tuple[int, int]]) -> bytes:
+    spoilt = bytearray(data)
+    for place, value in changes if data else []:
+        spoilt[place % len(data)] = value
+    return bytes(spoilt)
+
+
+def zipped(records: list[tuple[str, bytes, int]]) -> bytes:
+    file = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w") as archive:
+        warnings.simplefilter("ignore")  # of two records of one name
+        for name, data, kind in records:
+            archive.writestr(name, data, kind)
+    return file.getvalue()
+
+
+def integer(value: int) -> bytes:
+    data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8a" + bytes([len(data)]) + data
+
+
+def text(value: str) -> bytes:
+    return b"X" + len(value).to_bytes(4, "little") + value.encode()
+
+
+def described(legacy: bool, count: int, offset: int, shape: list[int], stride: list[int]) -> bytes:
+    """A pickle as torch writes it for one tensor, of any numbers."""
+    memory = text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + integer(count)
+    sizes = [b"(" + b"".join(map(integer, numbers)) + b"t" for numbers in (shape, stride)]
+    tensor = b"((" + memory + b"N" * legacy + b"tQ" + integer(offset) + b"".join(sizes)
+    return b"\x80\x02}" + text("a") + REBUILD + tensor + b"\x89ccollections\nOrderedDict\n)RtRs."
+
+
+amounts = st.one_of(st.integers(-2, 6), st.sampled_from([75_000_000, 2**31 - 1, 2**40, 2**62, 2**63, -(2**63)]))
+looks = st.tuples(amounts, amounts, st.lists(amounts, max_size=3), st.lists(amounts, max_size=3))
+near = st.builds(  # six numbers, of which most shapes find enough
+    lambda offset, shape, step: (6, offset, shape, [step] * len(shape)),
+    st.integers(-1, 7),
+    st.lists(st.integers(0, 4), max_size=2),
+    st.integers(0, 2),
+)
+tensor_files = st.one_of(
+    st.builds(
+        lambda look, size: zipped(
+            [("x/data.pkl", described(False, *look), 0), ("x/version", b"3\n", 0), ("x/data/0", bytes(size), 0)]
+        ),
+        st.one_of(looks, near),
+        st.sampled_from([24, 24, 0, 3]),
+    ),
+    st.builds(
+        lambda look, count, size: (
+            b"".join([*OLD[:3], described(True, *look), b"\x80\x02]" + text("0") + b"a."])
+            + (count & 2**64 - 1).to_bytes(8, "little")
+            + bytes(size)
+        ),
+        st.one_of(looks, near),
+        st.one_of(st.just(6), amounts),
+        st.sampled_from([24, 24, 0, 3]),
+    ),
+)
+names = st.sampled_from([*ARCHIVE, "other/data.pkl", "archive/DATA.PKL", "archive/data/9", "../x", "archive/", "x"])
+contents = st.one_of(st.sampled_from([*ARCHIVE.values()]), programs, st.binary(max_size=30))
+kinds = st.sampled_from([zipfile.ZIP_STORED] * 6 + [zipfile.ZIP_DEFLATED])
+usual = st.sampled_from([(name, data, zipfile.ZIP_STORED) for name, data in ARCHIVE.items()])
+whole = [(name, data, zipfile.ZIP_STORED) for name, data in ARCHIVE.items()]
+archives = st.builds(
+    lambda records, changes: changed(zipped(records), changes),
+    st.one_of(
+        st.just(whole),
+        st.builds(lambda more: whole + more, st.lists(st.tuples(names, contents, kinds), max_size=2)),
+        st.builds(  # one record has other contents, or is left out
+            lambda name, data: [(n, d if n != name else data, k) for n, d, k in whole if n != name or data is not None],
+            st.sampled_from([*ARCHIVE]),
+            st.one_of(st.none(), contents),
+        ),
+        st.lists(st.one_of(usual, st.tuples(names, contents, kinds)), max_size=8),
+    ),
+    changes,
+)
+old_files = st.builds(
+    lambda parts, changes: changed(b"".join(parts), changes),
+    st.one_of(
+        st.just(OLD),
+        st.builds(
+            lambda place, part: OLD[:place] + part + OLD[place + 1 :],
+            st.integers(0, len(OLD) - 1),
+            st.lists(st.one_of(programs, st.sampled_from(OLD), st.binary(max_size=30)), max_size=2),
+        ),
+        st.lists(st.one_of(st.sampled_from(OLD), programs), max_size=8).map(lambda parts: OLD[:1] + parts),
+    ),
+    changes,
+)
+files = st.one_of(
+    archives,
+    old_files,
+    tensor_files,
+    programs.map(lambda program: zipped([("x/data.pkl", program, 0), ("x/version", b"3\n", 0)])),
+)
+
+
+def fuzzed(limits: Callable[..., Any], folder: Path, data: bytes) -> None:
+    """Whatever is accepted looks as it was announced."""
+    (folder / NAME).write_bytes(data)
+    with suppress(WeightsError), limits():
+        looks = headers({NAME: folder / NAME})
+        assert looks == {name: header_of(tensor) for name, tensor in load({NAME: folder / NAME}).items()}
+
+
+@given(files)
+@settings(max_examples=400, deadline=2000, suppress_health_check=QUIET)
+def test_w28_whatever_a_file_holds_nothing_but_our_errors_is_raised(
+    limits: Callable[..., Any], tmp_path: Path, data: bytes
+) -> None:
+    fuzzed(limits, tmp_path, data)
+
+
+@pytest.mark.slow
+@given(files)
+@settings(max_examples=6000, deadline=2000, suppress_health_check=QUIET)
+def test_w28_whatever_a_file_holds_nothing_but_our_errors_is_raised_at_length(
+    limits: Callable[..., Any], tmp_path: Path, data: bytes
+) -> None:
+    fuzzed(limits, tmp_path, data)
