@@ -52,8 +52,8 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize(
     ("grad", "large"),
-    [(False, LARGE), (False, 0), (True, LARGE)],
-    ids=["keys kept", "keys kept and products by oneDNN", "keys made anew"],
+    [(False, LARGE), (False, 0), (True, LARGE), (True, 0)],
+    ids=["keys kept", "keys kept, by oneDNN", "keys made anew", "keys made anew, by oneDNN"],
 )
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_states_memories_and_losses_are_the_ancestors_over_several_segments(

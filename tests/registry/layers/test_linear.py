@@ -47,13 +47,13 @@ def test_views_are_multiplied_like_copies() -> None:
 
 
 @needs_onednn
-def test_large_products_of_float32_are_left_to_onednn_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_products_of_float32_are_left_to_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x = Linear(FEATURES, WIDTH), torch.randn(30, FEATURES)
 
     def is_used(layer: nn.Module = layer, x: Tensor = x) -> bool:
         return "aten::mkldnn_linear" in operations(lambda: layer(x))
 
-    assert not is_used()  # gradients might be asked for
+    assert is_used()
     with torch.no_grad():
         assert is_used()
         assert is_used(x=x[:1])
@@ -72,12 +72,30 @@ def test_large_products_of_float32_are_left_to_onednn_without_gradients(monkeypa
         assert is_used()
 
 
-def test_gradients_are_those_of_torch() -> None:
-    layer, x = Linear(FEATURES, WIDTH), torch.randn(30, FEATURES, requires_grad=True)
-    layer(x).square().sum().backward()
-    wanted = x, layer.weight, layer.bias
-    expected = torch.autograd.grad(F.linear(*wanted).square().sum(), wanted)
-    assert_close(tuple(tensor.grad for tensor in wanted), expected)
+@pytest.mark.parametrize("shape", [(30,), (2, 15), (0,)])
+@pytest.mark.parametrize(
+    "needed",
+    [(True, True, True), (True, False, False), (False, True, True), (False, True, False), (False, False, True)],
+)
+def test_gradients_are_those_of_torch(shape: tuple[int, ...], needed: tuple[bool, ...]) -> None:
+    sizes = (*shape, FEATURES), (WIDTH, FEATURES), (WIDTH,)
+    inputs = [torch.randn(size, requires_grad=wanted) for size, wanted in zip(sizes, needed, strict=True)]
+    wanted = [tensor for tensor in inputs if tensor.requires_grad]
+    direction = torch.randn(*shape, WIDTH)
+    found = torch.autograd.grad(linear(*inputs), wanted, direction)
+    assert_close(found, torch.autograd.grad(F.linear(*inputs), wanted, direction), atol=1e-3, rtol=1e-4)
+
+
+def test_gradients_have_gradients() -> None:
+    x, weight = torch.randn(30, FEATURES, requires_grad=True), torch.randn(WIDTH, FEATURES, requires_grad=True)
+
+    def penalty(product: Tensor) -> tuple[Tensor, ...]:
+        (slope,) = torch.autograd.grad(product.square().mean(), x, create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), [x, weight])
+
+    assert_close(penalty(linear(x, weight)), penalty(F.linear(x, weight)), atol=1e-3, rtol=1e-3)
+    per_weight = torch.func.grad(lambda weight: linear(x.detach(), weight).square().mean())(weight.detach())
+    assert_close(per_weight, torch.autograd.grad(F.linear(x, weight).square().mean(), weight)[0], atol=1e-3, rtol=1e-3)
 
 
 def test_autocast_rounds_as_torch_does() -> None:
