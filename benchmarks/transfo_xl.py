@@ -161,6 +161,10 @@ def compare_models(rounds: int) -> None:
     show_rate(f"generation, memory of {LONG_MEMORY}, tokens", NEW, found, ">= 5x")
 
 
+def in_one_tensor(tokenizer: Any, lines: Sequence[str]) -> Tensor:
+    return tokenizer.encode_sents(map(tokenizer.tokenize, lines), ordered=True)
+
+
 def compare_tokenizers(path: Path, rounds: int) -> None:
     lines = path.read_text(encoding="utf-8").split("\n")
     ours, theirs = TransfoXLTokenizer(special=["<unk>"]), ancestor.TransfoXLTokenizer(special=["<unk>"])
@@ -179,6 +183,9 @@ def compare_tokenizers(path: Path, rounds: int) -> None:
     assert mine() == other()
     count = sum(map(len, mine()))
     show_rate("tokenizer, line in and list out, words", count, in_turns(mine, other, rounds), ">= 3x")
+    found = in_turns(lambda: in_one_tensor(ours, lines), lambda: in_one_tensor(theirs, lines), rounds)
+    assert in_one_tensor(ours, lines).equal(in_one_tensor(theirs, lines))
+    show_rate("tokenizer, lines in and tensor out, words", count, found, ">= 3x")
     ours = TransfoXLTokenizer({word: number for number, word in enumerate([*theirs.idx2sym, "<eos>"])})
     theirs.add_special("<eos>")
     assert ours.encode_file(path, ordered=True).equal(theirs.encode_file(str(path), ordered=True))

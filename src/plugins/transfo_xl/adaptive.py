@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from registry.errors import InputError
 from registry.inputs import unknown_ids
+from registry.layers.linear import linear
 from registry.layers.losses import IGNORED
 from registry.layers.packing import may_be_asked
 
@@ -67,7 +68,7 @@ class AdaptiveEmbedding(nn.Module):
 
     def _embed(self, number: int, ids: Tensor) -> Tensor:
         embedded = self.emb_layers[number](ids)
-        return F.linear(embedded, self.emb_projs[number]) if len(self.emb_projs) else embedded
+        return linear(embedded, self.emb_projs[number]) if len(self.emb_projs) else embedded
 
 
 class AdaptiveLogSoftmax(nn.Module):
@@ -126,14 +127,14 @@ class AdaptiveLogSoftmax(nn.Module):
     def _head(self, rows: Tensor) -> Tensor:
         """Scores of the first cluster's words, and of the other clusters, ``(N, words and clusters)``."""
         features = self._project(rows, 0)
-        words = F.linear(features, *self._words(0))
+        words = linear(features, *self._words(0))
         if len(self.clusters) == 1:
             return words
         return torch.cat([words, F.linear(features, self.cluster_weight, self.cluster_bias)], dim=-1)
 
     def _tail(self, rows: Tensor, number: int) -> Tensor:
         """Scores of the words of a cluster, ``(N, words)``."""
-        return F.linear(self._project(rows, number), *self._words(number))
+        return linear(self._project(rows, number), *self._words(number))
 
     def _words(self, number: int) -> tuple[Tensor, Tensor]:
         """Weight and bias of the words of a cluster, which is a part of one table where there is one."""

@@ -11,11 +11,11 @@ from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from registry.errors import InputError
 from registry.inputs import check_shape, with_keywords_of
 from registry.layers.choice import last_tokens
+from registry.layers.linear import Linear, linear
 from registry.layers.losses import IGNORED, classification_loss, next_tokens, regression_loss
 from registry.layers.packing import may_be_asked
 from registry.model import Model
@@ -49,9 +49,9 @@ class TransfoXLAttention(nn.Module):
     def __init__(self, config: TransfoXLConfig) -> None:
         super().__init__()
         width = config.n_head * config.d_head
-        self.qkv_net = nn.Linear(config.d_model, 3 * width, bias=False)
-        self.r_net = nn.Linear(config.d_model, width, bias=False)
-        self.o_net = nn.Linear(width, config.d_model, bias=False)
+        self.qkv_net = Linear(config.d_model, 3 * width, bias=False)
+        self.r_net = Linear(config.d_model, width, bias=False)
+        self.o_net = Linear(width, config.d_model, bias=False)
         self.r_w_bias = nn.Parameter(torch.empty(config.n_head, config.d_head))
         self.r_r_bias = nn.Parameter(torch.empty(config.n_head, config.d_head))
         self.layer_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_epsilon)
@@ -81,7 +81,7 @@ class TransfoXLAttention(nn.Module):
 
     def _keys_and_values(self, states: Tensor) -> Tensor:
         """Keys and values, ``(2, B, H, M, D)``, of remembered states, ``(B, M, width)``."""
-        projected = F.linear(self._read(states), self.qkv_net.weight[self.r_w_bias.numel() :])  # queries come first
+        projected = linear(self._read(states), self.qkv_net.weight[self.r_w_bias.numel() :])  # queries come first
         return self._by_head(projected)
 
 
@@ -101,10 +101,10 @@ class TransfoXLFeedForward(nn.Module):
     def __init__(self, config: TransfoXLConfig) -> None:
         super().__init__()
         self.CoreNet = nn.Sequential(
-            nn.Linear(config.d_model, config.d_inner),
+            Linear(config.d_model, config.d_inner),
             nn.ReLU(inplace=True),
             nn.Dropout(config.dropout),
-            nn.Linear(config.d_inner, config.d_model),
+            Linear(config.d_inner, config.d_model),
             nn.Dropout(config.dropout),
         )
         self.layer_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_epsilon)

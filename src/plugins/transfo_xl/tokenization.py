@@ -6,7 +6,7 @@ Words and ids are the ancestor's.  A vocabulary is read from a file, or counted 
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,17 +38,24 @@ COUNT = Option("a whole number from 0", lambda value: type(value) is int and val
 DELIMITER = Option("a text, or null", lambda value: value is None or type(value) is str)
 
 
-class Known(dict[str, int]):
-    """Ids of words; one that is not known has the id that ``unknown`` gives."""
+class MetWords(dict[str, int]):
+    """Ids of the words that were met, of all ``ids``; a word that has none gets the id which ``unknown`` gives.
 
-    __slots__ = ("unknown",)
+    A text repeats few words of a large vocabulary: those are found faster than among all.
+    """
+
+    __slots__ = ("ids", "unknown")
 
     def __init__(self, ids: Mapping[str, int], unknown: Callable[[], int]) -> None:
-        super().__init__(ids)
+        super().__init__()
+        self.ids = ids
         self.unknown = unknown
 
     def __missing__(self, word: str) -> int:
-        return self.unknown()
+        if word not in self.ids:
+            return self.unknown()
+        number = self[word] = self.ids[word]
+        return number
 
 
 class TransfoXLTokenizer(Tokenizer):
@@ -121,7 +128,7 @@ class TransfoXLTokenizer(Tokenizer):
             super()._set_vocabulary(vocab, origin)
         else:
             self.vocab, self.ids_to_tokens, self.vocab_size = vocab, [], 0
-        self._ids_of_words = Known(self.vocab, self._id_of_unknown).__getitem__
+        self._ids_of_words = MetWords(self.vocab, self._id_of_unknown).__getitem__
 
     def _by_word(self, counts: Mapping[str, int] | Sequence[int]) -> Mapping[str, int]:
         """How often each word was counted.  Raises VocabError unless there is one number for each."""
@@ -145,15 +152,17 @@ class TransfoXLTokenizer(Tokenizer):
 
         ``add_eos`` puts ``eos_token`` after them, and ``add_double_eos`` a ``<S>`` on both sides instead.
         """
-        words: list[str] = []
-        for place, piece in enumerate(self._pieces(text, split_special_tokens)):
-            words += [piece] if place % 2 else self._words(piece)
+        first, *others = self._pieces(text, split_special_tokens)
+        words = self._words(first)
+        for place, piece in enumerate(others):
+            words += self._words(piece) if place % 2 else [piece]
         if add_double_eos:
             return [BOUNDARY, *words, BOUNDARY]
         return [*words, str(self.eos_token)] if add_eos else words
 
     def _words(self, text: str) -> list[str]:
-        text = self._lowered(text)
+        if self.lower_case:
+            text = text.lower()
         if self.delimiter is None:
             return text.split()
         return text.strip().split(self.delimiter) if self.delimiter else list(text.strip())
@@ -244,8 +253,9 @@ class TransfoXLTokenizer(Tokenizer):
 
     def encode_sents(self, sents: Iterable[Iterable[str]], ordered: bool = False) -> "Tensor | list[Tensor]":
         """The ids of sentences, which are lists of words; with ``ordered``, in one tensor."""
-        packed = (pack(map(self._ids_of_words, words)) for words in sents)
-        return _tensor(b"".join(packed)) if ordered else list(map(_tensor, packed))
+        if ordered:
+            return _tensor(pack(map(self._ids_of_words, chain.from_iterable(sents))))
+        return [_tensor(pack(map(self._ids_of_words, words))) for words in sents]
 
     def ids_of_file(self, path: str | Path) -> "array[int]":
         """The ids of a text file, each line ended by ``eos_token``."""

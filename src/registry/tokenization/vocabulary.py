@@ -46,12 +46,23 @@ def parse_vocabulary(data: bytes, *, origin: str) -> dict[str, int]:
         tokens = [token.removesuffix("\r").strip(BLANKS) for token in tokens]
     while tokens and not tokens[-1]:
         tokens.pop()
-    vocab = dict(zip(tokens, count(), strict=False))
-    if len(vocab) < len(tokens) or "" in vocab or len(max(tokens, key=len, default="")) > LONGEST_TOKEN:
+    vocab = dict(zip(tokens, range(len(tokens)), strict=True))
+    too_long = _has_long_line(text) and len(max(tokens, key=len, default="")) > LONGEST_TOKEN
+    if len(vocab) < len(tokens) or "" in vocab or too_long:
         raise VocabError(f"{origin} is damaged: {_fault(tokens)}.", hint="Fetch it again, or repair the line.")
     if not vocab:
         raise VocabError(f"{origin} is empty, where a vocabulary of one token a line is needed.")
     return vocab
+
+
+def _has_long_line(text: str) -> bool:
+    """Whether a line is longer than a token may be, found without looking at each: a line that is not ends in time."""
+    start = 0
+    while len(text) - start > LONGEST_TOKEN:
+        start = text.rfind("\n", start, start + LONGEST_TOKEN + 1) + 1
+        if not start:
+            return True
+    return False
 
 
 def decoded(data: bytes, *, origin: str) -> str:

@@ -19,6 +19,7 @@ from plugins.transfo_xl.modeling import (
     TransfoXLModel,
 )
 from registry.errors import ConfigError, InputError
+from registry.layers.linear import LARGE
 
 CLASSES = (TransfoXLModel, TransfoXLLMHeadModel, TransfoXLForSequenceClassification)
 SEGMENTS = ((0, 8), (8, 11), (11, 12), (12, 25))
@@ -49,9 +50,16 @@ KINDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("grad", [False, True], ids=["keys kept", "keys made anew"])
+@pytest.mark.parametrize(
+    ("grad", "large"),
+    [(False, LARGE), (False, 0), (True, LARGE), (True, 0)],
+    ids=["keys kept", "keys kept, by oneDNN", "keys made anew", "keys made anew, by oneDNN"],
+)
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_states_memories_and_losses_are_the_ancestors_over_several_segments(make, theirs, ids, kind, grad) -> None:
+def test_states_memories_and_losses_are_the_ancestors_over_several_segments(
+    make, theirs, ids, kind, grad, large, monkeypatch
+) -> None:
+    monkeypatch.setattr("registry.layers.linear.LARGE", large)
     ours = make(**kind)
     other = theirs(ours)
     mems = their_mems = None

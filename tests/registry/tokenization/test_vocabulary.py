@@ -86,6 +86,19 @@ def test_an_empty_file_is_refused(data: bytes) -> None:
         parsed(data)
 
 
+@given(st.lists(st.text("ab", min_size=1, max_size=9), min_size=1, unique=True), st.booleans())
+def test_v08_a_token_may_be_as_long_as_the_limit_says_wherever_it_stands(tokens: list[str], ended: bool) -> None:
+    data = ("\n".join(tokens) + "\n" * ended).encode()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(vocabulary, "LONGEST_TOKEN", 4)
+        if max(map(len, tokens)) <= 4:
+            assert parsed(data) == tokens
+            assert parsed(data.replace(b"\n", b"     \n")) == tokens
+        else:
+            with pytest.raises(VocabError, match=r"has [5-9] characters"):
+                parsed(data)
+
+
 def test_v08_a_token_of_absurd_length_is_refused() -> None:
     with pytest.raises(VocabError, match="line 2 has 70,000 characters"):
         parsed(b"a\n" + b"x" * 70_000 + b"\n")
