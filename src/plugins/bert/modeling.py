@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from registry.errors import InputError
 from registry.inputs import check_shape, with_keywords_of
 from registry.layers.activations import ACTIVATION_FUNCTIONS
+from registry.layers.linear import Linear
 from registry.layers.losses import IGNORED, classification_loss, regression_loss
 from registry.layers.packing import rows_of
 from registry.model import Model
@@ -37,7 +38,7 @@ class BertPooler(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Pool ``(batch, tokens, width)`` to ``(batch, width)``; padding is passed over."""
@@ -51,7 +52,7 @@ class BertTransform(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = Linear(config.hidden_size, config.hidden_size)
         self.activation = ACTIVATION_FUNCTIONS[config.hidden_act]
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
@@ -66,7 +67,7 @@ class BertMaskedLMHead(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.transform = BertTransform(config)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.decoder = Linear(config.hidden_size, config.vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -179,7 +180,7 @@ class BertForPreTraining(BertPreTrainedModel):
         self.bert = BertModel(config)
         predictions = BertMaskedLMHead(config).apply(self._init)
         predictions.decoder.weight = self.bert.embeddings.word_embeddings.weight
-        seq_relationship = nn.Linear(config.hidden_size, 2).apply(self._init)
+        seq_relationship = Linear(config.hidden_size, 2).apply(self._init)
         self.cls = nn.ModuleDict({"predictions": predictions, "seq_relationship": seq_relationship})
 
     @with_keywords_of(BertModel.forward)
@@ -238,7 +239,7 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.bert = BertModel(config)
-        self.cls = nn.ModuleDict({"seq_relationship": nn.Linear(config.hidden_size, 2).apply(self._init)})
+        self.cls = nn.ModuleDict({"seq_relationship": Linear(config.hidden_size, 2).apply(self._init)})
 
     @with_keywords_of(BertModel.forward)
     def forward(
@@ -262,7 +263,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
         super().__init__(config)
         self.bert = BertModel(config)
         self.dropout = nn.Dropout(classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels).apply(self._init)
+        self.classifier = Linear(config.hidden_size, config.num_labels).apply(self._init)
 
     @with_keywords_of(BertModel.forward)
     def forward(
@@ -287,7 +288,7 @@ class BertForTokenClassification(BertPreTrainedModel):
         super().__init__(config)
         self.bert = BertModel(config, add_pooling_layer=False)
         self.dropout = nn.Dropout(classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels).apply(self._init)
+        self.classifier = Linear(config.hidden_size, config.num_labels).apply(self._init)
 
     @with_keywords_of(BertModel.forward)
     def forward(
@@ -311,7 +312,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
         super().__init__(config)
         self.bert = BertModel(config)
         self.dropout = nn.Dropout(classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, 1).apply(self._init)
+        self.classifier = Linear(config.hidden_size, 1).apply(self._init)
 
     @with_keywords_of(BertModel.forward)
     def forward(
@@ -337,7 +338,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.bert = BertModel(config, add_pooling_layer=False)
-        self.qa_outputs = nn.Linear(config.hidden_size, 2).apply(self._init)
+        self.qa_outputs = Linear(config.hidden_size, 2).apply(self._init)
 
     @with_keywords_of(BertModel.forward)
     def forward(

@@ -17,8 +17,8 @@ from registry.layers.cache import KeyValueCache, KeyValues, Past
 from registry.layers.causal import Context, WatchedContext, causal_attention
 from registry.layers.choice import ChoiceHead, last_tokens
 from registry.layers.conv1d import Conv1D
+from registry.layers.linear import Linear
 from registry.layers.losses import classification_loss, next_token_loss
-from registry.layers.vocabulary import score_tokens
 from registry.model import Model
 from registry.outputs import CausalLMOutput, DecoderOutput, DoubleHeadsOutput
 
@@ -188,7 +188,7 @@ class GPT2CausalModel(GPT2PreTrainedModel):
     def __init__(self, config: GPT2Config) -> None:
         super().__init__(config)
         self.transformer = GPT2Model(config)
-        self.lm_head = nn.Linear(config.n_embd, config.total_tokens_embeddings, bias=False)
+        self.lm_head = Linear(config.n_embd, config.total_tokens_embeddings, bias=False)
         self.lm_head.weight = self.transformer.wte.weight
 
     @property
@@ -224,7 +224,8 @@ class GPT2CausalModel(GPT2PreTrainedModel):
         read = self.transformer(
             input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=cache
         )
-        return score_tokens(read.last_hidden_state[:, -1], self.lm_head.weight)
+        scores: Tensor = self.lm_head(read.last_hidden_state[:, -1])
+        return scores
 
 
 class GPT2LMHeadModel(GPT2CausalModel):

@@ -17,6 +17,7 @@ from registry.generation.prompts import (
 )
 from registry.generation.scores import penalize, spared
 from registry.generation.texts import CausalModel, Texts
+from registry.layers.conv1d import turned
 
 
 def beam_search(
@@ -46,7 +47,7 @@ def beam_search(
     prompts = prompts_of(input_ids, attention_mask)
     ends = end_ids(eos_token_id, input_ids.device)
     enough = num_beams * max(2, 1 + len(ends))  # that many go on even where all texts could end
-    with torch.inference_mode():
+    with torch.inference_mode(), turned(model, max_new_tokens):
         texts = Texts(model, prompts, max_new_tokens, when_full, best=spared(enough, repetition_penalty))
         ended = _search(texts, ends, num_beams, enough, length_penalty, repetition_penalty)
         best = [text.ids for of_prompt in ended for text in of_prompt[:num_return_sequences]]

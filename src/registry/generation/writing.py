@@ -9,6 +9,7 @@ from torch import Tensor
 from registry.generation.prompts import EndIds, WhenFull, check_positive, check_whole, end_ids, prompts_of
 from registry.generation.scores import keep_top_k, keep_top_p, penalize, spared
 from registry.generation.texts import CausalModel, Texts
+from registry.layers.conv1d import turned
 
 OnToken: TypeAlias = Callable[[Tensor], object]
 """Is given the ids of each step, ``(texts,)``, as soon as they are chosen."""
@@ -36,7 +37,7 @@ def greedy(
     def choose(scores: Tensor, written: Tensor) -> Tensor:
         return penalize(scores.float(), written, repetition_penalty).argmax(dim=-1)  # bfloat16 is slow to compare
 
-    with torch.inference_mode():
+    with torch.inference_mode(), turned(model, max_new_tokens):
         texts = Texts(model, prompts, max_new_tokens, when_full, best=spared(1, repetition_penalty))
         new = _write(texts, texts.read(), choose, ends, on_token)
     return prompts.followed_by(new)
@@ -77,7 +78,7 @@ def sample(
         likely = keep_top_p(keep_top_k(scores, top_k), top_p)
         return likely.softmax(dim=-1).multinomial(1, generator=generator).squeeze(1)
 
-    with torch.inference_mode():
+    with torch.inference_mode(), turned(model, max_new_tokens):
         texts = Texts(model, prompts, max_new_tokens, when_full, best=spared(top_k, repetition_penalty))
         scores = texts.read()  # of each prompt once, however many texts follow it
         if num_return_sequences > 1:

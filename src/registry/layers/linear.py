@@ -21,7 +21,10 @@ FEW = 16
 
 
 class Linear(nn.Linear):
-    """``nn.Linear``, with its product made by ``linear``."""
+    """``nn.Linear``, with its product made by ``linear``.
+
+    torch's deprecated ``quantize_dynamic`` passes it over, since it asks for the very class ``nn.Linear``.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Project ``(..., in)`` to ``(..., out)``."""

@@ -17,8 +17,8 @@ from registry.layers.activations import ACTIVATION_FUNCTIONS
 from registry.layers.attention import Attend
 from registry.layers.cache import KeyValueCache, KeyValues, Past
 from registry.layers.causal import Context, WatchedContext, causal_attention
+from registry.layers.linear import Linear
 from registry.layers.losses import next_token_loss
-from registry.layers.vocabulary import score_tokens
 from registry.model import Model
 from registry.outputs import CausalLMOutput, DecoderOutput
 from registry.weights.names import Layout
@@ -54,10 +54,10 @@ class LlamaAttention(nn.Module):
         super().__init__()
         width, bias = config.head_width, config.attention_bias
         self.head_width = width
-        self.q_proj = nn.Linear(config.hidden_size, config.num_attention_heads * width, bias=bias)
-        self.k_proj = nn.Linear(config.hidden_size, config.answering_heads * width, bias=bias)
-        self.v_proj = nn.Linear(config.hidden_size, config.answering_heads * width, bias=bias)
-        self.o_proj = nn.Linear(config.num_attention_heads * width, config.hidden_size, bias=bias)
+        self.q_proj = Linear(config.hidden_size, config.num_attention_heads * width, bias=bias)
+        self.k_proj = Linear(config.hidden_size, config.answering_heads * width, bias=bias)
+        self.v_proj = Linear(config.hidden_size, config.answering_heads * width, bias=bias)
+        self.o_proj = Linear(config.num_attention_heads * width, config.hidden_size, bias=bias)
         self.dropout = config.attention_dropout
 
     def forward(self, x: Tensor, by: Turns, attend: Attend = causal_attention) -> Tensor:
@@ -77,9 +77,9 @@ class LlamaMLP(nn.Module):
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
+        self.gate_proj = Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
+        self.up_proj = Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
         self.activation = ACTIVATION_FUNCTIONS[config.hidden_act]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -209,7 +209,7 @@ class LlamaForCausalLM(LlamaPreTrainedModel):
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__(config)
         self.model = LlamaModel(config)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
         else:
@@ -261,4 +261,5 @@ class LlamaForCausalLM(LlamaPreTrainedModel):
         ``attention_mask`` is ``(batch, tokens so far)``, the new ones included, and zero at padding.
         """
         read = self.model(input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=cache)
-        return score_tokens(read.last_hidden_state[:, -1], self.lm_head.weight)
+        scores: Tensor = self.lm_head(read.last_hidden_state[:, -1])
+        return scores
