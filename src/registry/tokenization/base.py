@@ -9,6 +9,7 @@ from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from registry.collector import uncollected
 from registry.errors import InputError, MissingTokenizerError, RegistryWarning, VocabError
 from registry.tokenization import batches, options
 from registry.tokenization.batches import Batch, Frame, Limit, Row, Segment
@@ -146,8 +147,11 @@ class Tokenizer(Lookup):
 
     def _segment(self, text: str, split_special_tokens: bool | None) -> Segment:
         """The tokens of a text."""
+        pieces = self._pieces(text, split_special_tokens)
+        if len(pieces) == 1:
+            return Segment(array("q", self._ids(text)), array("q"))
         ways = chain([self._ids], cycle([self._id_of_whole, self._ids_after]))
-        ids = [way(piece) for piece, way in zip(self._pieces(text, split_special_tokens), ways, strict=False)]
+        ids = [way(piece) for piece, way in zip(pieces, ways, strict=False)]
         return Segment(array("q", b"".join(ids)), array("q"))
 
     def _located_segment(self, text: str, split_special_tokens: bool | None) -> Segment:
@@ -174,6 +178,7 @@ class Tokenizer(Lookup):
 
     # --- Batches
 
+    @uncollected()
     def __call__(
         self,
         text: str | Sequence[str] | Sequence[tuple[str, str]],
