@@ -1,13 +1,16 @@
 """Where the files of an editable installation are: its distribution lists none of them."""
 
 import json
-from importlib.metadata import Distribution
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
-def editable_path(distribution: Distribution, inner: str) -> Path | None:
+
+def editable_path(distribution: "Distribution", inner: str) -> Path | None:
     """The file or folder ``package/path/in/it`` of what ``pip install -e`` installed; None if there is none.
 
     The package is where Python would import it from, and must lie in the folder that was installed.
@@ -22,7 +25,7 @@ def editable_path(distribution: Distribution, inner: str) -> Path | None:
     return None
 
 
-def _project(distribution: Distribution) -> Path | None:
+def _project(distribution: "Distribution") -> Path | None:
     """The folder of an editable installation, from the record that pip leaves (PEP 610); None for any other."""
     try:
         record = json.loads(distribution.read_text("direct_url.json") or "{}")

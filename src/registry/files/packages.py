@@ -1,7 +1,6 @@
 """Files that installed Python distributions carry: ``pkg:distribution/path/in/it``."""
 
 from collections.abc import Collection
-from importlib import metadata
 from pathlib import Path
 
 from registry.errors import FetchError, MissingFileError
@@ -13,6 +12,8 @@ def package_path(address: str) -> Path:
 
     Raises MissingFileError when it is not there, and FetchError when the path leads out of the distribution.
     """
+    from importlib import metadata  # takes longer than finding the files of most models
+
     name, _, inner = address.removeprefix("pkg:").partition("/")
     parts = tuple(inner.rstrip("/").split("/"))
     if {"", ".", ".."} & {name, *parts} or "\\" in inner:
