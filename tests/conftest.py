@@ -106,7 +106,10 @@ def _alarm(seconds: float) -> Iterator[None]:
 @contextmanager
 def _peak(most: float) -> Iterator[None]:
     """The peak of address space never falls; so what the process has is filled up to it, with room that costs nothing,
-    and then any more raises it.  That of resident memory falls on request, once what lies idle was given back."""
+    and then any more raises it.  That of resident memory falls on request, once what lies idle was given back.
+
+    Not noticed is as much as fits into what Python keeps for small objects, which does not go back to the system.
+    """
     _give_back_what_lies_idle()
     peak, size = _memory()["VmPeak"], _memory()["VmSize"]
     filling = mmap.mmap(-1, peak - size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0) if peak > size else None
