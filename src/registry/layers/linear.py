@@ -2,7 +2,7 @@
 
 torch itself leaves them to MKL, which makes little use of processors by AMD.  oneDNN, which torch has beside it for
 tensors in a layout of its own, takes half the time there, and also half the time that a single row takes to read the
-weight.  ``torch.backends.mkldnn.enabled = False`` leaves all to MKL, which forward-mode derivatives and ``vmap`` need.
+weight.  ``torch.backends.mkldnn.enabled = False`` leaves all to MKL.
 """
 
 from math import prod
@@ -35,7 +35,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weight.T + bias`` for ``x`` of shape ``(..., in)`` and a weight ``(out, in)``: ``F.linear``, but faster."""
     if not _is_for_onednn(x, weight):
         return F.linear(x, weight, bias)
-    multiply = _Product.apply if torch.is_grad_enabled() else _by_onednn
+    multiply = _by_onednn if torch.is_inference_mode_enabled() else _Product.apply
     return multiply(x, weight, bias)
 
 
@@ -44,9 +44,9 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _Product(torch.autograd.Function):
-    """The product by oneDNN, with gradients which can be differentiated themselves where that is wanted.
+    """The product by oneDNN, with what torch lacks for it: ``vmap``, and derivatives but the first.
 
-    torch has no second derivatives of oneDNN's products, and would keep a copy of ``x`` for the first.
+    Of the first, torch's own would keep a copy of ``x``.
     """
 
     @staticmethod
@@ -56,6 +56,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:  # noqa: ARG004
         ctx.save_for_backward(*inputs[:2])
+        ctx.save_for_forward(*inputs[:2])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -68,6 +69,21 @@ class _Product(torch.autograd.Function):
             found = torch.ops.aten.mkldnn_linear_backward(x, grad, weight, ctx.needs_input_grad)
         wanted = zip(found, ctx.needs_input_grad, strict=True)
         return tuple(one.to_dense() if needed else None for one, needed in wanted)
+
+    @staticmethod
+    def jvp(ctx: Any, x_change: Tensor, weight_change: Tensor | None, bias_change: Tensor | None) -> Tensor:
+        x, weight = ctx.saved_tensors
+        found = bias_change
+        if x_change is not None:
+            found = F.linear(x_change, weight, found)
+        if weight_change is not None:
+            product = F.linear(x, weight_change)
+            found = product if found is None else found + product
+        return found
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:  # noqa: ARG004
+        return torch.vmap(F.linear, in_dims)(*inputs), 0
 
 
 def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:

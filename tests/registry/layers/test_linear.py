@@ -1,6 +1,7 @@
 """Linear layers, beside their formula in float64."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
@@ -96,6 +97,36 @@ def test_gradients_have_gradients() -> None:
     assert_close(penalty(linear(x, weight)), penalty(F.linear(x, weight)), atol=1e-3, rtol=1e-3)
     per_weight = torch.func.grad(lambda weight: linear(x.detach(), weight).square().mean())(weight.detach())
     assert_close(per_weight, torch.autograd.grad(F.linear(x, weight).square().mean(), weight)[0], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch.func calls it
+@pytest.mark.parametrize("by", [torch.no_grad, torch.enable_grad])
+def test_products_are_mapped_and_differentiated_forwards(by: Callable[[], AbstractContextManager[None]]) -> None:
+    x, weight, bias = torch.randn(4, 30, FEATURES), torch.randn(WIDTH, FEATURES), torch.randn(WIDTH)
+    changes = tuple(map(torch.randn_like, (x, weight, bias)))
+    with by():
+        mapped = torch.vmap(linear, (0, None, None))(x, weight, bias)
+        assert_close(mapped, F.linear(x, weight, bias), atol=1e-3, rtol=1e-4)
+        weights = torch.stack([weight, weight.flip(0)])
+        mapped = torch.vmap(linear, (None, 0))(x, weights)
+        assert_close(mapped, torch.stack([F.linear(x, one) for one in weights]), atol=1e-3, rtol=1e-4)
+        found = torch.func.jvp(linear, (x, weight, bias), changes)
+        assert_close(found, torch.func.jvp(F.linear, (x, weight, bias), changes), atol=1e-3, rtol=1e-4)
+        found = torch.func.jvp(lambda weight: linear(x, weight), (weight,), changes[1:2])
+        assert_close(found[1], F.linear(x, changes[1]), atol=1e-3, rtol=1e-4)
+
+
+def test_each_example_has_a_gradient_of_its_own() -> None:
+    layer, x = Linear(FEATURES, WIDTH), torch.randn(3, 30, FEATURES)
+
+    def loss(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        return torch.func.functional_call(layer, weights, (x,)).square().mean()
+
+    weights = {name: weight.detach() for name, weight in layer.named_parameters()}
+    found = torch.vmap(torch.func.grad(loss), (None, 0))(weights, x)
+    for number, one in enumerate(x):
+        alone = torch.autograd.grad(F.linear(one, layer.weight, layer.bias).square().mean(), list(layer.parameters()))
+        assert_close([found[name][number] for name in weights], list(alone), atol=1e-3, rtol=1e-3)
 
 
 def test_autocast_rounds_as_torch_does() -> None:
