@@ -27,6 +27,7 @@ class Conv1D(nn.Module):
     """
 
     _turned: Tensor | None = None
+    """A copy of the weight, ``(out, in)``, while ``turned`` says so."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -60,10 +61,10 @@ def turned(model: object, times: int) -> Iterator[None]:
     layers = [layer for layer in modules if isinstance(layer, Conv1D) and layer.weight.device.type == "cpu"]
     sums = accumulate(layer.weight.nbytes for layer in layers)
     layers = [layer for layer, taken in zip(layers, sums, strict=True) if taken <= MOST_BYTES]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # torch turns a matrix in one thread
-        for layer, copy in zip(layers, pool.map(_turned_copy, layers), strict=True):
-            layer._turned = copy
     try:
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # torch turns a matrix in one thread
+            for layer, copy in zip(layers, pool.map(_turned_copy, layers), strict=True):
+                layer._turned = copy
         yield
     finally:
         for layer in layers:

@@ -66,6 +66,20 @@ def test_weights_are_turned_only_where_it_pays_and_there_is_room(monkeypatch: py
         pass
 
 
+def test_nothing_stays_turned_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(Conv1D(8, 8), Conv1D(8, 8))
+
+    def copy(layer: Conv1D) -> torch.Tensor:
+        if layer is model[1]:
+            raise MemoryError
+        return layer.weight.detach().t().contiguous()
+
+    monkeypatch.setattr(conv1d, "_turned_copy", copy)
+    with pytest.raises(MemoryError), turned(model, MANY_TIMES):
+        pass
+    assert all(layer._turned is None for layer in model)
+
+
 def test_weights_that_change_are_seen_by_the_next_generation() -> None:
     layer, x = Conv1D(8, 8), torch.ones(1, 8)
     with pytest.raises(KeyError), turned(layer, MANY_TIMES):
