@@ -29,8 +29,14 @@ def find(name: str | Path) -> Found:
     Raises UnknownModelError, MissingFileError, and what ``find_weights`` raises.
     """
     resolution = resolve(name)
-    paths, config = collect(resolution, roles=("weights",)), _config_of(resolution)
-    return find_weights(paths, None if config is None else config.architecture)
+    return find_weights(collect(resolution, roles=("weights",)), _architecture_of(resolution))
+
+
+def _architecture_of(resolution: Resolution) -> str | None:
+    if resolution.card is not None:
+        return resolution.card.architecture
+    config = _config_of(resolution)
+    return None if config is None else config.architecture
 
 
 def _config_of(resolution: Resolution) -> Config | None:

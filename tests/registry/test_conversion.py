@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,14 @@ from click.testing import CliRunner, Result
 from safetensors.torch import save_file
 
 import registry
+from registry import inspection
 from registry.cli import main
 from registry.conversion import convert
 from registry.errors import CorruptWeightsError, SaveError
+from registry.files.locations import collect
 from registry.inspection import largest_difference
+from registry.records import Paths
+from registry.resolution import Resolution
 from registry.serialization import read_manifest
 from registry.weights import saving
 
@@ -201,6 +205,19 @@ def test_inspect_and_diff_take_the_name_of_a_model() -> None:
     assert found["embeddings.word_embeddings.weight"] == {"shape": [30522, 384], "dtype": "float32", "nbytes": 46881792}
     done = run("diff", "all-minilm-l6-v2", "all-minilm-l6-v2")
     assert (done.exit_code, done.stdout) == (0, "103 of 103 tensors are equal.\n")
+
+
+def test_inspect_of_a_name_looks_at_the_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What else belongs to the model may be out of reach."""
+    asked: list[Collection[str] | None] = []
+
+    def watched(resolution: Resolution, roles: Collection[str] | None = None) -> Paths:
+        asked.append(roles)
+        return collect(resolution, roles=roles)
+
+    monkeypatch.setattr(inspection, "collect", watched)
+    assert inspection.find("all-minilm-l6-v2").files == ("model.safetensors",)
+    assert asked == [("weights",)]
 
 
 def test_inspect_needs_no_torch_for_any_format_of_ours(
