@@ -104,12 +104,18 @@ def in_words(problem: BaseException) -> str:
 
 
 def import_entry_point(target: str) -> object:
-    """Import what an entry point names: ``module``, or ``module:object``; extras after it mean nothing here."""
-    module, _, path = target.partition("[")[0].strip().partition(":")
-    found: object = import_plugin_module(module.strip())
-    for name in filter(None, path.strip().split(".")):
+    """Import what an entry point names."""
+    module, path = module_and_path(target)
+    found: object = import_plugin_module(module)
+    for name in filter(None, path.split(".")):
         found = getattr(found, name)
     return found
+
+
+def module_and_path(target: str) -> tuple[str, str]:
+    """The parts of an entry point: ``module``, or ``module:object``; extras after them mean nothing here."""
+    module, _, path = target.partition("[")[0].partition(":")
+    return module.strip(), path.strip()
 
 
 def harvest(plugin: object) -> tuple[Record, ...]:

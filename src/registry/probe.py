@@ -17,7 +17,7 @@ from attrs import frozen
 
 from registry import discovery
 from registry.errors import UnknownPluginError
-from registry.harvest import Plugin, in_words
+from registry.harvest import Plugin, in_words, module_and_path
 from registry.installed import installed_plugins
 from registry.records import Card, ConfigSpec, LazyRef, Record, TokenizerSpec, WeightLoaderSpec
 
@@ -130,7 +130,7 @@ def _installed(name: str, distribution: str) -> Plugin:
 def _module_of(plugin: Plugin) -> str:
     """The module that an entry point names, which is imported by calling ``obtain``."""
     target: str = plugin.obtain.args[0]  # type: ignore[attr-defined]  # a partial of import_entry_point
-    return target.partition(":")[0].strip()
+    return module_and_path(target)[0]
 
 
 def _imported_when_disabled(name: str, distribution: str, module: str) -> bool:

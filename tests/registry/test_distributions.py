@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import discovery, distributions
+from registry.harvest import module_and_path
 from registry.installed import PluginWarning, _entries
 
 Install = Callable[..., Path]
@@ -124,6 +125,12 @@ def test_entry_points_are_read_as_python_reads_them(text: str) -> None:
                 list(_entries(text))
     else:
         assert list(_entries(text)) == wanted
+
+
+@pytest.mark.parametrize("target", ["a.b", "a.b:c.d", "a:b [x, y]", "a : b", "a [x]", "a.b:c[x]"])
+def test_targets_are_understood_as_python_does(target: str) -> None:
+    entry = metadata.EntryPoint("name", target, "registry.v1")
+    assert module_and_path(target) == (entry.module, entry.attr or "")
 
 
 def test_extras_after_a_target_mean_nothing(install: Install) -> None:
