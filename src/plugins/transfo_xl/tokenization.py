@@ -161,8 +161,7 @@ class TransfoXLTokenizer(Tokenizer):
         return [*words, str(self.eos_token)] if add_eos else words
 
     def _words(self, text: str) -> list[str]:
-        if self.lower_case:
-            text = text.lower()
+        text = self._lowered(text)
         if self.delimiter is None:
             return text.split()
         return text.strip().split(self.delimiter) if self.delimiter else list(text.strip())

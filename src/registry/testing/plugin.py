@@ -120,7 +120,7 @@ def registry_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def registry_recorded(request: pytest.FixtureRequest, task: str) -> "RecordedWeights":
+def registry_recorded(request: pytest.FixtureRequest, task: str) -> RecordedWeights:
     """What is recorded of the weights for a task, in a file beside the suite's module."""
     suite: Any = request.cls
     path = request.path.with_name(f"{suite.__name__}.weights.txt")

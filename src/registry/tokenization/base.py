@@ -178,7 +178,7 @@ class Tokenizer(Lookup):
 
     # --- Batches
 
-    @uncollected()
+    @uncollected()  # of thousands of rows, none is garbage
     def __call__(
         self,
         text: str | Sequence[str] | Sequence[tuple[str, str]],
