@@ -108,7 +108,8 @@ def _peak(most: float) -> Iterator[None]:
     """The peak of address space never falls; so what the process has is filled up to it, with room that costs nothing,
     and then any more raises it.  That of resident memory falls on request, once what lies idle was given back.
 
-    Not noticed is as much as fits into what Python keeps for small objects, which does not go back to the system.
+    Not noticed is as much as fits into what Python keeps for small objects, which does not go back to the system, and
+    what fits into a hole between others that the C library keeps and is never touched.
     """
     _give_back_what_lies_idle()
     peak, size = _memory()["VmPeak"], _memory()["VmSize"]
