@@ -4,7 +4,7 @@ import os
 import re
 import warnings
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -213,24 +213,25 @@ class Tokenizer(Lookup):
         """
         strategy = batches.choose(truncation, batches.TRUNCATION, "truncation")
         fill_to = batches.choose(padding, batches.PADDING, "padding")
-        output = batches.choose(return_tensors, batches.OUTPUTS, "return_tensors")
+        form = batches.choose(return_tensors, batches.FORMS, "return_tensors")
         segment = self._located_segment if return_offsets_mapping else self._segment
         firsts, seconds, batched = batches.texts_and_pairs(text, text_pair)
         limit = Limit(self.max_len if max_length is None else max_length, strategy, stride)
         keys = (*self.model_inputs, "offset_mapping") if return_offsets_mapping else self.model_inputs
         rows, text_index = batches.rows(
-            [segment(text, split_special_tokens) for text in firsts],
-            None if seconds is None else [segment(text, split_special_tokens) for text in seconds],
+            (segment(text, split_special_tokens) for text in firsts),
+            None if seconds is None else (segment(text, split_special_tokens) for text in seconds),
             self._frame(add_special_tokens),
             limit,
-            keys,
+            {key: form.columns[key] for key in keys},
         )
         self._warn_of_length(rows, limit)
         columns = {key: [row[key] for row in rows] for key in keys}
         width = batches.width(columns["input_ids"], fill_to, limit)
         fill = {"input_ids": self._padding_id(columns["input_ids"], width)}
-        columns = {key: batches.padded(key, column, width, fill.get(key, 0)) for key, column in columns.items()}
-        batch = Batch({key: output(key, column) for key, column in columns.items()})
+        paddings = {key: form.padding(key, fill.get(key, 0)) for key in keys}
+        columns = {key: batches.padded(column, width, paddings[key]) for key, column in columns.items()}
+        batch = Batch({key: form.whole(key, column) for key, column in columns.items()})
         if not batched and return_tensors is None and not (strategy and stride):
             batch.update({key: column[0] for key, column in batch.items()})
         batch.text_index = text_index
@@ -241,11 +242,11 @@ class Tokenizer(Lookup):
         names: Frame[tuple[str, ...]] = self.frame if wanted else Frame((), (), ())
         return Frame(*(batches.added([self.special_id(name) for name in place]) for place in names))
 
-    def _padding_id(self, column: Sequence[Row], width: int) -> int:
+    def _padding_id(self, column: Sequence[Sized], width: int) -> int:
         """The id of padding, which is missed only where a row is short."""
         return self.special_id("pad_token") if any(len(row) < width for row in column) else 0
 
-    def _warn_of_length(self, rows: Sequence[Mapping[str, Row]], limit: Limit) -> None:
+    def _warn_of_length(self, rows: Sequence[Mapping[str, Sized]], limit: Limit) -> None:
         """Warn, once, of a row that the model will refuse."""
         longest = max((len(row["input_ids"]) for row in rows), default=0)
         most = self.max_len or longest

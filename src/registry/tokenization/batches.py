@@ -1,15 +1,16 @@
 """Assemble texts into batches: special tokens, truncation, windows, padding, tensors.
 
-Everything is a row of 64-bit integers (``array("q")``), so that each step is a copy of memory.  Strategies and results
-are those of transformers' fast tokenizers.
+Tokens are rows of 64-bit integers (``array("q")``), so that each step is a copy of memory.  Strategies and results are
+those of transformers' fast tokenizers.
 """
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import product
+from itertools import product, repeat
 from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 from registry.errors import UnknownOptionError, did_you_mean
+from registry.tokenization.chunks import pack
 
 T = TypeVar("T")
 Row: TypeAlias = "array[int]"
@@ -153,23 +154,22 @@ class Limit(NamedTuple):
 
 
 def rows(
-    firsts: Sequence[Segment],
-    seconds: Sequence[Segment] | None,
+    firsts: Iterable[Segment],
+    seconds: Iterable[Segment] | None,
     frame: Frame[Segment],
     limit: Limit,
-    keys: Sequence[str],
-) -> tuple[list[dict[str, Row]], tuple[int, ...]]:
-    """Rows of a batch, each with the columns ``keys``, and for each row the number of its text."""
+    columns: Mapping[str, "Column"],
+) -> tuple[list[dict[str, Any]], tuple[int, ...]]:
+    """Rows of a batch, each as what ``columns`` tell of it, and for each row the number of its text."""
     special = sum(len(segment.ids) for segment in frame) - (len(frame.between.ids) if seconds is None else 0)
     if limit.strategy and limit.size is not None and limit.size < special:
         raise ValueError(f"max_length={limit.size} leaves no room for the {special} special tokens.")
-    found: list[dict[str, Row]] = []
+    found: list[dict[str, Any]] = []
     text_index: list[int] = []
-    for number, first in enumerate(firsts):
-        second = None if seconds is None else seconds[number]
+    for number, (first, second) in enumerate(zip(firsts, repeat(None) if seconds is None else seconds, strict=False)):
         for this, that in windows(len(first.ids), 0 if second is None else len(second.ids), special, limit):
             row, ones = _framed(frame, first.part(this), None if second is None else second.part(that))
-            found.append({key: COLUMNS[key](row, ones) for key in keys})
+            found.append({key: column(row, ones) for key, column in columns.items()})
             text_index.append(number)
     return found, tuple(text_index)
 
@@ -219,29 +219,27 @@ def _framed(frame: Frame[Segment], first: Segment, second: Segment | None) -> tu
     return row, len(second.ids) + len(frame.end.ids)
 
 
-def _types(row: Segment, ones: int) -> Row:
-    """Second texts, with the special tokens after them, are of type 1, all else of type 0."""
-    return array("q", bytes(8 * (len(row.ids) - ones))) + _ONE * ones
-
-
-_ONE = array("q", [1])
-
-COLUMNS: Mapping[str, Callable[[Segment, int], Row]] = {
-    "input_ids": lambda row, _: row.ids,
-    "token_type_ids": _types,
-    "attention_mask": lambda row, _: _ONE * len(row.ids),
-    "offset_mapping": lambda row, _: row.offsets,
-}
-"""What a batch may tell of a row, of whose tokens the last ones belong to the second text."""
-
-
 # --- Columns ----------------------------------------------------------------------------------------------------------
 
 PER_TOKEN = {"offset_mapping": 2}
 """Numbers that a token has in a column, where it is not one."""
 
+Column: TypeAlias = Callable[[Segment, int], Any]
+"""What a batch tells of a row, of whose tokens the last ones belong to the second text."""
 
-def width(column: Sequence[Row], fill_to: str | None, limit: Limit) -> int:
+
+class Form(NamedTuple):
+    """How a batch holds its columns."""
+
+    columns: Mapping[str, Column]
+    """What is told of a row, made at once: what it is made of still lies in the processor's cache."""
+    padding: Callable[[str, int], Any]
+    """The part of a column for one token of padding, which is filled with a number."""
+    whole: Callable[[str, list[Any]], Any]
+    """A column, of the parts of all rows."""
+
+
+def width(column: Sequence[Any], fill_to: str | None, limit: Limit) -> int:
     """Tokens that every row must have at least."""
     if fill_to is None:
         return 0
@@ -252,17 +250,36 @@ def width(column: Sequence[Row], fill_to: str | None, limit: Limit) -> int:
     return limit.size
 
 
-def padded(key: str, column: Sequence[Row], width: int, fill: int) -> list[Row]:
-    """Rows of at least ``width`` tokens."""
-    padding, size = array("q", [fill]), width * PER_TOKEN.get(key, 1)
-    return [row + padding * (size - len(row)) if len(row) < size else row for row in column]
+def padded(column: list[Any], width: int, padding: Any) -> list[Any]:
+    """Rows of at least ``width`` tokens, filled with ``padding`` for each that they lack."""
+    sizes = [len(row) // len(padding) for row in column]
+    return [row + padding * (width - size) if size < width else row for row, size in zip(column, sizes, strict=True)]
 
 
-def as_lists(key: str, column: Sequence[Row]) -> list[list[Any]]:
-    """Rows as lists of numbers, or of pairs where each token has two."""
-    if PER_TOKEN.get(key, 1) == 1:
-        return [row.tolist() for row in column]
-    return [list(zip(row[::2], row[1::2], strict=True)) for row in column]
+LISTS: Mapping[str, Column] = {
+    "input_ids": lambda row, _: row.ids.tolist(),
+    "token_type_ids": lambda row, ones: [0] * (len(row.ids) - ones) + [1] * ones,
+    "attention_mask": lambda row, _: [1] * len(row.ids),
+    "offset_mapping": lambda row, _: list(zip(row.offsets[::2], row.offsets[1::2], strict=True)),
+}
+"""Columns as lists.  Second texts, with the special tokens after them, are of type 1, all else of type 0."""
+
+ZERO, ONE = pack([0]), pack([1])
+ARRAYS: Mapping[str, Column] = {
+    "input_ids": lambda row, _: row.ids,
+    "token_type_ids": lambda row, ones: array("q", ZERO * (len(row.ids) - ones) + ONE * ones),
+    "attention_mask": lambda row, _: array("q", ONE * len(row.ids)),
+    "offset_mapping": lambda row, _: row.offsets,
+}
+"""The same columns as 64-bit integers, of which tensors are made."""
+
+
+def _list_padding(key: str, fill: int) -> list[Any]:
+    return [(fill,) * PER_TOKEN[key] if key in PER_TOKEN else fill]
+
+
+def _array_padding(key: str, fill: int) -> Row:
+    return array("q", [fill] * PER_TOKEN.get(key, 1))
 
 
 def as_torch(key: str, column: Sequence[Row]) -> Any:
@@ -292,5 +309,9 @@ def _shape(key: str, column: Sequence[Row]) -> tuple[int, ...]:
     return shape if numbers == 1 else (*shape, numbers)
 
 
-OUTPUTS: Mapping[Any, Callable[[str, Sequence[Row]], Any]] = {None: as_lists, "pt": as_torch, "np": as_numpy}
-"""What a column is returned as."""
+FORMS: Mapping[Any, Form] = {
+    None: Form(LISTS, _list_padding, lambda _, column: column),
+    "pt": Form(ARRAYS, _array_padding, as_torch),
+    "np": Form(ARRAYS, _array_padding, as_numpy),
+}
+"""What a batch is returned as."""

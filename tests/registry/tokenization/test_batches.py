@@ -8,20 +8,20 @@ from hypothesis import strategies as st
 
 from registry.errors import UnknownOptionError
 from registry.tokenization import batches
-from registry.tokenization.batches import Batch, Frame, Limit, Segment, added
+from registry.tokenization.batches import Batch, Form, Frame, Limit, Segment, added
 
 
 def text(*ids: int) -> Segment:
     return Segment(array("q", ids), array("q"))
 
 
-KEYS = ("input_ids", "token_type_ids", "attention_mask")
+LISTS, ARRAYS = batches.FORMS[None], batches.FORMS["np"]
 FRAME = Frame(added([101]), added([102]), added([102]))
 
 
 def rows(first: Segment, second: Segment | None, limit: Limit) -> list[list[int]]:
-    found, _ = batches.rows([first], None if second is None else [second], FRAME, limit, KEYS)
-    return [row["input_ids"].tolist() for row in found]
+    found, _ = batches.rows([first], None if second is None else [second], FRAME, limit, LISTS.columns)
+    return [row["input_ids"] for row in found]
 
 
 @given(size=st.integers(0, 200), room=st.integers(2, 40), stride=st.integers(1, 39))
@@ -70,11 +70,12 @@ def test_the_second_of_one_text_cannot_be_cut() -> None:
         rows(text(1, 2, 3), None, Limit(4, "only_second", 0))
 
 
-def test_types_and_mask_tell_texts_and_padding_apart() -> None:
-    [row], _ = batches.rows([text(1, 2)], [text(3)], FRAME, Limit(None, None, 0), KEYS)
-    assert row["token_type_ids"].tolist() == [0, 0, 0, 0, 1, 1]
-    [padded] = batches.padded("attention_mask", [row["attention_mask"]], 8, 0)
-    assert padded.tolist() == [1, 1, 1, 1, 1, 1, 0, 0]
+@pytest.mark.parametrize("form", [LISTS, ARRAYS])
+def test_types_and_mask_tell_texts_and_padding_apart(form: Form) -> None:
+    [row], _ = batches.rows([text(1, 2)], [text(3)], FRAME, Limit(None, None, 0), form.columns)
+    assert list(row["token_type_ids"]) == [0, 0, 0, 0, 1, 1]
+    [padded] = batches.padded([row["attention_mask"]], 8, form.padding("attention_mask", 0))
+    assert list(padded) == [1, 1, 1, 1, 1, 1, 0, 0]
 
 
 @pytest.mark.parametrize(("word", "meant"), [("longst", "'longest'"), ("MAX_LENGTH", "'max_length'")])
