@@ -14,14 +14,14 @@ from typing import Any, ClassVar
 from registry.tokenization.batches import Segment
 from registry.tokenization.bpe import Pair
 from registry.tokenization.bpe_tokenizer import BytePairTokenizer
-from registry.tokenization.byte_level import WORD, ByteLevel, spelt
+from registry.tokenization.byte_level import WORD, ByteLevel, spelt, utf8
 from registry.tokenization.chunks import ChunkMemory
 from registry.tokenization.options import FLAG, MARKS, Option
 
 END_OF_TEXT = "<|endoftext|>"
 
-ASCII_WORDS = re.compile(WORD.format(letter="A-Za-z", digit="0-9"), re.ASCII)
-"""Finds the words of a text in ASCII, twice as fast."""
+ASCII_WORDS = re.compile(WORD.format(letter="A-Za-z", digit="0-9").encode())
+"""Finds the words of a text in ASCII, in a third of the time."""
 
 SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """White space."""
@@ -30,10 +30,11 @@ CHUNK = re.compile(f"[{SPACE}]*+[^{SPACE}]*+")
 
 The last one is empty, which costs less than to look for white space at the end.
 """
-CONTROLS = "\x1c\x1d\x1e\x1f"
-"""White space for ``re``, but not here."""
-FAST_CHUNK = re.compile(r"\s*+\S*+")
-"""Finds the chunks of a text that has none of these, in four fifths of the time."""
+WIDE = (rb"\xc2[\x85\xa0]", rb"\xe1\x9a\x80", rb"\xe2\x80[\x80-\x8a\xa8\xa9\xaf]", rb"\xe2\x81\x9f", rb"\xe3\x80\x80")
+"""White space that is not in ASCII, as bytes of UTF-8."""
+AFTER_WIDE = b"(?<=[\x80-\xaf])(?:%b)" % b"|".join([b"(?<=%b)" % space for space in WIDE])
+BYTE_CHUNK = re.compile(rb"\s*+\S*+(?:%b\s++\S*+)*+" % AFTER_WIDE)
+"""Finds chunks in the bytes of a text: they begin with white space in ASCII, where no other stands before it."""
 
 
 @cache
@@ -118,22 +119,22 @@ class GPT2Tokenizer(BytePairTokenizer):
             add_prefix_space=add_prefix_space,
             **values,
         )
-        self._bytes = ByteLevel(self.vocab, self.byte_pairs, self.vocab.get(self.unk_token))
+        self._level = ByteLevel(self.vocab, self.byte_pairs, self.vocab.get(self.unk_token))
+        self._words = ChunkMemory(self._level.ids_of_word)
         self._chunks = ChunkMemory(self._ids_of_chunk)
         self._places = ChunkMemory(self._locate_chunk)
 
     # --- Text to ids
 
     def _ids(self, text: str) -> bytes:
-        chunk = CHUNK if any(map(text.__contains__, CONTROLS)) else FAST_CHUNK
-        return b"".join(map(self._chunks.__getitem__, chunk.findall(self._prefix(text) + text)))
+        return b"".join(map(self._chunks.__getitem__, BYTE_CHUNK.findall(utf8(self._prefix(text) + text))))
 
     def _prefix(self, text: str) -> str:
         return " " if self.add_prefix_space and text and text[0] != " " else ""
 
-    def _ids_of_chunk(self, chunk: str) -> bytes:
-        found = (ASCII_WORDS if chunk.isascii() else words()).findall(chunk)
-        return b"".join(map(self._bytes.words.__getitem__, found))
+    def _ids_of_chunk(self, chunk: bytes) -> bytes:
+        found = ASCII_WORDS.findall(chunk) if chunk.isascii() else map(str.encode, words().findall(chunk.decode()))
+        return b"".join(map(self._words.__getitem__, found))
 
     def _located(self, text: str) -> Segment:
         prefix = self._prefix(text)
@@ -150,8 +151,8 @@ class GPT2Tokenizer(BytePairTokenizer):
 
     def _locate_chunk(self, chunk: str) -> tuple[bytes, list[int]]:
         """Packed ids of a chunk, and start and end of each of its tokens, in turn."""
-        packed = self._ids_of_chunk(chunk)
-        return packed, self._bytes.places(chunk, packed)
+        packed = self._ids_of_chunk(utf8(chunk))
+        return packed, self._level.places(chunk, packed)
 
     # --- Tokens to text
 

@@ -5,9 +5,10 @@ applied, at the leftmost place; and so on, until none applies.
 """
 
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import heappop, heappush
-from itertools import count, pairwise, repeat
+from itertools import pairwise, repeat
 from operator import add
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -108,26 +109,31 @@ class BytePairs:
         ids: list[list[Any]] = [
             list(map(vocab.get, symbols)) for symbols in (firsts, seconds, map(add, firsts, seconds))
         ]
-        ranks = dict(zip(zip(*ids[:2], strict=True), count(), strict=False))
-        if len(ranks) < len(firsts) or any(None in found for found in ids):
+        ranks: defaultdict[Any, dict[int, int]] = defaultdict(dict)
+        for rank, (first, second) in enumerate(zip(*ids[:2], strict=True)):
+            ranks[first][second] = rank
+        if sum(map(len, ranks.values())) < len(firsts) or any(None in found for found in ids):
             raise VocabError(_fault(merges, vocab))
         self.merges = merges
-        self._ranks: dict[tuple[int, int], int] = ranks
-        self._merged: list[int] = ids[2]
+        self._firsts, self._seconds, self._merged = ids
+        none: dict[int, int] = {}
+        self._ranks = [*map(ranks.get, range(max(vocab.values(), default=EMPTY) + 1), repeat(none)), none]
+        """For each symbol the ranks of rules in which it is the first, by the second; in the end, those of EMPTY."""
 
     def merge(self, symbols: list[int]) -> list[int]:
         """What the symbols of a word become; changes the list that it is given."""
         if len(symbols) > LONG_WORD:
             return self._merge_long(symbols)
-        rank_of, merged, last = self._ranks.get, self._merged, len(self._merged)
+        ranks_of, merged, last = self._ranks, self._merged, len(self._merged)
         symbols.append(EMPTY)  # before the first symbol, too, for a list that is asked for its place -1
-        ranks = [*map(rank_of, pairwise(symbols), repeat(last)), last]
+        ranks = [ranks_of[first].get(second, last) for first, second in pairwise(symbols)]
+        ranks.append(last)
         while (rank := min(ranks)) < last:
             place = ranks.index(rank)
             symbols[place] = symbol = merged[rank]
             del symbols[place + 1], ranks[place]
-            ranks[place - 1] = rank_of((symbols[place - 1], symbol), last)
-            ranks[place] = rank_of((symbol, symbols[place + 1]), last)
+            ranks[place - 1] = ranks_of[symbols[place - 1]].get(symbol, last)
+            ranks[place] = ranks_of[symbol].get(symbols[place + 1], last)
         symbols.pop()
         return symbols
 
@@ -137,26 +143,26 @@ class BytePairs:
         A merged symbol stands in the first of the places that it takes; the others are empty from then on.
         """
         places = _Agenda()
-        for place, pair in enumerate(pairwise(symbols)):
-            if pair in self._ranks:
-                places.add(self._ranks[pair], place)
-        pairs = list(self._ranks)
+
+        def note(place: int, first: int, second: int) -> None:
+            if second in self._ranks[first]:
+                places.add(self._ranks[first][second], place)
+
+        for place, (first, second) in enumerate(pairwise(symbols)):
+            note(place, first, second)
         size = len(symbols)
         before, after = array("q", range(-1, size - 1)), array("q", range(1, size + 1))
         for rank, place in places:
-            first, second = pairs[rank]
             stop = after[place]
-            if symbols[place] != first or stop == size or symbols[stop] != second:
+            if symbols[place] != self._firsts[rank] or stop == size or symbols[stop] != self._seconds[rank]:
                 continue  # another rule took one of the two
             symbols[place], symbols[stop] = self._merged[rank], EMPTY
             after[place] = stop = after[stop]
             if stop < size:
                 before[stop] = place
-                if (pair := (symbols[place], symbols[stop])) in self._ranks:
-                    places.add(self._ranks[pair], place)
-            start = before[place]
-            if start >= 0 and (pair := (symbols[start], symbols[place])) in self._ranks:
-                places.add(self._ranks[pair], start)
+                note(place, symbols[place], symbols[stop])
+            if (start := before[place]) >= 0:
+                note(start, symbols[start], symbols[place])
         return [symbol for symbol in symbols if symbol != EMPTY]
 
 

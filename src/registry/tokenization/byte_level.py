@@ -15,8 +15,11 @@ from registry.errors import VocabError
 from registry.tokenization.bpe import BytePairs
 from registry.tokenization.chunks import ChunkMemory, pack
 
-WORD = r"'s|'t|'re|'ve|'m|'ll|'d| ?[{letter}]+| ?[{digit}]+| ?[^\s{letter}{digit}]+|\s+(?!\S)|\s+"
-"""How the first release cuts text into words, with the classes of letters and digits left open."""
+WORD = r" ?[{letter}]+| ?[{digit}]+|'(?:s|t|re|ve|m|ll|d)| ?[^\s{letter}{digit}]+|\s+(?!\S)|\s+"
+"""How the first release cuts text into words, with the classes of letters and digits left open.
+
+Letters come first here, since most words are of letters; no apostrophe starts such a word.
+"""
 
 PLAIN = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
 """Bytes that are written as the character of the same number; the others follow from U+0100 on."""
@@ -33,7 +36,9 @@ def bytes_to_unicode() -> dict[int, str]:
 SPELLING = bytes_to_unicode()
 LEADS = "\xc2\xff"
 """From the first to the second, a byte starts a character outside ASCII; they spell themselves."""
-NEVER = "(?!)"
+INNER = b"[^\xc2-\xff]*+"
+"""Finds bytes up to the next of these."""
+NEVER = b"(?!)"
 """Matches nothing."""
 BYTES = {character: byte for byte, character in SPELLING.items()}
 
@@ -44,11 +49,7 @@ class ByteLevel:
     A byte that the vocabulary lacks becomes ``unknown``, the token of that id, where there is one.
     """
 
-    words: ChunkMemory[bytes]
-    """Packed ids of the tokens of each word.  Raises VocabError for one with a byte that nothing stands for."""
-
     def __init__(self, vocab: Mapping[str, int], byte_pairs: BytePairs, unknown: int | None = None) -> None:
-        self.words = ChunkMemory(self._ids_of_word)
         self._parts = ChunkMemory(self._ids_of_part)
         self._byte_pairs = byte_pairs
         self._symbols: list[Any] = [vocab.get(spelling, unknown) for spelling in SPELLING.values()]
@@ -57,38 +58,39 @@ class ByteLevel:
 
     # --- Words to ids
 
-    def _ids_of_word(self, word: str) -> bytes:
-        """Packed ids of a word; one beyond ASCII is cut first where no rule merges: its parts come again often."""
+    def ids_of_word(self, word: bytes) -> bytes:
+        """Packed ids of the tokens of a word.  Raises VocabError for one with a byte that nothing stands for.
+
+        A word beyond ASCII is cut first where no rule merges: its parts come again often.
+        """
         if word.isascii():
             return self._ids_of_part(word)
-        return b"".join(map(self._parts.__getitem__, self._part.findall(utf8(word).decode("latin-1"))))
+        return b"".join(map(self._parts.__getitem__, self._part.findall(word)))
 
-    def _ids_of_part(self, part: str) -> bytes:
-        """Packed ids of bytes, which are given as the characters of the same numbers."""
-        symbols = list(map(self._symbols.__getitem__, part.encode("latin-1")))
+    def _ids_of_part(self, part: bytes) -> bytes:
+        symbols = list(map(self._symbols.__getitem__, part))
         if None in symbols:
-            lacking = ord(part[symbols.index(None)])
             raise VocabError(
-                f"The vocabulary has no token for the byte 0x{lacking:02x}, and no unk_token that could stand for it.",
+                f"The vocabulary has no token for the byte 0x{part[symbols.index(None)]:02x}, and no unk_token that "
+                f"could stand for it.",
                 hint="Take the vocabulary that the model was trained with, or name one of its tokens: unk_token=...",
             )
         return pack(self._byte_pairs.merge(symbols))
 
     @cached_property
-    def _part(self) -> "re.Pattern[str]":
+    def _part(self) -> "re.Pattern[bytes]":
         """Finds the parts of a word: one ends before a character that no rule joins to what stands before it."""
-        lasts: dict[tuple[int, ...], set[int]] = {}  # first bytes of what a rule appends -> last bytes of what it is to
+        lasts: dict[bytes, set[int]] = {}  # first bytes of what a rule appends -> last bytes of what it is appended to
         firsts, seconds, *_ = self._byte_pairs.merges
         for first, second in compress(zip(firsts, seconds, strict=True), map(LEADS[0].__le__, seconds)):  # few
             if second <= LEADS[1] and BYTES.keys() >= {first[-1], *second[:2]}:
-                lasts.setdefault(tuple(map(BYTES.__getitem__, second[:2])), set()).add(BYTES[first[-1]])
-        joints: dict[int, list[str]] = {}
-        for (lead, *further), before in lasts.items():
-            rest = _escaped(further)
-            joints.setdefault(lead, []).append(f"{rest}(?<=[{_escaped(before)}]{_escaped([lead])}{rest})")
-        joined = [f"{_escaped([lead])}(?:{'|'.join(ways)})" for lead, ways in joints.items()]
-        inner = f"[^{LEADS[0]}-{LEADS[1]}]*+"
-        return re.compile(f".{inner}(?:(?:{'|'.join(joined) or NEVER}){inner})*+", re.DOTALL)
+                lasts.setdefault(bytes(map(BYTES.__getitem__, second[:2])), set()).add(BYTES[first[-1]])
+        joints: dict[bytes, list[bytes]] = {}
+        for start, before in lasts.items():
+            lead, rest = _escaped(start[:1]), _escaped(start[1:])
+            joints.setdefault(lead, []).append(rest + b"(?<=[" + _escaped(before) + b"]" + lead + rest + b")")
+        joined = b"|".join([lead + b"(?:" + b"|".join(ways) + b")" for lead, ways in joints.items()])
+        return re.compile(b".%b(?:(?:%b)%b)*+" % (INNER, joined or NEVER, INNER), re.DOTALL)
 
     # --- Places
 
@@ -117,6 +119,6 @@ def spelt(tokens: Iterable[str], whole: Collection[str]) -> bytes:
     return b"".join(token.encode() if token in whole else bytes(map(BYTES.__getitem__, token)) for token in tokens)
 
 
-def _escaped(some: Iterable[int]) -> str:
+def _escaped(some: Iterable[int]) -> bytes:
     """Bytes in a pattern."""
-    return "".join([f"\\x{byte:02x}" for byte in some])
+    return b"".join([b"\\x%02x" % byte for byte in some])

@@ -52,7 +52,7 @@ class BytePieces(RulePieces):
         self._find = regex.compile(template.format(letter=r"\p{L}", digit=r"\p{N}"))
         self._find_ascii = re.compile(template.format(letter="A-Za-z", digit="0-9"), re.ASCII)  # most texts, and faster
         self._level = ByteLevel(self.vocab, self.byte_pairs, self.vocab.get(self.special.get("unk_token", "")))
-        self._words = ChunkMemory(self._ids_of_whole) if self.model.get("ignore_merges") else self._level.words
+        self._words = ChunkMemory(self._ids_of_whole if self.model.get("ignore_merges") else self._ids_of_word)
 
     def ids(self, text: str, spaced: bool) -> bytes:  # noqa: ARG002  # no space is put anywhere
         """Packed ids of a text."""
@@ -75,10 +75,13 @@ class BytePieces(RulePieces):
     def _pattern(self, text: str) -> Any:
         return self._find_ascii if text.isascii() else self._find
 
+    def _ids_of_word(self, word: str) -> bytes:
+        return self._level.ids_of_word(utf8(word))
+
     def _ids_of_whole(self, word: str) -> bytes:
         """Packed ids of a word that is a piece as it stands, whatever rules would make of it; else by the rules."""
         number = self.vocab.get("".join(map(SPELLING.__getitem__, utf8(word))))
-        return self._level.words[word] if number is None else pack([number])
+        return self._ids_of_word(word) if number is None else pack([number])
 
 
 def _template(normalizer: Any, pre_tokenizer: Any) -> str:
