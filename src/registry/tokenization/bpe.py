@@ -6,7 +6,7 @@ applied, at the leftmost place; and so on, until none applies.
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush
 from itertools import pairwise, repeat
 from operator import add
@@ -142,27 +142,39 @@ class BytePairs:
 
         A merged symbol stands in the first of the places that it takes; the others are empty from then on.
         """
-        places = _Agenda()
+        firsts, seconds, merged, size = self._firsts, self._seconds, self._merged, len(symbols)
+        before, after = array("q", range(-1, size - 1)), array("q", range(1, size + 1))
+        places: dict[int, list[int]] = {}
+        ranks: list[int] = []  # those of places, as a heap
 
-        def note(place: int, first: int, second: int) -> None:
-            if second in self._ranks[first]:
-                places.add(self._ranks[first][second], place)
+        def wait(place: int, first: int, second: int) -> None:
+            rank = self._ranks[first].get(second)
+            if rank in places:
+                places[rank].append(place)
+            elif rank is not None:
+                places[rank] = [place]
+                heappush(ranks, rank)
 
         for place, (first, second) in enumerate(pairwise(symbols)):
-            note(place, first, second)
-        size = len(symbols)
-        before, after = array("q", range(-1, size - 1)), array("q", range(1, size + 1))
-        for rank, place in places:
-            stop = after[place]
-            if symbols[place] != self._firsts[rank] or stop == size or symbols[stop] != self._seconds[rank]:
-                continue  # another rule took one of the two
-            symbols[place], symbols[stop] = self._merged[rank], EMPTY
-            after[place] = stop = after[stop]
-            if stop < size:
-                before[stop] = place
-                note(place, symbols[place], symbols[stop])
-            if (start := before[place]) >= 0:
-                note(start, symbols[start], symbols[place])
+            wait(place, first, second)
+        while ranks:
+            rank = heappop(ranks)
+            turn = sorted(places.pop(rank))
+            for number, place in enumerate(turn, start=1):
+                stop = after[place]
+                if symbols[place] != firsts[rank] or stop == size or symbols[stop] != seconds[rank]:
+                    continue  # another rule took one of the two
+                symbols[place], symbols[stop] = merged[rank], EMPTY
+                after[place] = stop = after[stop]
+                if stop < size:
+                    before[stop] = place
+                    wait(place, symbols[place], symbols[stop])
+                if (start := before[place]) >= 0:
+                    wait(start, symbols[start], symbols[place])
+                if ranks and ranks[0] < rank:  # its turn is before the other places of this one
+                    places[rank] = turn[number:]
+                    heappush(ranks, rank)
+                    break
         return [symbol for symbol in symbols if symbol != EMPTY]
 
 
@@ -178,27 +190,3 @@ def _fault(merges: Merges, vocab: Mapping[str, int]) -> str:
             return f"{rule} stands already in {merges.at(seen[pair])}."
         seen[pair] = place
     raise AssertionError("called without a fault")
-
-
-class _Agenda:
-    """Places where rules may apply: the rule first that stands first in the file, its places from left to right."""
-
-    def __init__(self) -> None:
-        self._ranks: list[int] = []
-        self._places: dict[int, list[int]] = {}
-
-    def add(self, rank: int, place: int) -> None:
-        """Note a place for a rule."""
-        if rank not in self._places:
-            self._places[rank] = []
-            heappush(self._ranks, rank)
-        heappush(self._places[rank], place)
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Each rule and place in turn; more may be added meanwhile."""
-        while self._ranks:
-            rank = self._ranks[0]
-            if self._places[rank]:
-                yield rank, heappop(self._places[rank])
-            else:
-                del self._places[heappop(self._ranks)]
