@@ -120,7 +120,6 @@ class GPT2Tokenizer(BytePairTokenizer):
             **values,
         )
         self._level = ByteLevel(self.vocab, self.byte_pairs, self.vocab.get(self.unk_token))
-        self._words = ChunkMemory(self._level.ids_of_word)
         self._chunks = ChunkMemory(self._ids_of_chunk)
         self._places = ChunkMemory(self._locate_chunk)
 
@@ -133,8 +132,11 @@ class GPT2Tokenizer(BytePairTokenizer):
         return " " if self.add_prefix_space and text and text[0] != " " else ""
 
     def _ids_of_chunk(self, chunk: bytes) -> bytes:
-        found = ASCII_WORDS.findall(chunk) if chunk.isascii() else map(str.encode, words().findall(chunk.decode()))
-        return b"".join(map(self._words.__getitem__, found))
+        if chunk.isascii():
+            parts = ASCII_WORDS.findall(chunk)
+        else:
+            parts = self._level.cut(map(str.encode, words().findall(chunk.decode())))
+        return b"".join(map(self._level.parts.__getitem__, parts))
 
     def _located(self, text: str) -> Segment:
         prefix = self._prefix(text)

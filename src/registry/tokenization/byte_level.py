@@ -38,6 +38,8 @@ LEADS = "\xc2\xff"
 """From the first to the second, a byte starts a character outside ASCII; they spell themselves."""
 INNER = b"[^\xc2-\xff]*+"
 """Finds bytes up to the next of these."""
+APART = b"\xff"
+"""Stands between words; no byte of UTF-8."""
 NEVER = b"(?!)"
 """Matches nothing."""
 BYTES = {character: byte for byte, character in SPELLING.items()}
@@ -49,8 +51,11 @@ class ByteLevel:
     A byte that the vocabulary lacks becomes ``unknown``, the token of that id, where there is one.
     """
 
+    parts: ChunkMemory[bytes, bytes]
+    """Packed ids of each part of a word.  Raises VocabError for one with a byte that nothing stands for."""
+
     def __init__(self, vocab: Mapping[str, int], byte_pairs: BytePairs, unknown: int | None = None) -> None:
-        self._parts = ChunkMemory(self._ids_of_part)
+        self.parts = ChunkMemory(self._ids_of_part)
         self._byte_pairs = byte_pairs
         self._symbols: list[Any] = [vocab.get(spelling, unknown) for spelling in SPELLING.values()]
         self._vocab = vocab
@@ -58,14 +63,9 @@ class ByteLevel:
 
     # --- Words to ids
 
-    def ids_of_word(self, word: bytes) -> bytes:
-        """Packed ids of the tokens of a word.  Raises VocabError for one with a byte that nothing stands for.
-
-        A word beyond ASCII is cut first where no rule merges: its parts come again often.
-        """
-        if word.isascii():
-            return self._ids_of_part(word)
-        return b"".join(map(self._parts.__getitem__, self._part.findall(word)))
+    def cut(self, words: Iterable[bytes]) -> list[bytes]:
+        """The parts of words, cut where no rule merges: they come again more often.  A word in ASCII is one part."""
+        return self._part.findall(APART.join(words))
 
     def _ids_of_part(self, part: bytes) -> bytes:
         symbols = list(map(self._symbols.__getitem__, part))
@@ -79,7 +79,7 @@ class ByteLevel:
 
     @cached_property
     def _part(self) -> "re.Pattern[bytes]":
-        """Finds the parts of a word: one ends before a character that no rule joins to what stands before it."""
+        """Finds the parts of words: one ends before a character that no rule joins to what stands before it."""
         lasts: dict[bytes, set[int]] = {}  # first bytes of what a rule appends -> last bytes of what it is appended to
         firsts, seconds, *_ = self._byte_pairs.merges
         for first, second in compress(zip(firsts, seconds, strict=True), map(LEADS[0].__le__, seconds)):  # few
@@ -90,7 +90,7 @@ class ByteLevel:
             lead, rest = _escaped(start[:1]), _escaped(start[1:])
             joints.setdefault(lead, []).append(rest + b"(?<=[" + _escaped(before) + b"]" + lead + rest + b")")
         joined = b"|".join([lead + b"(?:" + b"|".join(ways) + b")" for lead, ways in joints.items()])
-        return re.compile(b".%b(?:(?:%b)%b)*+" % (INNER, joined or NEVER, INNER), re.DOTALL)
+        return re.compile(b"[^%b]%b(?:(?:%b)%b)*+" % (APART, INNER, joined or NEVER, INNER))
 
     # --- Places
 

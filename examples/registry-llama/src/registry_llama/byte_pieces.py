@@ -76,7 +76,7 @@ class BytePieces(RulePieces):
         return self._find_ascii if text.isascii() else self._find
 
     def _ids_of_word(self, word: str) -> bytes:
-        return self._level.ids_of_word(utf8(word))
+        return b"".join(map(self._level.parts.__getitem__, self._level.cut([utf8(word)])))
 
     def _ids_of_whole(self, word: str) -> bytes:
         """Packed ids of a word that is a piece as it stands, whatever rules would make of it; else by the rules."""
