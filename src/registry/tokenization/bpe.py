@@ -27,7 +27,7 @@ VERSION = "#version: 0.2"
 AROUND = f"{BLANKS}\r\n"
 """Stripped from both ends of a line."""
 
-LONG_WORD = 100
+LONG_WORD = 40
 """Symbols of the longest word for which looking at all of them again after each merge is the faster way."""
 
 EMPTY = -1
@@ -142,35 +142,34 @@ class BytePairs:
 
         A merged symbol stands in the first of the places that it takes; the others are empty from then on.
         """
-        firsts, seconds, merged, size = self._firsts, self._seconds, self._merged, len(symbols)
+        ranks_of, size = self._ranks, len(symbols)
         before, after = array("q", range(-1, size - 1)), array("q", range(1, size + 1))
-        places: dict[int, list[int]] = {}
-        ranks: list[int] = []  # those of places, as a heap
-
-        def wait(place: int, first: int, second: int) -> None:
-            rank = self._ranks[first].get(second)
-            if rank in places:
-                places[rank].append(place)
-            elif rank is not None:
-                places[rank] = [place]
-                heappush(ranks, rank)
-
+        places: defaultdict[int, list[int]] = defaultdict(list)
         for place, (first, second) in enumerate(pairwise(symbols)):
-            wait(place, first, second)
+            if (rank := ranks_of[first].get(second)) is not None:
+                places[rank].append(place)
+        ranks = sorted(places)  # a heap
         while ranks:
             rank = heappop(ranks)
             turn = sorted(places.pop(rank))
+            first, second, symbol = self._firsts[rank], self._seconds[rank], self._merged[rank]
             for number, place in enumerate(turn, start=1):
                 stop = after[place]
-                if symbols[place] != firsts[rank] or stop == size or symbols[stop] != seconds[rank]:
+                if symbols[place] != first or stop == size or symbols[stop] != second:
                     continue  # another rule took one of the two
-                symbols[place], symbols[stop] = merged[rank], EMPTY
+                symbols[place], symbols[stop] = symbol, EMPTY
                 after[place] = stop = after[stop]
                 if stop < size:
                     before[stop] = place
-                    wait(place, symbols[place], symbols[stop])
-                if (start := before[place]) >= 0:
-                    wait(start, symbols[start], symbols[place])
+                    if (further := ranks_of[symbol].get(symbols[stop])) is not None:
+                        if further not in places:
+                            heappush(ranks, further)
+                        places[further].append(place)
+                start = before[place]
+                if start >= 0 and (further := ranks_of[symbols[start]].get(symbol)) is not None:
+                    if further not in places:
+                        heappush(ranks, further)
+                    places[further].append(start)
                 if ranks and ranks[0] < rank:  # its turn is before the other places of this one
                     places[rank] = turn[number:]
                     heappush(ranks, rank)
