@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.gpt2.tokenization import GPT2Tokenizer
+from plugins.gpt2.tokenization import GPT2Tokenizer, all_words, most_words, words
 from registry.errors import ConfigError, MissingTokenizerError, RegistryWarning, UnknownOptionError, VocabError
 from registry.tokenization.byte_level import bytes_to_unicode
 
@@ -62,6 +62,19 @@ def test_words_are_bytes_that_rules_merge(tokenizer: GPT2Tokenizer) -> None:
     assert tokenizer.tokenize("hello world") == ["hello", "Ġwo", "rl", "d"]
     assert tokenizer.encode("hello") == [VOCAB["hello"]]
     assert tokenizer("hello world")["attention_mask"] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("around", ["{0}", "a{0}1 {0}{0}\n{0}b", "{0}'s²{0}2", " {0} \u3000{0}  "])
+def test_characters_are_letters_digits_signs_and_space_as_regex_has_them(around: str) -> None:
+    for number in (*range(0x10000), *range(0x1F600, 0x1F650), *range(0x20000, 0x20010), 0x1D7CE):
+        text = around.format(chr(number))
+        assert words(text) == all_words().findall(text), hex(number)
+
+
+def test_regex_is_left_what_is_in_no_table() -> None:
+    assert most_words().findall("Größe 12 中文、ελ") == ["Größe", " 12", " 中文", "、", "ελ"]
+    assert most_words().findall("a😀b") == ["a", "b"]
+    assert words("a😀b x²") == ["a", "😀", "b", " x", "²"]
 
 
 @pytest.mark.parametrize(
