@@ -47,7 +47,7 @@ def _names(entry: str) -> list[str] | None:
 def _read(folder: str, name: str) -> str | None:
     """Unbuffered: files are small, and there are hundreds."""
     try:
-        with open(f"{folder}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  # as above
+        with open(f"{folder}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  # by a Path it takes half as long again
             return file.read().decode()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
         return None

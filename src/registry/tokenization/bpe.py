@@ -104,21 +104,19 @@ class BytePairs:
 
     def __init__(self, merges: Merges, vocab: Mapping[str, int]) -> None:
         firsts, seconds, *_ = merges
+        ranks: defaultdict[int, dict[int, int]] = defaultdict(dict)  # by the first symbol, then by the second
         if len(firsts) > MOST_TOKENS:
             raise VocabError(f"{merges.at(MOST_TOKENS)}: no vocabulary needs more than {MOST_TOKENS:,} rules.")
         ids: list[list[Any]] = [
             list(map(vocab.get, symbols)) for symbols in (firsts, seconds, map(add, firsts, seconds))
         ]
-        ranks: defaultdict[Any, dict[int, int]] = defaultdict(dict)
         for rank, (first, second) in enumerate(zip(*ids[:2], strict=True)):
             ranks[first][second] = rank
         if sum(map(len, ranks.values())) < len(firsts) or any(None in found for found in ids):
             raise VocabError(_fault(merges, vocab))
         self.merges = merges
         self._firsts, self._seconds, self._merged = ids
-        none: dict[int, int] = {}
-        self._ranks = [*map(ranks.get, range(max(vocab.values(), default=EMPTY) + 1), repeat(none)), none]
-        """For each symbol the ranks of rules in which it is the first, by the second; in the end, those of EMPTY."""
+        self._ranks = ranks
 
     def merge(self, symbols: list[int]) -> list[int]:
         """What the symbols of a word become; changes the list that it is given."""
@@ -159,7 +157,7 @@ class BytePairs:
                     continue  # another rule took one of the two
                 symbols[place], symbols[stop] = symbol, EMPTY
                 after[place] = stop = after[stop]
-                if stop < size:
+                if stop < size:  # the two ways of waiting are written out: a function would take a quarter of the time
                     before[stop] = place
                     if (further := ranks_of[symbol].get(symbols[stop])) is not None:
                         if further not in places:

@@ -285,6 +285,9 @@ def test_a_byte_that_the_vocabulary_lacks_is_unknown_and_never_the_first_token()
     assert tokenizer.encode("abcé") == [3, 4, 4, 4]
     assert tokenizer("ac", return_offsets_mapping=True)["offset_mapping"] == [(0, 1), (1, 2)]
     assert tokenizer.convert_tokens_to_ids("zz") == 4
+    added = GPT2Tokenizer({"a": 0, "b": 1, "ab": 2}, [("a", "b")], special_tokens=["<x>", END])
+    assert added.encode("abcé") == [2, 4, 4, 4]
+    assert added.encode("ab" * 60 + "c") == [2] * 60 + [4]
     with pytest.raises(VocabError, match="unk_token"):
         GPT2Tokenizer({"!": 0, "a": 1}, []).encode("b")
 

@@ -175,8 +175,8 @@ def test_symbols_without_rules_stay() -> None:
     byte_pairs = of([("a", "b")], vocab)
     assert byte_pairs.merge([]) == []
     assert byte_pairs.merge([vocab["c"]]) == [vocab["c"]]
-    other = vocab["d"]
-    assert byte_pairs.merge([other, vocab["a"], vocab["b"], other]) == [other, vocab["ab"], other]
+    for merge in (byte_pairs.merge, byte_pairs._merge_long):
+        assert merge([99, vocab["a"], vocab["b"], 99]) == [99, vocab["ab"], 99]
 
 
 @pytest.mark.parametrize("letters", ["a", "ab", "abc"])
