@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from registry.errors import VocabError
 from registry.tokenization.base import Tokenizer, missing
 from registry.tokenization.batches import Frame, Segment
-from registry.tokenization.chunks import pack
+from registry.tokenization.chunks import PackedIds
 from registry.tokenization.options import FLAG, OPTIONAL_FLAG, OPTIONAL_WORDS, Option
 from registry.tokenization.tokenizer_json import TOKENIZER, read_tokenizer_json
 from registry.tokenization.vocabulary import read_vocabulary as load_vocab
@@ -175,14 +175,17 @@ class BertTokenizer(Tokenizer):
 
     # --- Text to ids
 
-    def _ids(self, text: str) -> bytes:
+    def _ids(self, text: str) -> list[int]:
         return self._memory.ids(text)
+
+    def _packed(self, text: str) -> PackedIds:
+        return self._memory.packed(text)
 
     def _located(self, text: str) -> Segment:
         return self._memory.located(text)
 
-    def _ids_of_word(self, word: str) -> bytes:
-        return pack(map(self.vocab.__getitem__, self.wordpiece_tokenizer.pieces(word)))
+    def _ids_of_word(self, word: str) -> tuple[int, ...]:
+        return tuple(map(self.vocab.__getitem__, self.wordpiece_tokenizer.pieces(word)))
 
     # --- Tokens to text
 

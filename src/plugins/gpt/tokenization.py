@@ -16,7 +16,7 @@ from registry.errors import NotYetError, RegistryWarning
 from registry.tokenization.batches import Segment
 from registry.tokenization.bpe import Pair
 from registry.tokenization.bpe_tokenizer import BytePairTokenizer
-from registry.tokenization.chunks import pack
+from registry.tokenization.chunks import PackedIds
 from registry.tokenization.options import OPTIONAL_FLAG, Option
 from registry.tokenization.word_memory import WordMemory
 from registry.tokenization.words import BasicTokenizer, Splitter
@@ -156,14 +156,17 @@ class OpenAIGPTTokenizer(BytePairTokenizer):
 
     # --- Text to ids
 
-    def _ids(self, text: str) -> bytes:
+    def _ids(self, text: str) -> list[int]:
         return self._memory.ids(text)
+
+    def _packed(self, text: str) -> PackedIds:
+        return self._memory.packed(text)
 
     def _located(self, text: str) -> Segment:
         return self._memory.located(text)
 
-    def _ids_of_word(self, word: str) -> bytes:
-        return pack(self._merged(word))
+    def _ids_of_word(self, word: str) -> tuple[int, ...]:
+        return tuple(self._merged(word))
 
     def _merged(self, word: str) -> list[int]:
         """The ids of a word; a character that the vocabulary lacks is unknown."""

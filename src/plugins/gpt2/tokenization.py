@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 from registry.tokenization.batches import Segment
 from registry.tokenization.bpe import Pair
 from registry.tokenization.bpe_tokenizer import BytePairTokenizer
-from registry.tokenization.byte_level import WORD, ByteLevel, spelt, utf8
-from registry.tokenization.chunks import ChunkMemory
+from registry.tokenization.byte_level import APART, WORD, ByteLevel, spelt, utf8
+from registry.tokenization.chunks import ChunkMemory, PackedIds, TokenMemory, ids_of_parts
 from registry.tokenization.options import FLAG, MARKS, Option
 
 END_OF_TEXT = "<|endoftext|>"
@@ -24,18 +24,25 @@ END_OF_TEXT = "<|endoftext|>"
 ASCII_WORDS = re.compile(WORD.format(letter="A-Za-z", digit="0-9").encode())
 """Finds the words of a text in ASCII, for which no tables are needed."""
 
-SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+WIDE = "\x85\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+"""White space outside ASCII that hardly ever stands before other white space."""
+NO_BREAK = "\xa0"
+"""White space that often does."""
+SPACE = f"\t-\r {NO_BREAK}{WIDE}"
 """White space."""
 CHUNK = re.compile(f"[{SPACE}]*+[^{SPACE}]*+")
 """Finds the chunks of a text: no word goes on from a character that is not white space to one that is.
 
 The last one is empty, which costs less than to look for white space at the end.
 """
-WIDE = (rb"\xc2[\x85\xa0]", rb"\xe1\x9a\x80", rb"\xe2\x80[\x80-\x8a\xa8\xa9\xaf]", rb"\xe2\x81\x9f", rb"\xe3\x80\x80")
-"""White space that is not in ASCII, as bytes of UTF-8."""
-AFTER_WIDE = b"(?<=[\x80-\xaf])(?:%b)" % b"|".join([b"(?<=%b)" % space for space in WIDE])
-BYTE_CHUNK = re.compile(rb"\s*+\S*+(?:%b\s++\S*+)*+" % AFTER_WIDE)
-"""Finds chunks in the bytes of a text: they begin with white space in ASCII, where no other stands before it."""
+BYTE_CHUNK = re.compile(rb"\s*+\S*+")
+"""Finds chunks in the bytes of a text, which knows white space in ASCII; an eighth faster than the next."""
+NO_BREAK_CHUNK = re.compile(rb"\s*+\S*+(?:(?<=\xc2\xa0)\s++\S*+)*+")
+"""The same for a text with ``NO_BREAK``."""
+
+
+BETWEEN = APART.decode("utf-8", "surrogateescape")
+"""Becomes ``APART``; no text has it, as its lone surrogates were replaced."""
 
 
 @cache
@@ -69,12 +76,17 @@ def all_words() -> Any:
     return regex.compile(WORD.format(letter=r"\p{L}", digit=r"\p{N}"))
 
 
-def words(text: str) -> list[str]:
-    """The words of a text."""
-    found: list[str] = most_words().findall(text)
-    if "".join(found) != text:
-        found = all_words().findall(text)
-    return found
+def words(text: str) -> bytes:
+    """The words of a text, as bytes of UTF-8 with ``APART`` between them."""
+    found = most_words().findall(text)
+    parted = BETWEEN.join(found)
+    if len(parted) < len(text) + len(found) - bool(found):  # characters are missing
+        parted = BETWEEN.join(all_words().findall(text))
+    return parted.encode("utf-8", "surrogateescape")
+
+
+class _EndsWide(Exception):  # noqa: N818  # no error: it tells that a text was cut too simply
+    """A chunk ends in ``WIDE`` white space, to which the beginning of the next one may belong."""
 
 
 def _is_error_handler(value: Any) -> bool:
@@ -152,41 +164,55 @@ class GPT2Tokenizer(BytePairTokenizer):
             **values,
         )
         self._level = ByteLevel(self.vocab, self.byte_pairs, self.vocab.get(self.unk_token))
-        self._chunks = ChunkMemory(self._ids_of_chunk)
+        self._chunks = TokenMemory(self._ids_of_chunk)
         self._places = ChunkMemory(self._locate_chunk)
 
     # --- Text to ids
 
-    def _ids(self, text: str) -> bytes:
-        return b"".join(map(self._chunks.__getitem__, BYTE_CHUNK.findall(utf8(self._prefix(text) + text))))
+    def _ids(self, text: str) -> list[int]:
+        try:
+            return self._chunks.ids(self._cut(text))
+        except _EndsWide:
+            return list(self._located(text).ids)
+
+    def _packed(self, text: str) -> PackedIds:
+        try:
+            return self._chunks.packed(self._cut(text))
+        except _EndsWide:
+            return super()._packed(text)
+
+    def _cut(self, text: str) -> list[bytes]:
+        """The chunks of a text; where white space is wide, some may not be whole."""
+        return (NO_BREAK_CHUNK if NO_BREAK in text else BYTE_CHUNK).findall(utf8(self._prefix(text) + text))
 
     def _prefix(self, text: str) -> str:
         return " " if self.add_prefix_space and text and text[0] != " " else ""
 
-    def _ids_of_chunk(self, chunk: bytes) -> bytes:
+    def _ids_of_chunk(self, chunk: bytes) -> tuple[int, ...]:
         if chunk.isascii():
-            parts = ASCII_WORDS.findall(chunk)
-        else:
-            parts = self._level.cut(map(str.encode, words(chunk.decode())))
-        return b"".join(map(self._level.parts.__getitem__, parts))
+            return ids_of_parts(self._level.parts, ASCII_WORDS.findall(chunk))
+        text = chunk.decode()
+        if text[-1] in WIDE:
+            raise _EndsWide
+        return ids_of_parts(self._level.parts, self._level.cut(words(text)))
 
     def _located(self, text: str) -> Segment:
         prefix = self._prefix(text)
-        ids: list[bytes] = []
-        offsets = array("q")
+        segment = Segment([], [])
         for chunk in CHUNK.finditer(prefix + text):
-            packed, places = self._places[chunk.group()]
+            ids, places = self._places[chunk.group()]
             start = chunk.start() - len(prefix)
-            ids.append(packed)
-            offsets.extend([start + place for place in places])
+            segment.ids.extend(ids)
+            segment.offsets.extend([start + place for place in places])
         if prefix:  # it stands where the first character does
-            offsets[:2] = array("q", [0, max(offsets[1], 1)])
-        return Segment(array("q", b"".join(ids)), offsets)
+            segment.offsets[:2] = 0, max(segment.offsets[1], 1)
+        return segment
 
-    def _locate_chunk(self, chunk: str) -> tuple[bytes, list[int]]:
-        """Packed ids of a chunk, and start and end of each of its tokens, in turn."""
-        packed = self._ids_of_chunk(utf8(chunk))
-        return packed, self._level.places(chunk, packed)
+    def _locate_chunk(self, chunk: str) -> Segment:
+        """The tokens of a chunk with their places in it."""
+        text = utf8(chunk).decode()
+        ids = ids_of_parts(self._level.parts, self._level.cut(words(text)))
+        return Segment(list(ids), self._level.places(text, ids))
 
     # --- Tokens to text
 

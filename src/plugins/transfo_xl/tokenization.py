@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from registry.errors import VocabError
 from registry.tokenization.base import Tokenizer, missing
 from registry.tokenization.batches import Segment
-from registry.tokenization.chunks import pack
+from registry.tokenization.chunks import PackedIds
 from registry.tokenization.options import FLAG, LENGTH, WORDS, Option
 from registry.tokenization.vocabulary import read_bytes
 
@@ -180,8 +180,8 @@ class TransfoXLTokenizer(Tokenizer):
     def _lowered(self, text: str) -> str:
         return text.lower() if self.lower_case else text
 
-    def _ids(self, text: str) -> bytes:
-        return pack(map(self._ids_of_words, self._words(text)))
+    def _ids(self, text: str) -> list[int]:
+        return list(map(self._ids_of_words, self._words(text)))
 
     def _id_of_unknown(self) -> int:
         return self.special_id("unk_token")
@@ -192,13 +192,13 @@ class TransfoXLTokenizer(Tokenizer):
         places: Sequence[int] = range(len(text) + 1)
         if len(lowered) != len(text):  # a few letters become two
             places = [place for place, letter in enumerate(text) for _ in letter.lower()] + [len(text)]
-        ids, offsets = array("q", self._ids(text)), array("q")
+        offsets: list[int] = []
         start = len(lowered) - len(lowered.lstrip()) if self.delimiter is not None else 0
         for word in self._words(text):
             start = lowered.index(word, start)
             offsets.extend((places[start], places[start + len(word) - 1] + 1 if word else places[start]))
             start += len(word)
-        return Segment(ids, offsets)
+        return Segment(self._ids(text), offsets)
 
     # --- Words to text
 
@@ -246,37 +246,37 @@ class TransfoXLTokenizer(Tokenizer):
     ) -> "Tensor | list[Tensor]":
         """The ids of each line of a text file, ``(tokens,)``; with ``ordered``, those of all lines in one tensor."""
         if ordered:
-            return _tensor(b"".join(_shown(self._packed(path, add_eos, add_double_eos), verbose)))
+            return _tensor(_array(_shown(self._ids_of_parts(path, add_eos, add_double_eos), verbose)))
         lines = _shown(lines_of(path), verbose)
         return [_tensor(self._encoded(line, add_eos, add_double_eos)) for line in lines]
 
     def encode_sents(self, sents: Iterable[Iterable[str]], ordered: bool = False) -> "Tensor | list[Tensor]":
         """The ids of sentences, which are lists of words; with ``ordered``, in one tensor."""
         if ordered:
-            return _tensor(pack(map(self._ids_of_words, chain.from_iterable(sents))))
-        return [_tensor(pack(map(self._ids_of_words, words))) for words in sents]
+            return _tensor(list(map(self._ids_of_words, chain.from_iterable(sents))))
+        return [_tensor(list(map(self._ids_of_words, words))) for words in sents]
 
-    def ids_of_file(self, path: str | Path) -> "array[int]":
+    def ids_of_file(self, path: str | Path) -> PackedIds:
         """The ids of a text file, each line ended by ``eos_token``."""
-        return array("q", b"".join(self._packed(path, add_eos=True)))
+        return _array(self._ids_of_parts(path, add_eos=True))
 
-    def _packed(self, path: str | Path, add_eos: bool, add_double_eos: bool = False) -> Iterator[bytes]:
-        """Packed ids of a text file, part after part; where it makes no difference, of many lines at once."""
+    def _ids_of_parts(self, path: str | Path, add_eos: bool, add_double_eos: bool = False) -> Iterator[list[int]]:
+        """The ids of a text file, part after part; where it makes no difference, of many lines at once."""
         if add_double_eos or self.delimiter is not None or not self._is_plain:
             yield from (self._encoded(line, add_eos, add_double_eos) for line in lines_of(path))
             return
         end = f" {self.ids_to_tokens[self.special_id('eos_token')]} " if add_eos else "\n"
         for lines in parts_of(path):
             text = lines if lines.endswith("\n") else f"{lines}\n"
-            yield pack(list(map(self._ids_of_words, self._lowered(text).replace("\n", end).split())))
+            yield list(map(self._ids_of_words, self._lowered(text).replace("\n", end).split()))
 
-    def _encoded(self, line: str, add_eos: bool, add_double_eos: bool) -> bytes:
-        """Packed ids of a line; a line end at its end is white space, and so is cut off."""
-        ids = self._ids(line) if self._is_plain else bytes(self._segment(line, None).ids)
+    def _encoded(self, line: str, add_eos: bool, add_double_eos: bool) -> list[int]:
+        """The ids of a line; a line end at its end is white space, and so is cut off."""
+        ids = self._ids(line) if self._is_plain else list(self._segment(line, None).ids)
         if add_double_eos:
-            boundary = pack([self._ids_of_words(BOUNDARY)])
-            return boundary + ids + boundary
-        return ids + pack([self.special_id("eos_token")]) if add_eos else ids
+            boundary = self._ids_of_words(BOUNDARY)
+            return [boundary, *ids, boundary]
+        return [*ids, self.special_id("eos_token")] if add_eos else ids
 
     # --- Files
 
@@ -312,10 +312,19 @@ class TransfoXLTokenizer(Tokenizer):
 # --- Tensors and bars -------------------------------------------------------------------------------------------------
 
 
-def _tensor(packed: bytes) -> "Tensor":
+def _array(parts: Iterable[list[int]]) -> PackedIds:
+    """The ids of all parts, one after the other: of a long text, which a list would take four times as long to read."""
+    ids = array("q")
+    for part in parts:
+        ids.fromlist(part)
+    return ids
+
+
+def _tensor(ids: "list[int] | PackedIds") -> "Tensor":
     import torch  # only who asks for tensors waits for torch
 
-    return torch.frombuffer(bytearray(packed), dtype=torch.int64) if packed else torch.empty(0, dtype=torch.int64)
+    numbers = ids if isinstance(ids, array) else array("q", ids)
+    return torch.frombuffer(numbers, dtype=torch.int64) if numbers else torch.empty(0, dtype=torch.int64)
 
 
 def _shown(items: Iterable[Any], verbose: bool) -> Iterable[Any]:

@@ -7,13 +7,13 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from itertools import chain, cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from registry.collector import uncollected
 from registry.errors import InputError, MissingTokenizerError, RegistryWarning, VocabError
 from registry.tokenization import batches, options
-from registry.tokenization.batches import Batch, Frame, Limit, Row, Segment
-from registry.tokenization.chunks import pack
+from registry.tokenization.batches import PACKED, Batch, Frame, Limit, RowOf, Segment
+from registry.tokenization.chunks import PackedIds, joined
 from registry.tokenization.lookup import Ids, Lookup
 from registry.tokenization.options import MARKS, Option
 from registry.tokenization.tokenizer_json import TOKENIZER
@@ -74,16 +74,20 @@ class Tokenizer(Lookup):
 
     # --- What an architecture defines
 
-    def _ids(self, text: str) -> bytes:
-        """Packed ids of a text without special tokens."""
+    def _ids(self, text: str) -> list[int]:
+        """The ids of a text without special tokens, in a list of their own."""
         raise NotImplementedError
+
+    def _packed(self, text: str) -> PackedIds:
+        """The same as 64-bit integers, for tensors; a tokenizer that remembers chunks has them at hand."""
+        return array("q", self._ids(text))
 
     def _located(self, text: str) -> Segment:
         """The same tokens with their places in the text."""
         raise NotImplementedError
 
-    def _ids_after(self, text: str) -> bytes:
-        """Packed ids of text that follows a token which was recognised whole; the same as elsewhere, unless told."""
+    def _ids_after(self, text: str) -> list[int]:
+        """The ids of text that follows a token which was recognised whole; the same as elsewhere, unless told."""
         return self._ids(text)
 
     def _located_after(self, text: str) -> Segment:
@@ -124,37 +128,36 @@ class Tokenizer(Lookup):
     def encode(self, text: str, text_pair: str | None = None, **call: Any) -> list[int]:
         """The ids of a text or a pair, special tokens added; takes the keywords of a call."""
         if isinstance(text, str) and text_pair is None and not call:  # most calls, at half the cost
-            start, _, end = self._frame(True)
-            row = batches.join(start, self._segment(text, None), end).ids
-            self._warn_of_length([{"input_ids": row}], Limit(None, None, 0))
-            return row.tolist()
+            row, _ = batches.framed(self._frame(True), self._segment(text, None))
+            self._warn_of_length([{"input_ids": row.ids}], Limit(None, None, 0))
+            return cast("list[int]", row.ids)
         ids: list[int] = self(text, text_pair, **call)["input_ids"]
         return ids
 
-    def ids_of_file(self, path: str | Path) -> Row:
+    def ids_of_file(self, path: str | Path) -> PackedIds:
         """The ids of a text file as the model was trained to read texts, without special tokens around it.
 
         Raises InputError where the file is not UTF-8.
         """
         try:
-            return self._segment(Path(path).read_text(encoding="utf-8"), None).ids
+            segment = self._segment(Path(path).read_text(encoding="utf-8"), None, PACKED)
         except UnicodeDecodeError as problem:
             raise InputError(f"{path} is not a text in UTF-8: {problem}.") from problem
+        return cast("PackedIds", segment.ids)
 
     def decode(self, ids: Ids, skip_special_tokens: bool = False) -> str:
         """The text that ids spell, as far as it can be told."""
         return self._join(self.convert_ids_to_tokens([ids] if isinstance(ids, int) else ids, skip_special_tokens))
 
-    def _segment(self, text: str, split_special_tokens: bool | None) -> Segment:
+    def _segment(self, text: str, split_special_tokens: bool | None, row_of: RowOf = list) -> Segment:
         """The tokens of a text."""
         pieces = self._pieces(text, split_special_tokens)
         if len(pieces) == 1:
-            return Segment(array("q", self._ids(text)), array("q"))
+            return Segment(self._ids(text) if row_of is list else self._packed(text), [])
         ways = chain([self._ids], cycle([self._id_of_whole, self._ids_after]))
-        ids = [way(piece) for piece, way in zip(pieces, ways, strict=False)]
-        return Segment(array("q", b"".join(ids)), array("q"))
+        return Segment(row_of(joined([way(piece) for piece, way in zip(pieces, ways, strict=False)])), [])
 
-    def _located_segment(self, text: str, split_special_tokens: bool | None) -> Segment:
+    def _located_segment(self, text: str, split_special_tokens: bool | None, row_of: RowOf) -> Segment:
         """The tokens of a text with their places."""
         ways = chain([self._located], cycle([self._located_whole, self._located_after]))
         segments: list[Segment] = []
@@ -162,7 +165,8 @@ class Tokenizer(Lookup):
         for piece, way in zip(self._pieces(text, split_special_tokens), ways, strict=False):
             segments.append(way(piece).moved(start))
             start += len(piece)
-        return batches.join(*segments)
+        ids = joined([segment.ids for segment in segments])
+        return Segment(row_of(ids), joined([segment.offsets for segment in segments]))
 
     def _pieces(self, text: str, split_special_tokens: bool | None) -> Sequence[str]:
         """The text cut around tokens that are recognised whole: text, such a token, text, and so on."""
@@ -170,11 +174,11 @@ class Tokenizer(Lookup):
         finder = self._whole_but_special if split else self._whole
         return [text] if finder is None else finder.split(text)
 
-    def _id_of_whole(self, token: str) -> bytes:
-        return pack([self.vocab[token]])
+    def _id_of_whole(self, token: str) -> list[int]:
+        return [self.vocab[token]]
 
     def _located_whole(self, token: str) -> Segment:
-        return Segment(array("q", [self.vocab[token]]), array("q", [0, len(token)]))
+        return Segment(self._id_of_whole(token), [0, len(token)])
 
     # --- Batches
 
@@ -219,9 +223,9 @@ class Tokenizer(Lookup):
         limit = Limit(self.max_len if max_length is None else max_length, strategy, stride)
         keys = (*self.model_inputs, "offset_mapping") if return_offsets_mapping else self.model_inputs
         rows, text_index = batches.rows(
-            (segment(text, split_special_tokens) for text in firsts),
-            None if seconds is None else (segment(text, split_special_tokens) for text in seconds),
-            self._frame(add_special_tokens),
+            (segment(text, split_special_tokens, form.row_of) for text in firsts),
+            None if seconds is None else (segment(text, split_special_tokens, form.row_of) for text in seconds),
+            Frame(*(Segment(form.row_of(part.ids), part.offsets) for part in self._frame(add_special_tokens))),
             limit,
             {key: form.columns[key] for key in keys},
         )

@@ -1,19 +1,24 @@
 """Assemble texts into batches: special tokens, truncation, windows, padding, tensors.
 
-Tokens are rows of 64-bit integers (``array("q")``), so that each step is a copy of memory.  Strategies and results are
-those of transformers' fast tokenizers.
+Tokens are rows of numbers: lists where lists are asked for, and 64-bit integers (``array("q")``) where tensors are, so
+that each step is a copy of memory.  Strategies and results are those of transformers' fast tokenizers.
 """
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial, reduce
 from itertools import product, repeat
+from operator import add
 from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 from registry.errors import UnknownOptionError, did_you_mean
-from registry.tokenization.chunks import pack
+from registry.tokenization.chunks import PackedIds
 
 T = TypeVar("T")
-Row: TypeAlias = "array[int]"
+Row: TypeAlias = "list[int] | PackedIds"
+RowOf: TypeAlias = Callable[[Iterable[int]], Any]
+"""What makes a row: ``list`` or ``PACKED``."""
+PACKED: RowOf = partial(array, "q")
 Span: TypeAlias = tuple[int, int]
 
 
@@ -44,7 +49,7 @@ class Segment(NamedTuple):
     """Tokens that follow each other."""
 
     ids: Row
-    offsets: Row
+    offsets: list[int]
     """Start and end of each token, in turn; empty where nobody asked for them."""
 
     def part(self, span: Span) -> "Segment":
@@ -56,7 +61,7 @@ class Segment(NamedTuple):
 
     def moved(self, start: int) -> "Segment":
         """The same tokens in a longer text, of which theirs begins at ``start``."""
-        return Segment(self.ids, array("q", [start + place for place in self.offsets])) if start else self
+        return Segment(self.ids, [start + place for place in self.offsets]) if start else self
 
 
 class Frame(NamedTuple, Generic[T]):
@@ -68,17 +73,14 @@ class Frame(NamedTuple, Generic[T]):
 
 
 def join(*segments: Segment) -> Segment:
-    """Segments one after the other; a single one that is not empty is given back as it is."""
-    segments = tuple([segment for segment in segments if segment.ids])
-    if len(segments) == 1:
-        return segments[0]
-    ids = array("q", b"".join([segment.ids for segment in segments]))
-    return Segment(ids, array("q", b"".join([segment.offsets for segment in segments])))
+    """A few segments with rows of one kind, one after the other, in rows of their own."""
+    ids, offsets = zip(*segments, strict=True)
+    return Segment(reduce(add, ids), reduce(add, offsets))
 
 
 def added(ids: Sequence[int]) -> Segment:
     """A segment of tokens that stand nowhere in the text."""
-    return Segment(array("q", ids), array("q", bytes(16 * len(ids))))
+    return Segment(list(ids), [0, 0] * len(ids))
 
 
 # --- Words for strategies ---------------------------------------------------------------------------------------------
@@ -168,7 +170,7 @@ def rows(
     text_index: list[int] = []
     for number, (first, second) in enumerate(zip(firsts, repeat(None) if seconds is None else seconds, strict=False)):
         for this, that in windows(len(first.ids), 0 if second is None else len(second.ids), special, limit):
-            row, ones = _framed(frame, first.part(this), None if second is None else second.part(that))
+            row, ones = framed(frame, first.part(this), None if second is None else second.part(that))
             found.append({key: column(row, ones) for key, column in columns.items()})
             text_index.append(number)
     return found, tuple(text_index)
@@ -211,10 +213,10 @@ def _spans(size: int, share: int, stride: int) -> list[Span]:
     return [(start, min(start + share, size)) for start in range(0, size - stride, share - stride)]
 
 
-def _framed(frame: Frame[Segment], first: Segment, second: Segment | None) -> tuple[Segment, int]:
+def framed(frame: Frame[Segment], first: Segment, second: Segment | None = None) -> tuple[Segment, int]:
     """The tokens of a row, and how many at its end belong to the second text."""
     if second is None:
-        return join(frame.start, first, frame.end), 0
+        return (join(frame.start, first, frame.end) if frame.start.ids or frame.end.ids else first), 0
     row = join(frame.start, first, frame.between, second, frame.end)
     return row, len(second.ids) + len(frame.end.ids)
 
@@ -231,6 +233,8 @@ Column: TypeAlias = Callable[[Segment, int], Any]
 class Form(NamedTuple):
     """How a batch holds its columns."""
 
+    row_of: RowOf
+    """The rows that columns are best made of."""
     columns: Mapping[str, Column]
     """What is told of a row, made at once: what it is made of still lies in the processor's cache."""
     padding: Callable[[str, int], Any]
@@ -257,19 +261,19 @@ def padded(column: list[Any], width: int, padding: Any) -> list[Any]:
 
 
 LISTS: Mapping[str, Column] = {
-    "input_ids": lambda row, _: row.ids.tolist(),
+    "input_ids": lambda row, _: row.ids,
     "token_type_ids": lambda row, ones: [0] * (len(row.ids) - ones) + [1] * ones,
     "attention_mask": lambda row, _: [1] * len(row.ids),
     "offset_mapping": lambda row, _: list(zip(row.offsets[::2], row.offsets[1::2], strict=True)),
 }
 """Columns as lists.  Second texts, with the special tokens after them, are of type 1, all else of type 0."""
 
-ZERO, ONE = pack([0]), pack([1])
+ZERO, ONE = array("q", [0]), array("q", [1])
 ARRAYS: Mapping[str, Column] = {
-    "input_ids": lambda row, _: row.ids,
-    "token_type_ids": lambda row, ones: array("q", ZERO * (len(row.ids) - ones) + ONE * ones),
-    "attention_mask": lambda row, _: array("q", ONE * len(row.ids)),
-    "offset_mapping": lambda row, _: row.offsets,
+    "input_ids": lambda row, _: array("q", row.ids),
+    "token_type_ids": lambda row, ones: ZERO * (len(row.ids) - ones) + ONE * ones,
+    "attention_mask": lambda row, _: ONE * len(row.ids),
+    "offset_mapping": lambda row, _: array("q", row.offsets),
 }
 """The same columns as 64-bit integers, of which tensors are made."""
 
@@ -278,11 +282,11 @@ def _list_padding(key: str, fill: int) -> list[Any]:
     return [(fill,) * PER_TOKEN[key] if key in PER_TOKEN else fill]
 
 
-def _array_padding(key: str, fill: int) -> Row:
+def _array_padding(key: str, fill: int) -> PackedIds:
     return array("q", [fill] * PER_TOKEN.get(key, 1))
 
 
-def as_torch(key: str, column: Sequence[Row]) -> Any:
+def as_torch(key: str, column: Sequence[PackedIds]) -> Any:
     """Rows of one length as a tensor of 64-bit integers."""
     import torch  # only who asks for tensors waits for torch
 
@@ -290,14 +294,14 @@ def as_torch(key: str, column: Sequence[Row]) -> Any:
     return torch.frombuffer(data, dtype=torch.int64).view(shape) if data else torch.empty(shape, dtype=torch.int64)
 
 
-def as_numpy(key: str, column: Sequence[Row]) -> Any:
+def as_numpy(key: str, column: Sequence[PackedIds]) -> Any:
     """Rows of one length as a numpy array of 64-bit integers."""
     import numpy as np  # no part of the core needs it
 
     return np.frombuffer(bytearray().join(column), dtype=np.int64).reshape(_shape(key, column))
 
 
-def _shape(key: str, column: Sequence[Row]) -> tuple[int, ...]:
+def _shape(key: str, column: Sequence[PackedIds]) -> tuple[int, ...]:
     sizes = sorted(set(map(len, column))) or [0]
     numbers = PER_TOKEN.get(key, 1)
     if len(sizes) > 1:
@@ -310,8 +314,8 @@ def _shape(key: str, column: Sequence[Row]) -> tuple[int, ...]:
 
 
 FORMS: Mapping[Any, Form] = {
-    None: Form(LISTS, _list_padding, lambda _, column: column),
-    "pt": Form(ARRAYS, _array_padding, as_torch),
-    "np": Form(ARRAYS, _array_padding, as_numpy),
+    None: Form(list, LISTS, _list_padding, lambda _, column: column),
+    "pt": Form(PACKED, ARRAYS, _array_padding, as_torch),
+    "np": Form(PACKED, ARRAYS, _array_padding, as_numpy),
 }
 """What a batch is returned as."""

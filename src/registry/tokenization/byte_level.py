@@ -5,7 +5,6 @@ seen: ``\u0120`` is a space.
 """
 
 import re
-from array import array
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from itertools import accumulate, compress, count, pairwise
@@ -13,12 +12,13 @@ from typing import Any
 
 from registry.errors import VocabError
 from registry.tokenization.bpe import BytePairs
-from registry.tokenization.chunks import ChunkMemory, pack
+from registry.tokenization.chunks import ChunkMemory
 
-WORD = r" ?[{letter}]+| ?[{digit}]+|'(?:s|t|re|ve|m|ll|d)| ?[^\s{letter}{digit}]+|\s+(?!\S)|\s+"
+WORD = r" ?+[{letter}]++| ?+[{digit}]++|'(?:s|t|re|ve|m|ll|d)| ?+[^\s{letter}{digit}]++|\s+(?!\S)|\s++"
 """How the first release cuts text into words, with the classes of letters and digits left open.
 
-Letters come first here, since most words are of letters; no apostrophe starts such a word.
+Letters come first here, since most words are of letters; no apostrophe starts such a word.  What a part has taken is
+never given back (``++``): nothing behind it could take it.
 """
 
 PLAIN = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
@@ -51,31 +51,35 @@ class ByteLevel:
     A byte that the vocabulary lacks becomes ``unknown``, the token of that id, where there is one.
     """
 
-    parts: ChunkMemory[bytes, bytes]
-    """Packed ids of each part of a word.  Raises VocabError for one with a byte that nothing stands for."""
+    parts: ChunkMemory[bytes, tuple[int, ...]]
+    """The ids of each part of a word.  Raises VocabError for one with a byte that nothing stands for."""
 
     def __init__(self, vocab: Mapping[str, int], byte_pairs: BytePairs, unknown: int | None = None) -> None:
         self.parts = ChunkMemory(self._ids_of_part)
         self._byte_pairs = byte_pairs
         self._symbols: list[Any] = [vocab.get(spelling, unknown) for spelling in SPELLING.values()]
+        self._has_holes = None in self._symbols
         self._vocab = vocab
         self._unknown = unknown
 
     # --- Words to ids
 
-    def cut(self, words: Iterable[bytes]) -> list[bytes]:
-        """The parts of words, cut where no rule merges: they come again more often.  A word in ASCII is one part."""
-        return self._part.findall(APART.join(words))
+    def cut(self, words: bytes) -> list[bytes]:
+        """The parts of words, with ``APART`` between them, cut where no rule merges: such parts come again more often.
 
-    def _ids_of_part(self, part: bytes) -> bytes:
+        A word in ASCII is one part.
+        """
+        return self._part.findall(words)
+
+    def _ids_of_part(self, part: bytes) -> tuple[int, ...]:
         symbols = list(map(self._symbols.__getitem__, part))
-        if None in symbols:
+        if self._has_holes and None in symbols:
             raise VocabError(
                 f"The vocabulary has no token for the byte 0x{part[symbols.index(None)]:02x}, and no unk_token that "
                 f"could stand for it.",
                 hint="Take the vocabulary that the model was trained with, or name one of its tokens: unk_token=...",
             )
-        return pack(self._byte_pairs.merge(symbols))
+        return tuple(self._byte_pairs.merge(symbols))
 
     @cached_property
     def _part(self) -> "re.Pattern[bytes]":
@@ -94,10 +98,10 @@ class ByteLevel:
 
     # --- Places
 
-    def places(self, text: str, packed: bytes) -> list[int]:
-        """Start and end, in turn, of each token of a text whose ids are ``packed``: the characters that it touches."""
+    def places(self, text: str, ids: Iterable[int]) -> list[int]:
+        """Start and end, in turn, of each token of a text whose ids are ``ids``: the characters that it touches."""
         places = [place for place, character in enumerate(text) for _ in character.encode("utf-8", "surrogatepass")]
-        ends = accumulate(map(self._widths.__getitem__, array("q", packed)), initial=0)
+        ends = accumulate(map(self._widths.__getitem__, ids), initial=0)
         return [place for start, stop in pairwise(ends) for place in (places[start], places[stop - 1] + 1)]
 
     @cached_property

@@ -3,18 +3,20 @@
 Text is cut at boundaries which no token crosses, at whitespace for example.  Natural text repeats its chunks, so that
 after the first pages nearly every chunk has been seen, and a document costs one dictionary lookup for each chunk::
 
-    ids = b"".join(map(memory.__getitem__, text.split()))
+    ids = memory.ids(text.split())
 
-Ids are kept packed, eight bytes each: joining, cutting and padding them, and handing them to a tensor, then run at the
-speed of copying memory.
+For lists, a chunk is remembered as a tuple of numbers, which all lists share: a list then takes eight bytes a token,
+and no time to make its numbers.  For tensors it is remembered as bytes, which are joined as fast as memory is copied.
 """
 
 from array import array
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, TypeAlias, TypeVar
 
 K = TypeVar("K", bound=str | bytes)
 V = TypeVar("V")
+PackedIds: TypeAlias = "array[int]"
+"""Ids as 64-bit integers, of which tensors are made without a copy."""
 
 LONGEST_CHUNK = 256
 """Length of the longest chunk that is remembered; longer ones hardly ever come again."""
@@ -45,6 +47,29 @@ class ChunkMemory(dict[K, V]):
         return found
 
 
-def pack(ids: Iterable[int]) -> bytes:
-    """Ids as bytes: 64-bit integers in the machine's order, which ``array("q")`` and ``torch.int64`` share."""
-    return array("q", ids).tobytes()
+class TokenMemory(Generic[K]):
+    """The tokens of texts, which are cut into chunks; ``tokenize`` gives the ids of a chunk."""
+
+    def __init__(self, tokenize: Callable[[K], tuple[int, ...]]) -> None:
+        self._ids = ChunkMemory(tokenize)
+        self._packed: ChunkMemory[K, bytes] = ChunkMemory(lambda chunk: array("q", tokenize(chunk)).tobytes())
+
+    def ids(self, chunks: Iterable[K]) -> list[int]:
+        """The ids of chunks that follow each other, in a list of its own."""
+        return joined(map(self._ids.__getitem__, chunks))
+
+    def packed(self, chunks: Iterable[K]) -> PackedIds:
+        """The same as 64-bit integers."""
+        return array("q", b"".join(map(self._packed.__getitem__, chunks)))
+
+
+def ids_of_parts(memory: ChunkMemory[K, tuple[int, ...]], parts: Sequence[K]) -> tuple[int, ...]:
+    """The ids of parts that follow each other; those of a single one are the very tuple that is remembered."""
+    return memory[parts[0]] if len(parts) == 1 else tuple(joined(map(memory.__getitem__, parts)))
+
+
+def joined(parts: Iterable[Iterable[int]]) -> list[int]:
+    """The numbers of all parts, one after the other, in a list of their own."""
+    numbers: list[int] = []
+    any(map(numbers.extend, parts))  # nothing is found, so that it goes on to the end: faster than chain or a loop
+    return numbers

@@ -7,7 +7,6 @@ exact, texts are handed over whole.
 
 import re
 import struct
-from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from math import isfinite
@@ -18,7 +17,7 @@ from registry.errors import VocabError
 from registry.files.protobuf import Value, fields
 from registry.tokenization.batches import Segment
 from registry.tokenization.causal import CausalTokenizer
-from registry.tokenization.chunks import ChunkMemory, pack
+from registry.tokenization.chunks import ChunkMemory, joined
 from registry.tokenization.options import FLAG, OPTIONAL_FLAG, Option
 from registry.tokenization.vocabulary import LONGEST_TOKEN, MOST_BYTES, MOST_TOKENS, read_bytes
 
@@ -58,8 +57,8 @@ class Pieces(Protocol):
         """The name of the tokenizer in other libraries that reads these files, where it is not the usual one."""
         ...
 
-    def ids(self, text: str, spaced: bool) -> bytes:
-        """Packed ids of a text."""
+    def ids(self, text: str, spaced: bool) -> list[int]:
+        """The ids of a text, in a list of their own."""
         ...
 
     def located(self, text: str, spaced: bool) -> Segment:
@@ -117,10 +116,10 @@ class PieceTokenizer(CausalTokenizer):
         by_option = self.add_prefix_space is not False, self.add_prefix_space is not False and self.legacy
         self._spaced, self._spaced_after = by_option if self.pieces.spaced is None else self.pieces.spaced
 
-    def _ids(self, text: str) -> bytes:
+    def _ids(self, text: str) -> list[int]:
         return self.pieces.ids(text, self._spaced)
 
-    def _ids_after(self, text: str) -> bytes:
+    def _ids_after(self, text: str) -> list[int]:
         return self.pieces.ids(text, self._spaced_after)
 
     def _located(self, text: str) -> Segment:
@@ -198,17 +197,16 @@ class SentencePieces:
         numbers = {f"{name}_token": getattr(self._spaced, f"{name}_id")() for name in ("unk", "bos", "eos", "pad")}
         return {name: self._spaced.id_to_piece(number) for name, number in numbers.items() if number >= 0}
 
-    def ids(self, text: str, spaced: bool) -> bytes:
-        """Packed ids of a text."""
+    def ids(self, text: str, spaced: bool) -> list[int]:
+        """The ids of a text."""
         if not self._is_cut:
-            return pack(self._way(spaced).encode(_encodable(text)))
-        return b"".join(map(self._chunks.__getitem__, chunks_of(self._before(text, spaced) + text)))
+            return list(self._way(spaced).encode(_encodable(text)))
+        return joined(map(self._chunks.__getitem__, chunks_of(self._before(text, spaced) + text)))
 
     def located(self, text: str, spaced: bool) -> Segment:
         """The same with the places in the text that each piece touches."""
         if not self._is_cut:
-            packed, places = _located(self._way(spaced), text)
-            return Segment(array("q", packed), array("q", places))
+            return _located(self._way(spaced), text)
         before = self._before(text, spaced)
         return located_chunks(self._places, chunks_of(before + text), len(before))
 
@@ -226,10 +224,10 @@ class SentencePieces:
     def _before(self, text: str, spaced: bool) -> str:
         return self._prefix if spaced and text else ""
 
-    def _ids_of_chunk(self, chunk: str) -> bytes:
-        return pack(self._plain.encode(_encodable(chunk)))
+    def _ids_of_chunk(self, chunk: str) -> tuple[int, ...]:
+        return tuple(self._plain.encode(_encodable(chunk)))
 
-    def _located_chunk(self, chunk: str) -> tuple[bytes, list[int]]:
+    def _located_chunk(self, chunk: str) -> Segment:
         return _located(self._plain, chunk)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -241,26 +239,25 @@ def chunks_of(text: str) -> list[str]:
     return CHUNK.findall(text)
 
 
-def located_chunks(places: Mapping[str, tuple[bytes, Sequence[int]]], chunks: Iterable[str], before: int) -> Segment:
-    """The tokens of a text, with ``places`` of those in each of its chunks.
+def located_chunks(located: Mapping[str, Segment], chunks: Iterable[str], before: int) -> Segment:
+    """The tokens of a text, ``located`` in each of its chunks.
 
     Its first characters, ``before`` in number, were put there; a token that lies in them is placed at what follows.
     """
-    ids: list[bytes] = []
-    offsets = array("q")
+    ids, offsets = segment = Segment([], [])
     start = -before
     for chunk in chunks:
-        packed, inside = places[chunk]
-        ids.append(packed)
-        offsets.extend([start + place for place in inside])
+        inside = located[chunk]
+        ids.extend(inside.ids)
+        offsets.extend([start + place for place in inside.offsets])
         start += len(chunk)
     if before and offsets:
         offsets[0], offsets[1] = 0, max(offsets[1], 1)
-    return Segment(array("q", b"".join(ids)), offsets)
+    return segment
 
 
-def _located(processor: Any, text: str) -> tuple[bytes, list[int]]:
-    """Packed ids of a text, and start and end of each piece; of a character's bytes, sentencepiece places the last."""
+def _located(processor: Any, text: str) -> Segment:
+    """The pieces of a text with their places; of a character's bytes, sentencepiece places the last."""
     found = processor.encode_as_offset_mapping(_encodable(text))
     places: list[int] = []
     start = stop = len(text)
@@ -268,7 +265,7 @@ def _located(processor: Any, text: str) -> tuple[bytes, list[int]]:
         if start_here < stop_here:
             start, stop = start_here, stop_here
         places += (stop, start)
-    return pack(found["ids"]), places[::-1]
+    return Segment(list(found["ids"]), places[::-1])
 
 
 def _encodable(text: str) -> str:

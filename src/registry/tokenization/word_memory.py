@@ -1,10 +1,9 @@
 """Ids and places of words: text is cut into chunks, chunks into words, and each of them is tokenized once."""
 
-from array import array
 from collections.abc import Callable, Iterable
 
 from registry.tokenization.batches import Segment
-from registry.tokenization.chunks import ChunkMemory
+from registry.tokenization.chunks import ChunkMemory, PackedIds, TokenMemory, ids_of_parts
 from registry.tokenization.words import Splitter
 
 
@@ -12,45 +11,48 @@ class WordMemory:
     """Turns texts into tokens, each of which lies inside a word; remembers chunks and words.
 
     - ``splitter``: cuts texts into words.
-    - ``ids_of_word``: packed ids of the tokens of a word.
+    - ``ids_of_word``: ids of the tokens of a word.
     - ``stops``: where in a word each of its tokens ends.
     """
 
     def __init__(
-        self, splitter: Splitter, ids_of_word: Callable[[str], bytes], stops: Callable[[str], Iterable[int]]
+        self, splitter: Splitter, ids_of_word: Callable[[str], tuple[int, ...]], stops: Callable[[str], Iterable[int]]
     ) -> None:
         self.splitter = splitter
         self.stops = stops
         self._words = ChunkMemory(ids_of_word)
-        self._chunks = ChunkMemory(self._ids_of_chunk)
+        self._chunks = TokenMemory(self._ids_of_chunk)
         self._places = ChunkMemory(self._locate_chunk)
 
-    def ids(self, text: str) -> bytes:
-        """Packed ids of a text."""
-        return b"".join(map(self._chunks.__getitem__, self.splitter.chunks(text)))
+    def ids(self, text: str) -> list[int]:
+        """The ids of a text."""
+        return self._chunks.ids(self.splitter.chunks(text))
+
+    def packed(self, text: str) -> PackedIds:
+        """The same as 64-bit integers."""
+        return self._chunks.packed(self.splitter.chunks(text))
 
     def located(self, text: str) -> Segment:
         """The same tokens with their places in the text."""
-        ids: list[bytes] = []
-        offsets = array("q")
+        segment = Segment([], [])
         for chunk in self.splitter.chunk.finditer(text):
-            packed, places = self._places[chunk.group()]
+            ids, places = self._places[chunk.group()]
             start = chunk.start()
-            ids.append(packed)
-            offsets.extend([start + place for place in places])
-        return Segment(array("q", b"".join(ids)), offsets)
+            segment.ids.extend(ids)
+            segment.offsets.extend([start + place for place in places])
+        return segment
 
-    def _ids_of_chunk(self, chunk: str) -> bytes:
-        return b"".join(map(self._words.__getitem__, self.splitter.words(chunk)))
+    def _ids_of_chunk(self, chunk: str) -> tuple[int, ...]:
+        return ids_of_parts(self._words, self.splitter.words(chunk))
 
-    def _locate_chunk(self, chunk: str) -> tuple[bytes, list[int]]:
-        """Packed ids of a chunk, and start and end of each of its tokens, in turn."""
-        ids: list[bytes] = []
+    def _locate_chunk(self, chunk: str) -> Segment:
+        """The tokens of a chunk with their places in it."""
+        ids: list[int] = []
         ends: list[int] = []
         for word, places in self.splitter.located_words(chunk):
-            ids.append(self._words[word])
+            ids.extend(self._words[word])
             start = 0
             for stop in self.stops(word):
                 ends += (places[start], places[stop - 1] + 1)
                 start = stop
-        return b"".join(ids), ends
+        return Segment(ids, ends)

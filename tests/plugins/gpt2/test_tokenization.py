@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.gpt2.tokenization import GPT2Tokenizer, all_words, most_words, words
+from plugins.gpt2.tokenization import NO_BREAK, WIDE, GPT2Tokenizer, all_words, most_words, words
 from registry.errors import ConfigError, MissingTokenizerError, RegistryWarning, UnknownOptionError, VocabError
-from registry.tokenization.byte_level import bytes_to_unicode
+from registry.tokenization.byte_level import APART, SPELLING, bytes_to_unicode
 
 END = "<|endoftext|>"
 RULES = [
@@ -64,17 +64,60 @@ def test_words_are_bytes_that_rules_merge(tokenizer: GPT2Tokenizer) -> None:
     assert tokenizer("hello world")["attention_mask"] == [1, 1, 1, 1]
 
 
+def words_of(text: str) -> list[str]:
+    return [word.decode() for word in words(text).split(APART)]
+
+
 @pytest.mark.parametrize("around", ["{0}", "a{0}1 {0}{0}\n{0}b", "{0}'s²{0}2", " {0} \u3000{0}  "])
 def test_characters_are_letters_digits_signs_and_space_as_regex_has_them(around: str) -> None:
-    for number in (*range(0x10000), *range(0x1F600, 0x1F650), *range(0x20000, 0x20010), 0x1D7CE):
+    for number in (
+        *range(0xD800),
+        *range(0xE000, 0x10000),
+        *range(0x1F600, 0x1F650),
+        *range(0x20000, 0x20010),
+        0x1D7CE,
+    ):
         text = around.format(chr(number))
-        assert words(text) == all_words().findall(text), hex(number)
+        assert words_of(text) == all_words().findall(text), hex(number)
 
 
 def test_regex_is_left_what_is_in_no_table() -> None:
     assert most_words().findall("Größe 12 中文、ελ") == ["Größe", " 12", " 中文", "、", "ελ"]
     assert most_words().findall("a😀b") == ["a", "b"]
-    assert words("a😀b x²") == ["a", "😀", "b", " x", "²"]
+    assert words_of("a😀b x²") == ["a", "😀", "b", " x", "²"]
+    assert words_of("😀") == ["😀"]
+    assert words_of("a😀") == ["a", "😀"]
+    assert words("") == b""
+
+
+@pytest.mark.parametrize("wide", WIDE + NO_BREAK)
+@pytest.mark.parametrize(
+    "around",
+    [
+        "a{0}  b",
+        "a{0} b",
+        "a{0}\n{0} \n b",
+        "{0} {0}a",
+        " {0}",
+        "a  {0}  ",
+        "a{0}",
+        "{0}{0}  x\xa0 y",
+        "a{0}  \xa0  b{0}",
+    ],
+)
+def test_white_space_of_any_width_is_cut_as_in_one_go(wide: str, around: str) -> None:
+    """Rules that merge across it show where it was cut."""
+    text, (*_, last) = around.format(wide), map(SPELLING.get, wide.encode())
+    rules = [(last, "Ġ"), (last, "Ċ"), ("Ġ", "Â")]
+    vocab = {token: number for number, token in enumerate([*SPELLING.values(), *map("".join, rules)])}
+    tokenizer = GPT2Tokenizer({**vocab, END: len(vocab)}, rules)
+    expected = [
+        number
+        for word in all_words().findall(text)
+        for number in tokenizer.byte_pairs.merge([vocab[SPELLING[byte]] for byte in word.encode()])
+    ]
+    assert tokenizer.encode(text) == expected
+    assert tokenizer(text, return_offsets_mapping=True)["input_ids"] == expected
 
 
 @pytest.mark.parametrize(

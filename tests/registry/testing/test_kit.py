@@ -38,7 +38,7 @@ def at_end(file: str, text: str) -> tuple[str, str, str]:
 
 
 CONFIG_BODY = "    vocab_size: int = size(64)\n"
-TOKENIZER_BODY = "    def _ids(self, text: str) -> bytes:\n"
+TOKENIZER_BODY = "    def _ids(self, text: str) -> list[int]:\n"
 TOKENIZER_JOIN = '        return "".join(tokens).replace(SPACE, " ")\n'
 BASE_BODY = "    config_class = MyTinyConfig\n    layout = LAYOUT\n"
 FLAT = "        x = context.flat(embedded)\n"
@@ -498,7 +498,7 @@ ELSEWHERE: Mapping[str, Mutation] = {
     ),
     "its tokenizer imports torch": mutation(
         "test_configurations_and_tokenizers_need_no_torch",
-        (TOKENIZATION, "from array", "import torch\nfrom array"),
+        (TOKENIZATION, "from collections", "import torch\nfrom collections"),
     ),
     "its model changes the environment": mutation(
         "test_importing_it_changes_nothing_for_others",

@@ -3,7 +3,6 @@
 import copy
 import pickle
 import warnings
-from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +13,6 @@ import torch
 from registry.errors import ConfigError, RegistryWarning, UnknownOptionError, VocabError
 from registry.tokenization.base import Tokenizer
 from registry.tokenization.batches import Frame, Segment
-from registry.tokenization.chunks import pack
 from registry.tokenization.words import WhitespaceTokenizer
 
 VOCAB = {token: number for number, token in enumerate(["<pad>", "<unk>", "<s>", "</s>", "a", "b", "c", "d"])}
@@ -27,12 +25,12 @@ class WordTokenizer(Tokenizer):
     frame: ClassVar[Frame[tuple[str, ...]]] = Frame(("bos_token",), (), ("eos_token",))
     pad_token, unk_token, bos_token, eos_token = "<pad>", "<unk>", "<s>", "</s>"
 
-    def _ids(self, text: str) -> bytes:
-        return pack(self.convert_tokens_to_ids(text.split()))
+    def _ids(self, text: str) -> list[int]:
+        return self.convert_tokens_to_ids(text.split())
 
     def _located(self, text: str) -> Segment:
         spans = [place for word in WhitespaceTokenizer.chunk.finditer(text) for place in word.span()]
-        return Segment(array("q", self._ids(text)), array("q", spans))
+        return Segment(self._ids(text), spans)
 
     def _join(self, tokens: Sequence[str]) -> str:
         return " ".join(tokens)

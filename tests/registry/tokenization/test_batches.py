@@ -12,7 +12,7 @@ from registry.tokenization.batches import Batch, Form, Frame, Limit, Segment, ad
 
 
 def text(*ids: int) -> Segment:
-    return Segment(array("q", ids), array("q"))
+    return Segment(list(ids), [])
 
 
 LISTS, ARRAYS = batches.FORMS[None], batches.FORMS["np"]

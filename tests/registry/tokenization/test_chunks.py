@@ -1,11 +1,12 @@
 """The memory of chunks."""
 
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from registry.tokenization import chunks
-from registry.tokenization.chunks import ChunkMemory, pack
+from registry.tokenization.chunks import ChunkMemory, TokenMemory, ids_of_parts, joined
 
 
 def test_a_chunk_is_tokenized_once() -> None:
@@ -39,5 +40,25 @@ def test_threads_that_fill_and_empty_the_memory_get_right_answers(monkeypatch: p
     assert all(answers == [word.upper() for word in words] for answers in found)
 
 
-def test_packed_ids_are_eight_bytes_each() -> None:
-    assert memoryview(pack([0, 1, 30521])).cast("q").tolist() == [0, 1, 30521]
+def test_parts_are_joined_to_a_list_that_is_nobody_elses() -> None:
+    parts = [(1, 2), (), [3], range(4, 6)]
+    assert joined(iter(parts)) == [1, 2, 3, 4, 5]
+    assert joined([]) == []
+    assert joined(parts[2:3]) is not parts[2]
+
+
+def test_ids_are_lists_or_packed_as_they_are_asked_for() -> None:
+    memory = TokenMemory(lambda chunk: tuple(map(ord, chunk)))
+    chunks = ["ab", "", "c", "ab"]
+    for _ in range(2):  # made, and remembered
+        assert memory.ids(chunks) == [97, 98, 99, 97, 98]
+        assert memory.packed(chunks) == array("q", [97, 98, 99, 97, 98])
+    memory.ids(chunks).clear()
+    assert memory.ids(chunks) == [97, 98, 99, 97, 98]
+
+
+def test_a_single_part_costs_no_further_memory() -> None:
+    memory = ChunkMemory(lambda part: tuple(map(ord, part)))
+    assert ids_of_parts(memory, ["ab", "c"]) == (97, 98, 99)
+    assert ids_of_parts(memory, []) == ()
+    assert ids_of_parts(memory, ["ab"]) is memory["ab"]

@@ -5,7 +5,6 @@ import pickle
 import random
 import struct
 import time
-from array import array
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -84,10 +83,6 @@ def theirs(setting: str = "llama") -> Any:
     return sentencepiece.SentencePieceProcessor(model_proto=trained(setting))
 
 
-def ids(packed: bytes) -> list[int]:
-    return list(array("q", packed))
-
-
 # --- The ids of sentencepiece -----------------------------------------------------------------------------------------
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
@@ -100,7 +95,7 @@ LIKELY = st.text("the catson mdlgößü x \u2581<sp>.,\n\t中🤗ﬁ", max_size=
 @given(text=TEXTS | LIKELY)
 def test_ids_are_those_of_sentencepiece(setting: str, text: str) -> None:
     expected = theirs(setting).encode(text)
-    assert ids(ours(setting)._ids(text)) == expected
+    assert ours(setting)._ids(text) == expected
     found = ours(setting)(text, return_offsets_mapping=True, split_special_tokens=True)
     assert found["input_ids"] == expected
 

@@ -1,7 +1,6 @@
 """A text cut into words, which are spelt in bytes, by the rules of a ``tokenizer.json``."""
 
 import re
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -11,7 +10,7 @@ from registry.errors import VocabError
 from registry.tokenization.batches import Segment
 from registry.tokenization.bpe import Merges
 from registry.tokenization.byte_level import SPELLING, WORD, ByteLevel, spelt, utf8
-from registry.tokenization.chunks import ChunkMemory, pack
+from registry.tokenization.chunks import TokenMemory, ids_of_parts
 
 from .rules import RulePieces
 
@@ -52,21 +51,20 @@ class BytePieces(RulePieces):
         self._find = regex.compile(template.format(letter=r"\p{L}", digit=r"\p{N}"))
         self._find_ascii = re.compile(template.format(letter="A-Za-z", digit="0-9"), re.ASCII)  # most texts, and faster
         self._level = ByteLevel(self.vocab, self.byte_pairs, self.vocab.get(self.special.get("unk_token", "")))
-        self._words = ChunkMemory(self._ids_of_whole if self.model.get("ignore_merges") else self._ids_of_word)
+        self._words = TokenMemory(self._ids_of_whole if self.model.get("ignore_merges") else self._ids_of_word)
 
-    def ids(self, text: str, spaced: bool) -> bytes:  # noqa: ARG002  # no space is put anywhere
-        """Packed ids of a text."""
-        return b"".join(map(self._words.__getitem__, self._pattern(text).findall(text)))
+    def ids(self, text: str, spaced: bool) -> list[int]:  # noqa: ARG002  # no space is put anywhere
+        """The ids of a text."""
+        return self._words.ids(self._pattern(text).findall(text))
 
     def located(self, text: str, spaced: bool) -> Segment:  # noqa: ARG002
         """The same with the places in the text that each piece touches."""
-        ids: list[bytes] = []
-        offsets = array("q")
+        segment = Segment([], [])
         for word in self._pattern(text).finditer(text):
-            packed = self._words[word.group()]
-            ids.append(packed)
-            offsets.extend([word.start() + place for place in self._level.places(word.group(), packed)])
-        return Segment(array("q", b"".join(ids)), offsets)
+            ids = self._words.ids([word.group()])
+            segment.ids.extend(ids)
+            segment.offsets.extend([word.start() + place for place in self._level.places(word.group(), ids)])
+        return segment
 
     def text(self, pieces: Sequence[str], spaced: bool) -> str:  # noqa: ARG002
         """The text whose bytes the pieces spell; bytes that are not UTF-8 become U+FFFD."""
@@ -75,13 +73,13 @@ class BytePieces(RulePieces):
     def _pattern(self, text: str) -> Any:
         return self._find_ascii if text.isascii() else self._find
 
-    def _ids_of_word(self, word: str) -> bytes:
-        return b"".join(map(self._level.parts.__getitem__, self._level.cut([utf8(word)])))
+    def _ids_of_word(self, word: str) -> tuple[int, ...]:
+        return ids_of_parts(self._level.parts, self._level.cut(utf8(word)))
 
-    def _ids_of_whole(self, word: str) -> bytes:
-        """Packed ids of a word that is a piece as it stands, whatever rules would make of it; else by the rules."""
+    def _ids_of_whole(self, word: str) -> tuple[int, ...]:
+        """The ids of a word that is a piece as it stands, whatever rules would make of it; else by the rules."""
         number = self.vocab.get("".join(map(SPELLING.__getitem__, utf8(word))))
-        return self._ids_of_word(word) if number is None else pack([number])
+        return self._ids_of_word(word) if number is None else (number,)
 
 
 def _template(normalizer: Any, pre_tokenizer: Any) -> str:

@@ -4,7 +4,6 @@ Such files were made of a ``tokenizer.model``: characters are merged by rules, a
 bytes of UTF-8, ``<0xE4>``.
 """
 
-from array import array
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -13,7 +12,7 @@ from registry.errors import VocabError
 from registry.tokenization.batches import Segment
 from registry.tokenization.bpe import Merges
 from registry.tokenization.byte_level import utf8
-from registry.tokenization.chunks import ChunkMemory, pack
+from registry.tokenization.chunks import ChunkMemory, joined
 from registry.tokenization.pieces import GOES_ON, SPACE, chunks_of, located_chunks
 
 from .rules import RulePieces
@@ -46,9 +45,9 @@ class SpeltPieces(RulePieces):
         self._chunks = ChunkMemory(self._ids_of_chunk)
         self._places = ChunkMemory(self._located_chunk)
 
-    def ids(self, text: str, spaced: bool) -> bytes:
-        """Packed ids of a text."""
-        return b"".join(map(self._chunks.__getitem__, self._cut(self._before(text, spaced) + text)))
+    def ids(self, text: str, spaced: bool) -> list[int]:
+        """The ids of a text."""
+        return joined(map(self._chunks.__getitem__, self._cut(self._before(text, spaced) + text)))
 
     def located(self, text: str, spaced: bool) -> Segment:
         """The same with the places in the text that each piece touches."""
@@ -67,26 +66,26 @@ class SpeltPieces(RulePieces):
     def _before(self, text: str, spaced: bool) -> str:
         return " " if spaced and text and (self._doubles or text[0] not in f" {SPACE}") else ""
 
-    def _ids_of_chunk(self, chunk: str) -> bytes:
+    def _ids_of_chunk(self, chunk: str) -> tuple[int, ...]:
         symbols: list[int] = []
         for character in chunk.replace(" ", SPACE):
             if character in self.vocab:
                 symbols.append(self.vocab[character])
             else:
                 symbols.extend(map(self._bytes.__getitem__, utf8(character)))
-        return pack(self.byte_pairs.merge(symbols))
+        return tuple(self.byte_pairs.merge(symbols))
 
-    def _located_chunk(self, chunk: str) -> tuple[bytes, list[int]]:
-        """Packed ids of a chunk, and start and end of each piece; each byte of a character has its place."""
-        packed = self._chunks[chunk]
+    def _located_chunk(self, chunk: str) -> Segment:
+        """The pieces of a chunk with their places; each byte of a character has its place."""
+        ids = self._chunks[chunk]
         places: list[int] = []
         stop = 0
-        for piece in map(self._pieces.__getitem__, array("q", packed)):
+        for piece in map(self._pieces.__getitem__, ids):
             follows = 0x80 <= BYTES.get(piece, 0) < 0xC0  # a further byte of the character before
             start = stop - follows
             stop = start + (1 if piece in BYTES else len(piece))
             places += (start, stop)
-        return packed, places
+        return Segment(list(ids), places)
 
 
 def _decoded(run: Any) -> str:
