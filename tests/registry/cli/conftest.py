@@ -63,9 +63,19 @@ BYTES = {token: number for number, token in enumerate([*bytes_to_unicode().value
 @pytest.fixture
 def writer(tmp_path: Path) -> Path:
     """A GPT-2 with random weights over single bytes: most of what it writes is no whole character."""
+    return saved_writer(tmp_path, BYTES)
+
+
+@pytest.fixture
+def endless_writer(tmp_path: Path) -> Path:
+    """The same without a token that ends a text."""
+    return saved_writer(tmp_path, {token: number for token, number in BYTES.items() if len(token) == 1})
+
+
+def saved_writer(tmp_path: Path, vocab: dict[str, int]) -> Path:
     torch.manual_seed(0)
-    config = GPT2Config(vocab_size=len(BYTES), n_positions=32, n_embd=24, n_layer=2, n_head=4)
+    config = GPT2Config(vocab_size=len(vocab), n_positions=32, n_embd=24, n_layer=2, n_head=4)
     model = GPT2LMHeadModel(config).eval()
     for parameter in model.parameters():  # far from uniform
         parameter.data += 0.3 * torch.randn_like(parameter)
-    return registry.save(model, tmp_path / "writer", tokenizer=GPT2Tokenizer(BYTES, [], max_len=32))
+    return registry.save(model, tmp_path / "writer", tokenizer=GPT2Tokenizer(vocab, [], max_len=32))
