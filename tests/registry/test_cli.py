@@ -304,6 +304,18 @@ def test_no_mishap_shows_a_traceback(
         assert CliRunner().invoke(main, ["--debug", "resolve", "toy"]).exception is problem
 
 
+def test_ctrl_c_behind_the_end_of_a_command_changes_nothing() -> None:
+    code = (
+        "import atexit, signal\n"
+        "atexit.register(lambda: (signal.raise_signal(signal.SIGINT), print('tidied up')))\n"
+        "from registry.cli import main\n"
+        "main(['list', '--json'])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.endswith("tidied up\n")
+
+
 def test_who_stops_reading_ends_a_command_quietly() -> None:
     ended = subprocess.run(
         f'"{sys.executable}" -m registry list --json | true', shell=True, capture_output=True, text=True, check=False

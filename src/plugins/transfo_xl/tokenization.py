@@ -313,7 +313,7 @@ class TransfoXLTokenizer(Tokenizer):
 
 
 def _array(parts: Iterable[list[int]]) -> PackedIds:
-    """The ids of all parts, one after the other: of a long text, which a list would take four times as long to read."""
+    """The ids of all parts, one after the other."""
     ids = array("q")
     for part in parts:
         ids.fromlist(part)

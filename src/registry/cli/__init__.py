@@ -4,7 +4,9 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 3 not found, 4 a file is damaged, da
 130 interrupted from the keyboard.
 """
 
+import atexit
 import errno
+import signal
 import warnings
 from importlib import import_module
 from typing import Any
@@ -107,6 +109,9 @@ class Commands(click.Group):
                 return self._invoke_quietly(ctx)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
+        finally:  # registered last, it is called first: before torch tidies up, which takes a while
+            atexit.unregister(_ignore_interrupts)
+            atexit.register(_ignore_interrupts)
 
     def _invoke_quietly(self, ctx: click.Context) -> Any:
         try:
@@ -128,6 +133,11 @@ class Commands(click.Group):
 def exit_code(error: RegistryError) -> int:
     """The code with which a command that met this error ends."""
     return 3 if isinstance(error, NOT_FOUND) else 4 if isinstance(error, DAMAGED) else 1
+
+
+def _ignore_interrupts() -> None:
+    """Let a process whose command has ended come to its end, instead of showing where it was interrupted in it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _show_warning(message: Warning | str, *_where: Any, **_source: Any) -> None:
