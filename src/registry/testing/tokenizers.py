@@ -163,6 +163,13 @@ class TokenizerSuite(Suite):
         for row in registry_tokenizer(texts, truncation=True, max_length=room)["input_ids"]:
             assert len(row) <= room
 
+    @needs("tokenizer")
+    def test_tensors_hold_the_ids_of_lists(self, registry_tokenizer: "Tokenizer") -> None:
+        """A text has the same ids in a tensor as in a list, which may be made in other ways."""
+        for text in (*self.texts, *ODD_TEXTS.values(), ""):
+            ids = registry_tokenizer([text], return_tensors="pt")["input_ids"]
+            assert ids.tolist() == [registry_tokenizer.encode(text)], text
+
     # --- Any text
 
     @needs("tokenizer")

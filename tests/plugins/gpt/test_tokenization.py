@@ -106,6 +106,7 @@ def test_places_are_those_of_the_text_that_was_given(tokenizer: OpenAIGPTTokeniz
 def test_both_roads_give_the_same_ids_and_places_in_order(text: str) -> None:
     batch = TOKENIZER(text, return_offsets_mapping=True)
     assert batch["input_ids"] == TOKENIZER.encode(text)
+    assert [batch["input_ids"]] == TOKENIZER(text, return_tensors="np")["input_ids"].tolist()
     assert all(0 <= start < stop <= len(text) for start, stop in batch["offset_mapping"])
     starts = [start for start, _ in batch["offset_mapping"]]
     assert starts == sorted(starts)

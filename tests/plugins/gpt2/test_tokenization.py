@@ -118,6 +118,7 @@ def test_white_space_of_any_width_is_cut_as_in_one_go(wide: str, around: str) ->
     ]
     assert tokenizer.encode(text) == expected
     assert tokenizer(text, return_offsets_mapping=True)["input_ids"] == expected
+    assert tokenizer(text, return_tensors="np")["input_ids"].tolist() == [expected]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +172,7 @@ def test_every_string_is_given_back(text: str) -> None:
 def test_both_roads_give_the_same_ids_and_places_without_gaps(text: str) -> None:
     batch = TOKENIZER(text, return_offsets_mapping=True)
     assert batch["input_ids"] == TOKENIZER.encode(text)
+    assert [batch["input_ids"]] == TOKENIZER(text, return_tensors="np")["input_ids"].tolist()
     places = [place for span in batch["offset_mapping"] for place in range(*span)]
     assert places == sorted(places)
     assert set(places) == set(range(len(text)))

@@ -223,6 +223,15 @@ MUTATIONS: Mapping[str, Mutation] = {
             f"        return batch\n\n{TOKENIZER_BODY}",
         ),
     ),
+    "tensors have other ids": mutation(
+        "test_tensors_hold_the_ids_of_lists",
+        (
+            TOKENIZATION,
+            TOKENIZER_BODY,
+            "    def _packed(self, text: str) -> Any:\n"
+            f"        return super()._packed(text.replace('\\ufeff', ''))\n\n{TOKENIZER_BODY}",
+        ),
+    ),
     "an empty text is unknown": mutation(
         "test_an_empty_text_has_no_tokens_of_its_own",
         (TOKENIZATION, TOKENIZER_BODY, f"{TOKENIZER_BODY}        text = text or '?'\n"),
