@@ -40,7 +40,6 @@ BYTE_CHUNK = re.compile(rb"\s*+\S*+")
 NO_BREAK_CHUNK = re.compile(rb"\s*+\S*+(?:(?<=\xc2\xa0)\s++\S*+)*+")
 """The same for a text with ``NO_BREAK``."""
 
-
 BETWEEN = APART.decode("utf-8", "surrogateescape")
 """Becomes ``APART``; no text has it, as its lone surrogates were replaced."""
 

@@ -58,7 +58,7 @@ class ByteLevel:
         self.parts = ChunkMemory(self._ids_of_part)
         self._byte_pairs = byte_pairs
         self._symbols: list[Any] = [vocab.get(spelling, unknown) for spelling in SPELLING.values()]
-        self._has_holes = None in self._symbols
+        self._has_holes = None in self._symbols  # few vocabularies have: others are not asked for every part
         self._vocab = vocab
         self._unknown = unknown
 

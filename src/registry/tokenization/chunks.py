@@ -16,7 +16,7 @@ from typing import Generic, TypeAlias, TypeVar
 K = TypeVar("K", bound=str | bytes)
 V = TypeVar("V")
 PackedIds: TypeAlias = "array[int]"
-"""Ids as 64-bit integers, of which tensors are made without a copy."""
+"""Ids as 64-bit integers, as tensors hold them."""
 
 LONGEST_CHUNK = 256
 """Length of the longest chunk that is remembered; longer ones hardly ever come again."""
