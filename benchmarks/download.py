@@ -33,8 +33,8 @@ if sys.argv[1] == "broken":
     fcntl.flock = lambda *_: None
 import requests, filelock
 from hashlib import file_digest
-from registry.files.locations import collect
-from registry.resolution import resolve
+from registry.sources.files import collect
+from registry.sources.resolve import resolve
 print("ready", flush=True)
 sys.stdin.readline()
 path = collect(resolve("hub:bench/model"))["model.safetensors"]
@@ -51,10 +51,10 @@ def hear(event, arguments):
     if opened or event in WRITES or event.startswith("socket."):
         events.append(event)
 import registry
-from registry.files.locations import collect
-from registry.resolution import resolve
+from registry.sources.files import collect
+from registry.sources.resolve import resolve
 first = time.perf_counter()
-import registry.files.repositories  # what a model in a folder does without, and one from the hub needs once
+import registry.sources.listings  # what a model in a folder does without, and one from the hub needs once
 start = time.perf_counter()
 resolution = resolve("bench/model")  # asks every plugin whether it is the name of a card
 middle = time.perf_counter()
@@ -174,7 +174,7 @@ def ask(order: str) -> dict[str, int]:
 
 def rate(folder: Path, digest: str, size: int, rounds: int) -> None:
     """One file with its digest, and ``curl -o`` of the same, in turn."""
-    from registry.files.fetch import Fetching, fetch
+    from registry.download.fetch import Fetching, fetch
 
     url = f"https://huggingface.co{WEIGHTS}"
     seconds: dict[str, list[float]] = {"curl": [], "registry": []}
@@ -244,8 +244,8 @@ def cached(_folder: Path, _digest: str, _size: int, rounds: int) -> None:
 
 def cuts(folder: Path, digest: str, size: int, _rounds: int) -> None:
     """One download over a line that breaks at ten random places: within one call, and killed at each."""
-    from registry.files import download
-    from registry.files.fetch import Fetching, fetch
+    from registry.download import download
+    from registry.download.fetch import Fetching, fetch
 
     download.sleep = lambda _seconds: None  # the pauses are not what is measured
     places = sorted(random.Random(1).sample(range(1, size), 10))

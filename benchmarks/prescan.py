@@ -15,7 +15,8 @@ from time import perf_counter
 
 import torch
 
-from registry.weights import torch_archive, torch_pickle
+from registry.weights.torch import archive as torch_archive
+from registry.weights.torch import reader as torch_pickle
 
 TENSORS, NUMBERS = 400, 275_000
 

@@ -61,7 +61,7 @@ report(version=tf.__version__)
 OURS = """
 import torch
 from pathlib import Path
-from registry.weights import tensor_bundle
+from registry.weights.tensorflow import bundle as tensor_bundle
 alone = peak()
 start = perf_counter()
 tensors = dict(tensor_bundle.load({path.name: path for path in Path(prefix).parent.iterdir()}).items())

@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 import registry
-from registry.serialization import write_file
+from registry.saving.folder import write_file
 
 STATE = "training.pt"
 SECONDS = 60.0

@@ -16,7 +16,7 @@ import torch
 import registry
 from docstrings import docstrings
 from plugins.transfo_xl.corpus import TransfoXLCorpus
-from registry.serialization import text_writer, write_file
+from registry.saving.folder import text_writer, write_file
 from registry.zoo import TransfoXLConfig, TransfoXLLMHeadModel, TransfoXLTokenizer
 from training import train
 

@@ -3,30 +3,29 @@
 Public names are imported when they are first used, so that ``import registry`` costs next to nothing.
 """
 
-__version__ = "0.1.0"
+from registry._version import __version__ as __version__
 
 TYPE_CHECKING = False  # type checkers take a variable of this name for true; importing it would cost 10 ms
 if TYPE_CHECKING:
     from registry import zoo as zoo
-    from registry.catalogue import info as info
-    from registry.catalogue import layer as layer
-    from registry.catalogue import list_layers as list_layers
-    from registry.catalogue import list_models as list_models
-    from registry.catalogue import plugins as plugins
-    from registry.config import load_config as load_config
+    from registry.catalog import info as info
+    from registry.catalog import layer as layer
+    from registry.catalog import list_layers as list_layers
+    from registry.catalog import list_models as list_models
+    from registry.catalog import plugins as plugins
+    from registry.config.config import load_config as load_config
     from registry.discovery import only as only
     from registry.discovery import prefer as prefer
     from registry.discovery import refresh as refresh
     from registry.discovery import register as register
+    from registry.download.fetch import cached_path as cached_path
     from registry.errors import RegistryError as RegistryError
-    from registry.files.fetch import cached_path as cached_path
-    from registry.files.pulling import pull as pull
     from registry.hookspecs import hookimpl as hookimpl
-    from registry.pretrained import Pretrained as Pretrained
-    from registry.pretrained import load as load
-    from registry.pretrained import load_model as load_model
-    from registry.pretrained import load_tokenizer as load_tokenizer
-    from registry.pretrained import save as save
+    from registry.loading.pretrained import Pretrained as Pretrained
+    from registry.loading.pretrained import load as load
+    from registry.loading.pretrained import load_model as load_model
+    from registry.loading.pretrained import load_tokenizer as load_tokenizer
+    from registry.loading.pretrained import save as save
     from registry.records import Card as Card
     from registry.records import ConfigSpec as ConfigSpec
     from registry.records import FileSpec as FileSpec
@@ -35,28 +34,29 @@ if TYPE_CHECKING:
     from registry.records import ModelSpec as ModelSpec
     from registry.records import TokenizerSpec as TokenizerSpec
     from registry.records import WeightLoaderSpec as WeightLoaderSpec
-    from registry.resolution import resolve as resolve
-    from registry.serialization import CONFIG_NAME as CONFIG_NAME
-    from registry.serialization import WEIGHTS_NAME as WEIGHTS_NAME
-    from registry.serialization import verify as verify
+    from registry.saving.folder import CONFIG_NAME as CONFIG_NAME
+    from registry.saving.folder import WEIGHTS_NAME as WEIGHTS_NAME
+    from registry.saving.folder import verify as verify
+    from registry.sources.pull import pull as pull
+    from registry.sources.resolve import resolve as resolve
 
     PYTORCH_PRETRAINED_BERT_CACHE: str
 
 _NAMES = {
-    "catalogue": ("info", "layer", "list_layers", "list_models", "plugins"),
-    "config": ("load_config",),
+    "catalog": ("info", "layer", "list_layers", "list_models", "plugins"),
+    "config.config": ("load_config",),
     "discovery": ("only", "prefer", "refresh", "register"),
     "errors": ("RegistryError",),
-    "files.fetch": ("cached_path",),
-    "files.pulling": ("pull",),
+    "download.fetch": ("cached_path",),
+    "sources.pull": ("pull",),
     "hookspecs": ("hookimpl",),
-    "pretrained": ("Pretrained", "load", "load_model", "load_tokenizer", "save"),
+    "loading.pretrained": ("Pretrained", "load", "load_model", "load_tokenizer", "save"),
     "records": (
         *("Card", "ConfigSpec", "FileSpec", "LayerSpec"),
         *("LazyRef", "ModelSpec", "TokenizerSpec", "WeightLoaderSpec"),
     ),
-    "resolution": ("resolve",),
-    "serialization": ("CONFIG_NAME", "WEIGHTS_NAME", "verify"),
+    "sources.resolve": ("resolve",),
+    "saving.folder": ("CONFIG_NAME", "WEIGHTS_NAME", "verify"),
 }
 """The public names, by the module in which each is at home."""
 
@@ -71,12 +71,12 @@ if not TYPE_CHECKING:  # a type checker reads the imports above instead, and so 
         from importlib import import_module
 
         if name == "PYTORCH_PRETRAINED_BERT_CACHE":  # computed each time, since the environment may change
-            return str(import_module("registry.files.directories").cache_directory())
+            return str(import_module("registry.cache.directories").cache_directory())
         if name == "zoo":
             return import_module("registry.zoo")
         if name not in _MODULES:
             raise AttributeError(f"module 'registry' has no attribute {name!r}")
-        with import_module("registry.collector").uncollected():
+        with import_module("registry.garbage").uncollected():
             value = globals()[name] = getattr(import_module(_MODULES[name]), name)
         return value
 

@@ -196,7 +196,7 @@ class ModelSpec:
     task: str = field(validator=_word)
     """A word of ``TASKS``, or the plugin's own."""
     cls: LazyRef = field(converter=_ref)
-    """The model class, a subclass of ``registry.model.Model``."""
+    """The model class, a subclass of ``registry.loading.model.Model``."""
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from registry.errors import InputError
-from registry.layers.cache import KeyValueCache
+from registry.nn.cache import KeyValueCache
 
 SIZES: dict[str, Any] = {
     "vocab_size": 61,

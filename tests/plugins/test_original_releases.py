@@ -175,7 +175,7 @@ def test_every_class_takes_a_folder_a_prefix_and_an_index(tensorflow: Path, arch
 
 
 @pytest.mark.parametrize("options", [{}, {"from_tf": True}])
-def test_t08_the_older_format_is_refused_by_its_path_and_by_its_folder(
+def test_the_older_format_is_refused_by_its_path_and_by_its_folder(
     tensorflow: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
     folder = Path(shutil.copytree(tensorflow / "version_1", tmp_path / "m"))
@@ -185,7 +185,7 @@ def test_t08_the_older_format_is_refused_by_its_path_and_by_its_folder(
             modeling("bert").BertModel.from_pretrained(path, **options)
 
 
-def test_t08_a_saved_model_is_refused_with_the_prefix_that_loads(tensorflow: Path, tmp_path: Path) -> None:
+def test_a_saved_model_is_refused_with_the_prefix_that_loads(tensorflow: Path, tmp_path: Path) -> None:
     for file in (tensorflow / "bert_squad").iterdir():  # what is in `variables` is a checkpoint
         (tmp_path / "variables").mkdir(exist_ok=True)
         shutil.copy(file, tmp_path / "variables" / file.name.replace("model.ckpt-7", "variables"))
@@ -259,7 +259,7 @@ def test_openais_arrays_load_with_and_without_their_names(
     assert len(state) == len(list(written.gpt()))
 
 
-def test_y06_a_list_of_names_that_is_too_short_is_refused(gpt_release: Callable[[bool], Path]) -> None:
+def test_a_list_of_names_that_is_too_short_is_refused(gpt_release: Callable[[bool], Path]) -> None:
     folder = gpt_release(True)
     path = folder / "parameters_names.json"
     path.write_text(json.dumps(json.loads(path.read_text())[:-5]))

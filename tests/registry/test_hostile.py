@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import registry
+from registry.discovery.entry_points import PluginWarning
 from registry.errors import PluginConflictError, PluginError
-from registry.installed import PluginWarning
 
 Install = Callable[..., Path]
 

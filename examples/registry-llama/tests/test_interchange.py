@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 import registry
 from registry.errors import ArchitectureMismatchError, WeightsMismatchError
-from registry.weights.building import build
+from registry.loading.meta import build
 from registry_llama.cards import CARDS
 from registry_llama.config import LlamaConfig
 from registry_llama.modeling import LlamaForCausalLM, LlamaModel

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from registry.errors import InputError
-from registry.layers.cache import KeyValueCache
+from registry.nn.cache import KeyValueCache
 from registry_llama.config import LlamaConfig
 from registry_llama.modeling import LlamaForCausalLM, LlamaModel
 

@@ -256,7 +256,7 @@ def test_natural_text_has_the_ids_of_sentencepiece_and_of_transformers(texts: di
 # --- Damaged files ----------------------------------------------------------------------------------------------------
 
 
-def test_v13_a_damaged_model_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
     for data, fault in (
         (b"", "holds no pieces"),
         (trained()[:-100], "no model of pieces|refused"),
@@ -319,7 +319,7 @@ def test_a_vocabulary_without_a_byte_is_refused(tmp_path: Path) -> None:
         ({"unk_token": ["a"]}, r"model\.unk_token must be a token"),
     ],
 )
-def test_v09_v10_damaged_rules_and_vocabularies_are_refused(
+def test_damaged_rules_and_vocabularies_are_refused(
     pipeline: str, changes: dict[str, Any], fault: str, tmp_path: Path
 ) -> None:
     keys = described(pipeline)
@@ -340,7 +340,7 @@ def test_what_is_missing_or_unknown_is_named(tmp_path: Path) -> None:
 
 @each_pipeline
 @pytest.mark.parametrize("text", ["\ud800", "a\udfff the", "\ud83d\ude00"])
-def test_v14_lone_surrogates_become_replacement_characters(
+def test_lone_surrogates_become_replacement_characters(
     ours: dict[str, LlamaTokenizer], pipeline: str, text: str
 ) -> None:
     batch = ours[pipeline](text, return_offsets_mapping=True)

@@ -5,8 +5,8 @@ from typing import ClassVar
 from attrs import Attribute, frozen
 
 from registry.config import Config
+from registry.config.fields import ACTIVATIONS, choice, count, optional_rate, rate, scale, size
 from registry.errors import ConfigError
-from registry.fields import ACTIVATIONS, choice, count, optional_rate, rate, scale, size
 
 
 @frozen(kw_only=True)

@@ -8,12 +8,12 @@ bear the names of the published files.
 import torch
 from torch import Tensor, nn
 
-from registry.inputs import check_length, look_up
-from registry.layers.activations import ACTIVATION_FUNCTIONS
-from registry.layers.attention import Attend, attention
-from registry.layers.linear import Linear
-from registry.layers.packing import WatchedRows, rows_of
-from registry.outputs import EncoderOutput
+from registry.nn.activations import ACTIVATION_FUNCTIONS
+from registry.nn.attention import Attend, attention
+from registry.nn.inputs import check_length, look_up
+from registry.nn.onednn import Linear
+from registry.nn.outputs import EncoderOutput
+from registry.nn.packing import WatchedRows, rows_of
 
 from .config import BertConfig
 

@@ -9,19 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from registry.errors import InputError
-from registry.inputs import check_shape, with_keywords_of
-from registry.layers.activations import ACTIVATION_FUNCTIONS
-from registry.layers.linear import Linear
-from registry.layers.losses import IGNORED, classification_loss, regression_loss
-from registry.layers.packing import rows_of
-from registry.model import Model
-from registry.outputs import (
+from registry.loading.model import Model
+from registry.nn.activations import ACTIVATION_FUNCTIONS
+from registry.nn.inputs import check_shape, with_keywords_of
+from registry.nn.losses import IGNORED, classification_loss, regression_loss
+from registry.nn.onednn import Linear
+from registry.nn.outputs import (
     ClassificationOutput,
     EncoderOutput,
     MaskedLMOutput,
     PretrainingOutput,
     QuestionAnsweringOutput,
 )
+from registry.nn.packing import rows_of
 
 from .config import BertConfig
 from .encoder import BertEmbeddings, BertEncoder

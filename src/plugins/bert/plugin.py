@@ -56,8 +56,8 @@ def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
     yield WeightLoaderSpec(
         architecture="bert",
         format="tensorflow",
-        detect="registry.weights.tensor_bundle:detect",
-        loader="registry.weights.tensor_bundle:load",
+        detect="registry.weights.tensorflow.bundle:detect",
+        loader="registry.weights.tensorflow.bundle:load",
         names=f"{HERE}.original:TENSORFLOW",
     )
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from registry.errors import VocabError
 from registry.tokenization.base import Tokenizer, missing
 from registry.tokenization.batches import Frame, Segment
-from registry.tokenization.chunks import PackedIds
+from registry.tokenization.chunk_cache import PackedIds
 from registry.tokenization.options import FLAG, OPTIONAL_FLAG, OPTIONAL_WORDS, Option
 from registry.tokenization.tokenizer_json import TOKENIZER, read_tokenizer_json
 from registry.tokenization.vocabulary import read_vocabulary as load_vocab
-from registry.tokenization.word_memory import WordMemory
+from registry.tokenization.word_cache import WordMemory
 from registry.tokenization.words import NEVER_SPLIT, BasicTokenizer, Splitter, WhitespaceTokenizer
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from registry.errors import NotYetError, RegistryWarning
 from registry.tokenization.batches import Segment
 from registry.tokenization.bpe import Pair
 from registry.tokenization.bpe_tokenizer import BytePairTokenizer
-from registry.tokenization.chunks import PackedIds
+from registry.tokenization.chunk_cache import PackedIds
 from registry.tokenization.options import OPTIONAL_FLAG, Option
-from registry.tokenization.word_memory import WordMemory
+from registry.tokenization.word_cache import WordMemory
 from registry.tokenization.words import BasicTokenizer, Splitter
 
 LAST = "</w>"

@@ -5,8 +5,8 @@ from typing import ClassVar
 from attrs import Attribute, Factory, frozen
 
 from registry.config import Config
+from registry.config.fields import ACTIVATIONS, choice, count, optional_size, rate, scale, size
 from registry.errors import ConfigError
-from registry.fields import ACTIVATIONS, choice, count, optional_size, rate, scale, size
 
 
 @frozen(kw_only=True)

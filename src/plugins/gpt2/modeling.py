@@ -10,17 +10,17 @@ from typing import TypedDict, Unpack
 
 from torch import Tensor, nn
 
-from registry.inputs import check_length, check_shape, look_up, with_keywords_of
-from registry.layers.activations import ACTIVATION_FUNCTIONS
-from registry.layers.attention import Attend
-from registry.layers.cache import KeyValueCache, KeyValues, Past
-from registry.layers.causal import Context, WatchedContext, causal_attention
-from registry.layers.choice import ChoiceHead, last_tokens
-from registry.layers.conv1d import Conv1D
-from registry.layers.linear import Linear
-from registry.layers.losses import classification_loss, next_token_loss
-from registry.model import Model
-from registry.outputs import CausalLMOutput, DecoderOutput, DoubleHeadsOutput
+from registry.loading.model import Model
+from registry.nn.activations import ACTIVATION_FUNCTIONS
+from registry.nn.attention import Attend
+from registry.nn.cache import KeyValueCache, KeyValues, Past
+from registry.nn.causal import Context, WatchedContext, causal_attention
+from registry.nn.choice import ChoiceHead, last_tokens
+from registry.nn.conv1d import Conv1D
+from registry.nn.inputs import check_length, check_shape, look_up, with_keywords_of
+from registry.nn.losses import classification_loss, next_token_loss
+from registry.nn.onednn import Linear
+from registry.nn.outputs import CausalLMOutput, DecoderOutput, DoubleHeadsOutput
 
 from .config import GPT2Config
 from .weights import LAYOUT

@@ -59,8 +59,8 @@ def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
     yield WeightLoaderSpec(
         architecture="gpt2",
         format="tensorflow",
-        detect="registry.weights.tensor_bundle:detect",
-        loader="registry.weights.tensor_bundle:load",
+        detect="registry.weights.tensorflow.bundle:detect",
+        loader="registry.weights.tensorflow.bundle:load",
         names=f"{HERE}.original:TENSORFLOW",
     )
 

@@ -16,7 +16,7 @@ from registry.tokenization.batches import Segment
 from registry.tokenization.bpe import Pair
 from registry.tokenization.bpe_tokenizer import BytePairTokenizer
 from registry.tokenization.byte_level import APART, WORD, ByteLevel, spelt, utf8
-from registry.tokenization.chunks import ChunkMemory, PackedIds, TokenMemory, ids_of_parts
+from registry.tokenization.chunk_cache import ChunkMemory, PackedIds, TokenMemory, ids_of_parts
 from registry.tokenization.options import FLAG, MARKS, Option
 
 END_OF_TEXT = "<|endoftext|>"

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from registry.errors import InputError
-from registry.inputs import unknown_ids
-from registry.layers.linear import linear
-from registry.layers.losses import IGNORED
-from registry.layers.packing import may_be_asked
+from registry.nn.inputs import unknown_ids
+from registry.nn.losses import IGNORED
+from registry.nn.onednn import linear
+from registry.nn.packing import may_be_asked
 
 from .config import TransfoXLConfig
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from attrs import Attribute, Factory, field, frozen
 
 from registry.config import Config
+from registry.config.fields import choice, count, rate, scale, size
 from registry.errors import ConfigError
-from registry.fields import choice, count, rate, scale, size
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from registry.errors import InputError
-from registry.layers.losses import IGNORED
+from registry.nn.losses import IGNORED
 
 from .tokenization import TransfoXLTokenizer
 

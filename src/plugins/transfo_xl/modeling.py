@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from registry.errors import InputError
-from registry.inputs import check_shape, with_keywords_of
-from registry.layers.choice import last_tokens
-from registry.layers.linear import Linear, linear
-from registry.layers.losses import IGNORED, classification_loss, next_tokens, regression_loss
-from registry.layers.packing import may_be_asked
-from registry.model import Model
-from registry.outputs import ClassificationOutput, MemoryLMOutput, MemoryOutput
+from registry.loading.model import Model
+from registry.nn.choice import last_tokens
+from registry.nn.inputs import check_shape, with_keywords_of
+from registry.nn.losses import IGNORED, classification_loss, next_tokens, regression_loss
+from registry.nn.onednn import Linear, linear
+from registry.nn.outputs import ClassificationOutput, MemoryLMOutput, MemoryOutput
+from registry.nn.packing import may_be_asked
 from registry.weights.names import Layout
 
 from .adaptive import AdaptiveEmbedding, AdaptiveLogSoftmax

@@ -5,9 +5,9 @@ from itertools import count, takewhile
 from typing import TYPE_CHECKING
 
 from registry.records import Paths
-from registry.weights import tensor_bundle
 from registry.weights.names import NameTable, transposed
 from registry.weights.shards import LazyTensors
+from registry.weights.tensorflow import bundle as tensor_bundle
 
 from .weights import BIASES
 

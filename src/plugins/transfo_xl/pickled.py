@@ -15,8 +15,8 @@ from typing import IO, Any
 
 from registry.errors import VocabError
 from registry.tokenization.vocabulary import MOST_TOKENS, tokens_by_id
-from registry.weights.torch_archive import ZIP
-from registry.weights.torch_pickle import LEGACY
+from registry.weights.torch.archive import ZIP
+from registry.weights.torch.reader import LEGACY
 
 CLASSES = {("collections", "OrderedDict"): OrderedDict, ("collections", "Counter"): Counter}
 """All that a vocabulary may import."""

@@ -54,7 +54,7 @@ def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
     yield WeightLoaderSpec(
         architecture="transfo_xl",
         format="tensorflow",
-        detect="registry.weights.tensor_bundle:detect",
+        detect="registry.weights.tensorflow.bundle:detect",
         loader=f"{HERE}.original:load_tensorflow",
         names=f"{HERE}.original:TENSORFLOW",
     )

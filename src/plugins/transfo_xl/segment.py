@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from registry.layers.packing import may_be_asked
+from registry.nn.packing import may_be_asked
 
 from .memory import Memory, Stamp, Window
 

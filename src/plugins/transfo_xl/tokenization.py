@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from registry.errors import VocabError
 from registry.tokenization.base import Tokenizer, missing
 from registry.tokenization.batches import Segment
-from registry.tokenization.chunks import PackedIds
+from registry.tokenization.chunk_cache import PackedIds
 from registry.tokenization.options import FLAG, LENGTH, WORDS, Option
 from registry.tokenization.vocabulary import read_bytes
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from registry import __version__
+from registry._version import __version__
 from registry.cli.output import complain, say, warn
 from registry.errors import (
     ArchiveLimitError,

@@ -7,7 +7,7 @@ import click
 from registry.cli.names import name_argument
 from registry.cli.output import json_option, print_json, say
 from registry.cli.trained import device_option
-from registry.numbers import size_in_words
+from registry.formatting import size_in_words
 
 
 @click.command()
@@ -21,9 +21,9 @@ def command(name: str, text: str, out: Path, device: str | None, as_json: bool) 
 
     OUT is one HTML file with the attention of every layer and head between the tokens of TEXT; it needs no network.
     """
+    from registry.loading.pretrained import load
     from registry.pages.attention import attention_page
-    from registry.pretrained import load
-    from registry.serialization import text_writer, write_file
+    from registry.saving.folder import text_writer, write_file
 
     page = attention_page(load(name, "base", device=device), name, text)
     written = write_file(out, text_writer(page))

@@ -20,7 +20,7 @@ def command() -> None:
 @json_option
 def print_path(as_json: bool) -> None:
     """Print the folder in which fetched files are kept."""
-    from registry.files.directories import cache_directory
+    from registry.cache.directories import cache_directory
 
     path = cache_directory()
     print_json({"path": path}) if as_json else click.echo(path)
@@ -30,8 +30,8 @@ def print_path(as_json: bool) -> None:
 @json_option
 def list_files(as_json: bool) -> None:
     """List what is kept, by the address from which it came."""
-    from registry.files.cache import Cache
-    from registry.files.upkeep import disk_usage, kept
+    from registry.cache.cache import Cache
+    from registry.cache.upkeep import disk_usage, kept
 
     cache = Cache.at()
     found = kept(cache)
@@ -51,8 +51,8 @@ def list_files(as_json: bool) -> None:
 @json_option
 def remove_models(names: tuple[str, ...], as_json: bool) -> None:
     """Remove the files of models, or of addresses; what another model needs, too, stays."""
-    from registry.files.cache import Cache
-    from registry.files.upkeep import remove
+    from registry.cache.cache import Cache
+    from registry.cache.upkeep import remove
 
     cache = Cache.at()
     _print_removed([url for name in names for url in remove(name, cache)], as_json)
@@ -65,8 +65,8 @@ def prune_cache(as_json: bool) -> None:
 
     What is younger than an hour is left alone: a process may be at work on it.
     """
-    from registry.files.cache import Cache
-    from registry.files.upkeep import prune
+    from registry.cache.cache import Cache
+    from registry.cache.upkeep import prune
 
     _print_removed(prune(Cache.at()), as_json)
 
@@ -76,8 +76,8 @@ def prune_cache(as_json: bool) -> None:
 @click.pass_context
 def verify_cache(ctx: click.Context, as_json: bool) -> None:
     """Hash everything that is kept; what is damaged is put aside, and is fetched anew when it is needed."""
-    from registry.files.cache import Cache
-    from registry.files.upkeep import verify
+    from registry.cache.cache import Cache
+    from registry.cache.upkeep import verify
 
     checked = verify(Cache.at())
     if as_json:

@@ -15,7 +15,7 @@ def command(out: Path, as_json: bool) -> None:
 
     OUT is a new folder, or an earlier catalogue, which is replaced.  The site is plain files, and needs no network.
     """
-    from registry.catalogue import search
+    from registry.catalog import search
     from registry.pages.catalog import write_catalog
 
     cards = search()

@@ -42,7 +42,7 @@ def command(source: str, folder: str, to: Any, overrides: dict[str, Any], as_jso
     SRC is a name, a path or an address; a TensorFlow checkpoint is named by its prefix, or by the folder around it.
     What is written is read again, and compared.
     """
-    from registry.conversion import convert
+    from registry.loading.convert import convert
 
     done = convert(source, folder, to=to, **overrides)
     if as_json:

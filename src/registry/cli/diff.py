@@ -21,7 +21,7 @@ def command(context: click.Context, left: str, right: str, as_json: bool) -> Non
     Told are names and shapes that differ, and the largest difference of each tensor. Formats and spellings of names do
     not matter where a configuration lies beside one of the two.  Ends with 0 when all weights are equal, else with 1.
     """
-    from registry.inspection import compare
+    from registry.weights.inspect import compare
 
     differences = list(compare(left, right))
     unequal = [difference for difference in differences if not difference.equal]

@@ -16,7 +16,7 @@ from registry.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from registry.pretrained import Pretrained
+    from registry.loading.pretrained import Pretrained
 
 Embedded: TypeAlias = "Iterator[tuple[Sequence[str], Tensor]]"
 """Some texts at a time with their vectors, ``(texts, width)``."""
@@ -57,8 +57,8 @@ def command(
     if not texts:
         raise click.UsageError("there is nothing to embed: give texts, or a file of lines with --file.")
     from registry.cli.vectors import FORMATS, json_lines, write_vectors
-    from registry.pretrained import load
-    from registry.serialization import write_file
+    from registry.loading.pretrained import load
+    from registry.saving.folder import write_file
 
     embedder = Embedder(load(name, "base", device=device), normalize=normalize)
     embedded = embedder.batches(texts, batch_size)

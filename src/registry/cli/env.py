@@ -8,7 +8,7 @@ from importlib import metadata
 
 import click
 
-from registry import __version__
+from registry._version import __version__
 from registry.cli.output import json_option, print_fields, print_json
 
 PACKAGES = (
@@ -35,7 +35,7 @@ def command(as_json: bool) -> None:
 
 def environment() -> Mapping[str, str | None]:
     """What of this computer may explain a bug, in the order of a report."""
-    from registry.files.directories import cache_directory
+    from registry.cache.directories import cache_directory
 
     return {
         "registry": __version__,
@@ -61,7 +61,7 @@ def _shown(setting: str) -> str:
 
 
 def _plugins() -> str:
-    from registry.catalogue import plugins
+    from registry.catalog import plugins
 
     def described(name: str, origin: str, state: str) -> str:
         return f"{name} ({origin})" if state == "loaded" else f"{name} ({origin}, {state})"

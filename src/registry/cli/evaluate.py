@@ -21,8 +21,8 @@ def command(name: str, file: Path, batch_size: int, segment: int | None, as_json
     """
     from time import perf_counter
 
-    from registry.evaluation import evaluate
-    from registry.pretrained import load
+    from registry.generation.perplexity import evaluate
+    from registry.loading.pretrained import load
 
     loaded = load(name, "causal-lm")
     ids = loaded.tokenizer.ids_of_file(file)

@@ -10,7 +10,7 @@ from registry.cli.trained import best_known, device_option, load_trained
 from registry.errors import InputError
 
 if TYPE_CHECKING:
-    from registry.pretrained import Pretrained
+    from registry.loading.pretrained import Pretrained
 
 
 @click.command()

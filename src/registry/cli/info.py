@@ -4,7 +4,7 @@ import click
 
 from registry.cli.names import name_argument
 from registry.cli.output import card_as_json, json_option, print_fields, print_json, print_table
-from registry.numbers import size_in_words
+from registry.formatting import size_in_words
 
 
 @click.command()
@@ -12,9 +12,9 @@ from registry.numbers import size_in_words
 @json_option
 def command(name: str, as_json: bool) -> None:
     """Describe a model, from its card alone."""
-    from registry.catalogue import info
-    from registry.discovery import owner
-    from registry.files.locations import is_local
+    from registry.catalog import info
+    from registry.discovery.lookup import owner
+    from registry.sources.files import is_local
 
     card = info(name)
     if as_json:

@@ -13,7 +13,7 @@ def command(name: str, as_json: bool) -> None:
 
     Only headers are read.
     """
-    from registry.inspection import find
+    from registry.weights.inspect import find
 
     found = find(name)
     headers = found.headers()

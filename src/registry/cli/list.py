@@ -7,7 +7,7 @@ import click
 
 from registry.cli.names import complete_values
 from registry.cli.output import card_as_json, json_option, print_json, print_table, say
-from registry.numbers import count_in_words, size_in_words
+from registry.formatting import count_in_words, size_in_words
 
 if TYPE_CHECKING:
     from registry.records import Card
@@ -54,8 +54,8 @@ def command(
     PATTERN is a glob such as 'bert-*', or a word that the name contains.  A size with '~' before it is not published,
     but follows from the number of parameters, at four bytes each.
     """
-    from registry.catalogue import plugins, search
-    from registry.files.locations import is_local
+    from registry.catalog import plugins, search
+    from registry.sources.files import is_local
 
     cards = search(pattern, architecture=architecture, task=task, language=language, cached=cached)
     if sort is not None:
@@ -90,7 +90,7 @@ def command(
 
 def _size_then_name(card: "Card") -> tuple[bool, int, str]:
     """What is not known comes last."""
-    from registry.catalogue import estimated_size
+    from registry.catalog import estimated_size
 
     size = estimated_size(card)
     return size is None, size or 0, card.name
@@ -100,7 +100,7 @@ _SORT_KEYS: Mapping[str, "Callable[[Card], Any]"] = {"name": lambda card: card.n
 
 
 def _size(card: "Card") -> str:
-    from registry.catalogue import estimated_size
+    from registry.catalog import estimated_size
 
     size = estimated_size(card)
     return f"~{size_in_words(size)}" if card.size is None and size is not None else size_in_words(size)

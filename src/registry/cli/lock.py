@@ -8,7 +8,7 @@ import click
 from registry.cli.output import json_option
 
 if TYPE_CHECKING:
-    from registry.files.locking import Models
+    from registry.sources.lockfile import Models
 
 
 @click.command()
@@ -20,18 +20,18 @@ def command(names: tuple[str, ...], as_json: bool) -> None:  # noqa: ARG001  # a
     `registry lock NAME... > registry.lock` keeps it. Where REGISTRY_LOCK names that file, a model loads exactly so, or
     not at all. What is not on this computer yet is fetched; a lock file that is in force already is not looked at.
     """
-    from registry.files.locking import dump
+    from registry.sources.lockfile import dump
 
     click.echo(dump(_locked(names)), nl=False)
 
 
 def _locked(names: Iterable[str]) -> "Models":
+    from registry.cache.provenance import origins
+    from registry.download.policy import Fetching
     from registry.errors import LockError
-    from registry.files.fetching import Fetching
-    from registry.files.locations import gather
-    from registry.files.locking import key
-    from registry.files.provenance import origins
-    from registry.resolution import resolve
+    from registry.sources.files import gather
+    from registry.sources.lockfile import key
+    from registry.sources.resolve import resolve
 
     models, how = {}, Fetching()
     for name in names:

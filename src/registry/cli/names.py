@@ -44,7 +44,7 @@ def complete_values(values: "Callable[[Card], Iterable[str]]") -> Complete:
 
 
 def _cards() -> "list[Card]":
-    from registry.catalogue import search
+    from registry.catalog import search
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a broken plugin is no reason to write over somebody's prompt

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 import attrs
 import click
 
-from registry.numbers import size_in_words as size_in_words
+from registry.formatting import size_in_words as size_in_words
 
 if TYPE_CHECKING:
     from registry.records import Card
@@ -39,7 +39,7 @@ def print_json(value: Any) -> None:
 
 def card_as_json(card: "Card") -> dict[str, Any]:
     """All that a card says, its size in bytes, and whether its files are on this computer."""
-    from registry.files.locations import is_local
+    from registry.sources.files import is_local
 
     return {**_plain(card), "size": card.size, "cached": is_local(card)}
 

@@ -11,7 +11,7 @@ from registry.cli.output import json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from registry.discovery import PluginInfo
-    from registry.probe import Probe
+    from registry.discovery.probe import Probe
 
     Probes: TypeAlias = Mapping[tuple[str, str | None], Probe]
     """What was found of each plugin, by its name and its distribution's."""
@@ -27,7 +27,7 @@ def command(ctx: click.Context, as_json: bool, check: bool, timeout: float) -> N
 
     With --check, one that hangs or ends its process does no harm; the command ends with 1 when one is broken.
     """
-    from registry.catalogue import plugins
+    from registry.catalog import plugins
 
     probes = _probes(timeout) if check else {}
     found = _without_harmful(probes) if check else plugins()
@@ -44,8 +44,8 @@ def command(ctx: click.Context, as_json: bool, check: bool, timeout: float) -> N
 
 def _probes(timeout: float) -> "Probes":
     """Observe every plugin that is not disabled; none is imported here."""
-    from registry.discovery import announced
-    from registry.probe import probe
+    from registry.discovery.lookup import announced
+    from registry.discovery.probe import probe
 
     return {
         (plugin.name, plugin.distribution): probe(plugin.name, plugin.distribution, timeout=timeout)
@@ -56,7 +56,7 @@ def _probes(timeout: float) -> "Probes":
 
 def _without_harmful(probes: "Probes") -> "list[PluginInfo]":
     """All plugins; those that failed in a process of their own are not imported here, where they might do harm."""
-    from registry.catalogue import plugins
+    from registry.catalog import plugins
 
     failed = {name: probe.error for (name, _), probe in probes.items() if probe.error}
     before = os.environ.get("REGISTRY_DISABLE_PLUGINS")

@@ -15,7 +15,7 @@ def command(name: str, update: bool, revision: str | None, as_json: bool) -> Non
 
     A model that was pulled, or used once, loads without a network.
     """
-    from registry.files.pulling import pull_files
+    from registry.sources.pull import pull_files
 
     pulled = pull_files(name, update=update, revision=revision)
     if as_json:

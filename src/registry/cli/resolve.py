@@ -12,7 +12,7 @@ from registry.cli.output import json_option, print_fields, print_json
 @json_option
 def command(name: str, revision: str | None, as_json: bool) -> None:
     """Say what a name is taken to mean, and why."""
-    from registry.resolution import resolve
+    from registry.sources.resolve import resolve
 
     found = resolve(name, revision=revision)
     if as_json:

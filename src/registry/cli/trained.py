@@ -7,7 +7,7 @@ import click
 from registry.errors import UnknownModelError, UnknownTaskError
 
 if TYPE_CHECKING:
-    from registry.pretrained import Pretrained
+    from registry.loading.pretrained import Pretrained
 
 HELD_BY = {"masked-lm": ("masked-lm", "pretraining"), "causal-lm": ("causal-lm", "double-heads")}
 """A task, and the tasks of the cards whose files hold the weights for it."""
@@ -35,9 +35,9 @@ def load_trained(name: str, task: str, device: str | None) -> "Pretrained":
 
     Raises what ``registry.load`` raises, and UnknownTaskError rather than return a model with a random head.
     """
-    from registry.pretrained import load
+    from registry.loading.pretrained import load
     from registry.records import TASKS
-    from registry.resolution import resolve
+    from registry.sources.resolve import resolve
 
     card = resolve(name).card
     if card is not None and card.task in TASKS and card.task not in HELD_BY[task]:
@@ -53,8 +53,8 @@ def best_known(task: str) -> str:
 
     Raises UnknownModelError when no plugin declares one.
     """
-    from registry.catalogue import search
-    from registry.files.locations import is_local
+    from registry.catalog import search
+    from registry.sources.files import is_local
 
     names = [card for card in search() if card.task in HELD_BY[task]]
     if not names:

@@ -1,1 +1,1 @@
-"""From a resolution to files on this disk."""
+"""Facts about files, each stated once: their addresses, what they hold, and how they are written and compared."""

@@ -23,7 +23,7 @@ Whatever makes no sense raises InputError, before anything is computed as far as
 """
 
 from registry.generation.beams import beam_search
-from registry.generation.texts import CausalModel
-from registry.generation.writing import greedy, sample
+from registry.generation.sampling import greedy, sample
+from registry.generation.state import CausalModel
 
 __all__ = ["CausalModel", "beam_search", "greedy", "sample"]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from registry.generation.logits import penalize, spared
 from registry.generation.prompts import (
     EndIds,
     WhenFull,
@@ -15,9 +16,8 @@ from registry.generation.prompts import (
     end_ids,
     prompts_of,
 )
-from registry.generation.scores import penalize, spared
-from registry.generation.texts import CausalModel, Texts
-from registry.layers.conv1d import turned
+from registry.generation.state import CausalModel, Texts
+from registry.nn.conv1d import turned
 
 
 def beam_search(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from registry.errors import InputError
-from registry.inputs import check_shape
+from registry.nn.inputs import check_shape
 
 WhenFull: TypeAlias = Literal["error", "slide"]
 """What happens to a text that outgrows the context."""

@@ -9,11 +9,11 @@ from attrs import evolve, field, frozen
 from torch import nn
 
 from registry import discovery
-from registry.config import Config, load_config
+from registry.config.config import Config, load_config
+from registry.discovery.plugin import in_words
 from registry.errors import RegistryError, RegistryWarning
-from registry.harvest import in_words
+from registry.loading.meta import build
 from registry.records import Card, ConfigSpec, ModelSpec
-from registry.weights.building import build
 
 
 @frozen(kw_only=True)

@@ -10,10 +10,10 @@ import ctypes
 import torch
 from torch import Tensor
 
-from registry import __version__
+from registry._version import __version__
 from registry.errors import InputError
+from registry.loading.pretrained import Pretrained
 from registry.pages.rendering import render
-from registry.pretrained import Pretrained
 
 MOST_BYTES = 64_000_000
 """Weights on a page; more would take a browser too long."""

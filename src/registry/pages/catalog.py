@@ -13,16 +13,17 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from registry import __version__, discovery
-from registry.catalogue import estimated_size
+from registry import discovery
+from registry._version import __version__
+from registry.catalog import estimated_size
 from registry.errors import SaveError
-from registry.files.locations import is_local
-from registry.numbers import size_in_words
+from registry.formatting import size_in_words
 from registry.pages.anatomy import anatomy
 from registry.pages.rendering import render, source
 from registry.pages.snippets import python_snippet, shell_snippet
 from registry.records import Card
-from registry.serialization import text_writer, write_file
+from registry.saving.folder import text_writer, write_file
+from registry.sources.files import is_local
 
 DATA = "catalog.json"
 """The records of the site, for programs; by it the folder is known to be ours."""

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from registry.numbers import count_in_words, percent, size_in_words
+from registry.formatting import count_in_words, percent, size_in_words
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from registry import discovery, pretrained
+from registry import discovery
 from registry.errors import ConfigError, RegistryError, RegistryWarning, WeightsMismatchError
 from registry.hookspecs import hookimpl
+from registry.loading import pretrained
 from registry.records import Card, FileSpec, WeightLoaderSpec
-from registry.serialization import MANIFEST_NAME
+from registry.saving.folder import MANIFEST_NAME
 from registry.testing.models import both, tensors_of
 from registry.testing.suite import Suite, needs
 from registry.weights import checkpoint
 
 if TYPE_CHECKING:
-    from registry.model import Model
+    from registry.loading.model import Model
 
 FORMATS = ("safetensors", "torch")
 """Formats in which every model is saved."""

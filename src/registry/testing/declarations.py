@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from registry import discovery
+from registry.discovery.plugin import harvest
 from registry.errors import PluginIncompatibleError, PluginLoadError
-from registry.harvest import harvest
 from registry.records import Card, ConfigSpec, LayerSpec, LazyRef, ModelSpec, TokenizerSpec, WeightLoaderSpec
-from registry.resolution import resolve
+from registry.sources.resolve import resolve
 from registry.testing.suite import Suite, needs, of_loading
 
 if TYPE_CHECKING:
-    from registry.probe import Probe
+    from registry.discovery.probe import Probe
 
 
 class PluginSuite(Suite):
@@ -139,7 +139,7 @@ def _leads(record: Any) -> "list[tuple[str, Any, Any]]":
     from torch import nn
 
     from registry.config import Config
-    from registry.model import Model
+    from registry.loading.model import Model
     from registry.tokenization.base import Tokenizer
     from registry.weights.names import NameTable
 

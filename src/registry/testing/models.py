@@ -11,12 +11,12 @@ from torch import Tensor
 
 from registry import discovery
 from registry.generation import CausalModel
+from registry.loading.meta import build
 from registry.testing.inputs import CHOOSING_TASKS, TOKENS, expected_shapes, padded, random_ids
 from registry.testing.suite import Suite, needs
-from registry.weights.building import build
 
 if TYPE_CHECKING:
-    from registry.model import Model
+    from registry.loading.model import Model
     from registry.testing.recorded import RecordedWeights
 
 READ = 4

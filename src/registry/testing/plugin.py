@@ -22,7 +22,7 @@ from registry.testing.recorded import RecordedWeights  # noqa: E402
 from registry.testing.suite import CAUSAL_TASKS, Suite  # noqa: E402
 
 if TYPE_CHECKING:
-    from registry.probe import Probe
+    from registry.discovery.probe import Probe
     from registry.tokenization.base import Tokenizer
 
 ENVIRONMENT = pytest.StashKey[Mapping[str, str]]()
@@ -101,8 +101,8 @@ def registry_tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.
 
 @pytest.fixture(scope="class")
 def registry_probe(request: pytest.FixtureRequest) -> "Probe":
-    """What the plugin did in a process of its own; see ``registry.probe``."""
-    from registry.probe import probe
+    """What the plugin did in a process of its own; see ``registry.discovery.probe``."""
+    from registry.discovery.probe import probe
 
     suite: Any = request.cls
     found = probe(suite.plugin, environment=request.config.stash[ENVIRONMENT])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from registry.config import Config
-    from registry.model import Model
+    from registry.loading.model import Model
     from registry.tokenization.base import Tokenizer
 
 CAPABILITIES: Mapping[str, str] = MappingProxyType(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry.pretrained import check_fit
+from registry.loading.pretrained import check_fit
 from registry.testing.suite import Suite, needs
 from registry.tokenization.options import SPECIAL_TOKENS
 

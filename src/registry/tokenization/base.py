@@ -9,11 +9,11 @@ from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from registry.collector import uncollected
 from registry.errors import InputError, MissingTokenizerError, RegistryWarning, VocabError
+from registry.garbage import uncollected
 from registry.tokenization import batches, options
 from registry.tokenization.batches import PACKED, Batch, Frame, Limit, RowOf, Segment
-from registry.tokenization.chunks import PackedIds, joined
+from registry.tokenization.chunk_cache import PackedIds, joined
 from registry.tokenization.lookup import Ids, Lookup
 from registry.tokenization.options import MARKS, Option
 from registry.tokenization.tokenizer_json import TOKENIZER
@@ -21,8 +21,8 @@ from registry.tokenization.vocabulary import parse_vocabulary
 
 if TYPE_CHECKING:
     from registry.records import Paths
-    from registry.resolution import Resolution
-    from registry.serialization import Writer
+    from registry.saving.folder import Writer
+    from registry.sources.resolve import Resolution
 
 # Modules that resolve, save and pickle are imported where they are used: a tokenizer of a file on disk needs none of
 # them, and is made in a third of the time.
@@ -272,7 +272,7 @@ class Tokenizer(Lookup):
         Options given here win over those of the model's card, and those over the ones that its files set.  Raises
         UnknownOptionError, UnknownModelError, MissingTokenizerError, VocabError or ConfigError.
         """
-        from registry.resolution import resolve
+        from registry.sources.resolve import resolve
 
         return cls.from_resolution(resolve(name_or_path), cache_dir=cache_dir, **values)
 
@@ -287,7 +287,7 @@ class Tokenizer(Lookup):
         **values: Any,
     ) -> Self:
         """Load the tokenizer of what a name was resolved to; see ``from_pretrained``."""
-        from registry.files.locations import collect
+        from registry.sources.files import collect
 
         options.refuse_unknown(values, cls.options, cls.__name__)
         paths = collect(resolution, roles=ROLES, cache_dir=cache_dir, offline=offline, progress=progress)
@@ -308,7 +308,7 @@ class Tokenizer(Lookup):
 
     def files(self) -> "dict[str, Writer]":
         """The files that a saved folder needs for this tokenizer: name -> what writes it to a path."""
-        from registry.serialization import content_writer
+        from registry.saving.folder import content_writer
 
         values = {name: getattr(self, name) for name in self.options}
         contents = {**self._contents(), options.CONFIG: options.as_text(values, self._published_class())}
@@ -316,7 +316,7 @@ class Tokenizer(Lookup):
 
     def save_pretrained(self, directory: str | Path) -> list[str]:
         """Write the files of this tokenizer into a folder, which is made if missing; returns their paths."""
-        from registry.serialization import write_file
+        from registry.saving.folder import write_file
 
         return [str(write_file(Path(directory, name), write)) for name, write in self.files().items()]
 
@@ -326,7 +326,7 @@ class Tokenizer(Lookup):
         Further files of the vocabulary stand beside it.  Options such as casing are not written: ``save_pretrained``
         and ``registry.save`` do that.  Returns the path of the vocabulary.
         """
-        from registry.serialization import content_writer, write_file
+        from registry.saving.folder import content_writer, write_file
 
         contents = self._contents()
         name, *others = contents

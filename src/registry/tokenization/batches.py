@@ -12,7 +12,7 @@ from operator import add
 from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 from registry.errors import UnknownOptionError, did_you_mean
-from registry.tokenization.chunks import PackedIds
+from registry.tokenization.chunk_cache import PackedIds
 
 T = TypeVar("T")
 Row: TypeAlias = "list[int] | PackedIds"

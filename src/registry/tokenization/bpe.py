@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from registry.errors import VocabError
-from registry.files.json import read_json_object
+from registry.files.strict_json import read_json_object
 from registry.tokenization.vocabulary import BLANKS, MOST_BYTES, MOST_TOKENS, decoded, read_bytes
 
 Pair: TypeAlias = tuple[str, str]

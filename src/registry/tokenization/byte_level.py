@@ -12,7 +12,7 @@ from typing import Any
 
 from registry.errors import VocabError
 from registry.tokenization.bpe import BytePairs
-from registry.tokenization.chunks import ChunkMemory
+from registry.tokenization.chunk_cache import ChunkMemory
 
 WORD = r" ?+[{letter}]++| ?+[{digit}]++|'(?:s|t|re|ve|m|ll|d)| ?+[^\s{letter}{digit}]++|\s+(?!\S)|\s++"
 """How the first release cuts text into words, with the classes of letters and digits left open.

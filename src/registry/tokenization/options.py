@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from registry.errors import ArchitectureMismatchError, ConfigError, UnknownOptionError, VocabError, did_you_mean
-from registry.files.json import read_json_object
+from registry.files.strict_json import read_json_object
 
 CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS_MAP = "special_tokens_map.json"

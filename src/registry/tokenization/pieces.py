@@ -17,7 +17,7 @@ from registry.errors import VocabError
 from registry.files.protobuf import Value, fields
 from registry.tokenization.batches import Segment
 from registry.tokenization.causal import CausalTokenizer
-from registry.tokenization.chunks import ChunkMemory, joined
+from registry.tokenization.chunk_cache import ChunkMemory, joined
 from registry.tokenization.options import FLAG, OPTIONAL_FLAG, Option
 from registry.tokenization.vocabulary import LONGEST_TOKEN, MOST_BYTES, MOST_TOKENS, read_bytes
 

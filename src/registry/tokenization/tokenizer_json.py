@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import VocabError
-from registry.files.json import read_json_object
+from registry.files.strict_json import read_json_object
 from registry.tokenization.options import MARKS, ids_of_added_tokens
 from registry.tokenization.vocabulary import MOST_BYTES
 

@@ -9,11 +9,13 @@ from attrs import evolve, frozen
 from registry import discovery
 from registry.errors import AmbiguousWeightsError, CorruptWeightsError, MissingFileError, RegistryError, WeightsError
 from registry.records import Paths, WeightLoaderSpec
-from registry.serialization import MANIFEST_NAME, read_manifest
-from registry.weights import numpy_shards, safetensors, tensor_bundle, torch_pickle
+from registry.saving.folder import MANIFEST_NAME, read_manifest
+from registry.weights import numpy_shards, safetensors
 from registry.weights.headers import Headers, header_of
 from registry.weights.names import NameTable
 from registry.weights.shards import start
+from registry.weights.tensorflow import bundle as tensor_bundle
+from registry.weights.torch import reader as torch_pickle
 
 if TYPE_CHECKING:
     from torch import Tensor

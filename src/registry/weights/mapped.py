@@ -11,7 +11,7 @@ from torch import Tensor
 
 from registry.errors import CorruptWeightsError
 from registry.weights.headers import Header
-from registry.weights.sorted_table import checksum, masked
+from registry.weights.tensorflow.table import checksum, masked
 
 PORTION = 256 * 1024
 """Bytes read at a time: what fits a processor's cache."""

@@ -24,7 +24,7 @@ from registry.errors import (
     WeightsLimitError,
     WeightsMismatchError,
 )
-from registry.files.json import read_json_array
+from registry.files.strict_json import read_json_array
 from registry.records import Paths
 from registry.weights.headers import Header
 from registry.weights.shards import LazyTensors, start

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from registry.errors import CorruptWeightsError, MissingFileError, UnsafeWeightsError
-from registry.files.json import MEBIBYTE, read_json_object
+from registry.files.strict_json import MEBIBYTE, read_json_object
 from registry.records import Paths
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@ import pytest
 import registry
 from plugins.bert.cards import CARDS
 from plugins.bert.config import BertConfig
-from registry.loading import build
+from registry.loading.fill import build
 from registry.records import Card
 
 LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}

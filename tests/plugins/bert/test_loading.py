@@ -194,7 +194,7 @@ def test_tied_names_with_different_values_are_an_error(config: BertConfig, tmp_p
         load(BertForPreTraining, config, state, tmp_path / "m")
 
 
-def test_w17_old_and_new_names_for_one_weight_are_an_error(config: BertConfig, tmp_path: Path) -> None:
+def test_old_and_new_names_for_one_weight_are_an_error(config: BertConfig, tmp_path: Path) -> None:
     state = dict(fresh(BertModel, config).state_dict())
     state["embeddings.LayerNorm.gamma"] = state["embeddings.LayerNorm.weight"].clone()
     with pytest.raises(WeightsMismatchError, match=r"LayerNorm\.gamma"):
@@ -237,6 +237,6 @@ def test_the_report_tells_what_was_renamed_dropped_and_tied(config: BertConfig, 
 def test_the_older_name_of_the_configuration_is_found(config: BertConfig, tmp_path: Path) -> None:
     model = fresh(BertForPreTraining, config)
     keys = {k: v for k, v in config.to_dict().items() if k not in ("model_type", "id2label", "label2id")}
-    (tmp_path / "bert_config.json").write_text(registry.config.config_text(keys))
+    (tmp_path / "bert_config.json").write_text(registry.config.config.config_text(keys))
     torch.save(dict(model.state_dict()), tmp_path / "pytorch_model.bin")
     assert same(BertForPreTraining.from_pretrained(tmp_path), model)

@@ -19,8 +19,8 @@ from plugins.bert.config import BertConfig
 from plugins.bert.layers import LAYERS
 from plugins.bert.modeling import BertForMaskedLM, BertModel
 from registry.errors import InputError
-from registry.layers.packing import AllRows
-from registry.outputs import EncoderOutput
+from registry.nn.outputs import EncoderOutput
+from registry.nn.packing import AllRows
 
 SIZES: dict[str, Any] = {
     "vocab_size": 61,

@@ -183,13 +183,13 @@ def test_the_manuals_way_of_making_one(folder: Path) -> None:
 # --- Bad input --------------------------------------------------------------------------------------------------------
 
 
-def test_v06_a_vocabulary_without_unk_is_refused() -> None:
+def test_a_vocabulary_without_unk_is_refused() -> None:
     with pytest.raises(VocabError, match=r"has the unk_token '\[UNK\]', which its vocabulary lacks"):
         BertTokenizer({"a": 0})
     assert BertTokenizer({"<unk>": 0}, unk_token="<unk>").tokenize("x") == ["<unk>"]
 
 
-def test_v06_other_special_tokens_are_missed_when_they_are_needed() -> None:
+def test_other_special_tokens_are_missed_when_they_are_needed() -> None:
     tokenizer = BertTokenizer({"[UNK]": 0, "a": 1})
     assert tokenizer.encode("a b", add_special_tokens=False) == [1, 0]
     with pytest.raises(VocabError, match=r"cls_token '\[CLS\]'"):
@@ -211,7 +211,7 @@ def test_v06_other_special_tokens_are_missed_when_they_are_needed() -> None:
         "\ufffe",
     ],
 )
-def test_v14_no_string_raises(tokenizer: BertTokenizer, text: str) -> None:
+def test_no_string_raises(tokenizer: BertTokenizer, text: str) -> None:
     assert tokenizer(text)["input_ids"] == tokenizer(text, return_offsets_mapping=True)["input_ids"]
 
 
@@ -231,7 +231,7 @@ def test_v14_no_string_raises(tokenizer: BertTokenizer, text: str) -> None:
     ],
     ids=["x", "cat", "punctuation", "ideographs", "accents", "marks", "almost special", "special", "NUL", "spaces"],
 )
-def test_v14_time_is_linear_in_the_text(make: Callable[[int], str]) -> None:
+def test_time_is_linear_in_the_text(make: Callable[[int], str]) -> None:
     def seconds(size: int) -> float:
         text, tokenizer = make(size), BertTokenizer(VOCAB)
         start = time.process_time()
@@ -243,7 +243,7 @@ def test_v14_time_is_linear_in_the_text(make: Callable[[int], str]) -> None:
 
 
 @pytest.mark.slow
-def test_v14_a_word_of_ten_megabytes_is_one_unknown_token(tokenizer: BertTokenizer) -> None:
+def test_a_word_of_ten_megabytes_is_one_unknown_token(tokenizer: BertTokenizer) -> None:
     assert tokenizer.tokenize("x" * 10_000_000) == ["[UNK]"]
     assert tokenizer("é" * 10_000_000, return_offsets_mapping=True)["offset_mapping"][1] == (0, 10_000_000)
 
@@ -329,15 +329,13 @@ def test_a_folder_with_only_tokenizer_json_is_read(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_v09_v15_a_tokenizer_json_that_is_not_berts_is_refused(
-    tmp_path: Path, changes: dict[str, Any], fault: str
-) -> None:
+def test_a_tokenizer_json_that_is_not_berts_is_refused(tmp_path: Path, changes: dict[str, Any], fault: str) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer_json(**changes)))
     with pytest.raises(VocabError, match=fault):
         BertTokenizer.from_pretrained(tmp_path)
 
 
-def test_v09_duplicate_keys_in_tokenizer_json_are_refused(tmp_path: Path) -> None:
+def test_duplicate_keys_in_tokenizer_json_are_refused(tmp_path: Path) -> None:
     text = json.dumps(tokenizer_json()).replace('"a": 5', '"a": 5, "a": 6')
     (tmp_path / "tokenizer.json").write_text(text)
     with pytest.raises(VocabError, match="the key 'a' occurs twice"):
@@ -365,9 +363,7 @@ def test_save_vocabulary_takes_folders_and_files(tmp_path: Path, tokenizer: Bert
 
 @given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=4), unique=True, max_size=8))
 @settings(max_examples=50)
-def test_v03_what_is_saved_is_read_again_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, tokens: list[str]
-) -> None:
+def test_what_is_saved_is_read_again_or_refused(tmp_path_factory: pytest.TempPathFactory, tokens: list[str]) -> None:
     folder = tmp_path_factory.mktemp("saved")
     words = list(dict.fromkeys(["[UNK]", *tokens]))
     tokenizer = BertTokenizer({word: number for number, word in enumerate(words)})

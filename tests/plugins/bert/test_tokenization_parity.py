@@ -124,7 +124,7 @@ def test_every_character_that_both_know_is_spelt_alike(vocab: str) -> None:
 
 
 @pytest.mark.slow
-def test_v14_any_string_at_all_is_taken(pair: tuple[BertTokenizer, Any]) -> None:
+def test_any_string_at_all_is_taken(pair: tuple[BertTokenizer, Any]) -> None:
     texts = [text + "\ud800x\udfff" for text in generated(5000, lambda _: True, seed=1)]
     for text in texts:
         assert pair[0](text)["input_ids"] == pair[0](text, return_offsets_mapping=True)["input_ids"]

@@ -1,7 +1,7 @@
 from plugins.gpt.cards import CARDS
 from plugins.gpt.config import OpenAIGPTConfig
 from plugins.gpt.modeling import OpenAIGPTLMHeadModel
-from registry.loading import build
+from registry.loading.fill import build
 
 (CARD,) = CARDS
 

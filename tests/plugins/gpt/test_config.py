@@ -7,7 +7,7 @@ import pytest
 import registry
 from plugins.gpt.config import OpenAIGPTConfig
 from registry.errors import ConfigError, VocabError
-from registry.pretrained import check_fit
+from registry.loading.pretrained import check_fit
 
 PUBLISHED: dict[str, Any] = {
     "afn": "gelu",

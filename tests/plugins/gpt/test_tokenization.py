@@ -207,26 +207,26 @@ def test_spacy_cuts_words_where_it_is_installed() -> None:
 # --- Bad input --------------------------------------------------------------------------------------------------------
 
 
-def test_v06_a_vocabulary_without_unk_is_refused() -> None:
+def test_a_vocabulary_without_unk_is_refused() -> None:
     with pytest.raises(VocabError, match=r"has the unk_token '<unk>', which its vocabulary lacks"):
         OpenAIGPTTokenizer({"a": 0, "a</w>": 1}, [], use_spacy=False)
 
 
 @pytest.mark.parametrize("numbers", [[0, 2], [-1, 0], [0, 0], [0, 1.0], [0, "1"]])
-def test_v09_a_vocabulary_with_impossible_ids_is_refused(folder: Path, numbers: list[Any]) -> None:
+def test_a_vocabulary_with_impossible_ids_is_refused(folder: Path, numbers: list[Any]) -> None:
     (folder / "vocab.json").write_text(json.dumps(dict(zip(["<unk>", "a"], numbers, strict=True))))
     with pytest.raises(VocabError, match=r"vocab\.json must"):
         OpenAIGPTTokenizer(folder / "vocab.json", use_spacy=False)
 
 
-def test_v05_the_last_rule_of_a_file_without_final_newline_is_kept(folder: Path) -> None:
+def test_the_last_rule_of_a_file_without_final_newline_is_kept(folder: Path) -> None:
     text = (folder / "merges.txt").read_text()
     (folder / "merges.txt").write_text(text.removesuffix("\n"))
     assert OpenAIGPTTokenizer(folder / "vocab.json", use_spacy=False).tokenize("esa") == ["es", "a</w>"]
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\0", "\u0301", "</w>", "a</w>", "\U0010ffff", "\ufffe"])
-def test_v14_no_string_raises(tokenizer: OpenAIGPTTokenizer, text: str) -> None:
+def test_no_string_raises(tokenizer: OpenAIGPTTokenizer, text: str) -> None:
     assert tokenizer(text)["input_ids"] == tokenizer(text, return_offsets_mapping=True)["input_ids"]
 
 
@@ -244,7 +244,7 @@ def test_v14_no_string_raises(tokenizer: OpenAIGPTTokenizer, text: str) -> None:
     ],
     ids=["x", "hello", "punctuation", "ideographs", "accents", "almost special", "special", "spaces"],
 )
-def test_v14_time_is_linear_in_the_text(make: Callable[[int], str]) -> None:
+def test_time_is_linear_in_the_text(make: Callable[[int], str]) -> None:
     def seconds(size: int) -> float:
         text, tokenizer = make(size), made(special_tokens=SPECIAL)
         start = time.process_time()
@@ -256,7 +256,7 @@ def test_v14_time_is_linear_in_the_text(make: Callable[[int], str]) -> None:
 
 
 @pytest.mark.slow
-def test_v14_a_word_of_ten_megabytes_is_tokenized() -> None:
+def test_a_word_of_ten_megabytes_is_tokenized() -> None:
     text = "".join(random.Random(0).choices("helo", k=10_000_000))
     assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
 
@@ -311,7 +311,7 @@ def test_a_folder_with_only_tokenizer_json_is_cut_as_it_says(tmp_path: Path) -> 
         ({"added_tokens": [{"id": 1, "content": "<unk>", "normalized": True}]}, "normalized=true"),
     ],
 )
-def test_v15_a_tokenizer_json_that_is_not_gpts_is_refused(tmp_path: Path, changes: dict[str, Any], fault: str) -> None:
+def test_a_tokenizer_json_that_is_not_gpts_is_refused(tmp_path: Path, changes: dict[str, Any], fault: str) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer_json(**changes)))
     with pytest.raises(VocabError, match=fault):
         OpenAIGPTTokenizer.from_pretrained(tmp_path)

@@ -3,7 +3,7 @@ import pytest
 from plugins.gpt2.cards import CARDS
 from plugins.gpt2.config import GPT2Config
 from plugins.gpt2.modeling import GPT2LMHeadModel
-from registry.loading import build
+from registry.loading.fill import build
 from registry.records import Card
 
 SIZES = {  # as the published configurations have them

@@ -179,7 +179,7 @@ def test_both_roads_give_the_same_ids_and_places_without_gaps(text: str) -> None
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfff b", "\ud83d\ude00", " \ud800\n\udc00  x"])
-def test_v14_lone_surrogates_become_replacement_characters(tokenizer: GPT2Tokenizer, text: str) -> None:
+def test_lone_surrogates_become_replacement_characters(tokenizer: GPT2Tokenizer, text: str) -> None:
     batch = tokenizer(text, return_offsets_mapping=True)
     assert batch["input_ids"] == tokenizer.encode(text)
     assert batch["offset_mapping"][-1][1] == len(text)
@@ -268,12 +268,12 @@ def test_special_tokens_can_be_replaced(tokenizer: GPT2Tokenizer) -> None:
 
 
 @pytest.mark.parametrize("tokens", [["a", "a"], [""], "ab", [5], {"a"}])
-def test_v15_special_tokens_that_are_no_list_of_tokens_are_refused(tokens: Any) -> None:
+def test_special_tokens_that_are_no_list_of_tokens_are_refused(tokens: Any) -> None:
     with pytest.raises(ConfigError, match="special_tokens must be a list of tokens, each of them once"):
         GPT2Tokenizer(VOCAB, RULES, special_tokens=tokens)
 
 
-def test_v15_special_tokens_and_added_ones_must_agree() -> None:
+def test_special_tokens_and_added_ones_must_agree() -> None:
     size = len(VOCAB)
     added = {"<a>": size, "<b>": size + 1}
     assert GPT2Tokenizer(VOCAB, RULES, special_tokens=["<b>", "<c>"], added_tokens=added).vocab["<c>"] == size + 2
@@ -283,7 +283,7 @@ def test_v15_special_tokens_and_added_ones_must_agree() -> None:
         GPT2Tokenizer(VOCAB, RULES, added_tokens={"a": size})
 
 
-def test_v15_a_damaged_file_of_special_tokens_is_refused(folder: Path) -> None:
+def test_a_damaged_file_of_special_tokens_is_refused(folder: Path) -> None:
     (folder / "special_tokens.txt").write_text("<a>\n<b>\n<a>\n")
     with pytest.raises(VocabError, match=r"special_tokens\.txt is damaged: the token '<a>' stands in line 1 and again"):
         GPT2Tokenizer.from_pretrained(folder)
@@ -303,13 +303,13 @@ def test_v15_a_damaged_file_of_special_tokens_is_refused(folder: Path) -> None:
         ({}, "it is empty"),
     ],
 )
-def test_v09_a_vocabulary_with_impossible_ids_is_refused(folder: Path, vocab: dict[str, Any], fault: str) -> None:
+def test_a_vocabulary_with_impossible_ids_is_refused(folder: Path, vocab: dict[str, Any], fault: str) -> None:
     (folder / "vocab.json").write_text(json.dumps(vocab))
     with pytest.raises(VocabError, match=fault):
         GPT2Tokenizer(folder / "vocab.json")
 
 
-def test_v05_v10_rules_without_header_and_last_newline_are_read_whole(folder: Path) -> None:
+def test_rules_without_header_and_last_newline_are_read_whole(folder: Path) -> None:
     rules = (folder / "merges.txt").read_text(encoding="utf-8").removeprefix("#version: 0.2\n").removesuffix("\n")
     (folder / "merges.txt").write_text(rules, encoding="utf-8")
     tokenizer = GPT2Tokenizer(folder / "vocab.json")
@@ -317,7 +317,7 @@ def test_v05_v10_rules_without_header_and_last_newline_are_read_whole(folder: Pa
     assert tokenizer.tokenize(" 字") == ["Ġå", "Ń", "Ĺ"]
 
 
-def test_v10_a_rule_that_the_vocabulary_lacks_is_refused_with_its_line(folder: Path) -> None:
+def test_a_rule_that_the_vocabulary_lacks_is_refused_with_its_line(folder: Path) -> None:
     with (folder / "merges.txt").open("a", encoding="utf-8") as file:
         file.write("hello Ġwo\n")
     with pytest.raises(VocabError, match=rf"merges\.txt, line {len(RULES) + 2}: the rule 'hello Ġwo' needs"):
@@ -358,7 +358,7 @@ def test_a_byte_that_the_vocabulary_lacks_is_unknown_and_never_the_first_token()
     ids=["x", "hello", "digits", "ideographs", "accents", "marks", "almost special", "special", "NUL", "spaces",
          "lines", "NULs", "runs", "surrogates"],
 )  # fmt: skip
-def test_v14_time_is_linear_in_the_text(make: Callable[[int], str]) -> None:
+def test_time_is_linear_in_the_text(make: Callable[[int], str]) -> None:
     def seconds(size: int) -> float:
         text, tokenizer = make(size), GPT2Tokenizer(VOCAB, RULES)
         start = time.process_time()
@@ -371,7 +371,7 @@ def test_v14_time_is_linear_in_the_text(make: Callable[[int], str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("letters", ["h", "hello", "é"])
-def test_v14_a_word_of_ten_megabytes_is_tokenized(tokenizer: GPT2Tokenizer, letters: str) -> None:
+def test_a_word_of_ten_megabytes_is_tokenized(tokenizer: GPT2Tokenizer, letters: str) -> None:
     rng = random.Random(0)
     text = "".join(rng.choices(letters, k=10_000_000 // len(letters[0].encode())))
     with pytest.warns(RegistryWarning, match="and the model takes 1,024"):
@@ -485,9 +485,7 @@ def test_tokens_around_texts_are_read_from_tokenizer_json(tmp_path: Path) -> Non
         ({"added_tokens": [{"id": VOCAB[END], "content": END, "lstrip": True}]}, "lstrip=true"),
     ],
 )
-def test_v09_v10_v15_a_tokenizer_json_that_is_not_gpt2s_is_refused(
-    tmp_path: Path, changes: dict[str, Any], fault: str
-) -> None:
+def test_a_tokenizer_json_that_is_not_gpt2s_is_refused(tmp_path: Path, changes: dict[str, Any], fault: str) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer_json(**changes)))
     with pytest.raises(VocabError, match=fault):
         GPT2Tokenizer.from_pretrained(tmp_path)

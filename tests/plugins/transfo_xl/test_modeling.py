@@ -19,7 +19,7 @@ from plugins.transfo_xl.modeling import (
     TransfoXLModel,
 )
 from registry.errors import ConfigError, InputError
-from registry.layers.linear import LARGE
+from registry.nn.onednn import LARGE
 
 CLASSES = (TransfoXLModel, TransfoXLLMHeadModel, TransfoXLForSequenceClassification)
 SEGMENTS = ((0, 8), (8, 11), (11, 12), (12, 25))
@@ -59,7 +59,7 @@ KINDS: dict[str, dict[str, Any]] = {
 def test_states_memories_and_losses_are_the_ancestors_over_several_segments(
     make, theirs, ids, kind, grad, large, monkeypatch
 ) -> None:
-    monkeypatch.setattr("registry.layers.linear.LARGE", large)
+    monkeypatch.setattr("registry.nn.onednn.LARGE", large)
     ours = make(**kind)
     other = theirs(ours)
     mems = their_mems = None

@@ -51,7 +51,7 @@ def shortcut(published: Path) -> Iterator[str]:
     registry.prefer("site")
     yield "transfo-xl-wt103"
     registry.prefer()
-    registry.discovery.unregister("site")
+    registry.discovery.lookup.unregister("site")
 
 
 @pytest.fixture

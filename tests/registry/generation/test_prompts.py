@@ -62,7 +62,7 @@ def test_a_prompt_that_is_too_long_is_refused_however_the_end_is_handled(toy, wr
 
 
 @each
-def test_v10_the_end_of_the_context_is_foreseen(toy, write) -> None:
+def test_the_end_of_the_context_is_foreseen(toy, write) -> None:
     message = refused(toy, write, max_new_tokens=15)
     assert "A prompt of 3 tokens and 15 new ones outgrow the 16" in message
     assert "at most 14" in message

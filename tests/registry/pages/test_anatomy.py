@@ -6,10 +6,10 @@ import pytest
 from torch import nn
 
 import registry
-from registry.catalogue import search
+from registry.catalog import search
 from registry.errors import RegistryWarning
+from registry.loading.meta import build
 from registry.pages.anatomy import Part, anatomy, dissect
-from registry.weights.building import build
 
 
 def leaves(part: Part, path: str = "") -> list[tuple[str, Part]]:

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 import registry
 from registry import Card, FileSpec, hookimpl
-from registry.catalogue import search
+from registry.catalog import search
 from registry.cli import main
 from registry.errors import SaveError
 from registry.pages.catalog import write_catalog

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from registry.catalogue import search
+from registry.catalog import search
 from registry.pages.catalog import write_catalog
 
 NAMES = [card.name for card in search()]

@@ -450,7 +450,7 @@ OWN_FORMAT = """
 import json
 
 from registry.errors import CorruptWeightsError
-from registry.files.json import read_json_object
+from registry.files.strict_json import read_json_object
 
 NAME = "weights.json"
 

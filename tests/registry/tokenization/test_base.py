@@ -103,7 +103,7 @@ def test_special_tokens_are_found_wherever_they_stand(tokenizer: WordTokenizer) 
     assert WordTokenizer(VOCAB, split_special_tokens=True).tokenize("a</s>") == ["<unk>"]
 
 
-def test_v06_a_special_token_is_missed_when_it_is_needed() -> None:
+def test_a_special_token_is_missed_when_it_is_needed() -> None:
     tokenizer = WordTokenizer({"<unk>": 0, "a": 1})
     assert tokenizer(["a", "a"], add_special_tokens=False, padding=True)["input_ids"] == [[1], [1]]
     with pytest.raises(VocabError, match=r"has the bos_token '<s>', which its vocabulary lacks; it is needed here"):
@@ -132,7 +132,7 @@ def test_padding_to_an_unknown_length_is_an_error(tokenizer: WordTokenizer) -> N
         WordTokenizer(VOCAB)("a", padding="max_length")
 
 
-def test_v15_added_tokens_follow_the_vocabulary_and_are_recognised_whole() -> None:
+def test_added_tokens_follow_the_vocabulary_and_are_recognised_whole() -> None:
     tokenizer = WordTokenizer(VOCAB, added_tokens={"new york": 8, "york": 9}, additional_special_tokens=["york"])
     assert (len(tokenizer), tokenizer.vocab_size) == (10, 8)
     assert tokenizer.tokenize("a new yorkb york") == ["a", "new york", "b", "york"]
@@ -149,12 +149,12 @@ def test_v15_added_tokens_follow_the_vocabulary_and_are_recognised_whole() -> No
         ({"x": 4}, "'a' and 'x' share the id 4"),
     ],
 )
-def test_v15_contradictory_added_tokens_are_refused(added: dict[str, int], fault: str) -> None:
+def test_contradictory_added_tokens_are_refused(added: dict[str, int], fault: str) -> None:
     with pytest.raises(VocabError, match=fault):
         WordTokenizer(VOCAB, added_tokens=added)
 
 
-def test_v15_a_special_token_without_an_id_is_refused() -> None:
+def test_a_special_token_without_an_id_is_refused() -> None:
     with pytest.raises(VocabError, match="'<x>' is declared a special token, but has no id"):
         WordTokenizer(VOCAB, additional_special_tokens=["<x>"])
 

@@ -37,11 +37,11 @@ def of(rules: list[tuple[str, str]], vocab: dict[str, int]) -> BytePairs:
 
 @pytest.mark.parametrize("header", ["", "#version: 0.2\n", "#version: 0.2 - trained by somebody\n", "\ufeff#version\n"])
 @pytest.mark.parametrize("end", ["", "\n", "\n\n \n", "\r\n"])
-def test_v05_v10_header_and_final_newline_make_no_difference(header: str, end: str) -> None:
+def test_header_and_final_newline_make_no_difference(header: str, end: str) -> None:
     assert parsed(f"{header}a b\n# #\nab c{end}") == [("a", "b"), ("#", "#"), ("ab", "c")]
 
 
-def test_v05_the_last_rule_of_a_file_is_kept(tmp_path: Path) -> None:
+def test_the_last_rule_of_a_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / "merges.txt").write_bytes("#version: 0.2\nĠ t\nh e".encode())
     assert pairs(read_merges(tmp_path / "merges.txt")) == [("Ġ", "t"), ("h", "e")]
 
@@ -67,12 +67,12 @@ def test_a_header_alone_is_no_rules() -> None:
         ("a b\0\n", "line 1 has a NUL byte"),
     ],
 )
-def test_v10_a_line_that_is_no_rule_is_refused_with_its_number(text: str, fault: str) -> None:
+def test_a_line_that_is_no_rule_is_refused_with_its_number(text: str, fault: str) -> None:
     with pytest.raises(VocabError, match=fault):
         parsed(text)
 
 
-def test_v04_bytes_that_are_not_utf8_are_refused_with_their_line() -> None:
+def test_bytes_that_are_not_utf8_are_refused_with_their_line() -> None:
     with pytest.raises(VocabError, match="line 2 has the byte 0xff"):
         parse_merges(b"a b\n\xff c\n", origin="merges.txt")
 
@@ -90,19 +90,19 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ("a b\nab a\n", r"line 2: the rule 'ab a' needs the token 'aba'"),
     ],
 )
-def test_v10_rules_that_do_not_fit_the_vocabulary_are_refused_with_their_line(text: str, fault: str) -> None:
+def test_rules_that_do_not_fit_the_vocabulary_are_refused_with_their_line(text: str, fault: str) -> None:
     with pytest.raises(VocabError, match=fault):
         BytePairs(parse_merges(text.encode(), origin="merges.txt"), {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4})
 
 
 @pytest.mark.parametrize("rule", ["a", "a b c", ["a"], ["a", "b", "c"], ["a", 1], ["a", ""], None, 5])
-def test_v10_listed_rules_are_checked_as_well(rule: object) -> None:
+def test_listed_rules_are_checked_as_well(rule: object) -> None:
     assert pairs(listed_merges(["a b", ["c", "d"], ("e f", "g")], origin="x")) == [("a", "b"), ("c", "d"), ("e f", "g")]
     with pytest.raises(VocabError, match=r"x, number 2: .* is no rule of two symbols"):
         listed_merges(["a b", rule], origin="x")
 
 
-def test_v11_the_number_of_rules_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_rules_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bpe, "MOST_TOKENS", 2)
     with pytest.raises(VocabError, match="number 3: no vocabulary needs more than 2 rules"):
         of([("a", "b"), ("b", "c"), ("c", "d")], {})
@@ -118,7 +118,7 @@ def test_v11_the_number_of_rules_is_limited(monkeypatch: pytest.MonkeyPatch) -> 
         ("<html>", "looks like an HTML page"),
     ],
 )
-def test_v09_a_vocabulary_that_is_no_map_of_tokens_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+def test_a_vocabulary_that_is_no_map_of_tokens_is_refused(tmp_path: Path, text: str, fault: str) -> None:
     (tmp_path / "vocab.json").write_text(text)
     with pytest.raises(VocabError, match=fault):
         read_json_vocabulary(tmp_path / "vocab.json")
@@ -161,7 +161,7 @@ def rules_and_words(draw: st.DrawFn) -> tuple[list[tuple[str, str]], str]:
 
 
 @given(rules_and_words())
-def test_v11_rules_apply_in_the_order_of_their_file(example: tuple[list[tuple[str, str]], str]) -> None:
+def test_rules_apply_in_the_order_of_their_file(example: tuple[list[tuple[str, str]], str]) -> None:
     rules, word = example
     vocab = numbered(rules)
     expected = [vocab[symbol] for symbol in merged(word, rules)]
@@ -180,7 +180,7 @@ def test_symbols_without_rules_stay() -> None:
 
 
 @pytest.mark.parametrize("letters", ["a", "ab", "abc"])
-def test_v14_time_grows_hardly_faster_than_a_word(letters: str) -> None:
+def test_time_grows_hardly_faster_than_a_word(letters: str) -> None:
     rules = [("a", "a"), ("a", "b"), ("aa", "aa"), ("ab", "c"), ("aaaa", "aaaa"), ("b", "c"), ("ab", "ab")]
     vocab = numbered(rules)
     byte_pairs = of(rules, vocab)

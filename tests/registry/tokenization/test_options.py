@@ -62,7 +62,7 @@ def test_no_limit_is_spelt_in_several_ways(tmp_path: Path, length: float | None)
         ('{"added_tokens_decoder": [1]}', "added_tokens"),
     ],
 )
-def test_j01_to_j06_a_damaged_file_is_refused_by_name(tmp_path: Path, text: str, fault: str) -> None:
+def test_to_j06_a_damaged_file_is_refused_by_name(tmp_path: Path, text: str, fault: str) -> None:
     with pytest.raises(ConfigError, match=rf"tokenizer_config\.json.*{fault}"):
         read(tmp_path, tokenizer_config=text)
 
@@ -72,13 +72,13 @@ def test_a_folder_of_another_tokenizer_is_refused(tmp_path: Path) -> None:
         read(tmp_path, tokenizer_config={"tokenizer_class": "BertJapaneseTokenizer"})
 
 
-def test_v15_added_tokens_of_old_and_new_files_are_joined(tmp_path: Path) -> None:
+def test_added_tokens_of_old_and_new_files_are_joined(tmp_path: Path) -> None:
     decoder = {"0": {"content": "[PAD]", "special": True}, "9": {"content": "x", "normalized": False}}
     found = read(tmp_path, tokenizer_config={"added_tokens_decoder": decoder}, added_tokens={"x": 9, "y": 10})
     assert found == {"added_tokens": {"[PAD]": 0, "x": 9, "y": 10}}
 
 
-def test_v15_files_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+def test_files_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     with pytest.raises(VocabError, match=r"special_tokens_map\.json says that cls_token is '<s>'"):
         read(tmp_path, tokenizer_config={"cls_token": "[CLS]"}, special_tokens_map={"cls_token": "<s>"})
     with pytest.raises(VocabError, match=r"added_tokens\.json says that x is 5"):
@@ -86,7 +86,7 @@ def test_v15_files_that_contradict_each_other_are_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("mark", ["normalized", "single_word", "lstrip", "rstrip"])
-def test_v15_an_added_token_that_would_match_otherwise_is_refused(tmp_path: Path, mark: str) -> None:
+def test_an_added_token_that_would_match_otherwise_is_refused(tmp_path: Path, mark: str) -> None:
     with pytest.raises(VocabError, match=f"adds the token 'covid' with {mark}=true"):
         read(tmp_path, tokenizer_config={"added_tokens_decoder": {"9": {"content": "covid", mark: True}}})
 

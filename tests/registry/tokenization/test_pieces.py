@@ -271,7 +271,7 @@ GOOD = piece(b"<unk>", kind=2) + piece(b"a") + piece("\u2581".encode())
         (GOOD + b"\x08\x01", "the number 1 stands where a message is needed"),
     ],
 )
-def test_v13_a_damaged_model_is_refused(data: bytes, fault: str, tmp_path: Path) -> None:
+def test_a_damaged_model_is_refused(data: bytes, fault: str, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.model").write_bytes(data)
     for given_as in (data, tmp_path / "tokenizer.model", tmp_path):
         with pytest.raises(VocabError, match=fault) as caught:
@@ -280,12 +280,12 @@ def test_v13_a_damaged_model_is_refused(data: bytes, fault: str, tmp_path: Path)
             assert "tokenizer.model" in str(caught.value)
 
 
-def test_v13_a_missing_model_is_named(tmp_path: Path) -> None:
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(VocabError, match=r"gone\.model could not be read: No such file"):
         Tokenizer(tmp_path / "gone.model")
 
 
-def test_v13_a_huge_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_huge_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "MOST_TOKENS", 2)
     with pytest.raises(VocabError, match="piece 2 is one too many: at most 2 are taken"):
         Tokenizer(GOOD)
@@ -294,7 +294,7 @@ def test_v13_a_huge_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         Tokenizer(GOOD)
 
 
-def test_v13_a_model_cut_short_is_refused_or_shorter() -> None:
+def test_a_model_cut_short_is_refused_or_shorter() -> None:
     data = trained("llama")
     for stop in range(0, len(data), 97):
         try:
@@ -304,7 +304,7 @@ def test_v13_a_model_cut_short_is_refused_or_shorter() -> None:
         assert len(tokenizer) <= len(ours())
 
 
-def test_v13_a_mutated_model_is_refused_or_works(limits: Callable[..., Any]) -> None:
+def test_a_mutated_model_is_refused_or_works(limits: Callable[..., Any]) -> None:
     rng = random.Random(0)
     refused = 0
     for _ in range(300):
@@ -326,7 +326,7 @@ def test_v13_a_mutated_model_is_refused_or_works(limits: Callable[..., Any]) -> 
 
 @pytest.mark.parametrize("setting", ["llama", "unigram"])
 @pytest.mark.parametrize("text", ["\ud800", "a\udfff the", "\ud83d\ude00", " \ud800\n\udc00  x"])
-def test_v14_lone_surrogates_become_replacement_characters(setting: str, text: str) -> None:
+def test_lone_surrogates_become_replacement_characters(setting: str, text: str) -> None:
     tokenizer = ours(setting)
     batch = tokenizer(text, return_offsets_mapping=True)
     assert batch["input_ids"] == tokenizer.encode(text)
@@ -350,7 +350,7 @@ def test_v14_lone_surrogates_become_replacement_characters(setting: str, text: s
     ],
     ids=["x", "the", "spaces", "signs", "letters", "ideographs", "marks", "special", "almost special", "NUL"],
 )
-def test_v14_time_is_linear_in_the_text(make: Callable[[int], str]) -> None:
+def test_time_is_linear_in_the_text(make: Callable[[int], str]) -> None:
     def seconds(size: int) -> float:
         text, tokenizer = make(size), Tokenizer(trained("llama"))
         start = time.process_time()

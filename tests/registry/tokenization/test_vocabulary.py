@@ -26,7 +26,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_vocabulary(tmp_path / "gone.txt")
 
 
-def test_v01_duplicate_lines_are_refused_with_both_line_numbers() -> None:
+def test_duplicate_lines_are_refused_with_both_line_numbers() -> None:
     with pytest.raises(VocabError, match="'b' stands in line 2 and again in line 4"):
         parsed(b"a\nb\nc\nb\n")
 
@@ -36,30 +36,30 @@ BLANKS = st.text(" \t", max_size=3)
 
 
 @given(st.lists(st.tuples(BLANKS, WORDS, BLANKS), min_size=1, unique_by=lambda line: line[1]))
-def test_v02_blanks_around_tokens_are_stripped_as_the_ancestor_did(lines: list[tuple[str, str, str]]) -> None:
+def test_blanks_around_tokens_are_stripped_as_the_ancestor_did(lines: list[tuple[str, str, str]]) -> None:
     texts = ["".join(line) for line in lines]
     assert parsed("\n".join(texts).encode()) == [text.strip() for text in texts]
 
 
-def test_v02_a_space_of_unicode_is_a_token_where_the_ancestor_made_an_empty_one() -> None:
+def test_a_space_of_unicode_is_a_token_where_the_ancestor_made_an_empty_one() -> None:
     assert parsed("a\n\u2028\n\u00a0\nb\n".encode()) == ["a", "\u2028", "\u00a0", "b"]
 
 
 @pytest.mark.parametrize("line", [b"", b"  ", b"\t", b"\r"])
-def test_v02_a_blank_line_between_tokens_is_refused(line: bytes) -> None:
+def test_a_blank_line_between_tokens_is_refused(line: bytes) -> None:
     with pytest.raises(VocabError, match="line 2 is blank"):
         parsed(b"a\n" + line + b"\nb\n")
 
 
-def test_v02_blank_lines_at_the_end_are_dropped() -> None:
+def test_blank_lines_at_the_end_are_dropped() -> None:
     assert parsed(b"a\nb\n\n \n") == ["a", "b"]
 
 
-def test_v03_lines_end_at_line_feeds_only() -> None:
+def test_lines_end_at_line_feeds_only() -> None:
     assert parsed("a\r\nb\rc\nd\u2028e\u0085f\x0bg\r\n".encode()) == ["a", "b\rc", "d\u2028e\u0085f\x0bg"]
 
 
-def test_v04_a_byte_order_mark_is_dropped() -> None:
+def test_a_byte_order_mark_is_dropped() -> None:
     assert parsed("\ufeffa\nb\n".encode()) == ["a", "b"]
 
 
@@ -71,12 +71,12 @@ def test_v04_a_byte_order_mark_is_dropped() -> None:
         (b"a\nb\n\0\n", "line 3 has a NUL byte"),
     ],
 )
-def test_v04_other_encodings_are_refused_with_the_line(data: bytes, fault: str) -> None:
+def test_other_encodings_are_refused_with_the_line(data: bytes, fault: str) -> None:
     with pytest.raises(VocabError, match=fault):
         parsed(data)
 
 
-def test_v05_the_last_token_needs_no_line_end() -> None:
+def test_the_last_token_needs_no_line_end() -> None:
     assert parsed(b"a\nb") == ["a", "b"]
 
 
@@ -87,7 +87,7 @@ def test_an_empty_file_is_refused(data: bytes) -> None:
 
 
 @given(st.lists(st.text("ab", min_size=1, max_size=9), min_size=1, unique=True), st.booleans())
-def test_v08_a_token_may_be_as_long_as_the_limit_says_wherever_it_stands(tokens: list[str], ended: bool) -> None:
+def test_a_token_may_be_as_long_as_the_limit_says_wherever_it_stands(tokens: list[str], ended: bool) -> None:
     data = ("\n".join(tokens) + "\n" * ended).encode()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(vocabulary, "LONGEST_TOKEN", 4)
@@ -99,12 +99,12 @@ def test_v08_a_token_may_be_as_long_as_the_limit_says_wherever_it_stands(tokens:
                 parsed(data)
 
 
-def test_v08_a_token_of_absurd_length_is_refused() -> None:
+def test_a_token_of_absurd_length_is_refused() -> None:
     with pytest.raises(VocabError, match="line 2 has 70,000 characters"):
         parsed(b"a\n" + b"x" * 70_000 + b"\n")
 
 
-def test_v08_a_file_of_absurd_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_absurd_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(VocabError, match="more than 5,000,000 lines"):
         parsed(b"\n" * 5_000_001)
     monkeypatch.setattr(vocabulary, "MOST_BYTES", 10)
@@ -124,11 +124,11 @@ def test_v08_a_file_of_absurd_size_is_refused(monkeypatch: pytest.MonkeyPatch) -
         ({}, "it is empty"),
     ],
 )
-def test_v09_ids_must_count_from_zero_without_gaps(vocab: dict[str, int], fault: str) -> None:
+def test_ids_must_count_from_zero_without_gaps(vocab: dict[str, int], fault: str) -> None:
     with pytest.raises(VocabError, match=fault):
         tokens_by_id(vocab, origin="vocab.json")
 
 
 @given(st.permutations(range(20)))
-def test_v09_ids_may_come_in_any_order(order: list[int]) -> None:
+def test_ids_may_come_in_any_order(order: list[int]) -> None:
     assert tokens_by_id({f"t{number}": number for number in order}, origin="") == [f"t{number}" for number in range(20)]

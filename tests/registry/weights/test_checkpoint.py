@@ -113,7 +113,7 @@ def test_an_impostor_is_named_even_where_another_file_could_be_read(
             open_checkpoint(chosen, "any")
 
 
-def test_w09_weights_cut_off_at_any_byte_are_refused(tmp_path: Path) -> None:
+def test_weights_cut_off_at_any_byte_are_refused(tmp_path: Path) -> None:
     for name in (SAFE, TORCH):
         path = folder(tmp_path, name)[name]
         whole = path.read_bytes()

@@ -84,7 +84,7 @@ def test_dropped_names_are_told() -> None:
     assert (list(found.sources), found.dropped) == (["w"], ("w/adam_m", "global_step"))
 
 
-def test_w17_two_names_for_one_tensor_are_an_error() -> None:
+def test_two_names_for_one_tensor_are_an_error() -> None:
     with pytest.raises(WeightsMismatchError, match=r"'a\.LayerNorm\.weight' and 'a\.LayerNorm\.gamma'"):
         translate(NameTable(*LAYER_NORM), "a.LayerNorm.weight", "a.LayerNorm.gamma")
 

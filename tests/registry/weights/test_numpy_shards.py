@@ -90,7 +90,7 @@ def test_a_header_that_is_well_written_is_read(tmp_path: Path) -> None:
     assert load(paths)["1"].tolist() == [6, 7, 8, 9, 10]
 
 
-def test_y01_objects_pickles_and_pages_are_refused(tmp_path: Path) -> None:
+def test_objects_pickles_and_pages_are_refused(tmp_path: Path) -> None:
     file = io.BytesIO()
     np.save(file, np.array([{}] * 20, dtype=object), allow_pickle=True)
     refused(tmp_path, file.getvalue(), UnsafeWeightsError, "objects")
@@ -99,7 +99,7 @@ def test_y01_objects_pickles_and_pages_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", ["(1000000000000,)", "(19,)", "(21,)", "(-20,)", f"({2**64 + 20},)", "()", "(4, 5)"])
-def test_y02_a_shape_that_is_not_that_of_the_bytes_is_refused(tmp_path: Path, shape: str) -> None:
+def test_a_shape_that_is_not_that_of_the_bytes_is_refused(tmp_path: Path, shape: str) -> None:
     refused(tmp_path, npy(shape=shape), CorruptWeightsError)
 
 
@@ -123,20 +123,20 @@ def test_y02_a_shape_that_is_not_that_of_the_bytes_is_refused(tmp_path: Path, sh
     ],
     ids=range(14),
 )
-def test_y03_a_header_that_numpy_would_not_write_is_refused(
+def test_a_header_that_numpy_would_not_write_is_refused(
     tmp_path: Path, content: bytes, error: type[RegistryError]
 ) -> None:
     refused(tmp_path, content, error)
 
 
-def test_y04_missing_and_surplus_bytes_are_refused(tmp_path: Path) -> None:
+def test_missing_and_surplus_bytes_are_refused(tmp_path: Path) -> None:
     whole = npy()
     for length in range(len(whole)):
         refused(tmp_path, whole[:length], CorruptWeightsError)
     refused(tmp_path, whole + b"\0", CorruptWeightsError)
 
 
-def test_y05_an_archive_of_arrays_is_refused(tmp_path: Path) -> None:
+def test_an_archive_of_arrays_is_refused(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "params.npz", a=np.zeros(10_000_000))
     with pytest.raises(CorruptWeightsError, match="zip archive"):
         open_checkpoint({"params.npz": tmp_path / "params.npz"}, "any")
@@ -146,7 +146,7 @@ def test_y05_an_archive_of_arrays_is_refused(tmp_path: Path) -> None:
         open_checkpoint(paths, "any")
 
 
-def test_y06_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     for name in ("params_1.npy", "params_0.npy"):
         paths = write(tmp_path)
         del paths[name]
@@ -158,20 +158,20 @@ def test_y06_a_missing_file_is_named(tmp_path: Path) -> None:
         load(paths)
 
 
-def test_y06_sizes_that_are_not_those_of_the_shapes_are_refused_at_once(tmp_path: Path) -> None:
+def test_sizes_that_are_not_those_of_the_shapes_are_refused_at_once(tmp_path: Path) -> None:
     for shapes in ([[3, 2], [5]], [[10**9, 10**3]], []):
         with pytest.raises(CorruptWeightsError, match="need"):
             load(write(tmp_path, shapes=shapes))
 
 
-def test_y06_files_of_different_types_are_refused(tmp_path: Path) -> None:
+def test_files_of_different_types_are_refused(tmp_path: Path) -> None:
     paths = write(tmp_path)
     np.save(paths["params_2.npy"], np.arange(6.0))
     with pytest.raises(CorruptWeightsError, match="float64"):
         load(paths)
 
 
-def test_y06_names_must_be_as_many_as_the_arrays(tmp_path: Path) -> None:
+def test_names_must_be_as_many_as_the_arrays(tmp_path: Path) -> None:
     paths = write(tmp_path)
     assert list(load(paths, list("abcde"))) == list("abcde")
     for names in (list("abcd"), list("abcdef"), list("abcda")):
@@ -183,14 +183,14 @@ def test_y06_names_must_be_as_many_as_the_arrays(tmp_path: Path) -> None:
     "shapes",
     ["{}", "3", "[3]", "[[-1]]", "[[2.0]]", "[[true]]", f"[[{2**50}]]", '[["2"]]', "[[null]]", "[", "[NaN]", ""],
 )
-def test_y07_shapes_that_are_none_are_refused(tmp_path: Path, shapes: str) -> None:
+def test_shapes_that_are_none_are_refused(tmp_path: Path, shapes: str) -> None:
     paths = write(tmp_path)
     paths["params_shapes.json"].write_text(shapes)
     with pytest.raises(ConfigError):
         load(paths)
 
 
-def test_y07_names_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_names_that_are_none_are_refused(tmp_path: Path) -> None:
     paths = write(tmp_path)
     assert read_names(paths) is None
     paths["parameters_names.json"] = tmp_path / "parameters_names.json"

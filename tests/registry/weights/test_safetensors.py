@@ -25,8 +25,8 @@ from registry.errors import (
     WeightsLimitError,
     WeightsMismatchError,
 )
-from registry.loading import fill
-from registry.serialization import verify
+from registry.loading.fill import fill
+from registry.saving.folder import verify
 from registry.weights.headers import Header, header_of
 from registry.weights.names import Layout
 from registry.weights.safetensors import check_header, detect, headers, load
@@ -88,12 +88,12 @@ def test_without_files_there_is_nothing_to_load(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 2**63, 2**64 - 1, 100, 3])
-def test_s01_a_header_of_impossible_length_is_refused(tmp_path: Path, length: int) -> None:
+def test_a_header_of_impossible_length_is_refused(tmp_path: Path, length: int) -> None:
     with pytest.raises(CorruptWeightsError):
         load({NAME: write(tmp_path / NAME, b"{}  ", length=length)})
 
 
-def test_s01_a_file_cut_off_anywhere_is_refused(file: Path) -> None:
+def test_a_file_cut_off_anywhere_is_refused(file: Path) -> None:
     whole = file.read_bytes()
     for length in range(len(whole)):
         file.write_bytes(whole[:length])
@@ -101,7 +101,7 @@ def test_s01_a_file_cut_off_anywhere_is_refused(file: Path) -> None:
             load({NAME: file})
 
 
-def test_s02_a_header_beyond_all_need_is_refused(tmp_path: Path) -> None:
+def test_a_header_beyond_all_need_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / NAME, b"{}", length=17 * 2**20)
     with path.open("r+b") as file:
         file.truncate(18 * 2**20)
@@ -109,14 +109,14 @@ def test_s02_a_header_beyond_all_need_is_refused(tmp_path: Path) -> None:
         load({NAME: path})
 
 
-def test_s03_a_name_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+def test_a_name_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     one = json.dumps(entry())
     for header in (f'{{"a": {one}, "a": {one}}}', f'{{"a": {one}, "__metadata__": {{"x": "1", "x": "2"}}}}'):
         with pytest.raises(UnsafeWeightsError, match="twice"):
             load({NAME: write(tmp_path / NAME, header.encode(), bytes(8))})
 
 
-def test_s04_what_the_format_does_not_define_is_refused(tmp_path: Path) -> None:
+def test_what_the_format_does_not_define_is_refused(tmp_path: Path) -> None:
     for header in (b" " + json.dumps({"a": entry()}).encode(), {"a": {**entry(), "note": 1}}):
         with pytest.raises(UnsafeWeightsError):
             load({NAME: write(tmp_path / NAME, header, bytes(8))})
@@ -149,20 +149,20 @@ def test_s04_what_the_format_does_not_define_is_refused(tmp_path: Path) -> None:
         (b"{nonsense}", 0),
     ],
 )
-def test_s05_a_damaged_header_is_refused(tmp_path: Path, header: object, size: int) -> None:
+def test_a_damaged_header_is_refused(tmp_path: Path, header: object, size: int) -> None:
     with pytest.raises(CorruptWeightsError):
         load({NAME: write(tmp_path / NAME, header, bytes(size))})
 
 
-def test_s06_too_many_tensors_and_axes_are_refused(tmp_path: Path) -> None:
+def test_too_many_tensors_and_axes_are_refused(tmp_path: Path) -> None:
     many = {str(number): entry(shape=(0,), place=(0, 0)) for number in range(20_001)}
     for header, size in ((many, 0), ({"a": entry(shape=(1,) * 9, place=(0, 4))}, 4)):
         with pytest.raises(WeightsLimitError):
             load({NAME: write(tmp_path / NAME, header, bytes(size))})
 
 
-def test_s09_a_flipped_bit_in_the_data_is_found_by_the_digest_alone(tmp_path: Path) -> None:
-    from registry.serialization import text_writer, write_folder
+def test_a_flipped_bit_in_the_data_is_found_by_the_digest_alone(tmp_path: Path) -> None:
+    from registry.saving.folder import text_writer, write_folder
 
     writers: dict[str, Callable[[Path], None]] = {
         "config.json": text_writer("{}"),
@@ -177,7 +177,7 @@ def test_s09_a_flipped_bit_in_the_data_is_found_by_the_digest_alone(tmp_path: Pa
         verify(folder)
 
 
-def test_s10_tensors_stay_valid_when_their_file_is_replaced_or_removed(file: Path) -> None:
+def test_tensors_stay_valid_when_their_file_is_replaced_or_removed(file: Path) -> None:
     tensors = load({NAME: file})
     mapped = tensors["a"]
     other = file.with_name("other")
@@ -189,7 +189,7 @@ def test_s10_tensors_stay_valid_when_their_file_is_replaced_or_removed(file: Pat
     assert torch.equal(mapped, TENSORS["a"])
 
 
-def test_s13_metadata_is_text_and_nothing_else(file: Path) -> None:
+def test_metadata_is_text_and_nothing_else(file: Path) -> None:
     save_file(TENSORS, file, metadata={"format": "__import__('os').system('false')", "": "\x00"})
     assert set(check_header(file)) == set(TENSORS)
 
@@ -213,7 +213,7 @@ def test_looking_shows_what_loading_gives(file: Path) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("F4", 1), ("F8_E4M3", 2), ("U64", 16)])
-def test_s07_a_type_that_the_model_does_not_use_is_refused(tmp_path: Path, dtype: str, size: int) -> None:
+def test_a_type_that_the_model_does_not_use_is_refused(tmp_path: Path, dtype: str, size: int) -> None:
     path = write(tmp_path / NAME, {"weight": entry(dtype, (2,), (0, size))}, bytes(size))
     model = torch.nn.Module()
     model.weight = torch.nn.Parameter(torch.empty(2))
@@ -223,7 +223,7 @@ def test_s07_a_type_that_the_model_does_not_use_is_refused(tmp_path: Path, dtype
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a\0b", "a\nb", "a" * 1_000_000])
-def test_s08_a_name_is_a_key_and_never_a_path(tmp_path: Path, name: str) -> None:
+def test_a_name_is_a_key_and_never_a_path(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / NAME, {name: entry()}, bytes(8))
     assert headers({NAME: path}) == {name: Header((2,), "float32", 8)}
     model = torch.nn.Module()

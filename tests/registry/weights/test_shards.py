@@ -15,7 +15,8 @@ from torch import Tensor
 
 from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsError
 from registry.records import Paths
-from registry.weights import safetensors, torch_pickle
+from registry.weights import safetensors
+from registry.weights.torch import reader as torch_pickle
 
 TENSORS = {"a": torch.arange(4.0), "b": torch.ones(2, 2), "c": torch.zeros(3)}
 WHERE = {"a": 1, "b": 2, "c": 2}
@@ -69,13 +70,13 @@ def test_an_index_need_not_tell_the_total_size(folder: Folder) -> None:
     assert len(folder.load()) == 3
 
 
-def test_s11_a_missing_shard_is_named(folder: Folder) -> None:
+def test_a_missing_shard_is_named(folder: Folder) -> None:
     (folder.path / folder.shards[2]).unlink()
     with pytest.raises(CorruptWeightsError, match=folder.shards[2]):
         folder.load()
 
 
-def test_s11_a_tensor_that_the_index_lists_twice_is_refused(folder: Folder) -> None:
+def test_a_tensor_that_the_index_lists_twice_is_refused(folder: Folder) -> None:
     pairs = ", ".join(f'"{name}": "{folder.shards[number]}"' for name, number in [*WHERE.items(), ("a", 2)])
     folder.write(f'{{"weight_map": {{{pairs}}}}}')
     with pytest.raises(CorruptWeightsError, match="'a' occurs twice"):
@@ -83,19 +84,19 @@ def test_s11_a_tensor_that_the_index_lists_twice_is_refused(folder: Folder) -> N
 
 
 @pytest.mark.parametrize("shard", ["../outside", "/etc/passwd", "a/b", "..", ".", "", "a\\b"])
-def test_s11_a_shard_elsewhere_is_refused(folder: Folder, shard: str) -> None:
+def test_a_shard_elsewhere_is_refused(folder: Folder, shard: str) -> None:
     folder.write({"weight_map": folder.weight_map(a=shard)})
     with pytest.raises(UnsafeWeightsError, match="beside their index"):
         folder.load()
 
 
-def test_s11_a_tensor_in_the_wrong_shard_is_refused(folder: Folder) -> None:
+def test_a_tensor_in_the_wrong_shard_is_refused(folder: Folder) -> None:
     folder.write({"weight_map": folder.weight_map(b=folder.shards[1])})
     with pytest.raises(CorruptWeightsError, match="'b'"):
         folder.load()
 
 
-def test_s11_a_tensor_that_the_index_does_not_list_is_refused(folder: Folder) -> None:
+def test_a_tensor_that_the_index_does_not_list_is_refused(folder: Folder) -> None:
     where = folder.weight_map()
     del where["c"]
     folder.write({"weight_map": where})
@@ -103,7 +104,7 @@ def test_s11_a_tensor_that_the_index_does_not_list_is_refused(folder: Folder) ->
         folder.load()
 
 
-def test_s11_a_wrong_total_size_is_refused(folder: Folder) -> None:
+def test_a_wrong_total_size_is_refused(folder: Folder) -> None:
     folder.write({"metadata": {"total_size": 45}, "weight_map": folder.weight_map()})
     with pytest.raises(CorruptWeightsError, match="45"):
         folder.load()
@@ -112,7 +113,7 @@ def test_s11_a_wrong_total_size_is_refused(folder: Folder) -> None:
 @pytest.mark.parametrize(
     "index", [{}, {"weight_map": {}}, {"weight_map": []}, {"weight_map": {"a": 1}}, "{", '{"weight_map"']
 )
-def test_s11_a_damaged_index_is_refused(folder: Folder, index: object) -> None:
+def test_a_damaged_index_is_refused(folder: Folder, index: object) -> None:
     folder.write(index)
     with pytest.raises(CorruptWeightsError):
         folder.load()

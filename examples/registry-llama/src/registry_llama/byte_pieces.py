@@ -10,7 +10,7 @@ from registry.errors import VocabError
 from registry.tokenization.batches import Segment
 from registry.tokenization.bpe import Merges
 from registry.tokenization.byte_level import SPELLING, WORD, ByteLevel, spelt, utf8
-from registry.tokenization.chunks import ChunkMemory, ids_of_parts, joined
+from registry.tokenization.chunk_cache import ChunkMemory, ids_of_parts, joined
 
 from .rules import RulePieces
 

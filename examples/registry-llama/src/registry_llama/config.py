@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Self
 from attrs import Attribute, field, frozen
 
 from registry.config import Config
+from registry.config.fields import ACTIVATIONS, choice, optional_size, rate, scale, size
 from registry.errors import ConfigError
-from registry.fields import ACTIVATIONS, choice, optional_size, rate, scale, size
 
 SCALINGS: Mapping[str, tuple[str, ...]] = {
     "default": (),

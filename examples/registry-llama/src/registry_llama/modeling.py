@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from registry.errors import InputError
-from registry.inputs import check_shape, look_up, with_keywords_of
-from registry.layers.activations import ACTIVATION_FUNCTIONS
-from registry.layers.attention import Attend
-from registry.layers.cache import KeyValueCache, KeyValues, Past
-from registry.layers.causal import Context, WatchedContext, causal_attention
-from registry.layers.linear import Linear
-from registry.layers.losses import next_token_loss
-from registry.model import Model
-from registry.outputs import CausalLMOutput, DecoderOutput
+from registry.loading.model import Model
+from registry.nn.activations import ACTIVATION_FUNCTIONS
+from registry.nn.attention import Attend
+from registry.nn.cache import KeyValueCache, KeyValues, Past
+from registry.nn.causal import Context, WatchedContext, causal_attention
+from registry.nn.inputs import check_shape, look_up, with_keywords_of
+from registry.nn.losses import next_token_loss
+from registry.nn.onednn import Linear
+from registry.nn.outputs import CausalLMOutput, DecoderOutput
 from registry.weights.names import Layout
 
 from .config import LlamaConfig

@@ -12,7 +12,7 @@ from registry.errors import VocabError
 from registry.tokenization.batches import Segment
 from registry.tokenization.bpe import Merges
 from registry.tokenization.byte_level import utf8
-from registry.tokenization.chunks import ChunkMemory, joined
+from registry.tokenization.chunk_cache import ChunkMemory, joined
 from registry.tokenization.pieces import GOES_ON, SPACE, chunks_of, located_chunks
 
 from .rules import RulePieces

@@ -1,0 +1,1 @@
+"""Archives (tar.gz, tgz, zip), read member by member."""

@@ -1,0 +1,108 @@
+"""What can be had: models, layers and the plugins that declare them.
+
+Nothing here imports torch or an architecture, but ``layer``, which returns a class.
+"""
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from registry import discovery
+from registry.discovery import PluginInfo as PluginInfo
+from registry.discovery import plugins as plugins
+from registry.errors import UnknownLayerError, did_you_mean
+from registry.records import Card, LayerSpec
+from registry.sources.files import is_local
+from registry.sources.resolve import find_card, unknown_model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def list_models(
+    pattern: str | None = None,
+    *,
+    architecture: str | None = None,
+    task: str | None = None,
+    language: str | None = None,
+    cached: bool | None = None,
+) -> list[str]:
+    """Names of the models that installed plugins declare, and that meet every condition given; see ``search``."""
+    cards = search(pattern, architecture=architecture, task=task, language=language, cached=cached)
+    return [card.name for card in cards]
+
+
+def search(
+    pattern: str | None = None,
+    *,
+    architecture: str | None = None,
+    task: str | None = None,
+    language: str | None = None,
+    cached: bool | None = None,
+) -> list[Card]:
+    """The cards that meet every condition given.
+
+    ``pattern`` is a glob over names and aliases (``"bert-*"``); a plain word may stand anywhere in them.  ``task`` is
+    the card's, the richest one.  With ``cached=True``, only models all of whose files can be had without a network;
+    with False, only the others.
+    """
+    return [
+        card
+        for card in discovery.every(Card)
+        if (pattern is None or _is_called(card, pattern))
+        and architecture in (None, card.architecture)
+        and task in (None, card.task)
+        and (language is None or language in card.languages)
+        and (cached is None or cached == is_local(card))
+    ]
+
+
+def info(name: str) -> Card:
+    """The card of a model, by its name or an alias.  Raises UnknownModelError."""
+    card = find_card(name)
+    if card is None:
+        raise unknown_model(name)
+    return card
+
+
+def estimated_size(card: Card) -> int | None:
+    """Bytes to have on disk; where the files' own sizes are not known, four for each parameter, or None."""
+    return card.size if card.size is not None or card.num_parameters is None else 4 * card.num_parameters
+
+
+def list_layers(architecture: str | None = None) -> list[LayerSpec]:
+    """The layers that installed plugins declare, of one architecture or of all."""
+    return [spec for spec in discovery.every(LayerSpec) if architecture in (None, spec.architecture)]
+
+
+def layer(architecture: str, name: str) -> "type[nn.Module]":
+    """The class of a declared layer: ``layer("my-architecture", "pooler")``.
+
+    Raises UnknownLayerError, with suggestions, and PluginLoadError when the plugin's module cannot be imported.
+    """
+    asked = f"The layer {name!r} of {architecture!r}"
+    spec = discovery.find(LayerSpec, lambda spec: spec.key == (architecture, name), asked=asked)
+    if spec is None:
+        raise _unknown_layer(architecture, name)
+    cls: type[nn.Module] = discovery.load_class(spec)
+    return cls
+
+
+def _unknown_layer(architecture: str, name: str) -> UnknownLayerError:
+    names = [spec.name for spec in list_layers(architecture)]
+    if names:
+        return UnknownLayerError(
+            f"{architecture!r} has no layer named {name!r}.{did_you_mean(name, names)}",
+            hint=f"Its layers are {', '.join(names)}.{discovery.failures()}",
+        )
+    architectures = dict.fromkeys(spec.architecture for spec in list_layers())
+    return UnknownLayerError(
+        f"no installed plugin declares layers of {architecture!r}.{did_you_mean(architecture, architectures)}",
+        hint=f"Architectures with layers: {', '.join(architectures) or 'none'}.{discovery.failures()}",
+    )
+
+
+def _is_called(card: Card, pattern: str) -> bool:
+    pattern = pattern.lower()
+    if not any(sign in pattern for sign in "*?["):
+        pattern = f"*{pattern}*"
+    return any(fnmatchcase(name.lower(), pattern) for name in (card.name, *card.aliases))

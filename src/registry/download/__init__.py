@@ -1,0 +1,1 @@
+"""HTTP: one request, one download with resume and digests, and the policy under which files are fetched."""

@@ -1,1 +1,0 @@
-"""Leaf layers, which two architectures or more use unchanged."""

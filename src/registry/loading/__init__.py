@@ -1,0 +1,1 @@
+"""From files to a model: built without memory, filled, checked and reported."""

@@ -1,0 +1,1 @@
+"""What ``modeling.py`` imports: layers, heads, checked inputs, output records."""

@@ -1,0 +1,153 @@
+"""Padding is not computed: the rows of a padded batch that hold tokens, and attention within each sequence of them.
+
+A padded batch has a row of features for each token and for each place of padding.  All layers but attention treat its
+rows one by one.  So an encoder packs the rows of tokens at its entrance, computes nothing else, and unpacks them at its
+exit; attention alone must know which rows form a sequence::
+
+    rows = rows_of(mask)
+    x = rows.pack(x)
+    for layer in layers:
+        x = layer(x, rows.attend)
+    x = rows.unpack(x)
+
+Whichever kind of rows is chosen, the numbers at tokens are the same, and those at padding are zero.
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+
+import torch
+from torch import Tensor
+
+from registry.errors import InputError
+from registry.nn.attention import attention, watched_attention
+
+
+def rows_of(mask: Tensor | None) -> "Rows":
+    """The rows on which to work, where ``mask``, of shape ``(batch, tokens)``, is zero at padding.
+
+    All rows, where there is no padding, and where the mask must not be asked for it.
+    """
+    if mask is None:
+        return AllRows()
+    if not may_be_asked(mask):
+        return AllRows(mask)
+    return AllRows() if mask.all() else TokenRows(mask)
+
+
+def may_be_asked(mask: Tensor) -> bool:
+    """Whether what a mask holds may decide what is computed.
+
+    Not on a GPU, for which one would have to wait; nor under export, compilation and tracing, where the answer would
+    become part of the program.
+    """
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return mask.device.type == "cpu" and not traced
+
+
+class Rows(ABC):
+    """The rows of a batch on which layers work, and how those that form a sequence attend to each other."""
+
+    @abstractmethod
+    def pack(self, x: Tensor, *, padding: int | None = None) -> Tensor:
+        """The rows of ``x``, of shape ``(batch, tokens, ...)``; ``padding`` replaces what no token owns."""
+
+    @abstractmethod
+    def unpack(self, x: Tensor, *, padding: float = 0.0) -> Tensor:
+        """The batch ``(batch, tokens, ...)`` that has these rows, and ``padding`` where there is no token."""
+
+    @abstractmethod
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
+        """Attention within each sequence: packed rows of shape ``(..., heads, width)`` in, the same shape out."""
+
+    @property
+    def attentions(self) -> tuple[Tensor, ...] | None:
+        """Weights of every attention so far, each ``(batch, heads, tokens, tokens)``, where they are kept."""
+        return None
+
+
+class TokenRows(Rows):
+    """Rows of tokens only, one after the other, those of shorter sequences first.
+
+    Sequences of one length stand side by side, so that they attend as one small batch, without a mask.
+    """
+
+    def __init__(self, mask: Tensor) -> None:
+        tokens = mask != 0
+        lengths, order = tokens.sum(dim=1).sort(stable=True)
+        numbers = torch.arange(mask.numel()).view_as(mask)
+        self._shape = mask.shape
+        self._numbers = numbers[order][tokens[order]]  # of packed rows, in the batch
+        self._groups = [(sequences, length) for length, sequences in sorted(Counter(lengths.tolist()).items())]
+
+    def pack(self, x: Tensor, *, padding: int | None = None) -> Tensor:  # noqa: ARG002  # there is none
+        """The rows of tokens, ``(rows, ...)``.  Raises InputError where the mask is not of the same batch."""
+        if x.shape[:2] != self._shape:
+            raise InputError(f"The mask is of shape {tuple(self._shape)}, and does not fit {tuple(x.shape)}.")
+        return x.flatten(0, 1).index_select(0, self._numbers)
+
+    def unpack(self, x: Tensor, *, padding: float = 0.0) -> Tensor:
+        """Each row in its place."""
+        batch = x.new_full((self._shape.numel(), *x.shape[1:]), padding)
+        return batch.index_copy(0, self._numbers, x).view(*self._shape, *x.shape[1:])
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
+        """Attention among sequences of one length at a time."""
+        sizes = [sequences * length for sequences, length in self._groups]
+        mixed = [
+            attention(*(rows.view(*group, *rows.shape[1:]) for rows in part), dropout=dropout).flatten(0, 1)
+            for group, *part in zip(self._groups, *(torch.split(x, sizes) for x in (query, key, value)), strict=True)
+        ]
+        return torch.cat(mixed)
+
+
+class AllRows(Rows):
+    """Every row, in the shape of the batch; a mask keeps tokens from attending to padding."""
+
+    def __init__(self, mask: Tensor | None = None) -> None:
+        self._padding = None if mask is None else mask == 0
+
+    def pack(self, x: Tensor, *, padding: int | None = None) -> Tensor:
+        """The batch as it is, or with ``padding`` in place of what no token owns."""
+        return x if self._padding is None or padding is None else x.masked_fill(self._padding_of(x), padding)
+
+    def unpack(self, x: Tensor, *, padding: float = 0.0) -> Tensor:
+        """The batch, with what was computed for padding replaced."""
+        return x if self._padding is None else x.masked_fill(self._padding_of(x), padding)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
+        """Attention in the whole batch, under the mask."""
+        return attention(query, key, value, mask=self._mask(), dropout=dropout)
+
+    def _padding_of(self, x: Tensor) -> Tensor:
+        """Where ``x`` is padding, with as many axes as ``x`` has."""
+        assert self._padding is not None
+        return self._padding.view(*self._padding.shape, *[1] * (x.dim() - self._padding.dim()))
+
+    def _mask(self) -> Tensor | None:
+        """Which tokens can be attended to, ``(batch, 1, 1, tokens)``.
+
+        In a sequence that is all padding, all of it: a softmax over nothing would give NaN.
+        """
+        if self._padding is None:
+            return None
+        return (~self._padding | self._padding.all(dim=1, keepdim=True))[:, None, None, :]
+
+
+class WatchedRows(AllRows):
+    """Every row, with the weights of every attention kept."""
+
+    def __init__(self, mask: Tensor | None = None) -> None:
+        super().__init__(mask)
+        self._weights: list[Tensor] = []
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
+        """Attention in the whole batch, under the mask, by forming its weights."""
+        mixed, weights = watched_attention(query, key, value, mask=self._mask(), dropout=dropout)
+        self._weights.append(weights)
+        return mixed
+
+    @property
+    def attentions(self) -> tuple[Tensor, ...]:
+        """Weights of every attention so far, each ``(batch, heads, tokens, tokens)``."""
+        return tuple(self._weights)

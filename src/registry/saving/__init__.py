@@ -1,0 +1,1 @@
+"""The saved folder: its manifest, and how its files are written."""

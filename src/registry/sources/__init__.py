@@ -1,0 +1,1 @@
+"""From a name to the paths of its files: what a name means, and where its files are."""

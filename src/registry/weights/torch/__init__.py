@@ -1,0 +1,1 @@
+"""PyTorch's own weight files, read without running their pickle."""

@@ -1,0 +1,159 @@
+"""Weights as ``torch.save`` writes them: a zip archive, or one file with pickles in front as before torch 1.6.
+
+Nothing here runs what a file says: the pickle is looked through before torch reads it, torch reads it with
+``weights_only=True``, and there is no other way.
+"""
+
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from registry.errors import CorruptWeightsError, RegistryError, WeightsMismatchError
+from registry.records import Paths
+from registry.saving.folder import WEIGHTS_INDEX_NAME, WEIGHTS_NAME
+from registry.weights.headers import Header
+from registry.weights.shards import FileNames, load_files, read_headers, start
+from registry.weights.torch.archive import ZIP, check_archive, check_sums
+from registry.weights.torch.pickle_scan import MOST_INSTRUCTIONS, RESAVE, Outline, read_outline
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+KindT = TypeVar("KindT")
+
+FILES = FileNames(WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
+
+WRAPPERS = ("state_dict", "model_state_dict")
+"""Keys under which training scripts keep the state dict, beside the state of the optimizer."""
+
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""A pickle of the number with which torch's older files begin."""
+LEGACY_PICKLES = (100, 100, 1000, MOST_INSTRUCTIONS, 100_000)
+"""Most instructions of: magic number, protocol, system, state dict, and the keys of the memory that follows."""
+COUNT = 8
+"""Bytes of the number of elements that stands before each piece of memory."""
+
+
+def detect(paths: Paths) -> bool:
+    """Whether the weights among ``paths`` begin as files of torch do."""
+    return FILES.begin(paths, _begins_torch)
+
+
+def _begins_torch(first: bytes) -> bool:
+    """The name of the first record begins at byte 30 of a zip archive."""
+    return first.startswith(LEGACY) or (first.startswith(ZIP) and b"/data.pkl" in first[30:])
+
+
+def load(paths: Paths) -> "Mapping[str, Tensor]":
+    """The tensors among ``paths``, on the CPU; mapped from disk where the file is an archive.
+
+    Raises MissingFileError, UnsafeWeightsError for a file that could run code, CorruptWeightsError, WeightsLimitError,
+    and WeightsMismatchError for one that holds something else than a state dict.
+    """
+    return load_files(paths, FILES, read)
+
+
+def read(path: Path) -> "dict[str, Tensor]":
+    """The state dict in one file."""
+    import torch
+
+    archive = start(path).startswith(ZIP)
+    with path.open("rb") as file, _damage_as_corrupt(path):
+        before = _identity(os.fstat(file.fileno()))
+        state_dict(check(file, str(path)).root, Header, str(path))  # so that torch gets nothing else to read
+        if archive:
+            check_sums(file, str(path))
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+        if _identity(path.stat()) != before:
+            raise CorruptWeightsError(f"{path} was changed while it was read.", hint="Load it again.")
+    tensors: dict[str, Tensor] = state_dict(found, torch.Tensor, str(path))
+    _check_claims(tensors, str(path))
+    return tensors
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """What changes when another file takes the place of one, or its bytes do."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def headers(paths: Paths) -> "dict[str, Header]":
+    """What the tensors among ``paths`` look like, from the outlines of their pickles; needs no torch."""
+    return read_headers(paths, FILES, read_file_headers)
+
+
+def read_file_headers(path: Path) -> "dict[str, Header]":
+    """What the tensors of one file look like; errors are those of ``load``."""
+    with path.open("rb") as file, _damage_as_corrupt(path):
+        root = check(file, str(path)).root
+    return state_dict(root, Header, str(path))
+
+
+@contextmanager
+def _damage_as_corrupt(path: Path) -> Iterator[None]:
+    """Turn what readers raise for damaged files, which is of every kind, into CorruptWeightsError."""
+    try:
+        yield
+    except RegistryError:
+        raise
+    except pickle.UnpicklingError:  # its text advises to switch the protection off, so nobody should read it
+        raise CorruptWeightsError(f"{path} is damaged: its pickle cannot be read.") from None
+    except Exception as problem:
+        raise CorruptWeightsError(f"{path} is damaged: reading it ended in a {type(problem).__name__}.") from problem
+
+
+# --- Before torch reads -----------------------------------------------------------------------------------------------
+
+
+def check(file: IO[bytes], origin: str) -> Outline:
+    """Refuse a file that does more than describe a state dict, or lacks its memory; returns what it describes."""
+    archive = file.read(len(ZIP)) == ZIP
+    file.seek(0)
+    return (check_archive if archive else _check_legacy)(file, origin)
+
+
+def _check_legacy(file: IO[bytes], origin: str) -> Outline:
+    """Refuse a file of torch before 1.6 with pickles that do more than describe a state dict, or without its memory."""
+    if file.read(len(LEGACY)) != LEGACY:
+        raise CorruptWeightsError(f"{origin} is not what torch.save writes, or was cut off.", hint=RESAVE)
+    file.seek(0)
+    *_, state, keys = [read_outline(file, origin, most) for most in LEGACY_PICKLES]
+    needed = file.tell() + sum(COUNT + size for size in state.storages.values())
+    if sorted(keys.root) != sorted(state.storages) or needed != os.fstat(file.fileno()).st_size:
+        raise CorruptWeightsError(f"{origin} is damaged: it does not hold just the memory that its tensors need.")
+    return state
+
+
+# --- What was read ----------------------------------------------------------------------------------------------------
+
+
+def state_dict(found: Any, kind: "type[KindT]", origin: str) -> "dict[str, KindT]":
+    """The plain dict of tensors in what a file holds, be it wrapped in what a training script saves.
+
+    ``kind`` is what stands for a tensor.  Raises WeightsMismatchError where it is something else.
+    """
+    for wrapper in WRAPPERS:
+        if isinstance(found, dict) and isinstance(inner := dict.get(found, wrapper), dict):
+            found = inner
+    if not isinstance(found, dict):
+        raise WeightsMismatchError(f"{origin} holds a {type(found).__name__}, not a dict of tensors.", hint=RESAVE)
+    tensors = dict(dict.items(found))  # a file can give its dict another method `items`
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or not isinstance(tensor, kind):
+            raise WeightsMismatchError(
+                f"{origin} holds a {type(tensor).__name__} under {name!r:.80}, where tensors under names are needed.",
+                hint=f"A state dict is found at the top, or under {' or '.join(map(repr, WRAPPERS))}.",
+            )
+    return tensors
+
+
+def _check_claims(tensors: "Mapping[str, Tensor]", origin: str) -> None:
+    """Refuse a tensor that claims more numbers than it has memory."""
+    for name, tensor in tensors.items():
+        stored = tensor.untyped_storage().nbytes()
+        if tensor.numel() * tensor.itemsize > stored:
+            raise WeightsMismatchError(
+                f"{origin}: {name!r} claims the shape {tuple(tensor.shape)}, with {stored:,} bytes."
+            )

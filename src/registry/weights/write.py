@@ -1,0 +1,149 @@
+"""Write weights: as safetensors or as torch does, in one file or in several with an index."""
+
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from registry.errors import SaveError
+from registry.saving.folder import (
+    SAFE_WEIGHTS_INDEX_NAME,
+    SAFE_WEIGHTS_NAME,
+    WEIGHTS_INDEX_NAME,
+    WEIGHTS_NAME,
+    Writer,
+    text_writer,
+)
+
+Format: TypeAlias = Literal["safetensors", "torch"]
+
+UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def _save_safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors of the CPU, each over memory of just its size.
+
+    The library's own ``safetensors.torch.save_file`` would need numpy, to find where a tensor lies.
+    """
+    from safetensors import TensorSpec, serialize_file  # costs what loading need not pay
+
+    specs = {
+        name: TensorSpec(
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            shape=tensor.shape,
+            data_ptr=tensor.data_ptr(),
+            data_len=tensor.nbytes,
+        )
+        for name, tensor in tensors.items()
+    }
+    serialize_file(specs, path, {"format": "pt"})  # older versions of transformers refuse files without this
+
+
+def _save_torch(tensors: Mapping[str, Tensor], path: Path) -> None:
+    with path.open("wb") as file:  # given a path, torch would turn a full disk into an error without a number
+        torch.save(OrderedDict(tensors), file)
+
+
+@frozen
+class _Kind:
+    """How one format is written."""
+
+    filename: str
+    index: str
+    keeps_ties: bool
+    """Whether tensors that share memory stay shared in the file; else a tied name is left out, for loading to tie."""
+    save: Callable[[Mapping[str, Tensor], Path], None]
+
+
+KINDS: Mapping[str, _Kind] = {
+    "safetensors": _Kind(SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, False, _save_safetensors),
+    "torch": _Kind(WEIGHTS_NAME, WEIGHTS_INDEX_NAME, True, _save_torch),
+}
+
+
+def weight_writers(
+    tensors: Mapping[str, Tensor],
+    ties: Sequence[Sequence[str]] = (),
+    *,
+    format: str = "safetensors",
+    max_shard_size: int | str | None = None,
+) -> dict[str, Writer]:
+    """Writers of the weight files of a saved folder, by file name.
+
+    ``ties`` are groups of names that are one tensor; ``max_shard_size`` in bytes or as text (``"2GB"``) splits the
+    weights over several files, a tensor never.  Raises SaveError for an unknown format or size.
+    """
+    if format not in KINDS:
+        raise SaveError(f"Weights cannot be saved in the format {format!r}.", hint=f"Formats are: {', '.join(KINDS)}.")
+    kind = KINDS[format]
+    kept = _own_memory(tensors if kind.keeps_ties else _without_tied(tensors, ties))
+    shards = _shards(kept, _bytes(max_shard_size))
+    if len(shards) == 1:
+        return {kind.filename: lambda path: kind.save(kept, path)}
+    stem, _, ending = kind.filename.rpartition(".")
+    names = [f"{stem}-{number:05d}-of-{len(shards):05d}.{ending}" for number in range(1, len(shards) + 1)]
+    writers = {name: _shard_writer(kind, shard) for name, shard in zip(names, shards, strict=True)}
+    total = sum(tensor.nbytes for tensor in kept.values())
+    where = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
+    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))}
+    return {**writers, kind.index: text_writer(json.dumps(index, indent=2) + "\n")}
+
+
+def _shard_writer(kind: _Kind, shard: Mapping[str, Tensor]) -> Writer:
+    return lambda path: kind.save(shard, path)
+
+
+def _without_tied(tensors: Mapping[str, Tensor], ties: Sequence[Sequence[str]]) -> dict[str, Tensor]:
+    """The tensors without those that a declared tie restores: of each group, the first name stays."""
+    left_out: set[str] = set()
+    for group in ties:
+        present = [name for name in group if name in tensors]
+        left_out.update(name for name in present[1:] if _same_memory(tensors[name], tensors[present[0]]))
+    return {name: tensor for name, tensor in tensors.items() if name not in left_out}
+
+
+def _same_memory(a: Tensor, b: Tensor) -> bool:
+    return a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.stride() == b.stride()
+
+
+def _own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU and contiguous, each over memory of just its size; tensors that are one stay one."""
+    made: dict[tuple[int, torch.Size, tuple[int, ...]], Tensor] = {}
+    kept = {}
+    for name, tensor in tensors.items():
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        if key not in made:
+            plain = tensor.detach().to("cpu").contiguous()
+            made[key] = plain if plain.untyped_storage().nbytes() == plain.nbytes else plain.clone()
+        kept[name] = made[key]
+    return kept
+
+
+def _shards(tensors: Mapping[str, Tensor], limit: int | None) -> list[dict[str, Tensor]]:
+    """Fill shards in the order of the tensors, each up to ``limit`` bytes; a larger tensor gets one of its own."""
+    shards: list[dict[str, Tensor]] = [{}]
+    used = 0
+    for name, tensor in tensors.items():
+        if limit is not None and shards[-1] and used + tensor.nbytes > limit:
+            shards.append({})
+            used = 0
+        shards[-1][name] = tensor
+        used += tensor.nbytes
+    return shards
+
+
+def _bytes(size: int | str | None) -> int | None:
+    """Bytes of a size given as a number or as text: ``"2GB"``, ``"500 MiB"``."""
+    if size is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]I?B)?", str(size).strip().upper())
+    number = 0 if found is None else int(float(found[1]) * UNITS[found[2] or ""])
+    if number < 1:
+        raise SaveError(f"max_shard_size={size!r} is no size.", hint='Give bytes, or text such as "2GB" or "500MiB".')
+    return number

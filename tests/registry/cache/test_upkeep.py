@@ -1,0 +1,232 @@
+"""Looking after the cache, on the command line: path, list, rm, prune and verify."""
+
+import json
+import os
+import time
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import registry
+from registry.cache.cache import Cache
+from registry.cli import main
+from registry.download.fetch import Fetching, fetch
+from registry.errors import CacheCorruptError
+from registry.sources.files import collect
+from registry.sources.resolve import resolve
+
+FILES = {"config.json": b'{"model_type": "toy"}', "pytorch_model.bin": bytes(range(256)) * 4}
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, prog_name="registry")
+
+
+def listed() -> list[str]:
+    return [file["url"] for file in json.loads(run("cache", "list", "--json").stdout)]
+
+
+def age(*paths: Path, hours: float) -> None:
+    for path in paths:
+        os.utime(path, (time.time() - hours * 3600,) * 2)
+
+
+@pytest.fixture
+def hub(server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A hub with two repositories that have one file in common."""
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    server.hub("me/toy", FILES)
+    server.hub("me/twin", FILES | {"config.json": b'{"model_type": "twin"}'}, commit="b" * 40)
+    return server
+
+
+def packed(tmp_path: Path) -> Path:
+    import tarfile
+
+    (tmp_path / "model").mkdir()
+    for name, data in FILES.items():
+        (tmp_path / "model" / name).write_bytes(data)
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "model", arcname=".")
+    return tmp_path / "model.tar.gz"
+
+
+# --- path, list -------------------------------------------------------------------------------------------------------
+
+
+def test_path_prints_the_folder(cache: Cache) -> None:
+    assert run("cache", "path").stdout == f"{cache.directory}\n"
+    assert json.loads(run("cache", "path", "--json").stdout) == {"path": str(cache.directory)}
+
+
+def test_list_prints_what_is_kept_and_writes_nothing(hub: Any, cache: Cache) -> None:
+    assert (run("cache", "list").stdout, listed()) == ("", [])
+    assert not cache.directory.exists()
+    collect(resolve("me/toy"))
+    result = run("cache", "list")
+    line = next(line for line in result.stdout.splitlines() if "pytorch_model.bin" in line)
+    assert "1,024 bytes" in line
+    assert line.endswith("here")
+    assert str(cache.home) in result.stderr
+    entry = next(e for e in json.loads(run("cache", "list", "--json").stdout) if e["url"].endswith("/config.json"))
+    assert entry["sha256"] == sha256(FILES["config.json"]).hexdigest()
+    assert Path(entry["path"]).read_bytes() == FILES["config.json"]
+
+
+# --- rm ---------------------------------------------------------------------------------------------------------------
+
+
+def test_rm_removes_a_model_and_leaves_what_another_needs(hub: Any, cache: Cache) -> None:
+    toy, twin = collect(resolve("me/toy")), collect(resolve("me/twin"))
+    assert toy["pytorch_model.bin"] == twin["pytorch_model.bin"]
+    result = run("cache", "rm", "hub:me/toy", "--json")
+    assert all("me/toy" in url for url in json.loads(result.stdout))
+    assert not any("me/toy" in url for url in listed())
+    assert not toy["config.json"].exists()
+    assert collect(resolve("me/twin"), offline=True) == twin
+    assert run("cache", "rm", "hub:me/twin").exit_code == 0
+    assert listed() == []
+    assert list((cache.home / "blobs").glob("*/*")) == []
+
+
+def test_rm_takes_addresses_archives_and_pulled_folders(hub: Any, cache: Cache, tmp_path: Path) -> None:
+    url = hub.add("/file.bin", b"bytes")
+    fetch(url, Fetching())
+    path = packed(tmp_path)
+    collect(resolve(path))
+    pulled = registry.pull("me/toy")
+    assert run("cache", "rm", url, str(path), "hub:me/toy").exit_code == 0
+    assert listed() == []
+    assert not pulled.exists()
+    assert list((cache.home / "unpacked").iterdir()) == []
+    assert path.exists(), "what is not ours stays"
+
+
+def test_rm_of_what_is_not_there_ends_with_3(hub: Any) -> None:
+    result = run("cache", "rm", "me/toy")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "nothing of 'me/toy' is in the cache" in result.stderr
+
+
+def test_a_reader_goes_on_undisturbed_when_a_file_is_removed(hub: Any) -> None:
+    path = collect(resolve("me/toy"))["pytorch_model.bin"]
+    with path.open("rb") as file:
+        assert run("cache", "rm", "me/toy").exit_code == 0
+        assert not path.exists()
+        assert file.read() == FILES["pytorch_model.bin"]
+    assert collect(resolve("me/toy"))["pytorch_model.bin"].read_bytes() == FILES["pytorch_model.bin"]
+
+
+# --- prune ------------------------------------------------------------------------------------------------------------
+
+
+def test_prune_leaves_what_is_young_or_needed(hub: Any, cache: Cache, tmp_path: Path) -> None:
+    collect(resolve("me/toy"))
+    path = packed(tmp_path)
+    collect(resolve(path))
+    blob = cache.blob(sha256(b"nameless").hexdigest())
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    blob.write_bytes(b"nameless")
+    assert json.loads(run("cache", "prune", "--json").stdout) == []
+    everything = [file for file in cache.home.rglob("*") if file != blob]
+    age(*everything, hours=48)
+    assert json.loads(run("cache", "prune", "--json").stdout) == [], "all but one are needed, and that is young"
+    age(blob, hours=48)
+    assert json.loads(run("cache", "prune", "--json").stdout) == [str(blob)]
+    assert len(collect(resolve("me/toy"), offline=True)) == len(collect(resolve(path), offline=True)) == 2
+
+
+def test_prune_removes_what_nothing_names_any_more(hub: Any, cache: Cache, tmp_path: Path) -> None:
+    path = packed(tmp_path)
+    folder = collect(resolve(path))["config.json"].parents[1]
+    config = collect(resolve("me/toy"))["config.json"]
+    config.unlink()
+    path.unlink()
+    assert run("cache", "prune").stdout == ""
+    age(folder, *(cache.home / "refs").iterdir(), hours=2)
+    gone = json.loads(run("cache", "prune", "--json").stdout)
+    assert str(folder) in gone
+    assert len(gone) == 3, "the folder, and the records of the archive and of the configuration"
+    assert not folder.exists()
+    assert "gone" not in run("cache", "list").stdout
+
+
+# --- verify -----------------------------------------------------------------------------------------------------------
+
+
+def test_verify_finds_a_flipped_bit_and_puts_it_aside(hub: Any, cache: Cache, tmp_path: Path) -> None:
+    blob = collect(resolve("me/toy"))["pytorch_model.bin"]
+    folder = collect(resolve(packed(tmp_path)))
+    assert run("cache", "verify").exit_code == 0
+    before = json.loads(run("cache", "verify", "--json").stdout)
+    assert (before["damaged"], before["sound"] >= 5) == ({}, True)
+    for path in (blob, folder["config.json"]):
+        status = path.stat()
+        path.chmod(0o644)
+        data = bytearray(path.read_bytes())
+        data[7] ^= 1
+        path.write_bytes(data)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # nothing but the digest tells
+    result = run("cache", "verify", "--json")
+    assert result.exit_code == 4
+    assert set(json.loads(result.stdout)["damaged"]) == {str(blob), str(folder["config.json"])}
+    assert not blob.exists()
+    assert len(list((cache.home / "quarantine").iterdir())) == 1
+    assert run("cache", "verify").exit_code == 0
+    assert {name: path.read_bytes() for name, path in collect(resolve("me/toy")).items()} == FILES
+    assert {name: path.read_bytes() for name, path in collect(resolve(tmp_path / "model.tar.gz")).items()} == FILES
+
+
+def test_verify_finds_a_file_of_another_program_that_changed(cache: Cache, tmp_path: Path) -> None:
+    path = tmp_path / "theirs"
+    path.write_bytes(b"theirs")
+    cache.refer("https://example.org/x", path, sha256(b"theirs").hexdigest())
+    assert run("cache", "verify").exit_code == 0
+    path.write_bytes(b"THEIRS")
+    result = run("cache", "verify")
+    assert result.exit_code == 4
+    assert result.stdout.startswith(f"{path}: its sha256 is ")
+    assert path.exists()
+
+
+# --- registry verify --------------------------------------------------------------------------------------------------
+
+
+def test_verifying_a_model_hashes_what_the_cache_noted(hub: Any) -> None:
+    paths = collect(resolve("me/toy"))
+    hub.forget()
+    assert json.loads(run("verify", "me/toy", "--json").stdout) == dict.fromkeys(FILES, "ok")
+    assert "config.json        ok" in run("verify", "me/toy").stdout
+    blob = paths["pytorch_model.bin"]
+    status = blob.stat()
+    blob.chmod(0o644)
+    blob.write_bytes(bytes(len(FILES["pytorch_model.bin"])))
+    os.utime(blob, ns=(status.st_atime_ns, status.st_mtime_ns))
+    result = run("verify", "me/toy")
+    assert result.exit_code == 4
+    assert "pytorch_model.bin is changed" in result.stderr
+    blob.write_bytes(b"short")
+    with pytest.raises(CacheCorruptError):
+        registry.verify("me/toy")
+    assert run("verify", "me/toy").exit_code == 4
+    assert hub.count() == 0
+
+
+def test_verifying_fetches_nothing(hub: Any) -> None:
+    result = run("verify", "me/toy")
+    assert result.exit_code == 3
+    assert hub.count() == 0
+
+
+def test_verifying_a_saved_folder_compares_it_with_its_manifest(tmp_path: Path, sizes: dict[str, int]) -> None:
+    from registry.zoo import BertConfig, BertModel
+
+    folder = registry.save(BertModel(BertConfig(**sizes)), tmp_path / "saved")
+    assert set(json.loads(run("verify", str(folder), "--json").stdout).values()) == {"ok"}
+    (folder / "config.json").write_text("{}")
+    result = run("verify", str(folder))
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "config.json is changed" in result.stderr

@@ -1,0 +1,171 @@
+"""Plugins are found wherever ``importlib.metadata`` would find them."""
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry import discovery
+from registry.discovery import distributions
+from registry.discovery.entry_points import PluginWarning, _entries
+from registry.discovery.plugin import module_and_path
+
+Install = Callable[..., Path]
+
+ENTRY_POINTS = "[registry.v1]\ntoy = toy_plugin\n"
+
+
+def announced() -> set[str]:
+    """The plugins that installed distributions announce, those of ours left out."""
+    discovery.refresh()
+    return {plugin.name for plugin in discovery.announced() if not plugin.first_party}
+
+
+def peer() -> set[str]:
+    """The same, by Python's own reader."""
+    return {entry.name for entry in metadata.entry_points(group="registry.v1")} - {"bert", "gpt", "gpt2", "transfo_xl"}
+
+
+def folder(site: Path, name: str, described: str) -> Path:
+    info = site / name
+    info.mkdir(parents=True)
+    (info / described).write_text("Metadata-Version: 2.1\nName: toy-dist\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    return site
+
+
+def archive(path: Path, name: str, described: str) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(f"{name}/{described}", "Metadata-Version: 2.1\nName: toy-dist\nVersion: 1.0\n")
+        file.writestr(f"{name}/entry_points.txt", ENTRY_POINTS)
+    return path
+
+
+PLACES: dict[str, Callable[[Path], Path]] = {
+    "what pip leaves": lambda path: folder(path / "site", "toy_dist-1.0.dist-info", "METADATA"),
+    "an older installer's folder": lambda path: folder(path / "site", "toy_dist-1.0-py3.11.egg-info", "PKG-INFO"),
+    "an installation in development": lambda path: folder(path / "src", "toy_dist.egg-info", "PKG-INFO"),
+    "a wheel that is not unpacked": lambda path: archive(path / "toy.whl", "toy_dist-1.0.dist-info", "METADATA"),
+    "an egg": lambda path: folder(path / "toy_dist-1.0-py3.11.egg", "EGG-INFO", "PKG-INFO"),
+    "an egg that is not unpacked": lambda path: archive(path / "toy_dist-1.0.egg", "EGG-INFO", "PKG-INFO"),
+    "a folder of another case": lambda path: folder(path / "site", "Toy.Dist-1.0.DIST-INFO", "METADATA"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_distribution_is_found_in(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(PLACES[place](tmp_path))
+    assert announced() == peer() == {"toy"}
+    assert [plugin.distribution for plugin in discovery.announced() if plugin.name == "toy"] == ["toy-dist"]
+
+
+def test_entries_of_the_path_that_hold_nothing_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "text").write_text("no archive")
+    (tmp_path / "empty").mkdir()
+    for name in ("text", "empty", "nowhere"):
+        monkeypatch.syspath_prepend(str(tmp_path / name))
+    assert announced() == peer() == set()
+
+
+def test_an_empty_entry_of_the_path_is_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder(tmp_path / "site", "toy_dist-1.0.dist-info", "METADATA"))
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    assert announced() == peer() == {"toy"}
+
+
+def test_a_finder_of_an_application_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Carried(metadata.Distribution):
+        def read_text(self, filename: str) -> str | None:
+            return {"METADATA": "Name: toy-dist\nVersion: 1.0\n", "entry_points.txt": ENTRY_POINTS}.get(filename)
+
+        def locate_file(self, path: object) -> Path:
+            return Path(str(path))
+
+    class Finder(metadata.DistributionFinder):
+        def find_spec(self, *_arguments: object) -> None:
+            return None
+
+        def find_distributions(self, context: object = None) -> Iterator[metadata.Distribution]:
+            yield Carried()
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder()])
+    assert announced() == peer() == {"toy"}
+
+
+def test_a_folder_in_place_of_a_file_counts_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = folder(tmp_path / "site", "toy_dist-1.0.dist-info", "METADATA")
+    (site / "toy_dist-1.0.dist-info" / "entry_points.txt").unlink()
+    (site / "toy_dist-1.0.dist-info" / "entry_points.txt").mkdir()
+    monkeypatch.syspath_prepend(site)
+    assert announced() == set()
+
+
+LINES = st.sampled_from(
+    [
+        *("[registry.v1]", "[[registry.v1]]", " [registry.v1] ", "[registry.v2]", "[registry.v1", "[]", "[other]"),
+        *("toy = toy.plugin", "toy=toy.plugin:hooks", "a b = c.d [extra]", "toy = a = b", "= x", "x =", "registry.v1"),
+        *("", "  ", "# toy = x", "; toy = x", "\ttoy = x\t", "\x0ctoy = x"),
+    ]
+)
+
+
+@given(st.lists(LINES, max_size=8).map("\n".join))
+def test_entry_points_are_read_as_python_reads_them(text: str) -> None:
+    try:
+        entries = metadata.EntryPoints._from_text_for(text, None)
+        wanted = [(entry.name, entry.value) for entry in entries if entry.group == "registry.v1"]
+    except TypeError:  # a line without an equals sign
+        if "registry.v1" in text:
+            with pytest.raises(ValueError, match="not of the form"):
+                list(_entries(text))
+    else:
+        assert list(_entries(text)) == wanted
+
+
+@pytest.mark.parametrize("target", ["a.b", "a.b:c.d", "a:b [x, y]", "a : b", "a [x]", "a.b:c[x]"])
+def test_targets_are_understood_as_python_does(target: str) -> None:
+    entry = metadata.EntryPoint("name", target, "registry.v1")
+    assert module_and_path(target) == (entry.module, entry.attr or "")
+
+
+def test_extras_after_a_target_mean_nothing(install: Install) -> None:
+    install("toy-dist", value="toy_plugin [gpu, more]")
+    assert {plugin.name: plugin.state for plugin in discovery.plugins()}["toy_plugin"] == "loaded"
+
+
+def test_a_damaged_archive_is_told_or_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = archive(tmp_path / "toy.whl", "toy_dist-1.0.dist-info", "METADATA").read_bytes()
+    (tmp_path / "toy.whl").write_bytes(whole[: len(whole) // 2])
+    monkeypatch.syspath_prepend(str(tmp_path / "toy.whl"))
+    assert announced() == peer() == set()
+
+
+def test_metadata_that_are_not_in_utf_8_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = folder(tmp_path / "site", "toy_dist-1.0.dist-info", "METADATA")
+    (site / "toy_dist-1.0.dist-info" / "METADATA").write_bytes(b"Name: toy\xff\n")
+    monkeypatch.syspath_prepend(site)
+    with pytest.warns(PluginWarning, match="UnicodeDecodeError"):
+        assert announced() == set()
+
+
+def test_looking_for_plugins_does_not_import_the_reader_of_python() -> None:
+    code = (
+        "import sys\nfrom registry.sources.resolve import resolve\nresolve('bert-base-uncased')\n"
+        "assert not {'importlib.metadata', 'email', 'zipfile', 'tomllib'} & set(sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_every_distribution_of_this_environment_is_found() -> None:
+    def names(found: Iterator[str | None]) -> set[str]:
+        return {Path(place).name for place in found if place}
+
+    wanted = names(str(getattr(distribution, "_path", "")) for distribution in metadata.distributions())
+    assert names(place for place, _ in distributions.installed()) == wanted

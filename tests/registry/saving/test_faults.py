@@ -1,0 +1,273 @@
+"""Saving when something goes wrong: what was there stays, what is there is whole."""
+
+import errno
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import registry
+from plugins.bert.config import BertConfig
+from plugins.bert.modeling import BertForPreTraining, BertModel
+from plugins.bert.tokenization import BertTokenizer
+from registry.errors import ConfigError, RegistryWarning, SaveError
+from registry.saving.folder import (
+    MANIFEST_NAME,
+    read_manifest,
+    text_writer,
+    warn_of_disagreements,
+    write_file,
+    write_folder,
+)
+from registry.weights.write import weight_writers
+
+OLD = {"config.json": "old config", "vocab.txt": "old words", "model.safetensors": "old weights"}
+NEW = {"config.json": "a newer config", "vocab.txt": "some newer words", "model.safetensors": "the newer weights"}
+
+CRASHING = """
+import os, signal, sys
+from pathlib import Path
+from registry.saving.folder import text_writer, write_folder
+left = int(sys.argv[2])
+def counted(real):
+    def call(*arguments, **keywords):
+        global left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        return real(*arguments, **keywords)
+    return call
+for name in ("fsync", "replace", "rename", "unlink"):
+    setattr(os, name, counted(getattr(os, name)))
+Path.write_bytes = counted(Path.write_bytes)
+write_folder(sys.argv[1], {name: text_writer(text) for name, text in %r.items()}, about={})
+"""
+
+
+def listing(folder: Path) -> dict[str, Path]:
+    return {path.name: path for path in folder.iterdir()}
+
+
+def texts(folder: Path) -> dict[str, str]:
+    return {name: path.read_text() for name, path in listing(folder).items() if name in OLD}
+
+
+def save(folder: Path, files: dict[str, str]) -> Path:
+    return write_folder(folder, {name: text_writer(text) for name, text in files.items()}, about={})
+
+
+def agrees(folder: Path) -> bool:
+    """Whether a reader sees one set that the manifest vouches for."""
+    manifest = read_manifest(listing(folder))
+    assert manifest is not None
+    return not manifest.disagreements(listing(folder))
+
+
+def crash(folder: Path, step: int) -> int:
+    """Save in a process that kills itself at the step of this number; returns how it ended."""
+    return subprocess.run([sys.executable, "-c", CRASHING % NEW, folder, str(step)], check=False).returncode
+
+
+@pytest.mark.slow
+def test_killed_at_any_step_a_save_leaves_the_old_set_the_new_or_a_mixture_that_shows(
+    tmp_path: Path,
+) -> None:
+    ended, seen = -signal.SIGKILL, set()
+    for step in range(40):
+        folder = save(tmp_path / str(step), OLD)
+        ended = crash(folder, step)
+        found = texts(folder)
+        assert all(found[name] in (OLD[name], NEW[name]) for name in OLD), "no file is torn"
+        if agrees(folder):
+            assert found in (OLD, NEW)
+        seen.add("old" if found == OLD else "new" if found == NEW else "mixed")
+        if found not in (OLD, NEW):
+            with pytest.warns(RegistryWarning, match="interrupted"):
+                warn_of_disagreements(listing(folder))
+            assert found["model.safetensors"] == OLD["model.safetensors"], "weights are renamed last"
+        if ended == 0:
+            break
+    assert ended == 0
+    assert seen == {"old", "new", "mixed"}
+
+
+def test_killed_at_any_step_a_new_folder_is_whole_or_absent(tmp_path: Path) -> None:
+    for step in range(40):
+        ended = crash(tmp_path / str(step) / "m", step)
+        assert not (tmp_path / str(step) / "m").exists() or texts(tmp_path / str(step) / "m") == NEW
+        if ended == 0:
+            break
+    assert ended == 0
+
+
+FULL = """
+import json, resource, signal, sys
+import torch
+from registry.errors import SaveError
+from registry.saving.folder import text_writer, write_folder
+from registry.weights.write import weight_writers
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+folder, format, big = sys.argv[1:]
+large = text_writer("x" * 200_000)
+files = {"config.json": text_writer("{}"), "vocab.txt": text_writer("a")}
+files |= weight_writers({"a": torch.zeros(50_000)}, format=format)
+if big != "weights":
+    files = {**files, big: large}
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    write_folder(folder, files, about={})
+except SaveError as error:
+    print(json.dumps([error.errno, str(error)]))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no limits of that kind there")
+@pytest.mark.parametrize(("format", "big"), [("safetensors", "weights"), ("torch", "weights"), ("torch", "vocab.txt")])
+def test_a_full_disk_is_an_error_with_its_number_and_nothing_is_left(tmp_path: Path, format: str, big: str) -> None:
+    folder = save(tmp_path / "m", OLD)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    done = subprocess.run([sys.executable, "-c", FULL, folder, format, big], check=True, capture_output=True, text=True)
+    number, message = json.loads(done.stdout)
+    assert number == errno.EFBIG
+    assert "intact" in message
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.fixture
+def config(sizes: dict[str, int]) -> BertConfig:
+    return BertConfig(**sizes)
+
+
+def fresh(cls: Any, config: BertConfig) -> Any:
+    torch.manual_seed(3)
+    model = cls(config)
+    model.init_weights()
+    return model
+
+
+@pytest.mark.parametrize("format", ["safetensors", "torch"])
+def test_a_model_is_saved_into_the_folder_it_is_mapped_from(config: BertConfig, tmp_path: Path, format: Any) -> None:
+    model = fresh(BertModel, config)
+    folder = registry.save(model, tmp_path / "m", format=format)
+    mapped = registry.load_model(folder, "base")
+    assert registry.save(mapped, folder, format=format) == folder
+    again = registry.load_model(folder, "base")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(mapped.state_dict()[name], tensor)
+        assert torch.equal(again.state_dict()[name], tensor)
+
+
+RANK = """
+import sys
+from registry.saving.folder import text_writer, write_folder
+folder, rank = sys.argv[1:]
+for turn in range(15):
+    text = f"{rank}-{turn}" + "x" * (int(rank) + 1)
+    files = {name: text_writer(f"{name} {text}") for name in ("config.json", "vocab.txt", "w.bin")}
+    write_folder(folder, files, about={})
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be locked there")
+def test_of_two_processes_that_save_at_once_one_whole_set_remains(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    ranks = [subprocess.Popen([sys.executable, "-c", RANK, folder, str(rank)]) for rank in range(2)]
+    assert [rank.wait(60) for rank in ranks] == [0, 0]
+    assert len({path.read_text().split(" ")[1] for path in folder.iterdir() if path.name != MANIFEST_NAME}) == 1
+    assert agrees(folder)
+    assert registry.verify(folder)["w.bin"] == "ok"
+    assert not list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize("format", ["safetensors", "torch"])
+def test_modes_follow_the_umask_whatever_wrote_the_file(tmp_path: Path, format: Any) -> None:
+    folder = write_folder(tmp_path / "m", weight_writers({"a": torch.ones(3)}, format=format), about={})
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in folder.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+def test_devices_folders_and_read_only_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SaveError, match="no ordinary file"):
+        write_file("/dev/null", text_writer("x"))
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SaveError, match="is a folder"):
+        write_file(tmp_path / "folder", text_writer("x"))
+    folder = save(tmp_path / "m", OLD)
+    (folder / "model.safetensors").chmod(0o444)
+    with pytest.raises(SaveError, match=r"model\.safetensors is read-only"):
+        save(folder, NEW)
+    assert texts(folder) == OLD
+    assert agrees(folder)
+
+
+def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
+    folder = save(tmp_path / "m", OLD)
+    (folder / "vocab.txt").rename(tmp_path / "words")
+    (folder / "vocab.txt").symlink_to(tmp_path / "words")
+    save(folder, NEW)
+    assert (folder / "vocab.txt").is_symlink()
+    assert (tmp_path / "words").read_text() == NEW["vocab.txt"]
+
+
+@pytest.mark.parametrize("format", ["safetensors", "torch"])
+def test_tied_transposed_frozen_and_wrapped_weights_come_back(config: BertConfig, tmp_path: Path, format: Any) -> None:
+    model = fresh(BertForPreTraining, config)
+    dense = model.bert.pooler.dense
+    dense.weight = nn.Parameter(dense.weight.detach().t(), requires_grad=False)
+    assert not dense.weight.is_contiguous()
+    expected = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    folder = registry.save(nn.DataParallel(model), tmp_path / "m", format=format)
+    again = registry.load_model(folder)
+    assert again.cls.predictions.decoder.weight is again.bert.embeddings.word_embeddings.weight
+    for name, tensor in again.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_what_json_cannot_hold_is_refused_before_a_file_is_touched(config: BertConfig, tmp_path: Path) -> None:
+    folder = save(tmp_path / "m", OLD)
+    for value in (float("nan"), object()):
+        model = BertModel(config.replace())
+        model.config = BertConfig.from_dict({**config.to_dict(), "note": value})
+        with pytest.raises(ConfigError, match="JSON"):
+            registry.save(model, folder)
+        assert texts(folder) == OLD
+        assert len(list(folder.iterdir())) == 4
+
+
+def test_what_a_killed_save_left_is_passed_over_and_removed_a_day_after(tmp_path: Path) -> None:
+    folder = save(tmp_path / "m", OLD)
+    name = f".model.safetensors.{'0a' * 16}.tmp"
+    (folder / name).write_text("half")
+    (folder / ".mine.tmp").write_text("no temporary of ours")
+    beside = tmp_path / f".m.{'0b' * 16}.tmp"
+    beside.mkdir()
+    (beside / "config.json").write_text("half")
+    assert registry.verify(folder)["model.safetensors"] == "ok"
+    save(folder, NEW)
+    assert (folder / name).exists(), "it may be of a save that is still at work"
+    long_ago = time.time() - 2 * 24 * 3600
+    for path in (folder / name, beside, folder / ".mine.tmp"):
+        os.utime(path, (long_ago, long_ago))
+    save(folder, NEW)
+    assert not (folder / name).exists()
+    assert not beside.exists()
+    assert (folder / ".mine.tmp").exists()
+
+
+def test_a_vocabulary_is_saved_under_the_name_of_a_file(vocab_file: Path, tmp_path: Path) -> None:
+    tokenizer = BertTokenizer(vocab_file)
+    tokenizer.save_vocabulary(tmp_path / "words.txt")
+    assert (tmp_path / "words.txt").read_text() == vocab_file.read_text()
+    assert BertTokenizer(tmp_path / "words.txt").get_vocab() == tokenizer.get_vocab()

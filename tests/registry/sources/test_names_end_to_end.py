@@ -1,0 +1,326 @@
+"""Every kind of name, from the name to a working model, against a server that serves as the hub and S3 do."""
+
+import hashlib
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import registry
+from registry import Card, FileSpec, hookimpl
+from registry.cache.cache import Cache
+from registry.cli import main
+from registry.download.fetch import cached_path
+from registry.errors import (
+    FetchError,
+    HTTPStatusError,
+    IntegrityError,
+    MissingFileError,
+    NotCachedError,
+    RegistryWarning,
+)
+from registry.sources.files import collect
+from registry.sources.resolve import resolve
+from registry.zoo import (
+    BertConfig,
+    BertForPreTraining,
+    BertTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    OpenAIGPTConfig,
+    OpenAIGPTLMHeadModel,
+    TransfoXLConfig,
+    TransfoXLLMHeadModel,
+)
+
+COMMIT = "c" * 40
+
+
+@pytest.fixture
+def model(sizes: dict[str, int]) -> BertForPreTraining:
+    torch.manual_seed(0)
+    made = BertForPreTraining(BertConfig(**sizes))
+    made.init_weights()
+    return made.eval()
+
+
+@pytest.fixture
+def saved(model: BertForPreTraining, vocab_file: Path, tmp_path: Path) -> dict[str, bytes]:
+    """The files of a tiny BERT, as a repository of the hub has them."""
+    folder = registry.save(model, tmp_path / "saved", tokenizer=BertTokenizer(str(vocab_file), do_lower_case=True))
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "registry.json"}
+
+
+@pytest.fixture
+def hub(server, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The server, which now stands for the hub."""
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    return server
+
+
+def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    states = one.state_dict(), other.state_dict()
+    return states[0].keys() == states[1].keys() and all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def declare(*files: FileSpec, **fields: Any) -> Card:
+    values = {"name": "toy", "architecture": "bert", "task": "pretraining", **fields}
+    card = Card(files=files, **values)
+    registry.register(SimpleNamespace(registry_cards=hookimpl(lambda: (card,))), "site")
+    registry.prefer("site")
+    return card
+
+
+def sha(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+# --- Repositories of the hub ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["me/tiny", "hub:me/tiny", "hub:me/tiny@main", f"hub:me/tiny@{COMMIT}"])
+def test_a_repository_of_the_hub_loads(hub, other_server, saved, model, name: str) -> None:
+    hub.hub("me/tiny", saved, commit=COMMIT, cdn=other_server)
+    loaded = registry.load(name, "pretraining")
+    assert same(loaded.model, model)
+    assert loaded.tokenizer.tokenize("the cat") == ["the", "cat"]
+    listings = [request for request in hub.requests if request.path.startswith("/api/models/")]
+    assert len(listings) == 1, "one listing for each repository and revision"
+    asked = {request.path for request in hub.requests if "/resolve/" in request.path}
+    assert all(f"/resolve/{COMMIT}/" in path for path in asked), "all files of one commit"
+    assert {path.rpartition("/")[2] for path in asked} <= set(saved), "only names that are in the listing"
+    assert not [request for request in hub.requests if "HEAD" in request.method]
+
+
+def test_a_repository_that_was_used_once_needs_no_server(hub, saved, model, watched) -> None:
+    hub.hub("me/tiny", saved, commit=COMMIT)
+    registry.load("me/tiny", "pretraining")
+    hub.close()
+    with watched() as events:
+        assert same(registry.load("me/tiny", "pretraining").model, model)
+    assert events == []
+
+
+def test_a_branch_that_moves_is_followed_only_when_asked(hub, saved) -> None:
+    hub.hub("me/tiny", saved, commit="a" * 40)
+    first = registry.pull("me/tiny")
+    changed = {**saved, "config.json": saved["config.json"].replace(b"{", b"{ ", 1)}
+    hub.hub("me/tiny", changed, commit="b" * 40)
+    assert registry.pull("me/tiny") == first
+    with pytest.warns(RegistryWarning, match=r"config\.json"):
+        second = registry.pull("me/tiny", update=True)
+    assert (second / "config.json").read_bytes() == changed["config.json"]
+    assert (first / "config.json").read_bytes() == saved["config.json"]
+
+
+def test_a_sharded_repository_loads(hub, model, vocab_file: Path, tmp_path: Path) -> None:
+    for format, count in (("safetensors", 3), ("torch", 3)):
+        folder = registry.save(model, tmp_path / format, format=format, max_shard_size="40KB")
+        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "registry.json"}
+        assert len(files) > count
+        hub.hub(f"me/{format}", {**files, "notes.txt": b"not asked for"})
+        assert same(registry.load_model(f"me/{format}"), model)
+    assert not [request for request in hub.requests if request.path.endswith("notes.txt")]
+
+
+def test_a_repository_with_only_a_bin_loads(hub, model, tmp_path: Path) -> None:
+    folder = registry.save(model, tmp_path / "old", format="torch")
+    hub.hub("me/old", {path.name: path.read_bytes() for path in folder.iterdir()})
+    assert same(BertForPreTraining.from_pretrained("me/old"), model)
+
+
+WRITERS = (
+    GPT2LMHeadModel(GPT2Config(vocab_size=100, n_embd=32, n_layer=2, n_head=4)),
+    OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=100, n_embd=32, n_layer=2, n_head=4)),
+    TransfoXLLMHeadModel(
+        TransfoXLConfig(
+            vocab_size=100,
+            cutoffs=(40, 70),
+            d_model=16,
+            d_embed=16,
+            n_head=2,
+            d_head=8,
+            d_inner=24,
+            n_layer=2,
+            div_val=2,
+        )
+    ),
+)
+
+
+@pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: writer.config.architecture)
+def test_a_repository_of_another_architecture_loads(hub, tmp_path: Path, writer) -> None:
+    torch.manual_seed(0)
+    writer.init_weights()
+    folder = registry.save(writer, tmp_path / "writer")
+    hub.hub("me/writer", {path.name: path.read_bytes() for path in folder.iterdir()})
+    assert same(registry.load_model("hub:me/writer"), writer)
+
+
+def test_a_repository_that_does_not_exist_is_told_with_the_reason(hub) -> None:
+    with pytest.raises(HTTPStatusError, match="check the spelling") as error:
+        registry.load("me/no-such")
+    assert error.value.status == 401
+
+
+def test_the_hubs_digest_is_held_against_the_bytes(hub, saved) -> None:
+    hub.hub("me/tiny", saved)
+    weights = f"/cdn/{sha(saved['model.safetensors'])}"
+    hub.add(weights, bytes(len(saved["model.safetensors"])))
+    with pytest.raises(IntegrityError, match="not what was promised"):
+        registry.load("me/tiny")
+    small = f"/api/resolve-cache/models/me/tiny/{'a' * 40}/config.json"
+    hub.add(small, saved["config.json"][::-1], etag=None, headers=hub.replies[small][0].headers)
+    with pytest.raises(IntegrityError):
+        cached_path("hub:me/tiny/config.json")
+
+
+# --- Cards ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_of_the_manual_loads_from_the_hub(hub, saved, model) -> None:
+    hub.hub("google-bert/bert-base-uncased", saved, commit=COMMIT)
+    loaded = registry.load("bert-base-uncased")
+    assert same(loaded.model, model)
+    assert loaded.card is not None
+    entry = Cache.at().entry("https://huggingface.co/google-bert/bert-base-uncased/resolve/main/config.json")
+    assert entry is not None
+    assert entry.revision == COMMIT
+
+
+def test_a_card_can_be_had_at_a_revision(hub, saved, model) -> None:
+    hub.hub("google-bert/bert-base-uncased", saved, branch="v1")
+    assert same(registry.load("bert-base-uncased", revision="v1").model, model)
+    with pytest.raises(FetchError, match="missing"):
+        registry.load("bert-base-uncased")
+
+
+def on_s3(server, files: dict[str, bytes], names: dict[str, str]) -> dict[str, str]:
+    return {name: server.s3(f"/models.huggingface.co/bert/{there}", files[name]) for name, there in names.items()}
+
+
+def test_addresses_are_tried_in_order_and_s3_after_the_hub(hub, other_server, saved, model, tmp_path: Path) -> None:
+    folder = registry.save(model, tmp_path / "torch", format="torch")
+    files = {**saved, "pytorch_model.bin": (folder / "pytorch_model.bin").read_bytes()}
+    published = {
+        "config.json": "toy-config.json",
+        "vocab.txt": "toy-vocab.txt",
+        "pytorch_model.bin": "toy-pytorch_model.bin",
+    }
+    urls = on_s3(other_server, files, published)
+    hub.hub("me/toy", {"README.md": b"no model here"})
+    specs = [
+        FileSpec(role=role, filename=name, urls=(f"hub:me/toy/{name}", urls[name]), sha256=sha(files[name]))
+        for role, name in (("config", "config.json"), ("weights", "pytorch_model.bin"), ("vocab", "vocab.txt"))
+    ]
+    safe = FileSpec(role="weights", filename="model.safetensors", urls=("hub:me/toy/model.safetensors",))
+    declare(specs[0], safe, *specs[1:])
+    assert same(registry.load("toy").model, model)
+    order = [request.path.rpartition("/")[2] for request in (*hub.requests, *other_server.requests)]
+    assert order == [
+        *("config.json", "model.safetensors", "pytorch_model.bin", "vocab.txt"),
+        *("toy-config.json", "toy-pytorch_model.bin", "toy-vocab.txt"),
+    ]
+    hub.forget()
+    other_server.forget()
+    assert same(registry.load("toy").model, model)
+    assert not hub.requests + other_server.requests, "what is here goes before what would be preferred"
+
+
+def test_a_mirror_that_lies_is_passed_by(hub, other_server, saved) -> None:
+    config = saved["config.json"]
+    hub.hub("me/toy", {"config.json": b'{"lies": 1}'})
+    good = other_server.add("/config.json", config)
+    declare(FileSpec(role="config", filename="config.json", urls=("hub:me/toy/config.json", good), sha256=sha(config)))
+    assert collect(resolve("toy"))["config.json"].read_bytes() == config
+    other_server.add("/config.json", b"lies, too")
+    with pytest.raises(IntegrityError, match=r"missing[\s\S]*not what was promised"):
+        collect(resolve("toy"), update=True)
+
+
+def test_files_that_nobody_has_are_told_with_every_answer(hub, other_server) -> None:
+    dead = other_server.url
+    other_server.close()
+    urls = ("hub:me/toy/config.json", f"{dead}/config.json")
+    declare(FileSpec(role="config", filename="config.json", urls=urls, sha256="0" * 64))
+    with pytest.raises(NotCachedError) as error:
+        collect(resolve("toy"))
+    assert "answers 401" in str(error.value)
+    assert "cannot be reached" in str(error.value)
+
+
+# --- Other addresses --------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_on_the_web_loads_and_is_asked_once(server, saved, model, watched) -> None:
+    for name, body in saved.items():
+        server.add(f"/models/tiny/{name}", body)
+    loaded = registry.load(f"{server.url}/models/tiny", "pretraining")
+    assert same(loaded.model, model)
+    server.forget()
+    with watched() as events:
+        assert same(registry.load(f"{server.url}/models/tiny/", "pretraining").model, model)
+    assert (events, server.requests) == ([], [])
+
+
+def test_a_folder_on_the_web_without_a_model_is_told_and_not_remembered(server, saved) -> None:
+    with pytest.raises(MissingFileError, match="holds no configuration"):
+        registry.load(f"{server.url}/models/tiny")
+    for name, body in saved.items():
+        server.add(f"/models/tiny/{name}", body)
+    assert registry.load(f"{server.url}/models/tiny").config.vocab_size
+
+
+def test_a_file_on_the_web_is_that_file(server, saved) -> None:
+    url = server.add("/model.safetensors", saved["model.safetensors"])
+    assert list(collect(resolve(url))) == ["model.safetensors"]
+    assert cached_path(url).read_bytes() == saved["model.safetensors"]
+    with pytest.raises(MissingFileError):
+        cached_path("no-such-file.bin")
+    assert cached_path(__file__) == Path(__file__)
+
+
+# --- pull -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_pulled_is_a_folder_that_loads(hub, saved, model) -> None:
+    hub.hub("me/tiny", saved)
+    folder = registry.pull("me/tiny")
+    assert {path.name for path in folder.iterdir()} == set(saved)
+    assert same(registry.load(folder, "pretraining").model, model)
+    weights = folder / "model.safetensors"
+    assert weights.stat().st_ino == Cache.at().blob(sha(weights.read_bytes())).stat().st_ino, "it takes no room"
+
+
+def test_a_pulled_folder_keeps_the_options_of_its_card(hub, saved) -> None:
+    files = {name: body for name, body in saved.items() if name != "tokenizer_config.json"}
+    hub.hub("google-bert/bert-base-cased", files)
+    tokenizer = registry.load_tokenizer(registry.pull("bert-base-cased"))
+    assert tokenizer.tokenize("Paris") == ["Paris"]
+    assert tokenizer.max_len == 512
+
+
+@pytest.mark.filterwarnings("default")  # the command prints them
+def test_an_update_says_what_changed_and_reads_no_body_of_what_did_not(hub, other_server, saved) -> None:
+    hub.hub("google-bert/bert-base-uncased", saved, cdn=other_server)
+    run = lambda *more: CliRunner().invoke(main, ["pull", "bert-base-uncased", *more])  # noqa: E731
+    first = json.loads(run("--json").output)
+    assert set(first["files"].values()) == {"fetched"}
+    assert set(json.loads(run("--json").output)["files"].values()) == {"unchanged"}
+    other_server.forget()
+    assert set(json.loads(run("--update", "--json").output)["files"].values()) == {"unchanged"}
+    assert not other_server.sent.total(), "the digest on the hub's first answer says that nothing changed"
+    changed = {**saved, "vocab.txt": saved["vocab.txt"].replace(b"Paris", b"Praha")}
+    hub.hub("google-bert/bert-base-uncased", changed, commit="b" * 40, cdn=other_server)
+    result = run("--update")
+    assert result.exit_code == 0
+    assert "vocab.txt          changed" in result.stdout
+    assert "config.json        unchanged" in result.stdout
+    assert result.stderr.count("warning:") == 1
+    assert "vocab.txt changed" in result.stderr
+    folder = Path(result.stdout.splitlines()[-1])
+    assert (folder / "vocab.txt").read_bytes() == changed["vocab.txt"]
