@@ -44,8 +44,8 @@ def _of_module(format: str, module: str) -> WeightLoaderSpec:
 
 FORMATS: Mapping[WeightLoaderSpec, Files] = {
     _of_module("safetensors", "safetensors"): safetensors.FILES,
-    _of_module("torch", "torch_pickle"): torch_pickle.FILES,
-    _of_module("tensorflow", "tensor_bundle"): tensor_bundle.FILES,
+    _of_module("torch", "torch.reader"): torch_pickle.FILES,
+    _of_module("tensorflow", "tensorflow.bundle"): tensor_bundle.FILES,
     _of_module("numpy", "numpy_shards"): numpy_shards.FILES,
 }
 """Formats of any architecture, in the order in which they are preferred; those of plugins come after them."""
