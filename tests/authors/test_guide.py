@@ -56,7 +56,7 @@ def matches(promised: str, found: str) -> bool:
 def _fresh_discovery() -> Iterator[None]:
     yield
     discovery.prefer()
-    discovery._registered.clear()
+    lookup._registered.clear()
 
 
 # --- The blocks -------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import pytest
 from registry import discovery
 from registry.cache import locks
 from registry.cache.cache import Cache
+from registry.discovery import lookup
 from registry.download import download
 
 Install = Callable[..., Path]
@@ -38,7 +39,7 @@ def _fresh_discovery() -> Iterator[None]:
     discovery.refresh()
     yield
     discovery.prefer()
-    discovery._registered.clear()
+    lookup._registered.clear()
     discovery.refresh()
 
 

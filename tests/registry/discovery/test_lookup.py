@@ -193,7 +193,7 @@ def test_only_narrows_what_is_found(install: Install) -> None:
 def test_only_ends_with_its_block_also_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), registry.only("bert"):
         raise ZeroDivisionError
-    assert discovery._narrowed == []
+    assert lookup._narrowed == []
 
 
 def test_who_names_a_plugin_is_told_when_it_is_not_there_or_does_not_work(install: Install) -> None:
