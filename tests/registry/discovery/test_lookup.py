@@ -16,6 +16,7 @@ import registry
 from registry import Card, ConfigSpec, FileSpec, discovery, hookimpl
 from registry.discovery import PluginInfo
 from registry.discovery.entry_points import PluginWarning
+from registry.discovery import lookup
 from registry.errors import (
     CardFileError,
     PluginConflictError,
