@@ -174,7 +174,7 @@ def ask(order: str) -> dict[str, int]:
 
 def rate(folder: Path, digest: str, size: int, rounds: int) -> None:
     """One file with its digest, and ``curl -o`` of the same, in turn."""
-    from registry.download.fetch import Fetching, fetch
+    from registry.download.fetch import Policy, fetch
 
     url = f"https://huggingface.co{WEIGHTS}"
     seconds: dict[str, list[float]] = {"curl": [], "registry": []}
@@ -183,7 +183,7 @@ def rate(folder: Path, digest: str, size: int, rounds: int) -> None:
         start = time.perf_counter()
         subprocess.run(["curl", "-s", "-o", str(target), os.environ["HF_ENDPOINT"] + WEIGHTS], check=True)
         middle = time.perf_counter()
-        fetch(url, Fetching(cache_dir=cache), sha256=digest)
+        fetch(url, Policy(cache_dir=cache), sha256=digest)
         end = time.perf_counter()
         if number:  # the first round warms both
             seconds["curl"].append(middle - start)
@@ -245,7 +245,7 @@ def cached(_folder: Path, _digest: str, _size: int, rounds: int) -> None:
 def cuts(folder: Path, digest: str, size: int, _rounds: int) -> None:
     """One download over a line that breaks at ten random places: within one call, and killed at each."""
     from registry.download import download
-    from registry.download.fetch import Fetching, fetch
+    from registry.download.fetch import Policy, fetch
 
     download.sleep = lambda _seconds: None  # the pauses are not what is measured
     places = sorted(random.Random(1).sample(range(1, size), 10))
@@ -256,7 +256,7 @@ def cuts(folder: Path, digest: str, size: int, _rounds: int) -> None:
         ask(f"cuts/{','.join(map(str, places))}")
         for _ in range(11):
             try:
-                path = fetch(f"https://huggingface.co{WEIGHTS}", Fetching(cache_dir=cache))
+                path = fetch(f"https://huggingface.co{WEIGHTS}", Policy(cache_dir=cache))
                 break
             except download.IncompleteDownloadError:
                 pass

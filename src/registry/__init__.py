@@ -76,7 +76,7 @@ if not TYPE_CHECKING:  # a type checker reads the imports above instead, and so 
             return import_module("registry.zoo")
         if name not in _MODULES:
             raise AttributeError(f"module 'registry' has no attribute {name!r}")
-        with import_module("registry.garbage").uncollected():
+        with import_module("registry.garbage").gc_paused():
             value = globals()[name] = getattr(import_module(_MODULES[name]), name)
         return value
 

@@ -8,7 +8,7 @@
      ├─ UnknownLayerError (KeyError)             no plugin declares this layer
      ├─ UnknownOptionError (TypeError)           a keyword that nothing here understands
      ├─ ArchitectureMismatchError (ValueError)   a class was given a checkpoint of another architecture
-     ├─ NotYetError (NotImplementedError)        understood, and not built in this version
+     ├─ UnsupportedError (NotImplementedError)        understood, and not built in this version
      ├─ ConflictingOptionsError (ValueError)     two options that exclude each other
      ├─ FetchError (OSError)
      │   ├─ MissingFileError (FileNotFoundError) a file which the model needs is not there
@@ -20,7 +20,7 @@
      │   ├─ UnsafeURLError                       an address that is not opened, or must not be led to
      │   └─ IntegrityError                       size or digest differ from what was promised
      │       ├─ LockError                        a model is not what the lock file says
-     │       └─ ImpostorError                    an error page, or a pointer, in place of the file
+     │       └─ UnexpectedContentError                    an error page, or a pointer, in place of the file
      ├─ CacheError (OSError)                     the cache's folder cannot be used
      │   ├─ CacheReadOnlyError                   ... for writing
      │   ├─ CacheFullError                       ... since disk or quota is full
@@ -137,7 +137,7 @@ class ConflictingOptionsError(RegistryError, ValueError):
     """Two options exclude each other."""
 
 
-class NotYetError(RegistryError, NotImplementedError):
+class UnsupportedError(RegistryError, NotImplementedError):
     """The request was understood; this version of the registry cannot do it."""
 
 
@@ -255,7 +255,7 @@ class CorruptWeightsError(WeightsError):
     """The file is damaged: truncated, overlapping, or not of the format that it claims."""
 
 
-class ImpostorError(IntegrityError, CorruptWeightsError):
+class UnexpectedContentError(IntegrityError, CorruptWeightsError):
     """A server sent an error page, or a pointer of git-lfs, in place of the file; nothing was kept."""
 
 

@@ -4,14 +4,14 @@ COUNTS = (("B", 1e9), ("M", 1e6), ("k", 1e3))
 BYTES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
-def count_in_words(number: int | None) -> str:
+def format_count(number: int | None) -> str:
     """A number of things: ``110 M``; empty when it is not known."""
     if number is None:
         return ""
     return str(number) if number < 1000 else _in_units(number, COUNTS)
 
 
-def size_in_words(size: int | None) -> str:
+def format_size(size: int | None) -> str:
     """A size in bytes: ``90.9 MB``; empty when it is not known."""
     if size is None:
         return ""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Pause the garbage collector, while thousands of objects are made of which none is garbage.
 
     A full pass of it over all that ``import torch`` leaves takes longer than loading a model; this puts it off until

@@ -1,6 +1,6 @@
 import pytest
 
-from registry.formatting import count_in_words, percent, size_in_words
+from registry.formatting import format_count, format_size, percent
 
 
 @pytest.mark.parametrize(
@@ -9,7 +9,7 @@ from registry.formatting import count_in_words, percent, size_in_words
     + [(22_713_216, "22.7 M"), (99_950_000, "100 M"), (110_106_428, "110 M"), (1_557_611_200, "1.56 B")],
 )
 def test_numbers_have_three_digits(number: int | None, words: str) -> None:
-    assert count_in_words(number) == words
+    assert format_count(number) == words
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ def test_numbers_have_three_digits(number: int | None, words: str) -> None:
     + [(90_868_376, "90.9 MB"), (999_500_000, "1.00 GB"), (6_230_444_800, "6.23 GB")],
 )
 def test_sizes_have_three_digits(size: int | None, words: str) -> None:
-    assert size_in_words(size) == words
+    assert format_size(size) == words
 
 
 def test_shares_are_percentages_and_no_share_looks_like_none() -> None:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from registry.nn.activations import ACTIVATION_FUNCTIONS
 from registry.nn.attention import Attend, attention
-from registry.nn.inputs import check_length, look_up
+from registry.nn.inputs import check_length, embed_ids
 from registry.nn.onednn import Linear
 from registry.nn.outputs import EncoderOutput
-from registry.nn.packing import WatchedRows, rows_of
+from registry.nn.packing import RowsWithWeights, rows_of
 
 from .config import BertConfig
 
@@ -43,9 +43,9 @@ class BertEmbeddings(nn.Module):
             position_ids = torch.arange(input_ids.shape[-1], device=input_ids.device)
         if token_type_ids is None:
             token_type_ids = input_ids.new_zeros(1)
-        words = look_up(self.word_embeddings, input_ids, "input_ids")
-        positions = look_up(self.position_embeddings, position_ids, "position_ids")
-        segments = look_up(self.token_type_embeddings, token_type_ids, "token_type_ids")
+        words = embed_ids(self.word_embeddings, input_ids, "input_ids")
+        positions = embed_ids(self.position_embeddings, position_ids, "position_ids")
+        segments = embed_ids(self.token_type_embeddings, token_type_ids, "token_type_ids")
         return self.dropout(self.LayerNorm(words + segments + positions))
 
 
@@ -139,7 +139,7 @@ class BertEncoder(nn.Module):
         output_attentions: bool = False,
     ) -> EncoderOutput:
         """Transform ``x``, ``(batch, tokens, width)``; ``attention_mask``, ``(batch, tokens)``, is zero at padding."""
-        rows = WatchedRows(attention_mask) if output_attentions else rows_of(attention_mask)
+        rows = RowsWithWeights(attention_mask) if output_attentions else rows_of(attention_mask)
         x = rows.pack(x)
         states = []
         for layer in self.layer:

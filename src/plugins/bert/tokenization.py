@@ -16,7 +16,7 @@ from registry.tokenization.chunk_cache import PackedIds
 from registry.tokenization.options import FLAG, OPTIONAL_FLAG, OPTIONAL_WORDS, Option
 from registry.tokenization.tokenizer_json import TOKENIZER, read_tokenizer_json
 from registry.tokenization.vocabulary import read_vocabulary as load_vocab
-from registry.tokenization.word_cache import WordMemory
+from registry.tokenization.word_cache import WordCache
 from registry.tokenization.words import NEVER_SPLIT, BasicTokenizer, Splitter, WhitespaceTokenizer
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class BertTokenizer(Tokenizer):
         self.special_id("unk_token")  # missed at once: any text may need it
         self.basic_tokenizer: Splitter = self._basic_tokenizer() if do_basic_tokenize else WhitespaceTokenizer()
         self.wordpiece_tokenizer = WordpieceTokenizer(vocab, self.unk_token)
-        self._memory = WordMemory(self.basic_tokenizer, self._ids_of_word, self.wordpiece_tokenizer.stops)
+        self._memory = WordCache(self.basic_tokenizer, self._ids_of_word, self.wordpiece_tokenizer.stops)
 
     def _basic_tokenizer(self) -> BasicTokenizer:
         return BasicTokenizer(

@@ -18,7 +18,7 @@ class OpenAIGPTConfig(Config):
 
     architecture: ClassVar[str] = "gpt"
     model_type: ClassVar[str] = "openai-gpt"
-    hallmarks: ClassVar[tuple[str, ...]] = ("afn",)
+    required_keys: ClassVar[tuple[str, ...]] = ("afn",)
 
     vocab_size: int = size(40478)
     """Tokens that the tokenizer makes of text."""

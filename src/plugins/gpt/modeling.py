@@ -17,14 +17,14 @@ from registry.loading.model import LoadOptions, Model
 from registry.nn.activations import ACTIVATION_FUNCTIONS
 from registry.nn.attention import Attend
 from registry.nn.cache import KeyValueCache, KeyValues, Past
-from registry.nn.causal import Context, WatchedContext, causal_attention
+from registry.nn.causal import CausalStateWithWeights, Context, causal_attention
 from registry.nn.choice import ChoiceHead, last_tokens
 from registry.nn.conv1d import Conv1D
-from registry.nn.inputs import check_length, check_shape, look_up, with_keywords_of
+from registry.nn.inputs import check_length, check_shape, embed_ids, with_keywords_of
 from registry.nn.losses import classification_loss, next_token_loss
 from registry.nn.onednn import Linear
 from registry.nn.outputs import CausalLMOutput, DecoderOutput, DoubleHeadsOutput
-from registry.sources.resolve import Resolution
+from registry.sources.resolve import Source
 
 from .config import OpenAIGPTConfig
 from .weights import LAYOUT
@@ -111,7 +111,7 @@ class OpenAIGPTPreTrainedModel(Model):
     @classmethod
     def _load(
         cls,
-        resolution: Resolution,
+        resolution: Source,
         config: Config,
         inputs: tuple[Any, ...],
         kwargs: Mapping[str, Any],
@@ -167,10 +167,10 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
 
     def embed(self, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """The sum of what a token, its position and its type contribute; types are tokens, from the same table."""
-        x = look_up(self.tokens_embed, input_ids, "input_ids")
-        x = x + look_up(self.positions_embed, position_ids, "position_ids")
+        x = embed_ids(self.tokens_embed, input_ids, "input_ids")
+        x = x + embed_ids(self.positions_embed, position_ids, "position_ids")
         if token_type_ids is not None:
-            x = x + look_up(self.tokens_embed, token_type_ids, "token_type_ids")
+            x = x + embed_ids(self.tokens_embed, token_type_ids, "token_type_ids")
         return self.drop(x)
 
     def forward(
@@ -200,7 +200,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
 
         Raises InputError when a shape does not fit, a sequence is too long, or an id is unknown.
         """
-        context = (WatchedContext if output_attentions else Context)(input_ids, attention_mask, past_key_values)
+        context = (CausalStateWithWeights if output_attentions else Context)(input_ids, attention_mask, past_key_values)
         if position_ids is None:
             check_length(context.length, self.positions_embed)
             position_ids = context.positions(input_ids.device)

@@ -12,13 +12,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar
 
-from registry.errors import NotYetError, RegistryWarning
+from registry.errors import RegistryWarning, UnsupportedError
 from registry.tokenization.batches import Segment
 from registry.tokenization.bpe import Pair
 from registry.tokenization.bpe_tokenizer import BytePairTokenizer
 from registry.tokenization.chunk_cache import PackedIds
 from registry.tokenization.options import OPTIONAL_FLAG, Option
-from registry.tokenization.word_cache import WordMemory
+from registry.tokenization.word_cache import WordCache
 from registry.tokenization.words import BasicTokenizer, Splitter
 
 LAST = "</w>"
@@ -66,8 +66,8 @@ class SpacyTokenizer:
         return [token.text.lower() for part in parts for token in self._cut(part)]
 
     def located_words(self, chunk: str) -> list[tuple[str, Sequence[int]]]:  # noqa: ARG002
-        """Not known: ftfy rewrites whole lines.  Raises NotYetError."""
-        raise NotYetError(
+        """Not known: ftfy rewrites whole lines.  Raises UnsupportedError."""
+        raise UnsupportedError(
             "Where tokens stand in the text is not known once ftfy has mended it.",
             hint="Make the tokenizer with use_spacy=False to cut text as transformers does, which can tell.",
         )
@@ -152,7 +152,7 @@ class OpenAIGPTTokenizer(BytePairTokenizer):
     ) -> None:
         super().__init__(vocab_file, merges_file, special_tokens, max_len=max_len, use_spacy=use_spacy, **values)
         self._unknown = self.special_id("unk_token")  # missed at once: any text may need it
-        self._memory = WordMemory(splitter(use_spacy), self._ids_of_word, self._stops)
+        self._memory = WordCache(splitter(use_spacy), self._ids_of_word, self._stops)
 
     # --- Text to ids
 

@@ -16,7 +16,7 @@ from registry.tokenization.batches import Segment
 from registry.tokenization.bpe import Pair
 from registry.tokenization.bpe_tokenizer import BytePairTokenizer
 from registry.tokenization.byte_level import APART, WORD, ByteLevel, spelt, utf8
-from registry.tokenization.chunk_cache import ChunkMemory, PackedIds, TokenMemory, ids_of_parts
+from registry.tokenization.chunk_cache import ChunkCache, PackedIds, TokenCache, ids_of_parts
 from registry.tokenization.options import FLAG, MARKS, Option
 
 END_OF_TEXT = "<|endoftext|>"
@@ -163,8 +163,8 @@ class GPT2Tokenizer(BytePairTokenizer):
             **values,
         )
         self._level = ByteLevel(self.vocab, self.byte_pairs, self.vocab.get(self.unk_token))
-        self._chunks = TokenMemory(self._ids_of_chunk)
-        self._places = ChunkMemory(self._locate_chunk)
+        self._chunks = TokenCache(self._ids_of_chunk)
+        self._places = ChunkCache(self._locate_chunk)
 
     # --- Text to ids
 

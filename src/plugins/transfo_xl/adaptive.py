@@ -17,7 +17,7 @@ from registry.errors import InputError
 from registry.nn.inputs import unknown_ids
 from registry.nn.losses import IGNORED
 from registry.nn.onednn import linear
-from registry.nn.packing import may_be_asked
+from registry.nn.packing import can_branch_on
 
 from .config import TransfoXLConfig
 
@@ -153,7 +153,7 @@ class AdaptiveLogSoftmax(nn.Module):
 
         Where it is below ``least``, all get the same.
         """
-        if least is None or not may_be_asked(of_cluster):
+        if least is None or not can_branch_on(of_cluster):
             return of_cluster + self._tail(rows, number).log_softmax(dim=-1)
         spread = (of_cluster - log(words)).repeat(1, words)
         wanted = (of_cluster >= least).flatten().nonzero().flatten()
@@ -169,5 +169,5 @@ def _least(scores: Tensor, best: int | None) -> Tensor | None:
 
 def _check_targets(targets: Tensor, words: int) -> None:
     """Raise InputError for a target beyond all words, on a CPU; a GPU stops with an assertion of its own."""
-    if may_be_asked(targets) and targets.numel() and targets.max() >= words:
+    if can_branch_on(targets) and targets.numel() and targets.max() >= words:
         raise InputError(f"Targets must be below {words}, the number of words, but go up to {targets.max()}.")

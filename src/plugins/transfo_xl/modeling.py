@@ -19,7 +19,7 @@ from registry.nn.inputs import check_shape, with_keywords_of
 from registry.nn.losses import IGNORED, classification_loss, next_tokens, regression_loss
 from registry.nn.onednn import Linear, linear
 from registry.nn.outputs import ClassificationOutput, MemoryLMOutput, MemoryOutput
-from registry.nn.packing import may_be_asked
+from registry.nn.packing import can_branch_on
 from registry.weights.names import Layout
 
 from .adaptive import AdaptiveEmbedding, AdaptiveLogSoftmax
@@ -274,7 +274,7 @@ def _padding(mask: Tensor | None) -> Tensor | None:
     if mask is None:
         return None
     padding = mask == 0
-    return padding if not may_be_asked(padding) or padding.any() else None
+    return padding if not can_branch_on(padding) or padding.any() else None
 
 
 # --- One class for each task ------------------------------------------------------------------------------------------

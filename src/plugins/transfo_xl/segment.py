@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from registry.nn.packing import may_be_asked
+from registry.nn.packing import can_branch_on
 
 from .memory import Memory, Stamp, Window
 
@@ -95,7 +95,7 @@ class Segment:
             hidden = hidden | (place < self._padding.long().cumprod(dim=1).sum(dim=1)[:, None, None, None])
         elif self._new == 1:
             return None
-        return hidden if not may_be_asked(hidden) or hidden.any() else None
+        return hidden if not can_branch_on(hidden) or hidden.any() else None
 
     # --- What layers ask for
 

@@ -20,7 +20,7 @@ from registry.archives.members import Content
 from registry.cache.cache import Cache
 from registry.download import hub
 from registry.download.fetch import fetch
-from registry.download.policy import Fetching
+from registry.download.policy import Policy
 from registry.errors import ArchiveError, CacheError, ConfigError, CorruptArchiveError, MissingFileError
 from registry.files.strict_json import read_json_object
 from registry.records import ConfigSpec, Paths, WeightLoaderSpec
@@ -30,7 +30,7 @@ MANIFEST, FILES = "manifest.json", "files"
 SCHEMA = 1
 
 
-def of_local_archive(path: Path, how: Fetching) -> Paths:
+def of_local_archive(path: Path, how: Policy) -> Paths:
     """The files of an archive on this disk.  It is hashed when it is first used, and when it has changed since.
 
     Raises what ``unpack`` raises, CorruptArchiveError for an archive without a model, and CacheError.
@@ -50,7 +50,7 @@ def of_local_archive(path: Path, how: Fetching) -> Paths:
     return found
 
 
-def of_web_archive(url: str, how: Fetching) -> Paths:
+def of_web_archive(url: str, how: Policy) -> Paths:
     """The files of an archive on the web.
 
     Raises what ``fetch`` and ``unpack`` raise, and CorruptArchiveError for an archive without a model; such an archive

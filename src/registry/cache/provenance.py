@@ -13,7 +13,7 @@ from registry.download.policy import WEB
 from registry.errors import FetchError
 from registry.files.urls import redacted
 from registry.records import Paths
-from registry.sources.resolve import Resolution
+from registry.sources.resolve import Source
 
 
 @frozen(kw_only=True)
@@ -29,7 +29,7 @@ class Origin:
     sha256: str = field(validator=validators.matches_re("[0-9a-f]{64}"))
 
 
-def origins(resolution: Resolution, paths: Paths, cache: Cache) -> dict[str, Origin]:
+def origins(resolution: Source, paths: Paths, cache: Cache) -> dict[str, Origin]:
     """The origin of each of these files of a model; those that no cache recorded are hashed now."""
     wanted = list(addresses(resolution))
     entries = sorted(cache.entries(), key=lambda entry: (not is_among(entry.url, wanted), entry.url))
@@ -48,7 +48,7 @@ def recorded(path: Path, cache: Cache, entries: Iterable[Entry]) -> tuple[Entry,
     return None
 
 
-def _origin(name: str, path: Path, resolution: Resolution, cache: Cache, entries: Collection[Entry]) -> Origin:
+def _origin(name: str, path: Path, resolution: Source, cache: Cache, entries: Collection[Entry]) -> Origin:
     found = recorded(path, cache, entries)
     if found is not None:
         entry, size, sha256 = found
@@ -58,7 +58,7 @@ def _origin(name: str, path: Path, resolution: Resolution, cache: Cache, entries
     return Origin(url=_local_address(name, path, resolution), size=path.stat().st_size, sha256=sha256)
 
 
-def _local_address(name: str, path: Path, resolution: Resolution) -> str:
+def _local_address(name: str, path: Path, resolution: Source) -> str:
     """The address of a file that needed no cache: an installed package has it, or this disk."""
     if resolution.card is not None:
         for file in resolution.card.files:
@@ -68,7 +68,7 @@ def _local_address(name: str, path: Path, resolution: Resolution) -> str:
     return f"{resolution.url}/{name}" if resolution.kind == "package" else path.resolve().as_uri()
 
 
-def addresses(resolution: Resolution) -> Iterator[str]:
+def addresses(resolution: Source) -> Iterator[str]:
     """Where the files of a model may come from, as the cache records it: addresses, and folders of addresses."""
     if resolution.card is not None:
         urls = [url for file in resolution.card.files for url in file.urls]

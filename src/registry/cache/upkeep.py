@@ -25,7 +25,7 @@ YOUNG = 3600
 
 
 @frozen(kw_only=True)
-class Kept:
+class CachedFile:
     """What is kept of one address."""
 
     url: str
@@ -37,14 +37,14 @@ class Kept:
     state: Literal["here", "another program's", "gone"]
 
 
-def kept(cache: Cache) -> list[Kept]:
+def kept(cache: Cache) -> list[CachedFile]:
     """What is kept, by address; nothing is hashed."""
     found = []
     for entry in sorted(cache.entries(), key=lambda entry: entry.url):
         path = _place(entry, cache)
         state: Literal["here", "another program's", "gone"] = "here" if entry.path is None else "another program's"
         found.append(
-            Kept(
+            CachedFile(
                 url=entry.url,
                 size=entry.size,
                 sha256=entry.sha256,

@@ -7,7 +7,7 @@ import click
 from registry.cli.names import name_argument
 from registry.cli.output import json_option, print_json, say
 from registry.cli.trained import device_option
-from registry.formatting import size_in_words
+from registry.formatting import format_size
 
 
 @click.command()
@@ -30,4 +30,4 @@ def command(name: str, text: str, out: Path, device: str | None, as_json: bool) 
     if as_json:
         print_json({"path": written, "bytes": written.stat().st_size})
     else:
-        say(f"Wrote {size_in_words(written.stat().st_size)}; open {written}.")
+        say(f"Wrote {format_size(written.stat().st_size)}; open {written}.")

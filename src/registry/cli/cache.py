@@ -2,7 +2,7 @@
 
 import click
 
-from registry.cli.output import json_option, print_json, print_table, size_in_words
+from registry.cli.output import format_size, json_option, print_json, print_table
 
 DAMAGED = 4
 """The exit code, as for every command that finds something damaged."""
@@ -41,9 +41,9 @@ def list_files(as_json: bool) -> None:
     if found:
         print_table(
             ("address", "size", "fetched", "state"),
-            [(file.url, size_in_words(file.size), (file.fetched or "")[:10], file.state) for file in found],
+            [(file.url, format_size(file.size), (file.fetched or "")[:10], file.state) for file in found],
         )
-    click.echo(f"{size_in_words(disk_usage(cache))} in {cache.home}.", err=True)
+    click.echo(f"{format_size(disk_usage(cache))} in {cache.home}.", err=True)
 
 
 @command.command("rm")

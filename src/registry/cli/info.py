@@ -4,7 +4,7 @@ import click
 
 from registry.cli.names import name_argument
 from registry.cli.output import card_as_json, json_option, print_fields, print_json, print_table
-from registry.formatting import size_in_words
+from registry.formatting import format_size
 
 
 @click.command()
@@ -40,6 +40,6 @@ def command(name: str, as_json: bool) -> None:
     click.echo()
     print_table(
         ("role", "file", "size", "sha256"),
-        [(f.role, f.filename, size_in_words(f.size), f.sha256 or "") for f in card.files],
+        [(f.role, f.filename, format_size(f.size), f.sha256 or "") for f in card.files],
         numbers=("size",),
     )

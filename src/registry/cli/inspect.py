@@ -2,7 +2,7 @@
 
 import click
 
-from registry.cli.output import json_option, print_json, print_table, size_in_words
+from registry.cli.output import format_size, json_option, print_json, print_table
 
 
 @click.command()
@@ -22,12 +22,12 @@ def command(name: str, as_json: bool) -> None:
         return
     print_table(
         ("name", "shape", "type", "size"),
-        [(name, _shape(header.shape), header.dtype, size_in_words(header.nbytes)) for name, header in headers.items()],
+        [(name, _shape(header.shape), header.dtype, format_size(header.nbytes)) for name, header in headers.items()],
     )
-    total = size_in_words(sum(header.nbytes for header in headers.values()))
+    total = format_size(sum(header.nbytes for header in headers.values()))
     click.echo(f"{len(headers):,} tensors, {total}, in the format {found.spec.format}: {', '.join(found.files)}.")
-    if found.passed_over:
-        click.echo(f"Passed over: {', '.join(found.passed_over)}.", err=True)
+    if found.ignored_files:
+        click.echo(f"Passed over: {', '.join(found.ignored_files)}.", err=True)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

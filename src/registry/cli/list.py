@@ -7,7 +7,7 @@ import click
 
 from registry.cli.names import complete_values
 from registry.cli.output import card_as_json, json_option, print_json, print_table, say
-from registry.formatting import count_in_words, size_in_words
+from registry.formatting import format_count, format_size
 
 if TYPE_CHECKING:
     from registry.records import Card
@@ -74,7 +74,7 @@ def command(
                 card.architecture,
                 card.task,
                 _few(card.languages),
-                count_in_words(card.num_parameters),
+                format_count(card.num_parameters),
                 _size(card),
                 "yes" if is_local(card) else "",
             )
@@ -103,7 +103,7 @@ def _size(card: "Card") -> str:
     from registry.catalog import estimated_size
 
     size = estimated_size(card)
-    return f"~{size_in_words(size)}" if card.size is None and size is not None else size_in_words(size)
+    return f"~{format_size(size)}" if card.size is None and size is not None else format_size(size)
 
 
 def _few(languages: tuple[str, ...]) -> str:

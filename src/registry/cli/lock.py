@@ -27,13 +27,13 @@ def command(names: tuple[str, ...], as_json: bool) -> None:  # noqa: ARG001  # a
 
 def _locked(names: Iterable[str]) -> "Models":
     from registry.cache.provenance import origins
-    from registry.download.policy import Fetching
+    from registry.download.policy import Policy
     from registry.errors import LockError
     from registry.sources.files import gather
     from registry.sources.lockfile import key
     from registry.sources.resolve import resolve
 
-    models, how = {}, Fetching()
+    models, how = {}, Policy()
     for name in names:
         resolution = resolve(name)
         model = key(resolution)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 import attrs
 import click
 
-from registry.formatting import size_in_words as size_in_words
+from registry.formatting import format_size as format_size
 
 if TYPE_CHECKING:
     from registry.records import Card

@@ -25,12 +25,12 @@ from registry.errors import (
 from registry.files.strict_json import read_json_object
 from registry.records import ConfigSpec, Paths, reference_to, revive
 from registry.sources.files import collect
-from registry.sources.resolve import Resolution, resolve
+from registry.sources.resolve import Source, resolve
 
 MOST_PARAMETERS = 20_000_000_000
 """No model of this library is larger; a configuration that asks for more is taken for damaged."""
 
-REWRITTEN = ("model_type", "architectures", "transformers_version", "dtype", "torch_dtype")
+METADATA_KEYS = ("model_type", "architectures", "transformers_version", "dtype", "torch_dtype")
 """Keys that describe the file rather than the model: not kept, but written anew on saving where they apply."""
 
 RESERVED = frozenset(
@@ -80,7 +80,7 @@ class Config:
     """The value of ``model_type`` in a saved file."""
     aliases: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Other spellings of keys: spelling -> field."""
-    hallmarks: ClassVar[tuple[str, ...]] = ()
+    required_keys: ClassVar[tuple[str, ...]] = ()
     """Keys that every file of the architecture has: one without them, and without ``model_type``, is of another."""
 
     id2label: Mapping[int, str] = field(default=None, converter=_labels, hash=False)
@@ -143,7 +143,7 @@ class Config:
         extra: dict[str, Any] = {}
         for key, value in keys.items():
             name = cls.aliases.get(key, key)
-            if key in REWRITTEN or key == "label2id":
+            if key in METADATA_KEYS or key == "label2id":
                 continue
             if name not in known:
                 extra[key] = value
@@ -281,7 +281,7 @@ def load_config(
 
 
 def read_config(
-    resolution: Resolution, paths: Paths, *, expected: str | None = None, **overrides: Any
+    resolution: Source, paths: Paths, *, expected: str | None = None, **overrides: Any
 ) -> tuple[Config, dict[str, Any]]:
     """Read the configuration among ``paths``; return it with the keys of its file as they stand there."""
     path = _config_path(resolution, paths)
@@ -297,7 +297,7 @@ def read_config(
     return cls._from_file_keys(keys, path, **overrides), keys
 
 
-def _config_path(resolution: Resolution, paths: Paths) -> Path:
+def _config_path(resolution: Source, paths: Paths) -> Path:
     if "config.json" in paths:
         return paths["config.json"]
     names = dict.fromkeys(name for spec in discovery.every(ConfigSpec) for name in spec.filenames)
@@ -360,8 +360,8 @@ def _by_keys(keys: Mapping[str, Any]) -> str | None:
         cls: type[Config] = discovery.load_class(spec)
         known = (set(cls._fields()) | set(cls.aliases)) - set(Config._fields())
         shared = known & set(keys)
-        likely = 2 * len(shared) >= len(set(keys) - set(REWRITTEN)) and len(shared) >= 4
-        if likely and shared.issuperset(cls.hallmarks):
+        likely = 2 * len(shared) >= len(set(keys) - set(METADATA_KEYS)) and len(shared) >= 4
+        if likely and shared.issuperset(cls.required_keys):
             likeness[spec.architecture] = len(shared) / len(known | set(keys))
     best = sorted(likeness, key=lambda name: likeness[name], reverse=True)
     if not best or (len(best) > 1 and likeness[best[0]] == likeness[best[1]]):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 
 from registry.discovery import distributions
-from registry.discovery.plugin import Plugin, import_entry_point, in_words, normal
+from registry.discovery.plugin import Plugin, describe_exception, import_entry_point, normal
 from registry.errors import RegistryWarning, did_you_mean
 from registry.hookspecs import ENTRY_POINT_GROUP
 
@@ -37,7 +37,7 @@ def installed_plugins() -> tuple[Plugin, ...]:
         try:
             plugins = _announced(read)
         except Exception as problem:  # noqa: BLE001  # a damaged file fails in many ways: UnicodeDecodeError, OSError
-            _warn(f"The entry points of {place} cannot be read ({in_words(problem)}).")
+            _warn(f"The entry points of {place} cannot be read ({describe_exception(problem)}).")
             continue
         if plugins:
             counted = found.setdefault(normal(str(plugins[0].distribution)), plugins)

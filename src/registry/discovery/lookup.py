@@ -28,7 +28,7 @@ from typing import Any
 from attrs import frozen
 
 from registry.discovery.entry_points import DISTRIBUTION, PluginWarning, installed_plugins, names_in
-from registry.discovery.plugin import Kind, Plugin, R, in_words
+from registry.discovery.plugin import Kind, Plugin, R, describe_exception
 from registry.errors import CardFileError, PluginConflictError, PluginLoadError, UnknownPluginError, did_you_mean
 from registry.hookspecs import PROJECT, RECORD_TYPES, hookimpl
 from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, Record, TokenizerSpec
@@ -132,7 +132,9 @@ def load_class(record: ConfigSpec | LayerSpec | ModelSpec | TokenizerSpec) -> An
     try:
         return record.cls.load()
     except (Exception, SystemExit) as problem:
-        raise PluginLoadError(f"{record.cls} of the plugin {owner(record)} failed: {in_words(problem)}.") from problem
+        raise PluginLoadError(
+            f"{record.cls} of the plugin {owner(record)} failed: {describe_exception(problem)}."
+        ) from problem
 
 
 def failures() -> str:

@@ -77,7 +77,7 @@ class Plugin:
         except KeyboardInterrupt:
             raise
         except BaseException as problem:  # noqa: BLE001  # a stranger's mistake, whatever it is, stays his own
-            self._fail(PluginLoadError(f"The plugin {self} failed: {in_words(problem)}."), problem)
+            self._fail(PluginLoadError(f"The plugin {self} failed: {describe_exception(problem)}."), problem)
         finally:
             self.import_seconds = perf_counter() - start
             if self.state == "loading":  # interrupted from the keyboard: as if it had never been asked
@@ -97,7 +97,7 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def in_words(problem: BaseException) -> str:
+def describe_exception(problem: BaseException) -> str:
     """An exception in one line: its type and its first line."""
     first_line = (str(problem).strip().splitlines() or [""])[0].rstrip(".")
     return f"{type(problem).__name__}: {first_line}" if first_line else type(problem).__name__

@@ -17,7 +17,7 @@ from attrs import frozen
 
 from registry import discovery
 from registry.discovery.entry_points import installed_plugins
-from registry.discovery.plugin import Plugin, in_words, module_and_path
+from registry.discovery.plugin import Plugin, describe_exception, module_and_path
 from registry.errors import UnknownPluginError
 from registry.records import Card, ConfigSpec, LazyRef, Record, TokenizerSpec, WeightLoaderSpec
 
@@ -170,7 +170,7 @@ def _broken(plugin: Plugin, *, heavy: bool) -> dict[str, str]:
         try:
             reference.load()
         except (Exception, SystemExit) as problem:  # noqa: BLE001  # a stranger's mistake, whatever it is
-            problems[str(reference)] = in_words(problem)
+            problems[str(reference)] = describe_exception(problem)
     return problems
 
 

@@ -26,10 +26,10 @@ from registry.errors import (
     DownloadTimeoutError,
     FetchError,
     HTTPStatusError,
-    ImpostorError,
     IncompleteDownloadError,
     IntegrityError,
     NotCachedError,
+    UnexpectedContentError,
 )
 from registry.files.urls import redacted
 
@@ -284,7 +284,7 @@ def _check(url: str, part: Part, answer: Answer, promise: Promise) -> None:
         (words for begin, words in IMPOSTORS.items() if part.start().lstrip().lower().startswith(begin)), None
     )
     if impostor is not None and not urlsplit(url).path.endswith((".html", ".htm")):
-        raise ImpostorError(
+        raise UnexpectedContentError(
             f"{redacted(url)} looks like {impostor}.", hint="Is there a network that wants you to sign in first?"
         )
     of_hub = answer.etag if answer.revision is not None and answer.etag is not None else ""

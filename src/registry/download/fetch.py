@@ -8,7 +8,7 @@ from pathlib import Path
 from registry.cache import foreign
 from registry.cache.cache import Cache
 from registry.download import hub
-from registry.download.policy import WEB, Fetching
+from registry.download.policy import WEB, Policy
 from registry.errors import (
     CacheCorruptError,
     DownloadTimeoutError,
@@ -30,7 +30,7 @@ def cached_path(url: str | Path, cache_dir: str | bytes | Path | None = None) ->
     """
     text = os.fspath(url)
     if text.lower().startswith(WEB):
-        return fetch(text, Fetching(cache_dir=cache_dir))
+        return fetch(text, Policy(cache_dir=cache_dir))
     path = Path(os.path.expanduser(text))  # noqa: PTH111  # Path.expanduser raises where there is no home
     if os.path.lexists(path):
         return path
@@ -39,7 +39,7 @@ def cached_path(url: str | Path, cache_dir: str | bytes | Path | None = None) ->
     raise MissingFileError(f"there is no file {str(path)!r}, and it is no web address either.")
 
 
-def fetch(url: str, how: Fetching, *, sha256: str | None = None, size: int | None = None) -> Path:
+def fetch(url: str, how: Policy, *, sha256: str | None = None, size: int | None = None) -> Path:
     """The bytes of a web address, whose digest and size may be promised: from the cache, or over the network.
 
     Raises NotCachedError when they are not here and may not or cannot be fetched, what ``download`` raises otherwise,
@@ -60,7 +60,7 @@ def fetch(url: str, how: Fetching, *, sha256: str | None = None, size: int | Non
         return _fetched(address, how, sha256, size)
 
 
-def held(url: str, how: Fetching, *, sha256: str | None = None, size: int | None = None) -> bool:
+def held(url: str, how: Policy, *, sha256: str | None = None, size: int | None = None) -> bool:
     """Whether the bytes of a web address are on this disk, as far as can be told without reading them."""
     address = hub.address(url)
     entry = how.cache.entry(address)
@@ -72,7 +72,7 @@ def held(url: str, how: Fetching, *, sha256: str | None = None, size: int | None
     return foreign.find(address, cache_dir=how.cache.directory, sha256=sha256, verify=False) is not None
 
 
-def _held(address: str, how: Fetching, sha256: str | None, size: int | None) -> Path | None:
+def _held(address: str, how: Policy, sha256: str | None, size: int | None) -> Path | None:
     """What needs no network: our blob, or the file of another program."""
     cache = how.cache
     try:
@@ -95,7 +95,7 @@ def _sha256(path: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-def _fetched(address: str, how: Fetching, sha256: str | None, size: int | None) -> Path:
+def _fetched(address: str, how: Policy, sha256: str | None, size: int | None) -> Path:
     """Download; what is here already does while a server is in trouble."""
     from registry.download.download import Promise, download  # imports requests, which what is cached does not need
 

@@ -18,7 +18,7 @@ _TRUE = frozenset(["1", "ON", "YES", "TRUE"])
 
 
 @frozen(kw_only=True)
-class Fetching:
+class Policy:
     """How files are fetched."""
 
     cache_dir: str | bytes | Path | None = None

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from registry import discovery
 from registry.errors import WeightsMismatchError
-from registry.garbage import uncollected
-from registry.loading.meta import Unfilled, build
+from registry.garbage import gc_paused
+from registry.loading.meta import SkipInit, build
 from registry.records import ModelSpec
 from registry.weights.matching import Fate, Pair, Patterns, matches, offer, pair_up, sort
 from registry.weights.names import Layout, NameTable
@@ -52,7 +52,7 @@ class LoadReport:
     """Names in the file left out by rule: declared buffers, parts that the model lacks, second names of a tie."""
     renamed: tuple[tuple[str, str], ...] = ()
     """Older spellings: pairs of the name in the file and ours."""
-    passed_over: tuple[str, ...] = ()
+    ignored_files: tuple[str, ...] = ()
     """Files of weights in other formats, which were not read."""
     seconds: float = 0.0
 
@@ -72,7 +72,7 @@ _LINES = {
     "unexpected": "left out, as allowed",
     "dropped": "left out, since the model has no place for it",
     "renamed": "renamed",
-    "passed_over": "files passed over",
+    "ignored_files": "files passed over",
 }
 
 
@@ -94,7 +94,7 @@ class _Slot:
     tensor: Tensor
 
 
-@uncollected()
+@gc_paused()
 def fill(
     model: nn.Module,
     tensors: Mapping[str, Tensor],
@@ -108,7 +108,7 @@ def fill(
     allow_missing: Patterns = (),
     allow_unexpected: Patterns = (),
     copy: bool = False,
-    passed_over: Iterable[str] = (),
+    ignored_files: Iterable[str] = (),
 ) -> LoadReport:
     """Give every parameter of ``model`` its value from ``tensors``, whose names ``names`` and ``layout`` explain.
 
@@ -134,7 +134,7 @@ def fill(
     _assign(_converted(found, slots, dtype, device, copy=copy) + _converted(drawn, slots, dtype, device), slots)
     _move_buffers(model, dtype, device)
     return _report(
-        fates, offered.dropped, source=source, passed_over=tuple(passed_over), seconds=perf_counter() - started
+        fates, offered.dropped, source=source, ignored_files=tuple(ignored_files), seconds=perf_counter() - started
     )
 
 
@@ -277,7 +277,7 @@ def _initialised(pairs: Iterable[Pair], slots: Mapping[str, _Slot], initialise: 
             if isinstance(slot.tensor, nn.Parameter):
                 borrowed[slot.module][slot.key] = value
     for module, parameters in borrowed.items():
-        with _lent(module, parameters), Unfilled(), torch.no_grad():
+        with _lent(module, parameters), SkipInit(), torch.no_grad():
             initialise(module)
     left = [pair.names[0] for pair, value in values if value.is_floating_point() and value.isnan().any()]
     if left:

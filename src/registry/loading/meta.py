@@ -8,7 +8,7 @@ from torch import Tensor, empty, nn
 from torch.overrides import TorchFunctionMode
 
 from registry.errors import WeightsLimitError
-from registry.garbage import uncollected
+from registry.garbage import gc_paused
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -20,7 +20,7 @@ _FILLING = frozenset(
 )
 
 
-class Unfilled(TorchFunctionMode):
+class SkipInit(TorchFunctionMode):
     """Leave tensors on the meta device as they are: they have no memory to fill.
 
     Torch would come to the same result through its reference implementations, whose import (torch._dynamo) takes
@@ -36,7 +36,7 @@ class Unfilled(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-class Unallocated(Unfilled):
+class MetaInit(SkipInit):
     """Besides, make tensors that hold nothing yet on the meta device; what is computed from numbers stays real."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -51,7 +51,7 @@ def build(make: Callable[[], ModuleT]) -> ModuleT:
     Takes milliseconds for any size.  What ``torch.empty`` makes, where the layers of torch get their parameters, has no
     memory.  Constants (``torch.ones``, ``torch.arange``) are real, so that what a constructor computes is right.
     """
-    with uncollected(), Unallocated():
+    with gc_paused(), MetaInit():
         return make()
 
 

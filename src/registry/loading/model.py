@@ -16,7 +16,7 @@ from registry import discovery
 from registry._version import __version__
 from registry.config.config import Config, config_text, read_config
 from registry.errors import InputError, UnknownOptionError, did_you_mean
-from registry.garbage import uncollected
+from registry.garbage import gc_paused
 from registry.generation import CausalModel, beam_search, greedy, sample
 from registry.generation.prompts import EndIds, WhenFull, check_unused
 from registry.generation.sampling import OnToken
@@ -25,7 +25,7 @@ from registry.loading.meta import build, within_memory
 from registry.records import ModelSpec, reference_to, revive
 from registry.saving.folder import CONFIG_NAME, Writer, text_writer, warn_of_disagreements, write_folder
 from registry.sources.files import collect
-from registry.sources.resolve import Resolution, resolve
+from registry.sources.resolve import Source, resolve
 from registry.weights.checkpoint import ORIGINAL, Checkpoint, open_checkpoint
 from registry.weights.names import Layout
 from registry.weights.write import Format, weight_writers
@@ -107,7 +107,7 @@ class Model(nn.Module):
     # --- loading
 
     @classmethod
-    @uncollected()
+    @gc_paused()
     def from_pretrained(
         cls,
         name_or_path: str | Path,
@@ -148,7 +148,7 @@ class Model(nn.Module):
     @within_memory()
     def _load(
         cls,
-        resolution: Resolution,
+        resolution: Source,
         config: Config,
         inputs: tuple[Any, ...],
         kwargs: Mapping[str, Any],
@@ -183,7 +183,7 @@ class Model(nn.Module):
             allow_missing=options.allow_missing,
             allow_unexpected=options.allow_unexpected,
             copy=copy,
-            passed_over=checkpoint.passed_over,
+            ignored_files=checkpoint.ignored_files,
         )
         return self.eval()
 

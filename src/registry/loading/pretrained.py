@@ -19,10 +19,10 @@ from registry.errors import (
     VocabError,
     did_you_mean,
 )
-from registry.garbage import uncollected
+from registry.garbage import gc_paused
 from registry.records import Card, ConfigSpec, ModelSpec, TokenizerSpec
 from registry.sources.files import collect
-from registry.sources.resolve import Resolution, resolve
+from registry.sources.resolve import Source, resolve
 
 if TYPE_CHECKING:
     import torch
@@ -170,8 +170,8 @@ def check_fit(tokenizer: "Tokenizer", config: Config) -> None:
 # --- Parts ------------------------------------------------------------------------------------------------------------
 
 
-@uncollected()
-def _load_model(name: str | Path, task: str | None, keywords: Mapping[str, Any]) -> "tuple[Resolution, Model]":
+@gc_paused()
+def _load_model(name: str | Path, task: str | None, keywords: Mapping[str, Any]) -> "tuple[Source, Model]":
     from registry.loading.model import LoadOptions
 
     how = LoadOptions(**{key: value for key, value in keywords.items() if key in LoadOptions.names()})
@@ -208,7 +208,7 @@ def _config_spec(architecture: str) -> ConfigSpec:
     return found
 
 
-def _model_spec(architecture: str, task: str, resolution: Resolution) -> ModelSpec:
+def _model_spec(architecture: str, task: str, resolution: Source) -> ModelSpec:
     found = discovery.find(
         ModelSpec,
         lambda spec: spec.architecture == architecture and spec.task == task,
@@ -224,7 +224,7 @@ def _model_spec(architecture: str, task: str, resolution: Resolution) -> ModelSp
     return found
 
 
-def _architecture(resolution: Resolution, cache_dir: str | Path | None, offline: bool | None) -> str:
+def _architecture(resolution: Source, cache_dir: str | Path | None, offline: bool | None) -> str:
     if resolution.card is not None:
         return resolution.card.architecture
     paths = collect(resolution, roles=("config",), cache_dir=cache_dir, offline=offline)
@@ -232,7 +232,7 @@ def _architecture(resolution: Resolution, cache_dir: str | Path | None, offline:
 
 
 def _load_tokenizer(
-    resolution: Resolution,
+    resolution: Source,
     architecture: str,
     cache_dir: str | Path | None,
     offline: bool | None,

@@ -37,7 +37,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None 
     return mixed.transpose(-3, -2).to(given)
 
 
-def watched_attention(
+def eager_attention(
     query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None, dropout: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """The same as ``attention``, slower; also gives the weights, ``(..., heads, tokens, tokens)``, before dropout."""

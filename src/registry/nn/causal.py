@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from registry.errors import InputError
-from registry.nn.attention import are_shared, attention, watched_attention
+from registry.nn.attention import are_shared, attention, eager_attention
 from registry.nn.cache import KeyValuePairs, KeyValues, Past
-from registry.nn.packing import may_be_asked
+from registry.nn.packing import can_branch_on
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
@@ -23,7 +23,7 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, *, dropout: floa
     ).transpose(-3, -2)
 
 
-def looking_back(tokens: int, before: int, mask: Tensor | None, device: torch.device) -> Tensor:
+def causal_mask(tokens: int, before: int, mask: Tensor | None, device: torch.device) -> Tensor:
     """Which tokens each new one attends to, ``(B or 1, 1, T, S)``; ``mask``, ``BS``, is false at padding.
 
     Every token sees itself, padding too: a softmax over nothing would give NaN.
@@ -66,14 +66,14 @@ class Context:
                 hint="Tokens that past_key_values remember have a place in it, too." if self._before else None,
             )
         tokens = mask.reshape(-1, self.length) != 0
-        return None if may_be_asked(tokens) and tokens.all() else tokens
+        return None if can_branch_on(tokens) and tokens.all() else tokens
 
     def _sight_from(self, device: torch.device) -> Tensor | None:
         """Which tokens the new ones attend to; None where ``causal_attention`` or no mask at all will do."""
         new = self._shape[-1]
         if self._tokens is None and (self._before == 0 or new == 1):
             return None
-        return looking_back(new, self._before, self._tokens, device)
+        return causal_mask(new, self._before, self._tokens, device)
 
     @property
     def length(self) -> int:
@@ -121,7 +121,7 @@ class Context:
         return None
 
 
-class WatchedContext(Context):
+class CausalStateWithWeights(Context):
     """The same, with the weights of every attention kept."""
 
     def __init__(
@@ -131,10 +131,10 @@ class WatchedContext(Context):
         self._weights: list[Tensor] = []
 
     def _sight_from(self, device: torch.device) -> Tensor:
-        return looking_back(self._shape[-1], self._before, self._tokens, device)
+        return causal_mask(self._shape[-1], self._before, self._tokens, device)
 
     def _mix(self, query: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:
-        mixed, weights = watched_attention(query, keys, values, mask=self._sight, dropout=dropout)
+        mixed, weights = eager_attention(query, keys, values, mask=self._sight, dropout=dropout)
         self._weights.append(weights)
         return mixed
 

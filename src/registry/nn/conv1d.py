@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from registry.nn.onednn import linear
-from registry.nn.packing import may_be_asked
+from registry.nn.packing import can_branch_on
 
 MANY = 128
 """Rows from which on it pays to turn the weight round for a single product: ``linear`` multiplies so much faster."""
@@ -40,7 +40,7 @@ class Conv1D(nn.Module):
             return linear(x, self._turned, self.bias)
         weight = self.weight  # asking a module is slow
         rows = x.reshape(-1, weight.shape[0])
-        if may_be_asked(rows) and len(rows) >= MANY:
+        if can_branch_on(rows) and len(rows) >= MANY:
             found = linear(rows, weight.t(), self.bias)
         else:
             found = torch.addmm(self.bias, rows, weight)

@@ -28,7 +28,7 @@ def with_keywords_of(inner: Callable[..., Any]) -> Callable[[Forward], Forward]:
     return spell_out
 
 
-def look_up(table: nn.Embedding, ids: Tensor, name: str) -> Tensor:
+def embed_ids(table: nn.Embedding, ids: Tensor, name: str) -> Tensor:
     """The rows of ``table`` at ``ids``, called ``name`` in the error when one lies outside of it.
 
     Raises InputError on a CPU; a GPU stops with an assertion of its own, for to ask it first would make it wait.

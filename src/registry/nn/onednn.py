@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from registry.nn.packing import may_be_asked
+from registry.nn.packing import can_branch_on
 
 LARGE = 2**23
 """Multiplications from which on it pays to hand the rows over and to take the product back: some 25 microseconds."""
@@ -88,7 +88,7 @@ class _Product(torch.autograd.Function):
 
 def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN can make a product, and makes it faster."""
-    if not may_be_asked(x) or not x.dtype == weight.dtype == torch.float32:
+    if not can_branch_on(x) or not x.dtype == weight.dtype == torch.float32:
         return False
     if type(x) is not Tensor or type(weight) not in (Tensor, nn.Parameter):  # quantised, sharded, without contents
         return False

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from registry.errors import InputError
-from registry.nn.attention import attention, watched_attention
+from registry.nn.attention import attention, eager_attention
 
 
 def rows_of(mask: Tensor | None) -> "Rows":
@@ -30,12 +30,12 @@ def rows_of(mask: Tensor | None) -> "Rows":
     """
     if mask is None:
         return AllRows()
-    if not may_be_asked(mask):
+    if not can_branch_on(mask):
         return AllRows(mask)
     return AllRows() if mask.all() else TokenRows(mask)
 
 
-def may_be_asked(mask: Tensor) -> bool:
+def can_branch_on(mask: Tensor) -> bool:
     """Whether what a mask holds may decide what is computed.
 
     Not on a GPU, for which one would have to wait; nor under export, compilation and tracing, where the answer would
@@ -134,7 +134,7 @@ class AllRows(Rows):
         return (~self._padding | self._padding.all(dim=1, keepdim=True))[:, None, None, :]
 
 
-class WatchedRows(AllRows):
+class RowsWithWeights(AllRows):
     """Every row, with the weights of every attention kept."""
 
     def __init__(self, mask: Tensor | None = None) -> None:
@@ -143,7 +143,7 @@ class WatchedRows(AllRows):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
         """Attention in the whole batch, under the mask, by forming its weights."""
-        mixed, weights = watched_attention(query, key, value, mask=self._mask(), dropout=dropout)
+        mixed, weights = eager_attention(query, key, value, mask=self._mask(), dropout=dropout)
         self._weights.append(weights)
         return mixed
 

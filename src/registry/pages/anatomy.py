@@ -10,7 +10,7 @@ from torch import nn
 
 from registry import discovery
 from registry.config.config import Config, load_config
-from registry.discovery.plugin import in_words
+from registry.discovery.plugin import describe_exception
 from registry.errors import RegistryError, RegistryWarning
 from registry.loading.meta import build
 from registry.records import Card, ConfigSpec, ModelSpec
@@ -85,7 +85,7 @@ def anatomy(card: Card) -> Anatomy | None:
         config = _config(card)
         whole = dissect(build(lambda: cls(config)))
     except Exception as problem:  # noqa: BLE001  # a stranger's mistake costs his drawing, not everybody's site
-        warnings.warn(f"{card.name} is not drawn: {in_words(problem)}.", RegistryWarning, stacklevel=2)
+        warnings.warn(f"{card.name} is not drawn: {describe_exception(problem)}.", RegistryWarning, stacklevel=2)
         return None
     return Anatomy(whole=whole, exact=whole.parameters == card.num_parameters)
 

@@ -17,7 +17,7 @@ from registry import discovery
 from registry._version import __version__
 from registry.catalog import estimated_size
 from registry.errors import SaveError
-from registry.formatting import size_in_words
+from registry.formatting import format_size
 from registry.pages.anatomy import anatomy
 from registry.pages.rendering import render, source
 from registry.pages.snippets import python_snippet, shell_snippet
@@ -132,8 +132,8 @@ def _model_page(entry: Entry) -> str:
             "card": card,
             "python": python_snippet(card),
             "shell": shell_snippet(card),
-            "memory": [] if number is None else [(name, size_in_words(size * number)) for name, size in BYTES],
-            "training": None if number is None else size_in_words(TRAINING_BYTES * number),
+            "memory": [] if number is None else [(name, format_size(size * number)) for name, size in BYTES],
+            "training": None if number is None else format_size(TRAINING_BYTES * number),
             "anatomy": anatomy(card),
         },
     )

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from registry.formatting import count_in_words, percent, size_in_words
+from registry.formatting import format_count, format_size, percent
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -33,5 +33,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["source"] = source
-    environment.filters.update(count=count_in_words, size=size_in_words, percent=percent)
+    environment.filters.update(count=format_count, size=format_size, percent=percent)
     return environment

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import evolve
 
-from registry.download.policy import WEB, Fetching
+from registry.download.policy import WEB, Policy
 from registry.errors import (
     CacheCorruptError,
     CacheError,
@@ -22,13 +22,13 @@ from registry.errors import (
 )
 from registry.records import Card, FileSpec, Paths
 from registry.sources.packages import install_command, package_path
-from registry.sources.resolve import Resolution
+from registry.sources.resolve import Source
 
 # Modules of the cache, archives, repositories and lock files are imported where they are used: a folder needs none.
 
 
 def collect(
-    resolution: Resolution,
+    resolution: Source,
     *,
     roles: Collection[str] | None = None,
     cache_dir: str | bytes | Path | None = None,
@@ -47,7 +47,7 @@ def collect(
     IntegrityError for a size or digest that was not promised, LockError for what differs from the lock file that is in
     force (see ``locking``), and all else that ``fetch`` raises.
     """
-    how = Fetching(cache_dir=cache_dir, offline=offline, progress=progress, update=update)
+    how = Policy(cache_dir=cache_dir, offline=offline, progress=progress, update=update)
     if not os.environ.get("REGISTRY_LOCK"):
         return gather(resolution, roles, how)
     from registry.sources import lockfile as locking
@@ -59,14 +59,14 @@ def collect(
     return found
 
 
-def gather(resolution: Resolution, roles: Collection[str] | None, how: Fetching) -> Paths:
+def gather(resolution: Source, roles: Collection[str] | None, how: Policy) -> Paths:
     """``collect``, whatever a lock file says."""
     return _COLLECTORS[resolution.kind](resolution, roles, how)
 
 
 def is_local(card: Card, cache_dir: str | bytes | Path | None = None) -> bool:
     """Whether all files of a card can be had without a network."""
-    how = Fetching(cache_dir=cache_dir, offline=True)
+    how = Policy(cache_dir=cache_dir, offline=True)
     archived = any(_is_held(url, how) for url in card.archives)
     lacking = [files[0].role for files in _by_role(card) if _lacking(files, how)]
     return not set(lacking) - set(ARCHIVED) if archived else bool(card.files) and not lacking
@@ -88,7 +88,7 @@ def _by_role(card: Card, roles: Collection[str] | None = None) -> list[list[File
     return list(grouped.values())
 
 
-def _lacking(files: Iterable[FileSpec], how: Fetching) -> bool:
+def _lacking(files: Iterable[FileSpec], how: Policy) -> bool:
     """Whether none of the files is on this disk, as far as can be told without reading them."""
     try:
         return not any(
@@ -100,7 +100,7 @@ def _lacking(files: Iterable[FileSpec], how: Fetching) -> bool:
         return True
 
 
-def _is_held(url: str, how: Fetching, **promised: Any) -> bool:
+def _is_held(url: str, how: Policy, **promised: Any) -> bool:
     """Whether the bytes of an address on the web are on this disk."""
     if not url.startswith(WEB):
         return False
@@ -141,12 +141,12 @@ def _of_path(path: Path) -> Paths:
         raise FetchError(f"the directory {str(path)!r} cannot be read: {problem.strerror}.") from problem
 
 
-def _from_disk(resolution: Resolution, _roles: Collection[str] | None, _how: Fetching) -> Paths:
+def _from_disk(resolution: Source, _roles: Collection[str] | None, _how: Policy) -> Paths:
     assert resolution.path is not None
     return _of_path(resolution.path)
 
 
-def _from_prefix(resolution: Resolution, roles: Collection[str] | None, _how: Fetching) -> Paths:
+def _from_prefix(resolution: Source, roles: Collection[str] | None, _how: Policy) -> Paths:
     """The files of a checkpoint where weights alone are asked for, else all files beside it."""
     assert resolution.path is not None
     beside = _of_path(resolution.path.parent)
@@ -156,19 +156,19 @@ def _from_prefix(resolution: Resolution, roles: Collection[str] | None, _how: Fe
     return own if roles is not None and set(roles) == {"weights"} else beside
 
 
-def _from_package(resolution: Resolution, _roles: Collection[str] | None, _how: Fetching) -> Paths:
+def _from_package(resolution: Source, _roles: Collection[str] | None, _how: Policy) -> Paths:
     assert resolution.url is not None
     return _of_path(package_path(resolution.url))
 
 
-def _from_hub(resolution: Resolution, roles: Collection[str] | None, how: Fetching) -> Paths:
+def _from_hub(resolution: Source, roles: Collection[str] | None, how: Policy) -> Paths:
     assert resolution.url is not None
     from registry.sources.listings import of_hub
 
     return of_hub(resolution.url.removeprefix("hub:"), resolution.revision, roles, how)
 
 
-def _from_web(resolution: Resolution, roles: Collection[str] | None, how: Fetching) -> Paths:
+def _from_web(resolution: Source, roles: Collection[str] | None, how: Policy) -> Paths:
     assert resolution.url is not None
     from registry.download.fetch import fetch
     from registry.sources.listings import names_a_file, of_folder
@@ -178,7 +178,7 @@ def _from_web(resolution: Resolution, roles: Collection[str] | None, how: Fetchi
     return of_folder(resolution.url, roles, how)
 
 
-def _from_archive(resolution: Resolution, _roles: Collection[str] | None, how: Fetching) -> Paths:
+def _from_archive(resolution: Source, _roles: Collection[str] | None, how: Policy) -> Paths:
     from registry.archives.unpacked import of_local_archive, of_web_archive
 
     if resolution.path is not None:
@@ -187,7 +187,7 @@ def _from_archive(resolution: Resolution, _roles: Collection[str] | None, how: F
     return of_web_archive(resolution.url, how)
 
 
-def _from_card(resolution: Resolution, roles: Collection[str] | None, how: Fetching) -> Paths:
+def _from_card(resolution: Source, roles: Collection[str] | None, how: Policy) -> Paths:
     card = resolution.card
     assert card is not None
     if resolution.revision is not None:
@@ -206,7 +206,7 @@ def _from_card(resolution: Resolution, roles: Collection[str] | None, how: Fetch
     return found
 
 
-def _of_archives(files: list[FileSpec], card: Card, how: Fetching) -> Paths:
+def _of_archives(files: list[FileSpec], card: Card, how: Policy) -> Paths:
     """The files of one role in the first archive of a card that has them; none when no archive can be had."""
     from registry.archives.unpacked import in_role, of_web_archive
 
@@ -217,7 +217,7 @@ def _of_archives(files: list[FileSpec], card: Card, how: Fetching) -> Paths:
     return {}
 
 
-def _of_archive_alone(resolution: Resolution, card: Card, how: Fetching) -> Paths:
+def _of_archive_alone(resolution: Source, card: Card, how: Policy) -> Paths:
     """All files of a card that describes none, but an archive."""
     from registry.archives.unpacked import of_web_archive
 
@@ -230,11 +230,11 @@ def _of_archive_alone(resolution: Resolution, card: Card, how: Fetching) -> Path
     raise _missing(resolution, card, how, failures)
 
 
-def _offline_now(how: Fetching) -> Fetching:
+def _offline_now(how: Policy) -> Policy:
     return evolve(how, offline=True)
 
 
-def _of_role(files: list[FileSpec], resolution: Resolution, card: Card, how: Fetching) -> Paths:
+def _of_role(files: list[FileSpec], resolution: Source, card: Card, how: Policy) -> Paths:
     """The first of the files of one role that can be had; what is on this disk goes before what is not."""
     from registry.download.fetch import fetch
 
@@ -271,7 +271,7 @@ def _at_revision(card: Card, revision: str) -> Card:
     return evolve(card, files=files, archives=())
 
 
-_COLLECTORS: Mapping[str, Callable[[Resolution, Collection[str] | None, Fetching], Paths]] = {
+_COLLECTORS: Mapping[str, Callable[[Source, Collection[str] | None, Policy], Paths]] = {
     "card": _from_card,
     "directory": _from_disk,
     "file": _from_disk,
@@ -286,7 +286,7 @@ _COLLECTORS: Mapping[str, Callable[[Resolution, Collection[str] | None, Fetching
 # --- When files are missing -------------------------------------------------------------------------------------------
 
 
-def _missing(resolution: Resolution, card: Card, how: Fetching, failures: list[FetchError]) -> FetchError:
+def _missing(resolution: Source, card: Card, how: Policy, failures: list[FetchError]) -> FetchError:
     """The error for files of a card that cannot be had: which, where they were looked for, and how to get them."""
     lacking = [files for files in _by_role(card) if _lacking(files, how)]
     names = [" or ".join(file.filename for file in files) for files in lacking] or ["the whole archive"]

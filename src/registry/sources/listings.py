@@ -15,7 +15,7 @@ from registry import discovery
 from registry.cache import foreign
 from registry.download import hub
 from registry.download.fetch import fetch, held
-from registry.download.policy import Fetching
+from registry.download.policy import Policy
 from registry.errors import CorruptWeightsError, FetchError, HTTPStatusError, MissingFileError, NotCachedError
 from registry.files.strict_json import MEBIBYTE, read_json_object
 from registry.files.urls import redacted
@@ -52,7 +52,7 @@ class Listing:
     names: frozenset[str]
 
 
-def of_hub(repository: str, revision: str | None, roles: Collection[str] | None, how: Fetching) -> Paths:
+def of_hub(repository: str, revision: str | None, roles: Collection[str] | None, how: Policy) -> Paths:
     """The files of a hub repository in these roles (None for all), at the commit that the revision was at first.
 
     Raises HTTPStatusError for what the hub does not show us, and what ``fetch`` raises.
@@ -72,7 +72,7 @@ def of_hub(repository: str, revision: str | None, roles: Collection[str] | None,
     return _chosen(find, roles, others=filter(OTHER_WEIGHTS.fullmatch, sorted(known.names)))
 
 
-def of_folder(url: str, roles: Collection[str] | None, how: Fetching) -> Paths:
+def of_folder(url: str, roles: Collection[str] | None, how: Policy) -> Paths:
     """The files of a folder on the web in these roles (None for all).
 
     Raises MissingFileError when there is no configuration, and what ``fetch`` raises.
@@ -111,7 +111,7 @@ def names_a_file(url: str) -> bool:
 # --- The listing of a repository --------------------------------------------------------------------------------------
 
 
-def _listing(repository: str, revision: str, roles: Collection[str] | None, how: Fetching) -> Listing:
+def _listing(repository: str, revision: str, roles: Collection[str] | None, how: Policy) -> Listing:
     """What is in a repository: as it was when first asked, else as another program knows it, else as the hub says."""
     address = hub.listing_address(repository, revision)
     if not how.update and not held(address, how):

@@ -37,7 +37,7 @@ from registry.errors import LockError, did_you_mean
 from registry.files.strict_json import MEBIBYTE, read_json_object
 from registry.files.urls import redacted
 from registry.records import Card, FileSpec, Paths
-from registry.sources.resolve import Resolution
+from registry.sources.resolve import Source
 
 SCHEMA = 1
 VARIABLE = "REGISTRY_LOCK"
@@ -53,7 +53,7 @@ class Lock:
     path: Path
     models: Models
 
-    def narrow(self, resolution: Resolution, cache: Cache) -> Resolution:
+    def narrow(self, resolution: Source, cache: Cache) -> Source:
         """The same model with only the addresses, digests and revision that are locked; raises LockError."""
         name = key(resolution)
         if name is None:
@@ -71,7 +71,7 @@ class Lock:
             return evolve(resolution, revision=commits[0] if commits else resolution.revision)
         return resolution
 
-    def check(self, resolution: Resolution, paths: Paths, cache: Cache, *, whole: bool) -> None:
+    def check(self, resolution: Source, paths: Paths, cache: Cache, *, whole: bool) -> None:
         """Raise LockError, which lists what differs, unless these files (with ``whole``, all) are what is locked."""
         name = key(resolution)
         if name is None:
@@ -102,7 +102,7 @@ def in_force() -> Lock | None:
     return Lock(path, read(path))
 
 
-def key(resolution: Resolution) -> str | None:
+def key(resolution: Source) -> str | None:
     """What a model is called in a lock file: by its card, or its address; None for what lies on this disk."""
     if resolution.path is not None:
         return None
@@ -143,7 +143,7 @@ def _is(url: str, origin: Origin) -> bool:
     return recorded_address(url) == origin.url
 
 
-def _is_listed(resolution: Resolution, cache: Cache) -> bool:
+def _is_listed(resolution: Source, cache: Cache) -> bool:
     """Whether it is settled which commit the revision is; ``check`` then compares."""
     repository = str(resolution.url).removeprefix("hub:")
     return cache.entry(hub.listing_address(repository, resolution.revision or hub.DEFAULT_REVISION)) is not None

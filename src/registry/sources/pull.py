@@ -16,7 +16,7 @@ from registry.cache.cache import Cache
 from registry.errors import CacheError, FetchError, MissingFileError, RegistryWarning
 from registry.records import Paths
 from registry.sources.files import collect
-from registry.sources.resolve import Resolution, resolve
+from registry.sources.resolve import Source, resolve
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 PUBLISHED = {"max_len": "model_max_length"}
@@ -24,7 +24,7 @@ PUBLISHED = {"max_len": "model_max_length"}
 
 
 @frozen(kw_only=True)
-class Pulled:
+class PullResult:
     """A model that is on this disk whole."""
 
     path: Path
@@ -52,7 +52,7 @@ def pull_files(
     revision: str | None = None,
     cache_dir: str | Path | None = None,
     progress: bool | None = None,
-) -> Pulled:
+) -> PullResult:
     """``pull``, with what became of each file."""
     resolution = resolve(name, revision=revision)
     before = _here(resolution, cache_dir)
@@ -71,12 +71,12 @@ def pull_files(
             stacklevel=3,
         )
     if resolution.kind in ("directory", "file", "package"):
-        return Pulled(path=next(iter(after.values())).parent, files=states)
+        return PullResult(path=next(iter(after.values())).parent, files=states)
     options = {} if resolution.card is None else resolution.card.tokenizer
-    return Pulled(path=_folder(Cache.at(cache_dir), after, digests, options), files=states)
+    return PullResult(path=_folder(Cache.at(cache_dir), after, digests, options), files=states)
 
 
-def _here(resolution: Resolution, cache_dir: str | Path | None) -> Mapping[str, str]:
+def _here(resolution: Source, cache_dir: str | Path | None) -> Mapping[str, str]:
     """The digests of those files that need no network; none where one is missing."""
     with suppress(FetchError, CacheError):
         return {file: _digest(path) for file, path in collect(resolution, cache_dir=cache_dir, offline=True).items()}

@@ -34,7 +34,7 @@ TABLE_END = (0xDB4775248B80FB57).to_bytes(8, "little")
 
 
 @frozen(kw_only=True)
-class Resolution:
+class Source:
     """What a name was understood to mean, and by which rule."""
 
     asked: str
@@ -66,7 +66,7 @@ _NOUNS: dict[Kind, str] = {
 }
 
 
-def resolve(name: str | Path, *, revision: str | None = None) -> Resolution:
+def resolve(name: str | Path, *, revision: str | None = None) -> Source:
     """Decide what a name means, by the first of these rules that applies.
 
     1. An address: ``file:path``, ``https:``, ``http:``, ``hub:organisation/name@revision``, ``pkg:distribution/path``.
@@ -108,7 +108,7 @@ def unknown_model(name: str) -> UnknownModelError:
 # --- Rules ------------------------------------------------------------------------------------------------------------
 
 
-def _first_that_applies(asked: str) -> Resolution:
+def _first_that_applies(asked: str) -> Source:
     for rule in (_address, _path, _card, _existing, _repository):
         found = rule(asked)
         if found is not None:
@@ -116,7 +116,7 @@ def _first_that_applies(asked: str) -> Resolution:
     raise unknown_model(asked)
 
 
-def _address(asked: str) -> Resolution | None:
+def _address(asked: str) -> Source | None:
     scheme, colon, rest = asked.partition(":")
     rule = _SCHEMES.get(scheme.lower()) if colon else None
     if rule is not None:
@@ -128,13 +128,13 @@ def _address(asked: str) -> Resolution | None:
     return None
 
 
-def _path(asked: str) -> Resolution | None:
+def _path(asked: str) -> Source | None:
     if not re.match(r"[./~\\]|[A-Za-z]:[/\\]", asked):
         return None
     return _on_disk(asked, Path(asked), f"it starts with {asked[0]!r}")
 
 
-def _card(asked: str) -> Resolution | None:
+def _card(asked: str) -> Source | None:
     card = find_card(asked)
     if card is None:
         return None
@@ -146,16 +146,16 @@ def _card(asked: str) -> Resolution | None:
             stacklevel=4,
         )
     rule = "it is the name of a card" if asked == card.name else f"it is an alias of the card {card.name!r}"
-    return Resolution(asked=asked, kind="card", rule=rule, card=card)
+    return Source(asked=asked, kind="card", rule=rule, card=card)
 
 
-def _existing(asked: str) -> Resolution | None:
+def _existing(asked: str) -> Source | None:
     if not any(map(os.path.exists, (asked, asked + INDEX_SUFFIX))):  # Path.exists raises for names that are too long
         return None
     return _on_disk(asked, Path(asked), "a file or folder of this name exists")
 
 
-def _repository(asked: str) -> Resolution | None:
+def _repository(asked: str) -> Source | None:
     rule = "it has the form organisation/name, and no such file or folder exists"
     return _in_hub(asked, asked, rule)
 
@@ -163,18 +163,18 @@ def _repository(asked: str) -> Resolution | None:
 # --- Addresses --------------------------------------------------------------------------------------------------------
 
 
-def _file_address(asked: str, rest: str) -> Resolution:
+def _file_address(asked: str, rest: str) -> Source:
     """``file:gpt2`` as it stands, or ``file:///models/gpt2``, where special characters are written ``%20``."""
     path = unquote(urlsplit(asked).path) if rest.startswith("//") else rest
     return _on_disk(asked, Path(path), "it is a file: address")
 
 
-def _web_address(asked: str, _rest: str) -> Resolution:
+def _web_address(asked: str, _rest: str) -> Source:
     kind: Kind = "archive" if urlsplit(asked).path.endswith(ARCHIVE_SUFFIXES) else "url"
-    return Resolution(asked=asked, kind=kind, rule="it is a web address", url=asked)
+    return Source(asked=asked, kind=kind, rule="it is a web address", url=asked)
 
 
-def _hub_address(asked: str, rest: str) -> Resolution:
+def _hub_address(asked: str, rest: str) -> Source:
     found = _in_hub(asked, rest, "it is a hub: address")
     if found is None:
         raise UnknownModelError(
@@ -183,13 +183,13 @@ def _hub_address(asked: str, rest: str) -> Resolution:
     return found
 
 
-def _package_address(asked: str, rest: str) -> Resolution:
+def _package_address(asked: str, rest: str) -> Source:
     if not re.fullmatch(r"[^/]+/.+", rest):
         raise UnknownModelError(f"{asked!r} is not of the form pkg:distribution/path/in/it.")
-    return Resolution(asked=asked, kind="package", rule="it is a pkg: address", url=asked)
+    return Source(asked=asked, kind="package", rule="it is a pkg: address", url=asked)
 
 
-_SCHEMES: dict[str, Callable[[str, str], Resolution]] = {
+_SCHEMES: dict[str, Callable[[str, str], Source]] = {
     "file": _file_address,
     "https": _web_address,
     "http": _web_address,
@@ -201,17 +201,17 @@ _SCHEMES: dict[str, Callable[[str, str], Resolution]] = {
 # --- Parts ------------------------------------------------------------------------------------------------------------
 
 
-def _on_disk(asked: str, path: Path, rule: str) -> Resolution:
+def _on_disk(asked: str, path: Path, rule: str) -> Source:
     path = Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser raises where there is no home
     if os.path.isdir(path):  # noqa: PTH112  # the methods of Path raise for names that are too long
-        return Resolution(asked=asked, kind="directory", rule=rule, path=path)
+        return Source(asked=asked, kind="directory", rule=rule, path=path)
     prefix = os.fspath(path).removesuffix(INDEX_SUFFIX)
     if os.path.isfile(prefix + INDEX_SUFFIX):  # noqa: PTH113
-        return Resolution(asked=asked, kind="checkpoint", rule=f"{rule}, and an index lies there", path=Path(prefix))
+        return Source(asked=asked, kind="checkpoint", rule=f"{rule}, and an index lies there", path=Path(prefix))
     if os.path.isfile(path):  # noqa: PTH113
         kind: Kind = "checkpoint" if _is_table(path) else "file"
         kind = "archive" if path.name.endswith(ARCHIVE_SUFFIXES) else kind
-        return Resolution(asked=asked, kind=kind, rule=rule, path=path)
+        return Source(asked=asked, kind=kind, rule=rule, path=path)
     raise MissingFileError(
         f"there is no file or folder {str(path)!r}.{did_you_mean(path.name, _beside(path))}",
         hint=f"It was read as a path, since {rule}; `registry list` prints the names of known models.",
@@ -235,14 +235,14 @@ def _beside(path: Path) -> list[str]:
         return []
 
 
-def _in_hub(asked: str, repository: str, rule: str) -> Resolution | None:
+def _in_hub(asked: str, repository: str, rule: str) -> Source | None:
     found = re.fullmatch(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@([\w./-]+))?", repository)
     if found is None:
         return None
-    return Resolution(asked=asked, kind="hub", rule=rule, url=f"hub:{found[1]}", revision=found[2])
+    return Source(asked=asked, kind="hub", rule=rule, url=f"hub:{found[1]}", revision=found[2])
 
 
-def _at(found: Resolution, revision: str) -> Resolution:
+def _at(found: Source, revision: str) -> Source:
     """The same, at a revision; only what the hub serves has revisions."""
     if found.kind not in ("hub", "card"):
         raise UnknownOptionError(f"{found} has no revisions, so revision={revision!r} means nothing.")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from registry.errors import InputError, MissingTokenizerError, RegistryWarning, VocabError
-from registry.garbage import uncollected
+from registry.garbage import gc_paused
 from registry.tokenization import batches, options
 from registry.tokenization.batches import PACKED, Batch, Frame, Limit, RowOf, Segment
 from registry.tokenization.chunk_cache import PackedIds, joined
@@ -22,7 +22,7 @@ from registry.tokenization.vocabulary import parse_vocabulary
 if TYPE_CHECKING:
     from registry.records import Paths
     from registry.saving.folder import Writer
-    from registry.sources.resolve import Resolution
+    from registry.sources.resolve import Source
 
 # Modules that resolve, save and pickle are imported where they are used: a tokenizer of a file on disk needs none of
 # them, and is made in a third of the time.
@@ -182,7 +182,7 @@ class Tokenizer(Lookup):
 
     # --- Batches
 
-    @uncollected()  # of thousands of rows, none is garbage
+    @gc_paused()  # of thousands of rows, none is garbage
     def __call__(
         self,
         text: str | Sequence[str] | Sequence[tuple[str, str]],
@@ -279,7 +279,7 @@ class Tokenizer(Lookup):
     @classmethod
     def from_resolution(
         cls,
-        resolution: "Resolution",
+        resolution: "Source",
         *,
         cache_dir: str | Path | None = None,
         offline: bool | None = None,

@@ -12,7 +12,7 @@ from typing import Any
 
 from registry.errors import VocabError
 from registry.tokenization.bpe import BytePairs
-from registry.tokenization.chunk_cache import ChunkMemory
+from registry.tokenization.chunk_cache import ChunkCache
 
 WORD = r" ?+[{letter}]++| ?+[{digit}]++|'(?:s|t|re|ve|m|ll|d)| ?+[^\s{letter}{digit}]++|\s+(?!\S)|\s++"
 """How the first release cuts text into words, with the classes of letters and digits left open.
@@ -51,11 +51,11 @@ class ByteLevel:
     A byte that the vocabulary lacks becomes ``unknown``, the token of that id, where there is one.
     """
 
-    parts: ChunkMemory[bytes, tuple[int, ...]]
+    parts: ChunkCache[bytes, tuple[int, ...]]
     """The ids of each part of a word.  Raises VocabError for one with a byte that nothing stands for."""
 
     def __init__(self, vocab: Mapping[str, int], byte_pairs: BytePairs, unknown: int | None = None) -> None:
-        self.parts = ChunkMemory(self._ids_of_part)
+        self.parts = ChunkCache(self._ids_of_part)
         self._byte_pairs = byte_pairs
         self._symbols: list[Any] = [vocab.get(spelling, unknown) for spelling in SPELLING.values()]
         self._has_holes = None in self._symbols  # few vocabularies have: others are not asked for every part

@@ -24,7 +24,7 @@ MOST_CHUNKS = 2**16
 """Chunks that are remembered at a time: about 15 MB on natural text."""
 
 
-class ChunkMemory(dict[K, V]):
+class ChunkCache(dict[K, V]):
     """What ``tokenize`` made of each chunk; a chunk not met before is tokenized when it is looked up.
 
     Chunks are strings, or bytes where the algorithm works on these: they are cut out in four fifths of the time.
@@ -47,12 +47,12 @@ class ChunkMemory(dict[K, V]):
         return found
 
 
-class TokenMemory(Generic[K]):
+class TokenCache(Generic[K]):
     """The tokens of texts, which are cut into chunks; ``tokenize`` gives the ids of a chunk."""
 
     def __init__(self, tokenize: Callable[[K], tuple[int, ...]]) -> None:
-        self._ids = ChunkMemory(tokenize)
-        self._packed: ChunkMemory[K, bytes] = ChunkMemory(lambda chunk: array("q", tokenize(chunk)).tobytes())
+        self._ids = ChunkCache(tokenize)
+        self._packed: ChunkCache[K, bytes] = ChunkCache(lambda chunk: array("q", tokenize(chunk)).tobytes())
 
     def ids(self, chunks: Iterable[K]) -> list[int]:
         """The ids of chunks that follow each other, in a list of its own."""
@@ -63,7 +63,7 @@ class TokenMemory(Generic[K]):
         return array("q", b"".join(map(self._packed.__getitem__, chunks)))
 
 
-def ids_of_parts(memory: ChunkMemory[K, tuple[int, ...]], parts: Sequence[K]) -> tuple[int, ...]:
+def ids_of_parts(memory: ChunkCache[K, tuple[int, ...]], parts: Sequence[K]) -> tuple[int, ...]:
     """The ids of parts that follow each other; those of a single one are the very tuple that is remembered."""
     return memory[parts[0]] if len(parts) == 1 else tuple(joined(map(memory.__getitem__, parts)))
 

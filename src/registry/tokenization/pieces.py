@@ -17,7 +17,7 @@ from registry.errors import VocabError
 from registry.files.protobuf import Value, fields
 from registry.tokenization.batches import Segment
 from registry.tokenization.causal import CausalTokenizer
-from registry.tokenization.chunk_cache import ChunkMemory, joined
+from registry.tokenization.chunk_cache import ChunkCache, joined
 from registry.tokenization.options import FLAG, OPTIONAL_FLAG, Option
 from registry.tokenization.vocabulary import LONGEST_TOKEN, MOST_BYTES, MOST_TOKENS, read_bytes
 
@@ -188,8 +188,8 @@ class SentencePieces:
             and SPACE in self.vocab  # an unknown one would become one with unknown neighbours
             and not any(map(GOES_ON.search, self.vocab))
         )
-        self._chunks = ChunkMemory(self._ids_of_chunk)
-        self._places = ChunkMemory(self._located_chunk)
+        self._chunks = ChunkCache(self._ids_of_chunk)
+        self._places = ChunkCache(self._located_chunk)
 
     @property
     def special(self) -> dict[str, str]:

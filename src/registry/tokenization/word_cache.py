@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable
 
 from registry.tokenization.batches import Segment
-from registry.tokenization.chunk_cache import ChunkMemory, PackedIds, TokenMemory, ids_of_parts
+from registry.tokenization.chunk_cache import ChunkCache, PackedIds, TokenCache, ids_of_parts
 from registry.tokenization.words import Splitter
 
 
-class WordMemory:
+class WordCache:
     """Turns texts into tokens, each of which lies inside a word; remembers chunks and words.
 
     - ``splitter``: cuts texts into words.
@@ -20,9 +20,9 @@ class WordMemory:
     ) -> None:
         self.splitter = splitter
         self.stops = stops
-        self._words = ChunkMemory(ids_of_word)
-        self._chunks = TokenMemory(self._ids_of_chunk)
-        self._places = ChunkMemory(self._locate_chunk)
+        self._words = ChunkCache(ids_of_word)
+        self._chunks = TokenCache(self._ids_of_chunk)
+        self._places = ChunkCache(self._locate_chunk)
 
     def ids(self, text: str) -> list[int]:
         """The ids of a text."""

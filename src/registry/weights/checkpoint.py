@@ -76,7 +76,7 @@ class Found:
     spec: WeightLoaderSpec
     files: tuple[str, ...]
     """Names of the files to read."""
-    passed_over: tuple[str, ...] = ()
+    ignored_files: tuple[str, ...] = ()
     """Names of weight files in other formats, which are not read."""
 
     def headers(self) -> Headers:
@@ -98,7 +98,7 @@ class Checkpoint:
     """Names of the files that are read."""
     names: NameTable | None = None
     """From the format's names to the architecture's, where they differ."""
-    passed_over: tuple[str, ...] = ()
+    ignored_files: tuple[str, ...] = ()
     """Names of weight files in other formats, which are not read."""
 
 
@@ -110,7 +110,7 @@ def open_checkpoint(paths: Paths, architecture: str, formats: Collection[str] | 
         format=found.spec.format,
         files=found.files,
         names=None if found.spec.names is None else found.spec.names.load(),
-        passed_over=found.passed_over,
+        ignored_files=found.ignored_files,
     )
 
 
@@ -132,7 +132,7 @@ def find_weights(paths: Paths, architecture: str | None, formats: Collection[str
         return _of_plugin(paths, architecture, formats)
     spec = detected[0] if len(detected) == 1 else _meant(detected, paths)
     others = tuple(name for other in detected if other != spec for name in FORMATS[other].present(paths))
-    return Found(paths=paths, spec=_of(architecture, spec), files=FORMATS[spec].present(paths), passed_over=others)
+    return Found(paths=paths, spec=_of(architecture, spec), files=FORMATS[spec].present(paths), ignored_files=others)
 
 
 def _detects(spec: WeightLoaderSpec, paths: Paths) -> bool:

@@ -12,7 +12,7 @@ from registry.config.config import Config, read_config
 from registry.errors import ArchitectureMismatchError, ConfigError, MissingFileError
 from registry.records import ModelSpec, Paths
 from registry.sources.files import collect
-from registry.sources.resolve import Resolution, resolve
+from registry.sources.resolve import Source, resolve
 from registry.weights.checkpoint import Found, find_weights, open_checkpoint
 from registry.weights.headers import Header, header_of
 from registry.weights.matching import offer, pair_up
@@ -32,14 +32,14 @@ def find(name: str | Path) -> Found:
     return find_weights(collect(resolution, roles=("weights",)), _architecture_of(resolution))
 
 
-def _architecture_of(resolution: Resolution) -> str | None:
+def _architecture_of(resolution: Source) -> str | None:
     if resolution.card is not None:
         return resolution.card.architecture
     config = _config_of(resolution)
     return None if config is None else config.architecture
 
 
-def _config_of(resolution: Resolution) -> Config | None:
+def _config_of(resolution: Source) -> Config | None:
     """The configuration, which says how the architecture calls its tensors; None where none can be understood."""
     try:
         return read_config(resolution, collect(resolution, roles=("config",)))[0]
@@ -109,7 +109,7 @@ def largest_difference(one: "Tensor", other: "Tensor") -> float | None:
 class _Side:
     """The files of one side, and its configuration where it lies among them."""
 
-    resolution: Resolution
+    resolution: Source
     paths: Paths
     config: Config | None
 

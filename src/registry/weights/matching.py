@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 
 from attrs import Factory, frozen
 
-from registry.weights.names import Layout, NameTable, Source, Translation
+from registry.weights.names import Layout, NameTable, StoredTensor, Translation
 
 Patterns: TypeAlias = str | Iterable[str]
 """Names with the wildcards of a shell: ``classifier.*``."""
@@ -38,7 +38,7 @@ class Pair:
     """The part of the model to which the tensor belongs; None for the trunk."""
     ours: dict[str, str] = Factory(dict)
     """Name in full -> name in the model."""
-    theirs: dict[str, Source] = Factory(dict)
+    theirs: dict[str, StoredTensor] = Factory(dict)
     """Name in full -> where the file has it."""
 
     @property
@@ -53,7 +53,7 @@ def offer(names: Iterable[str], table: NameTable | None, layout: Layout) -> Tran
     First by the ``table`` that belongs to the file's format, then without wrappers, with the prefix, and by the
     layout's own table.  Raises WeightsMismatchError when two names become one.
     """
-    found = (table or NameTable()).translate({name: Source(name) for name in names})
+    found = (table or NameTable()).translate({name: StoredTensor(name) for name in names})
     inner = layout.unwrapped(found.sources)
     full = layout.in_full(inner.values())
     ours = layout.names.translate({full[inner[name]]: source for name, source in found.sources.items()})
@@ -61,7 +61,7 @@ def offer(names: Iterable[str], table: NameTable | None, layout: Layout) -> Tran
 
 
 def pair_up(
-    names: Collection[str], shared: Iterable[Collection[str]], offered: Mapping[str, Source], layout: Layout
+    names: Collection[str], shared: Iterable[Collection[str]], offered: Mapping[str, StoredTensor], layout: Layout
 ) -> list[Pair]:
     """Bring the names in a model together with those that a file offers, in the model's order.
 

@@ -42,7 +42,7 @@ def squeezed(tensor: "Tensor") -> "Tensor":
 
 
 @frozen
-class Source:
+class StoredTensor:
     """Where a tensor of ours comes from: its name in the file, and what is done to it, in order."""
 
     name: str
@@ -62,7 +62,7 @@ class Source:
 class Translation:
     """What a table makes of the names in a file."""
 
-    sources: Mapping[str, Source]
+    sources: Mapping[str, StoredTensor]
     """Our name -> where its tensor comes from."""
     dropped: tuple[str, ...]
     """Names in the file that are left out."""
@@ -132,12 +132,12 @@ class NameTable:
         for row in lines:
             self._match(row.example(), ValueError)
 
-    def translate(self, sources: Mapping[str, Source]) -> Translation:
+    def translate(self, sources: Mapping[str, StoredTensor]) -> Translation:
         """Give every tensor the name that the table has for it.
 
         Raises WeightsMismatchError when a name matches two rows, or when two tensors would bear one name.
         """
-        translated: dict[str, Source] = {}
+        translated: dict[str, StoredTensor] = {}
         dropped: list[str] = []
         for name, source in sources.items():
             ours, source = self._translate_one(name, source)
@@ -152,14 +152,14 @@ class NameTable:
                 translated[ours] = source
         return Translation(translated, tuple(dropped))
 
-    def _translate_one(self, name: str, source: Source) -> tuple[str | None, Source]:
+    def _translate_one(self, name: str, source: StoredTensor) -> tuple[str | None, StoredTensor]:
         match = self._match(name, WeightsMismatchError)
         if match is None:
             return name, source
         row = self._row(match)
         ours = row.rename(match)
         operations = source.operations if row.operation is None else (*source.operations, row.operation)
-        return ours, Source(source.name, operations, renamed=source.renamed or ours != name)
+        return ours, StoredTensor(source.name, operations, renamed=source.renamed or ours != name)
 
     def _match(self, name: str, error: type[ValueError]) -> re.Match[str] | None:
         """Match the only row that fits: searched from the top and from the bottom, it is the same."""

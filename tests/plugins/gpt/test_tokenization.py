@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from plugins.gpt import tokenization
 from plugins.gpt.tokenization import OpenAIGPTTokenizer, text_standardize
-from registry.errors import NotYetError, RegistryWarning, VocabError
+from registry.errors import RegistryWarning, UnsupportedError, VocabError
 
 LETTERS = [*"abcdefghijklmnopqrstuvwxyz.,!?'-1"]
 RULES = [
@@ -200,7 +200,7 @@ def test_spacy_cuts_words_where_it_is_installed() -> None:
     assert tokenizer.tokenize("Thé") == ["th", "<unk>"]  # accents are kept
     assert tokenizer.tokenize("\ud800 ") == ["<unk>"]
     assert tokenizer.tokenize("") == []
-    with pytest.raises(NotYetError, match="not known once ftfy has mended it"):
+    with pytest.raises(UnsupportedError, match="not known once ftfy has mended it"):
         tokenizer("the", return_offsets_mapping=True)
 
 

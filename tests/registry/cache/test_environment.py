@@ -14,7 +14,7 @@ import registry
 from registry import Card, FileSpec, hookimpl
 from registry.cache.cache import Cache
 from registry.cache.directories import cache_directory
-from registry.download.fetch import Fetching, cached_path, fetch
+from registry.download.fetch import Policy, cached_path, fetch
 from registry.errors import ConflictingOptionsError, NotCachedError
 from registry.sources.files import collect
 from registry.sources.resolve import resolve
@@ -46,7 +46,7 @@ def test_the_environment_counts_when_a_file_is_asked_for(server, monkeypatch, tm
 
 def test_an_update_offline_is_a_contradiction(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="cannot be updated offline"):
-        Fetching(update=True, offline=True)
+        Policy(update=True, offline=True)
     monkeypatch.setenv("REGISTRY_OFFLINE", "1")
     with pytest.raises(ConflictingOptionsError):
         registry.pull("bert-base-uncased", update=True)
@@ -62,7 +62,7 @@ def test_the_cache_may_be_named_in_any_way(server, tmp_path: Path, monkeypatch: 
 
 def test_the_folder_of_temporaries_does_not_matter(server, cache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", "/nowhere")
-    assert fetch(server.add("/model.bin", BODY), Fetching()).read_bytes() == BODY
+    assert fetch(server.add("/model.bin", BODY), Policy()).read_bytes() == BODY
 
 
 # --- Offline ----------------------------------------------------------------------------------------------------------
@@ -164,6 +164,6 @@ def test_a_bar_is_shown_on_a_terminal_and_can_break_nothing(
     server, cache, monkeypatch, stream, progress, shown
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
-    assert fetch(server.add("/model.bin", BODY), Fetching(progress=progress)).read_bytes() == BODY
+    assert fetch(server.add("/model.bin", BODY), Policy(progress=progress)).read_bytes() == BODY
     if isinstance(stream, io.StringIO) and not isinstance(stream, Broken):
         assert ("model.bin" in stream.getvalue()) == shown

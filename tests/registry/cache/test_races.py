@@ -18,7 +18,7 @@ import pytest
 import registry
 from registry import discovery
 from registry.cache.cache import Cache
-from registry.download.fetch import Fetching, fetch
+from registry.download.fetch import Policy, fetch
 from registry.errors import RegistryWarning
 
 BODY = bytes(range(256)) * 8192
@@ -38,7 +38,7 @@ def break_locks(number=None):
 import requests, filelock
 import registry
 from registry.cache.cache import Cache
-from registry.download.fetch import Fetching, fetch
+from registry.download.fetch import Policy, fetch
 rank, urls = int(sys.argv[1]), sys.argv[2:]
 print("ready", flush=True)
 sys.stdin.readline()
@@ -88,7 +88,7 @@ def polled(look: Callable[[], None]) -> Iterator[None]:
     looking.result()
 
 
-GET = "print(sha256(fetch(urls[0], Fetching()).read_bytes()).hexdigest())"
+GET = "print(sha256(fetch(urls[0], Policy()).read_bytes()).hexdigest())"
 
 
 def test_eight_that_start_together_fetch_once(server, cache: Cache) -> None:
@@ -110,7 +110,7 @@ def test_without_locks_all_are_right_all_the_same(server, cache: Cache) -> None:
     with polled(look):
         assert together(8, "break_locks()\n" + GET, url) == [SHA] * 8
     assert server.sent["/model.bin"] <= 8 * len(BODY)
-    assert fetch(url, Fetching(offline=True)).read_bytes() == BODY
+    assert fetch(url, Policy(offline=True)).read_bytes() == BODY
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, 524])
@@ -120,8 +120,8 @@ def test_a_disk_without_locks_is_told_once(server, cache, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.warns(RegistryWarning, match="cannot be locked"):
-        assert fetch(server.add("/a.bin", BODY), Fetching()).read_bytes() == BODY
-    assert fetch(server.add("/b.bin", BODY), Fetching()).read_bytes() == BODY  # a second warning would be an error
+        assert fetch(server.add("/a.bin", BODY), Policy()).read_bytes() == BODY
+    assert fetch(server.add("/b.bin", BODY), Policy()).read_bytes() == BODY  # a second warning would be an error
 
 
 def test_a_system_without_flock_goes_on(server, cache: Cache) -> None:
@@ -133,27 +133,27 @@ def test_a_system_without_flock_goes_on(server, cache: Cache) -> None:
 def test_threads_of_one_process_fetch_once(server, cache: Cache) -> None:
     url = server.add("/model.bin", BODY)
     with ThreadPoolExecutor(16) as pool:
-        paths = list(pool.map(lambda _: fetch(url, Fetching()), range(16)))
+        paths = list(pool.map(lambda _: fetch(url, Policy()), range(16)))
     assert set(paths) == {cache.blob(SHA)}
     assert server.count() == 1
 
 
 def test_one_content_at_two_addresses_is_kept_once(server, cache: Cache) -> None:
     urls = [server.add("/a.bin", BODY), server.add("/b.bin", BODY)]
-    assert together(2, "print(fetch(urls[rank], Fetching()))", *urls) == [str(cache.blob(SHA))] * 2
+    assert together(2, "print(fetch(urls[rank], Policy()))", *urls) == [str(cache.blob(SHA))] * 2
     assert len(list((cache.home / "blobs").glob("*/*"))) == 1
     assert len(list(cache.entries())) == 2
 
 
 def test_a_reader_sees_the_old_or_the_new(server, cache: Cache) -> None:
     url = server.add("/model.bin", BODY)
-    fetch(url, Fetching())
+    fetch(url, Policy())
     bodies = {BODY, OTHER}
 
     def look() -> None:
-        assert fetch(url, Fetching(offline=True)).read_bytes() in bodies
+        assert fetch(url, Policy(offline=True)).read_bytes() in bodies
 
-    code = "warnings.simplefilter('ignore')\nfor _ in range(5): fetch(urls[0], Fetching(update=True))"
+    code = "warnings.simplefilter('ignore')\nfor _ in range(5): fetch(urls[0], Policy(update=True))"
     server.add("/model.bin", *[BODY, OTHER] * 10)
     with polled(look):
         together(2, code, url)
@@ -161,17 +161,17 @@ def test_a_reader_sees_the_old_or_the_new(server, cache: Cache) -> None:
 
 def test_two_updates_while_the_content_changes_are_each_right(server, cache: Cache) -> None:
     url = server.add("/model.bin", BODY)
-    fetch(url, Fetching())
+    fetch(url, Policy())
     server.add("/model.bin", *[OTHER, BODY] * 20)
     code = """
     warnings.simplefilter("ignore")
     for _ in range(5):
-        path = fetch(urls[0], Fetching(update=True))
+        path = fetch(urls[0], Policy(update=True))
         assert sha256(path.read_bytes()).hexdigest() == path.name
     print("right")
     """
     assert together(2, code, url) == ["right"] * 2
-    assert fetch(url, Fetching(offline=True)).read_bytes() in (BODY, OTHER)
+    assert fetch(url, Policy(offline=True)).read_bytes() in (BODY, OTHER)
 
 
 def test_a_cache_that_is_deleted_while_many_fetch_hurts_nobody(server, cache: Cache) -> None:
@@ -183,7 +183,7 @@ def test_a_cache_that_is_deleted_while_many_fetch_hurts_nobody(server, cache: Ca
             shutil.rmtree(Cache.at().directory, ignore_errors=True)
         else:
             try:
-                assert len(fetch(urls[rank], Fetching()).read_bytes()) == 2097152
+                assert len(fetch(urls[rank], Policy()).read_bytes()) == 2097152
             except FileNotFoundError:
                 pass  # it was deleted between its being found and its being read
             except registry.errors.CacheError:
@@ -191,14 +191,14 @@ def test_a_cache_that_is_deleted_while_many_fetch_hurts_nobody(server, cache: Ca
     print("right")
     """
     assert together(4, code, *urls) == ["right"] * 4
-    assert fetch(urls[0], Fetching()).read_bytes() == BODY
+    assert fetch(urls[0], Policy()).read_bytes() == BODY
 
 
 @pytest.mark.slow
 def test_sixty_four_that_start_together_do_not_storm_the_server(server, cache: Cache) -> None:
     url = server.add("/model.bin", BODY)
     code = """
-    tell = lambda: print(fetch(urls[0], Fetching()).name + "\\n", end="", flush=True)  # in one write
+    tell = lambda: print(fetch(urls[0], Policy()).name + "\\n", end="", flush=True)  # in one write
     threads = [threading.Thread(target=tell) for _ in range(4)]
     for thread in threads: thread.start()
     for thread in threads: thread.join()
@@ -209,7 +209,7 @@ def test_sixty_four_that_start_together_do_not_storm_the_server(server, cache: C
 
 def test_what_a_network_disk_does_not_show_yet_is_looked_for_again(server, cache, monkeypatch) -> None:
     url = server.add("/model.bin", BODY)
-    path = fetch(url, Fetching())
+    path = fetch(url, Policy())
     real, stale = os.open, [2]
 
     def opening(name: object, *rest: object, **more: object) -> int:

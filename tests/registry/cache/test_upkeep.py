@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 import registry
 from registry.cache.cache import Cache
 from registry.cli import main
-from registry.download.fetch import Fetching, fetch
+from registry.download.fetch import Policy, fetch
 from registry.errors import CacheCorruptError
 from registry.sources.files import collect
 from registry.sources.resolve import resolve
@@ -94,7 +94,7 @@ def test_rm_removes_a_model_and_leaves_what_another_needs(hub: Any, cache: Cache
 
 def test_rm_takes_addresses_archives_and_pulled_folders(hub: Any, cache: Cache, tmp_path: Path) -> None:
     url = hub.add("/file.bin", b"bytes")
-    fetch(url, Fetching())
+    fetch(url, Policy())
     path = packed(tmp_path)
     collect(resolve(path))
     pulled = registry.pull("me/toy")

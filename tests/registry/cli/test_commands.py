@@ -17,10 +17,10 @@ from registry.errors import (
     CorruptWeightsError,
     IntegrityError,
     MissingTokenizerError,
-    NotYetError,
     SaveError,
     UnknownLayerError,
     UnsafeWeightsError,
+    UnsupportedError,
 )
 
 Install = Callable[..., Path]
@@ -262,7 +262,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (NotYetError, 1),
+        (UnsupportedError, 1),
         (SaveError, 1),
         (UnknownLayerError, 3),
         (MissingTokenizerError, 3),

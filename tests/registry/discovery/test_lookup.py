@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 import registry
 from registry import Card, ConfigSpec, FileSpec, discovery, hookimpl
-from registry.discovery import PluginInfo
+from registry.discovery import PluginInfo, lookup
 from registry.discovery.entry_points import PluginWarning
-from registry.discovery import lookup
 from registry.errors import (
     CardFileError,
     PluginConflictError,

@@ -19,7 +19,7 @@ import registry
 from registry import errors
 from registry.cache import locks
 from registry.cache.cache import Cache
-from registry.download.fetch import Fetching, fetch
+from registry.download.fetch import Policy, fetch
 from registry.errors import CacheError, RegistryError
 from registry.files.urls import normalised
 
@@ -70,7 +70,7 @@ def test_a_download_goes_on_after_its_process_was_killed(server, cache: Cache) -
     killed(code, url)
     assert cache.find(url) is None
     server.forget()
-    assert fetch(url, Fetching()).read_bytes() == BODY
+    assert fetch(url, Policy()).read_bytes() == BODY
     start = int(server.headers("/model.bin")[0]["Range"].removeprefix("bytes=").rstrip("-"))
     assert start > 0
     assert server.sent["/model.bin"] == len(BODY) - start
@@ -82,7 +82,7 @@ def test_a_whole_body_is_not_fetched_again_after_a_kill_before_its_name(server, 
     killed('dies_at(os, "fsync", 1)\nregistry.cached_path(sys.argv[1])', url)
     killed('dies_at(Path, "replace", 1)\nregistry.cached_path(sys.argv[1])', url)
     server.forget()
-    assert fetch(url, Fetching()).read_bytes() == BODY
+    assert fetch(url, Policy()).read_bytes() == BODY
     assert server.sent["/model.bin"] == 0
 
 
@@ -94,23 +94,23 @@ def test_a_blob_without_a_name_harms_nobody(server, cache: Cache) -> None:
     os.utime(cache.blob(SHA), (1, 1))
     cache.sweep()
     assert not cache.blob(SHA).exists()
-    assert fetch(url, Fetching()).read_bytes() == BODY
+    assert fetch(url, Policy()).read_bytes() == BODY
 
 
 @pytest.mark.parametrize("step", [2, 3])
 def test_a_ref_is_old_or_new(server, cache: Cache, step: int) -> None:
     url = server.add("/model.bin", b"old")
-    fetch(url, Fetching())
+    fetch(url, Policy())
     server.add("/model.bin", BODY)
     code = """
-    from registry.download.fetch import Fetching, fetch
+    from registry.download.fetch import Policy, fetch
     dies_at(os, "fsync", int(sys.argv[2]))
-    fetch(sys.argv[1], Fetching(update=True))
+    fetch(sys.argv[1], Policy(update=True))
     """
     killed(code, url, step)
-    assert fetch(url, Fetching(offline=True)).read_bytes() == b"old"
+    assert fetch(url, Policy(offline=True)).read_bytes() == b"old"
     killed(code.replace('os, "fsync"', 'Path, "replace"'), url, 2)
-    assert fetch(url, Fetching(offline=True)).read_bytes() == b"old"
+    assert fetch(url, Policy(offline=True)).read_bytes() == b"old"
 
 
 def test_a_folder_that_was_not_finished_is_made_anew(cache: Cache) -> None:
@@ -147,7 +147,7 @@ def test_the_lock_of_a_killed_process_is_free(server, cache: Cache) -> None:
         url,
     )
     started = time.monotonic()
-    fetch(url, Fetching())
+    fetch(url, Policy())
     assert time.monotonic() - started < 5
 
 
@@ -157,7 +157,7 @@ def test_a_lock_that_nobody_gives_back_is_done_without(server, cache, monkeypatc
     caplog.set_level("INFO", "registry")
     url = server.add("/model.bin", BODY)
     with cache.lock(url):
-        assert fetch(url, Fetching()).read_bytes() == BODY
+        assert fetch(url, Policy()).read_bytes() == BODY
     assert caplog.text.count("waiting for another process") >= 2
     assert "going on without it" in caplog.text
 
@@ -176,7 +176,7 @@ def test_a_stopped_holder_is_done_without(server, cache: Cache, monkeypatch: pyt
         try:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "held\n"
-            assert fetch(url, Fetching()).read_bytes() == BODY
+            assert fetch(url, Policy()).read_bytes() == BODY
         finally:
             holder.kill()
 
@@ -199,10 +199,10 @@ def test_an_interruption_comes_through_and_keeps_what_is_here(server, reply, cac
     monkeypatch.setattr("registry.download.download.CHUNK", 100_000)
     monkeypatch.setattr(Part, "write", interrupted)
     with pytest.raises(kind):
-        fetch(url, Fetching())
+        fetch(url, Policy())
     monkeypatch.setattr(Part, "write", write)
     server.forget()
-    assert fetch(url, Fetching()).read_bytes() == BODY
+    assert fetch(url, Policy()).read_bytes() == BODY
     assert server.sent["/model.bin"] < len(BODY)
 
 
@@ -240,21 +240,21 @@ def test_a_child_does_not_use_the_connections_of_its_parent(server, reply, cache
     started, go_on = threading.Event(), threading.Event()
     slow = server.add("/slow.bin", reply(Waiting(), length=str(len(BODY))))
     other = server.add("/other.bin", b"other")
-    download = threading.Thread(target=fetch, args=(slow, Fetching()))
+    download = threading.Thread(target=fetch, args=(slow, Policy()))
     download.start()
     assert started.wait(20)
     child = os.fork()
     if child == 0:
         right = False
         try:
-            right = fetch(other, Fetching()).read_bytes() == b"other"
+            right = fetch(other, Policy()).read_bytes() == b"other"
         finally:
             os._exit(0 if right else 1)
     _, status = os.waitpid(child, 0)
     go_on.set()
     download.join()
     assert status == 0
-    assert fetch(slow, Fetching(offline=True)).read_bytes() == BODY
+    assert fetch(slow, Policy(offline=True)).read_bytes() == BODY
 
 
 def test_bytes_reach_the_disk_before_their_name_and_the_blob_before_the_ref(server, cache, monkeypatch) -> None:
@@ -271,7 +271,7 @@ def test_bytes_reach_the_disk_before_their_name_and_the_blob_before_the_ref(serv
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(Path, "replace", renamed)
-    fetch(server.add("/model.bin", BODY), Fetching())
+    fetch(server.add("/model.bin", BODY), Policy())
     assert steps == [
         *("sync .part", "rename .part blob", "sync folder"),
         *("sync .tmp", "rename .tmp refs", "sync folder"),
@@ -311,7 +311,7 @@ def test_an_interpreter_that_exits_leaves_nothing_half_visible(server, reply, ca
     assert found.returncode in (0, -signal.SIGABRT), found.stderr
     assert cache.find(normalised(url)) is None
     server.add("/model.bin", BODY)
-    assert fetch(url, Fetching()).read_bytes() == BODY
+    assert fetch(url, Policy()).read_bytes() == BODY
 
 
 def test_the_errors_of_a_disk_are_errors_of_the_cache(cache: Cache) -> None:

@@ -21,7 +21,7 @@ from registry.loading.convert import convert
 from registry.records import Paths
 from registry.saving.folder import read_manifest
 from registry.sources.files import collect
-from registry.sources.resolve import Resolution
+from registry.sources.resolve import Source
 from registry.weights import inspect as inspection
 from registry.weights import write as saving
 from registry.weights.inspect import largest_difference
@@ -121,7 +121,7 @@ def test_a_conversion_into_the_folder_of_its_source_is_what_loads_from_there(ten
     convert(folder, folder)
     report = registry.load_model(folder).load_report
     assert report is not None
-    assert "model.ckpt.index" in report.passed_over
+    assert "model.ckpt.index" in report.ignored_files
 
 
 def test_what_was_written_wrongly_does_not_take_the_place_of_what_was_there(
@@ -211,7 +211,7 @@ def test_inspect_of_a_name_looks_at_the_weights_alone(monkeypatch: pytest.Monkey
     """What else belongs to the model may be out of reach."""
     asked: list[Collection[str] | None] = []
 
-    def watched(resolution: Resolution, roles: Collection[str] | None = None) -> Paths:
+    def watched(resolution: Source, roles: Collection[str] | None = None) -> Paths:
         asked.append(roles)
         return collect(resolution, roles=roles)
 

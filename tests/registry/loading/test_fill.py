@@ -592,7 +592,7 @@ assert not {"torch._dynamo", "sympy", "torch._inductor"} & set(sys.modules)
 
 def test_the_report_reads_as_a_line_for_each_thing_that_happened() -> None:
     tensors = spell(values(Pretraining), bare=False, old=True, wrapped=False, buffers=True)
-    _, report = filled(Classifier, tensors, passed_over=["pytorch_model.bin"])
+    _, report = filled(Classifier, tensors, ignored_files=["pytorch_model.bin"])
     lines = str(report).splitlines()
     assert lines[0].startswith("9 tensors loaded from the file in 0.")
     assert [line.partition(": ")[2] for line in lines[1:]] == [

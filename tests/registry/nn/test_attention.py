@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from registry.nn.attention import attention, watched_attention
+from registry.nn.attention import attention, eager_attention
 from registry.nn.causal import causal_attention
 
 BATCH, TOKENS, HEADS, WIDTH = 2, 5, 3, 4
@@ -31,7 +31,7 @@ def test_both_kinds_of_attention_follow_the_formula(qkv: list[Tensor], masked: b
     mask = torch.tensor([[True, True, False, True, False]] * BATCH)[:, None, None, :] if masked else None
     mixed, weights = formula(*qkv, mask)
     assert_close(attention(*qkv, mask=mask), mixed)
-    assert_close(watched_attention(*qkv, mask=mask), (mixed, weights))
+    assert_close(eager_attention(*qkv, mask=mask), (mixed, weights))
 
 
 def test_one_query_in_bfloat16_is_rounded_once(qkv: list[Tensor]) -> None:
@@ -50,7 +50,7 @@ def test_neighbouring_heads_share_keys_and_values(heads: int, masked: bool) -> N
     own = [head * heads // 6 for head in range(6)]
     mixed, weights = formula(query, key[:, :, own], value[:, :, own], mask)
     assert_close(attention(query, key, value, mask=mask), mixed)
-    assert_close(watched_attention(query, key, value, mask=mask), (mixed, weights))
+    assert_close(eager_attention(query, key, value, mask=mask), (mixed, weights))
     if masked:
         assert_close(causal_attention(query, key, value), mixed)
 
@@ -62,7 +62,7 @@ def test_a_sequence_needs_no_batch(qkv: list[Tensor]) -> None:
 def test_dropout_drops_weights_and_scales_the_rest(qkv: list[Tensor]) -> None:
     query, key, _ = qkv
     ones = torch.eye(TOKENS, dtype=torch.float64)[None, :, None, :].expand(BATCH, -1, HEADS, -1)
-    for attend in (attention, lambda *x, **options: watched_attention(*x, **options)[0]):
+    for attend in (attention, lambda *x, **options: eager_attention(*x, **options)[0]):
         kept = attend(query, key, ones[..., :WIDTH], dropout=0.5)
         plain = attention(query, key, ones[..., :WIDTH])
         dropped = kept == 0
@@ -71,5 +71,5 @@ def test_dropout_drops_weights_and_scales_the_rest(qkv: list[Tensor]) -> None:
 
 
 def test_watched_weights_are_those_before_dropout(qkv: list[Tensor]) -> None:
-    _, weights = watched_attention(*qkv, dropout=0.5)
+    _, weights = eager_attention(*qkv, dropout=0.5)
     assert_close(weights.sum(-1), torch.ones(BATCH, HEADS, TOKENS, dtype=torch.float64))

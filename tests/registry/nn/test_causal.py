@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from registry.nn.attention import attention
 from registry.nn.cache import KeyValueCache, KeyValuePairs
-from registry.nn.causal import Context, WatchedContext, causal_attention, looking_back
+from registry.nn.causal import CausalStateWithWeights, Context, causal_attention, causal_mask
 
 BATCH, TOKENS, HEADS, WIDTH = 2, 5, 3, 4
 IDS = torch.zeros(BATCH, TOKENS, dtype=torch.long)
@@ -27,7 +27,7 @@ def test_no_token_sees_a_later_one(qkv: list[Tensor]) -> None:
 
 def test_the_mask_is_the_definition_of_looking_back() -> None:
     tokens = torch.tensor([[False, True, True, True, True], [True, True, False, True, False]])
-    mask = looking_back(3, 2, tokens, torch.device("cpu"))
+    mask = causal_mask(3, 2, tokens, torch.device("cpu"))
     for row in range(2):
         for query in range(3):
             for key in range(5):
@@ -36,7 +36,7 @@ def test_the_mask_is_the_definition_of_looking_back() -> None:
 
 
 @pytest.mark.parametrize("mask", [None, [[0, 1, 1, 1, 1], [1, 1, 0, 1, 0]]])
-@pytest.mark.parametrize("kind", [Context, WatchedContext])
+@pytest.mark.parametrize("kind", [Context, CausalStateWithWeights])
 @pytest.mark.parametrize("cut", [1, 3, 4])
 def test_pieces_attend_as_the_whole_does(
     qkv: list[Tensor], kind: type[Context], cut: int, mask: list[list[int]] | None

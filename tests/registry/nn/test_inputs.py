@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from registry.errors import InputError, RegistryError
-from registry.nn.inputs import check_shape, look_up, with_keywords_of
+from registry.nn.inputs import check_shape, embed_ids, with_keywords_of
 
 
 def inner(ids: int, *, mask: int | None = None, deep: bool = False) -> None: ...
@@ -25,9 +25,9 @@ def test_a_signature_shows_the_keywords_that_are_passed_on() -> None:
 
 def test_looking_up_gives_rows_or_names_the_ids_that_have_none() -> None:
     table = nn.Embedding(3, 2)
-    assert torch.equal(look_up(table, torch.tensor([2, 0]), "input_ids"), table.weight[[2, 0]])
+    assert torch.equal(embed_ids(table, torch.tensor([2, 0]), "input_ids"), table.weight[[2, 0]])
     with pytest.raises(InputError, match="input_ids must lie between 0 and 2, but go from 0 to 3") as caught:
-        look_up(table, torch.tensor([0, 3]), "input_ids")
+        embed_ids(table, torch.tensor([0, 3]), "input_ids")
     assert "another model" in str(caught.value)
 
 

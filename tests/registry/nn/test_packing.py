@@ -11,9 +11,9 @@ from torch.testing import assert_close
 
 from registry.errors import InputError
 from registry.nn.attention import attention
-from registry.nn.packing import AllRows, Rows, TokenRows, WatchedRows, rows_of
+from registry.nn.packing import AllRows, Rows, RowsWithWeights, TokenRows, rows_of
 
-KINDS: tuple[Callable[[Tensor], Rows], ...] = (TokenRows, AllRows, WatchedRows)
+KINDS: tuple[Callable[[Tensor], Rows], ...] = (TokenRows, AllRows, RowsWithWeights)
 HEADS = 2
 
 
@@ -163,7 +163,7 @@ def test_without_padding_no_mask_is_passed_to_attention(monkeypatch: pytest.Monk
 
 def test_watched_rows_keep_the_weights_of_each_attention() -> None:
     mask = mask_of("##-", "---")
-    rows = WatchedRows(mask)
+    rows = RowsWithWeights(mask)
     mixed(rows, batch_for(mask))
     mixed(rows, batch_for(mask))
     assert [weights.shape for weights in rows.attentions] == [(2, HEADS, 3, 3)] * 2

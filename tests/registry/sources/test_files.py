@@ -16,7 +16,7 @@ from registry.errors import (
 )
 from registry.sources.files import collect, is_local
 from registry.sources.packages import package_path
-from registry.sources.resolve import Resolution, resolve
+from registry.sources.resolve import Source, resolve
 
 Install = Callable[..., Path]
 
@@ -206,7 +206,7 @@ def test_of_several_files_with_one_role_the_first_that_is_there_is_taken(tmp_pat
     names = ("model.safetensors", "pytorch_model.bin", "older.bin")
     files = tuple(FileSpec(role="weights", filename=name, urls=(f"file:{tmp_path / name}",)) for name in names)
     card = Card(name="x", architecture="x", task="base", files=files)
-    found = collect(Resolution(asked="x", kind="card", rule="", card=card))
+    found = collect(Source(asked="x", kind="card", rule="", card=card))
     assert found == {"pytorch_model.bin": tmp_path / "pytorch_model.bin"}
 
 

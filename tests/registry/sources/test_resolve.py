@@ -7,7 +7,7 @@ import pytest
 import registry
 from registry import Card, hookimpl
 from registry.errors import MissingFileError, RegistryWarning, UnknownModelError, UnknownOptionError
-from registry.sources.resolve import Resolution, resolve
+from registry.sources.resolve import Source, resolve
 
 TOY = Card(name="toy", architecture="toy", task="base", files=(), aliases=("me/Toy-Uncased", "toy-small"))
 
@@ -21,7 +21,7 @@ def _toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
-def meaning(found: Resolution) -> tuple[str, str | None]:
+def meaning(found: Source) -> tuple[str, str | None]:
     return found.kind, found.url or (str(found.path) if found.path else None)
 
 

@@ -48,19 +48,19 @@ def opened(paths: Mapping[str, Path]) -> Checkpoint:
 @pytest.mark.parametrize("name", [SAFE, TORCH])
 def test_the_only_weights_are_read(tmp_path: Path, name: str) -> None:
     checkpoint = opened(folder(tmp_path, "config.json", name))
-    assert (checkpoint.files, checkpoint.passed_over, checkpoint.names) == ((name,), (), None)
+    assert (checkpoint.files, checkpoint.ignored_files, checkpoint.names) == ((name,), (), None)
 
 
 def test_without_a_manifest_safetensors_are_read_and_the_other_file_is_told(tmp_path: Path) -> None:
     checkpoint = opened(folder(tmp_path, SAFE, TORCH))
-    assert (checkpoint.format, checkpoint.files, checkpoint.passed_over) == ("safetensors", (SAFE,), (TORCH,))
+    assert (checkpoint.format, checkpoint.files, checkpoint.ignored_files) == ("safetensors", (SAFE,), (TORCH,))
 
 
 @pytest.mark.parametrize(("listed", "other"), [(SAFE, TORCH), (TORCH, SAFE)])
 def test_the_file_that_the_manifest_lists_is_read(tmp_path: Path, listed: str, other: str) -> None:
     folder(tmp_path, other, listed)
     checkpoint = opened(with_manifest(tmp_path, listed, time=5))
-    assert (checkpoint.files, checkpoint.passed_over) == ((listed,), (other,))
+    assert (checkpoint.files, checkpoint.ignored_files) == ((listed,), (other,))
 
 
 @pytest.mark.parametrize(("listed", "other"), [(SAFE, TORCH), (TORCH, SAFE)])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.errors import WeightsMismatchError
-from registry.weights.names import Layout, NameTable, Source, transposed
+from registry.weights.names import Layout, NameTable, StoredTensor, transposed
 
 LAYER_NORM = (("{p}.LayerNorm.gamma", "{p}.LayerNorm.weight"), ("{p}.LayerNorm.beta", "{p}.LayerNorm.bias"))
 
@@ -18,7 +18,8 @@ LAYER_NORM = (("{p}.LayerNorm.gamma", "{p}.LayerNorm.weight"), ("{p}.LayerNorm.b
 def translate(table: NameTable, *names: str) -> dict[str, str]:
     """Our names -> theirs."""
     return {
-        ours: source.name for ours, source in table.translate({name: Source(name) for name in names}).sources.items()
+        ours: source.name
+        for ours, source in table.translate({name: StoredTensor(name) for name in names}).sources.items()
     }
 
 
@@ -66,7 +67,7 @@ def test_a_word_that_occurs_twice_stands_for_the_same_text() -> None:
 
 
 def test_operations_are_done_in_the_order_of_the_tables() -> None:
-    first = NameTable(("{p}/kernel", "{p}.weight", transposed)).translate({"a/kernel": Source("a/kernel")})
+    first = NameTable(("{p}/kernel", "{p}.weight", transposed)).translate({"a/kernel": StoredTensor("a/kernel")})
     second = NameTable(("a.weight", "b.weight", torch.neg)).translate(first.sources)
     kernel = torch.arange(6.0).view(2, 3)
     assert second.sources["b.weight"].read({"a/kernel": kernel}).tolist() == (-kernel.T).tolist()
@@ -79,7 +80,7 @@ def test_only_matrices_can_be_transposed() -> None:
 
 def test_dropped_names_are_told() -> None:
     found = NameTable(dropped=("{name}/adam_m", "global_step")).translate(
-        {n: Source(n) for n in ("w/adam_m", "global_step", "w")}
+        {n: StoredTensor(n) for n in ("w/adam_m", "global_step", "w")}
     )
     assert (list(found.sources), found.dropped) == (["w"], ("w/adam_m", "global_step"))
 
@@ -153,7 +154,7 @@ def test_a_name_is_renamed_only_if_it_matches_from_its_first_to_its_last_letter(
 
 def test_a_table_of_names_is_applied_in_about_a_millisecond() -> None:
     sources = {
-        f"encoder.layer.{i}.{n}": Source("x")
+        f"encoder.layer.{i}.{n}": StoredTensor("x")
         for i in range(50)
         for n in ("a", "b.LayerNorm.gamma", "c", "d", "e", "f", "g", "h")
     }

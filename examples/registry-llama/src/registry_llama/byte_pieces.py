@@ -10,7 +10,7 @@ from registry.errors import VocabError
 from registry.tokenization.batches import Segment
 from registry.tokenization.bpe import Merges
 from registry.tokenization.byte_level import SPELLING, WORD, ByteLevel, spelt, utf8
-from registry.tokenization.chunk_cache import ChunkMemory, ids_of_parts, joined
+from registry.tokenization.chunk_cache import ChunkCache, ids_of_parts, joined
 
 from .rules import RulePieces
 
@@ -51,7 +51,7 @@ class BytePieces(RulePieces):
         self._find = regex.compile(template.format(letter=r"\p{L}", digit=r"\p{N}"))
         self._find_ascii = re.compile(template.format(letter="A-Za-z", digit="0-9"), re.ASCII)  # most texts, and faster
         self._level = ByteLevel(self.vocab, self.byte_pairs, self.vocab.get(self.special.get("unk_token", "")))
-        self._words = ChunkMemory(self._ids_of_whole if self.model.get("ignore_merges") else self._ids_of_word)
+        self._words = ChunkCache(self._ids_of_whole if self.model.get("ignore_merges") else self._ids_of_word)
 
     def ids(self, text: str, spaced: bool) -> list[int]:  # noqa: ARG002  # no space is put anywhere
         """The ids of a text."""

@@ -54,7 +54,7 @@ class LlamaConfig(Config):
 
     architecture: ClassVar[str] = "llama"
     model_type: ClassVar[str] = "llama"
-    hallmarks: ClassVar[tuple[str, ...]] = ("rms_norm_eps",)
+    required_keys: ClassVar[tuple[str, ...]] = ("rms_norm_eps",)
 
     vocab_size: int = size(32000)
     """Tokens that the embedding knows."""

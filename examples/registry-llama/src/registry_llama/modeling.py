@@ -16,8 +16,8 @@ from registry.loading.model import Model
 from registry.nn.activations import ACTIVATION_FUNCTIONS
 from registry.nn.attention import Attend
 from registry.nn.cache import KeyValueCache, KeyValues, Past
-from registry.nn.causal import Context, WatchedContext, causal_attention
-from registry.nn.inputs import check_shape, look_up, with_keywords_of
+from registry.nn.causal import CausalStateWithWeights, Context, causal_attention
+from registry.nn.inputs import check_shape, embed_ids, with_keywords_of
 from registry.nn.losses import next_token_loss
 from registry.nn.onednn import Linear
 from registry.nn.outputs import CausalLMOutput, DecoderOutput
@@ -170,13 +170,13 @@ class LlamaModel(LlamaPreTrainedModel):
 
         Raises InputError when a shape does not fit, a sequence is too long, or an id is unknown.
         """
-        context = (WatchedContext if output_attentions else Context)(input_ids, attention_mask, past_key_values)
+        context = (CausalStateWithWeights if output_attentions else Context)(input_ids, attention_mask, past_key_values)
         if position_ids is None:
             self._check_length(context.length)
             position_ids = context.positions(input_ids.device)
         elif position_ids.dim() > 1:
             check_shape(position_ids, input_ids, "position_ids")
-        x = context.flat(look_up(self.embed_tokens, input_ids, "input_ids"))
+        x = context.flat(embed_ids(self.embed_tokens, input_ids, "input_ids"))
         by = turns(self.config, position_ids, x.dtype)
         states = []
         for layer in self.layers:

@@ -12,7 +12,7 @@ from registry.errors import VocabError
 from registry.tokenization.batches import Segment
 from registry.tokenization.bpe import Merges
 from registry.tokenization.byte_level import utf8
-from registry.tokenization.chunk_cache import ChunkMemory, joined
+from registry.tokenization.chunk_cache import ChunkCache, joined
 from registry.tokenization.pieces import GOES_ON, SPACE, chunks_of, located_chunks
 
 from .rules import RulePieces
@@ -42,8 +42,8 @@ class SpeltPieces(RulePieces):
         self._bytes = [self.vocab[piece] for piece in BYTES]
         self._pieces = {number: piece for piece, number in self.vocab.items()}
         self._is_cut = not any(map(GOES_ON.search, self.vocab))
-        self._chunks = ChunkMemory(self._ids_of_chunk)
-        self._places = ChunkMemory(self._located_chunk)
+        self._chunks = ChunkCache(self._ids_of_chunk)
+        self._places = ChunkCache(self._located_chunk)
 
     def ids(self, text: str, spaced: bool) -> list[int]:
         """The ids of a text."""
