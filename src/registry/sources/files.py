@@ -64,6 +64,47 @@ def gather(resolution: Source, roles: Collection[str] | None, how: Policy) -> Pa
     return _COLLECTORS[resolution.kind](resolution, roles, how)
 
 
+class Files:
+    """The files of one source under one policy: made once for each load, asked for by role.
+
+    Args:
+        source: Where the files are, as ``resolve`` returns it.
+        policy: How they are fetched.
+    """
+
+    def __init__(self, source: Source, policy: Policy | None = None) -> None:
+        self.source = source
+        self.policy = policy or Policy()
+        self._answers: dict[frozenset[str], Paths] = {}
+
+    def of(self, *roles: str) -> Paths:
+        """The files that play one of these roles; without roles, all files.
+
+        A directory gives all its files whatever the roles.  What was answered once is not looked for again.
+
+        Returns:
+            Published file name -> path on this disk.
+
+        Raises:
+            MissingFileError: A file is nowhere.
+            NotCachedError: A file may not or cannot be fetched now.
+            IntegrityError: A file differs from the size or digest that was promised.
+            LockError: A file differs from the lock file that is in force.
+        """
+        asked = frozenset(roles)
+        if asked not in self._answers:
+            how = self.policy
+            self._answers[asked] = collect(
+                self.source,
+                roles=asked or None,
+                cache_dir=how.cache_dir,
+                offline=how.offline,
+                progress=how.progress,
+                update=how.update,
+            )
+        return self._answers[asked]
+
+
 def is_local(card: Card, cache_dir: str | bytes | Path | None = None) -> bool:
     """Whether all files of a card can be had without a network."""
     how = Policy(cache_dir=cache_dir, offline=True)
