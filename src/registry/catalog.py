@@ -79,8 +79,7 @@ def layer(architecture: str, name: str) -> "type[nn.Module]":
 
     Raises UnknownLayerError, with suggestions, and PluginLoadError when the plugin's module cannot be imported.
     """
-    asked = f"The layer {name!r} of {architecture!r}"
-    spec = discovery.find(LayerSpec, lambda spec: spec.key == (architecture, name), asked=asked)
+    spec = discovery.architecture(architecture).layers.get(name)
     if spec is None:
         raise _unknown_layer(architecture, name)
     cls: type[nn.Module] = discovery.load_class(spec)

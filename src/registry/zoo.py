@@ -4,15 +4,13 @@ Classes of models, tokenizers and configurations; layers are had with ``registry
 is asked for.  Two plugins may declare classes of one name: a first-party one wins, two strangers are an error.
 """
 
-from typing import Any, TypeAlias
+from typing import Any
 
 from registry import discovery
 from registry.errors import did_you_mean
 from registry.records import ConfigSpec, ModelSpec, TokenizerSpec
 
-ClassSpec: TypeAlias = ModelSpec | TokenizerSpec | ConfigSpec
-
-_KINDS: tuple[type[ClassSpec], ...] = (ModelSpec, TokenizerSpec, ConfigSpec)
+_KINDS: tuple[type[discovery.ClassSpec], ...] = (ModelSpec, TokenizerSpec, ConfigSpec)
 
 
 def __getattr__(name: str) -> Any:
@@ -22,7 +20,7 @@ def __getattr__(name: str) -> Any:
     """
     if name.startswith("__"):  # asked by Python itself and by tools, of every module
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    spec = discovery.find(_KINDS, lambda spec: spec.cls.name == name, asked=f"The class {name!r}")
+    spec = discovery.class_named(name)
     if spec is None:
         raise AttributeError(
             f"no installed plugin declares a class {name!r}.{did_you_mean(name, __dir__())}{discovery.failures()}"

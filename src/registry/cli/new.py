@@ -73,14 +73,13 @@ def _template_files(folder: Traversable) -> Iterator[tuple[tuple[str, ...], Trav
 def _check_name(name: str) -> None:
     """Refuse what could be no distribution, no module, or would be hidden behind what is installed."""
     from registry import discovery
-    from registry.records import ConfigSpec
 
     module = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or iskeyword(module):
         raise click.UsageError(f"NAME must be lower-case words and digits with '-' between them, not {name!r}.")
     if module in sys.stdlib_module_names or module in ("registry", "plugins", "torch", "tests"):
         raise click.UsageError(f"a module {module!r} exists already; choose another NAME.")
-    if any(spec.architecture == name for spec in discovery.every(ConfigSpec)):
+    if discovery.architecture(name).config is not None:
         raise click.UsageError(f"an installed plugin declares the architecture {name!r} already; choose another NAME.")
 
 

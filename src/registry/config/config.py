@@ -325,9 +325,7 @@ def identify(
     """
     if "model_type" in keys:
         model_type = keys["model_type"]
-        found = discovery.find(
-            ConfigSpec, lambda spec: model_type in spec.model_types, asked=f"model_type {model_type!r}"
-        )
+        found = discovery.architecture_of_model_type(model_type)
         if found is not None:
             return found
         known = [word for spec in discovery.every(ConfigSpec) for word in spec.model_types]
@@ -338,7 +336,7 @@ def identify(
             + discovery.failures(),
         )
     named = declared or _by_keys(keys) or _by_file_name(filename) or fallback
-    found = discovery.find(ConfigSpec, lambda spec: spec.architecture == named, asked=f"the architecture {named!r}")
+    found = None if named is None else discovery.architecture(named).config
     if found is not None:
         return found
     raise ArchitectureMismatchError(

@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib import invalidate_caches
+from importlib import import_module, invalidate_caches
 from pathlib import Path
 from threading import RLock
 from types import SimpleNamespace
@@ -27,11 +27,12 @@ from typing import Any
 
 from attrs import frozen
 
+from registry.discovery.architecture import Architecture
 from registry.discovery.entry_points import DISTRIBUTION, PluginWarning, installed_plugins, names_in
-from registry.discovery.plugin import Kind, Plugin, R, describe_exception
+from registry.discovery.plugin import ClassSpec, Kind, Plugin, R, describe_exception
 from registry.errors import CardFileError, PluginConflictError, PluginLoadError, UnknownPluginError, did_you_mean
 from registry.hookspecs import PROJECT, RECORD_TYPES, hookimpl
-from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, Record, TokenizerSpec
+from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, Record, TokenizerSpec, WeightLoaderSpec
 
 
 @frozen(kw_only=True)
@@ -68,8 +69,8 @@ _narrowed: list[tuple[str, ...]] = []
 # --- Questions --------------------------------------------------------------------------------------------------------
 
 
-def find(kind: Kind[R], matches: Callable[[R], bool], *, asked: str) -> R | None:
-    """The first record of a kind that matches, in the order of lookup; None when no plugin declares one.
+def find(key: tuple[str, ...], asked: str) -> Any:
+    """The record that ``keys_of`` gives this key, in the order of lookup; None when no plugin declares one.
 
     ``asked`` says in messages what was looked for.  Raises PluginConflictError when two plugins that are neither
     preferred nor first-party declare it.
@@ -77,16 +78,84 @@ def find(kind: Kind[R], matches: Callable[[R], bool], *, asked: str) -> R | None
     with _lock:
         winners, others = _ranked()
         for plugin in winners:
-            for record in filter(matches, _records(plugin, kind)):
+            _ask(plugin)
+            if key in plugin.index:
+                return plugin.index[key]
+        for plugin in others:
+            _ask(plugin)
+        return _sole([plugin for plugin in others if key in plugin.index], lambda plugin: plugin.index[key], asked)
+
+
+def in_order(kind: Kind[R]) -> Iterator[R]:
+    """All records of a kind in the order of lookup, shadowed ones too; third parties are imported last."""
+    with _lock:
+        winners, others = _ranked()
+        found = [record for plugin in winners for record in _records(plugin, kind)]
+    yield from found
+    with _lock:
+        found = [record for plugin in others for record in _records(plugin, kind)]
+    yield from found
+
+
+def settle(matching: Iterable[R], *, asked: str) -> R | None:
+    """The first of these records, given in the order of lookup; None when there is none.
+
+    Raises PluginConflictError when it is of a plugin that is neither preferred nor first-party, and so is another.
+    """
+    claims: dict[Plugin, R] = {}
+    for record in matching:
+        with _lock:
+            plugin = _owner(record)
+            if plugin in _ranked()[0]:
                 return record
-        hits = [(plugin, record) for plugin in others for record in filter(matches, _records(plugin, kind))]
-    claimants = list(dict.fromkeys(plugin for plugin, _ in hits))
+        claims.setdefault(plugin, record)
+    found: R | None = _sole(list(claims), claims.__getitem__, asked)
+    return found
+
+
+def _sole(claimants: list[Plugin], record: Callable[[Plugin], Any], asked: str) -> Any:
     if len(claimants) > 1:
         raise PluginConflictError(
             f"{asked} is declared by {len(claimants)} plugins: {', '.join(map(str, claimants))}.",
             hint=f"`registry.prefer({claimants[0].name!r})` settles it, and so does uninstalling one of them.",
         )
-    return hits[0][1] if hits else None
+    return record(claimants[0]) if claimants else None
+
+
+def architecture(name: str) -> Architecture:
+    """What plugins declare of an architecture; an unknown one has no entries."""
+    return Architecture(name, import_module(__name__))
+
+
+def architecture_of_model_type(model_type: object) -> ConfigSpec | None:
+    """The configuration that claims this ``model_type`` of a ``config.json``, if a plugin declares one."""
+    found: ConfigSpec | None = find(("model_type", str(model_type)), f"model_type {model_type!r}")
+    return found
+
+
+def card(name: str) -> Card | None:
+    """The card of a model, by its name or an alias, if a plugin declares one."""
+    found: Card | None = find((Card.__name__, name), f"The model {name!r}")
+    return found
+
+
+def class_named(name: str) -> ClassSpec | None:
+    """The record of a class of models, tokenizers or configurations, by the class's name."""
+    found: ClassSpec | None = find(("class", name), f"The class {name!r}")
+    return found
+
+
+def model_class_task(cls: type) -> str | None:
+    """The task for which a plugin declares this very class; None when none does."""
+    reference = f"{cls.__module__}:{cls.__qualname__}"
+    found: ModelSpec | None = find(("model class", reference), f"The class {reference}")
+    return None if found is None else found.task
+
+
+def weight_loaders(architecture: str | None = None) -> tuple[WeightLoaderSpec, ...]:
+    """The formats that plugins read, those of third parties last: for an architecture and for any, or all."""
+    specs = in_order(WeightLoaderSpec)
+    return tuple(spec for spec in specs if architecture is None or spec.architecture in ("*", architecture))
 
 
 def every(kind: Kind[R]) -> list[R]:
@@ -102,9 +171,13 @@ def every(kind: Kind[R]) -> list[R]:
 def owner(record: Record) -> PluginInfo:
     """The plugin that declared this very record."""
     with _lock:
-        for plugin in _known():
-            if any(record is declared for declared in plugin.records):
-                return _describe(plugin)
+        return _describe(_owner(record))
+
+
+def _owner(record: Record) -> Plugin:
+    for plugin in _known():
+        if any(record is declared for declared in plugin.records):
+            return plugin
     raise UnknownPluginError(f"no plugin declared {record!r}.")
 
 
@@ -283,7 +356,7 @@ def _first_partys(name: str) -> Card | None:
 
 def _declared(name: str) -> Card | None:
     """The card of this name which a plugin declares; the file itself, which is being read, has no records yet."""
-    return find(Card, lambda card: name in (card.name, *card.aliases), asked=f"The model {name!r}")
+    return card(name)
 
 
 def _enabled() -> list[Plugin]:

@@ -7,7 +7,7 @@ an import that never returns or ends the process (``os._exit``), nor about one t
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from time import perf_counter
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -17,7 +17,7 @@ from attrs import define
 from registry.errors import CardFileError, PluginError, PluginIncompatibleError, PluginLoadError, did_you_mean
 from registry.hookspecs import PROJECT, RECORD_TYPES, RegistrySpecs
 from registry.namespace import import_plugin_module
-from registry.records import Record
+from registry.records import Card, ConfigSpec, ModelSpec, Record, TokenizerSpec
 
 MOST_RECORDS = 100_000
 """No plugin declares more; a hook that yields more does not end."""
@@ -25,6 +25,9 @@ MOST_RECORDS = 100_000
 R = TypeVar("R", bound=Record)
 Kind: TypeAlias = type[R] | tuple[type[R], ...]
 """The type of a record, or several."""
+
+ClassSpec: TypeAlias = ModelSpec | TokenizerSpec | ConfigSpec
+"""A record of a class which ``registry.zoo`` has."""
 
 
 @define(eq=False)
@@ -40,6 +43,8 @@ class Plugin:
     """Returns the module or object with the hooks, importing it where need be."""
     state: Literal["found", "loading", "loaded", "failed"] = "found"
     records: tuple[Record, ...] = ()
+    index: Mapping[tuple[str, ...], Record] = {}
+    """The records by ``keys_of``; of several with one key, the first."""
     error: PluginError | None = None
     import_seconds: float = 0.0
     undistributed: str = "registered at run time"
@@ -68,6 +73,7 @@ class Plugin:
         start = perf_counter()
         try:
             self.records = harvest(self.obtain())
+            self.index = {key: record for record in reversed(self.records) for key in keys_of(record)}
             self.state = "loaded"
         except CardFileError as problem:
             self.state, self.error = "failed", problem
@@ -90,6 +96,20 @@ class Plugin:
     def of_kind(self, kind: Kind[R]) -> Iterator[R]:
         """Its records of one kind, in the order in which they were declared."""
         return (record for record in self.records if isinstance(record, kind))
+
+
+def keys_of(record: Record) -> Iterator[tuple[str, ...]]:
+    """All keys under which a record is looked up, such as ``("Card", "gpt2")`` or ``("model_type", "gpt2")``."""
+    yield (type(record).__name__, *record.key)
+    if isinstance(record, Card):
+        yield from ((Card.__name__, alias) for alias in record.aliases)
+    if isinstance(record, ConfigSpec):
+        yield from (("model_type", word) for word in record.model_types)
+    if isinstance(record, ModelSpec):
+        yield "class of", record.architecture, record.cls.name
+        yield "model class", str(record.cls)
+    if isinstance(record, ClassSpec):
+        yield "class", record.cls.name
 
 
 def normal(name: str) -> str:

@@ -15,7 +15,6 @@ from registry.errors import MissingTokenizerError, SaveError
 from registry.loading.fill import LoadReport, build
 from registry.loading.model import LoadOptions, Model
 from registry.loading.pretrained import check_fit, load_tokenizer, task_of
-from registry.records import ModelSpec
 from registry.saving.folder import CONFIG_NAME, Writer, text_writer, write_folder
 from registry.sources.files import collect
 from registry.sources.resolve import resolve
@@ -111,7 +110,7 @@ def richest_class(config: Config, checkpoint: Checkpoint, task: str) -> type[Mod
 
     Names alone decide; where they leave it open, the class for ``task``, else the one that is declared first.
     """
-    specs = [spec for spec in discovery.every(ModelSpec) if spec.architecture == config.architecture]
+    specs = discovery.architecture(config.architecture).models.values()
     classes = [discovery.load_class(spec) for spec in sorted(specs, key=lambda spec: spec.task != task)]
     best: type[Model] = min(classes, key=lambda cls: _misfit(cls, config, checkpoint))
     return best

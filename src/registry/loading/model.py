@@ -22,7 +22,7 @@ from registry.generation.prompts import EndIds, WhenFull, check_unused
 from registry.generation.sampling import OnToken
 from registry.loading.fill import LoadReport, fill
 from registry.loading.meta import build, within_memory
-from registry.records import ModelSpec, reference_to, revive
+from registry.records import reference_to, revive
 from registry.saving.folder import CONFIG_NAME, Writer, text_writer, warn_of_disagreements, write_folder
 from registry.sources.files import collect
 from registry.sources.resolve import Source, resolve
@@ -294,12 +294,10 @@ class Model(nn.Module):
         return config_text({**self.config.to_dict(), **written})
 
     def _about(self) -> dict[str, Any]:
-        reference = f"{type(self).__module__}:{type(self).__qualname__}"
-        spec = discovery.find(ModelSpec, lambda spec: str(spec.cls) == reference, asked=f"the class {reference}")
         return {
             "origin": None if self.load_report is None else self.load_report.source,
             "architecture": self.config.architecture,
-            "task": None if spec is None else spec.task,
+            "task": discovery.model_class_task(type(self)),
             "versions": {"torch-registry": __version__, "torch": torch.__version__},
         }
 

@@ -20,7 +20,7 @@ from registry.errors import (
     did_you_mean,
 )
 from registry.garbage import gc_paused
-from registry.records import Card, ConfigSpec, ModelSpec, TokenizerSpec
+from registry.records import Card, ConfigSpec, ModelSpec
 from registry.sources.files import collect
 from registry.sources.resolve import Source, resolve
 
@@ -189,18 +189,13 @@ def task_of(card: Card | None, architecture: str, keys: Mapping[str, Any]) -> st
     if card is not None:
         return card.task
     written_by = keys.get("architectures") or ()
-    found = discovery.find(
-        ModelSpec,
-        lambda spec: spec.architecture == architecture and spec.cls.name in written_by,
-        asked=f"the class {written_by}",
-    )
+    declared = discovery.architecture(architecture)
+    found = next(filter(None, map(declared.model_named, written_by)), None)
     return _config_spec(architecture).default_task if found is None else found.task
 
 
 def _config_spec(architecture: str) -> ConfigSpec:
-    found = discovery.find(
-        ConfigSpec, lambda spec: spec.architecture == architecture, asked=f"architecture {architecture!r}"
-    )
+    found = discovery.architecture(architecture).config
     if found is None:
         raise ArchitectureMismatchError(
             f"No installed plugin declares the architecture {architecture!r}.", hint="`registry plugins` lists them."
@@ -209,13 +204,10 @@ def _config_spec(architecture: str) -> ConfigSpec:
 
 
 def _model_spec(architecture: str, task: str, resolution: Source) -> ModelSpec:
-    found = discovery.find(
-        ModelSpec,
-        lambda spec: spec.architecture == architecture and spec.task == task,
-        asked=f"the task {task!r} of {architecture}",
-    )
+    models = discovery.architecture(architecture).models
+    found = models.get(task)
     if found is None:
-        tasks = [spec.task for spec in discovery.every(ModelSpec) if spec.architecture == architecture]
+        tasks = list(models)
         raise UnknownTaskError(
             f"{resolution} is of the architecture {architecture!r}, which has no model for the task {task!r}."
             f"{did_you_mean(task, tasks)}",
@@ -240,9 +232,7 @@ def _load_tokenizer(
     progress: bool | None = None,
     **tokenizer_options: Any,
 ) -> "Tokenizer":
-    spec = discovery.find(
-        TokenizerSpec, lambda spec: spec.architecture == architecture, asked=f"the tokenizer of {architecture}"
-    )
+    spec = discovery.architecture(architecture).tokenizer
     if spec is None:
         raise MissingTokenizerError(f"No installed plugin declares a tokenizer for the architecture {architecture!r}.")
     cls: type[Tokenizer] = discovery.load_class(spec)

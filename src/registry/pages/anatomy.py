@@ -13,7 +13,7 @@ from registry.config.config import Config, load_config
 from registry.discovery.plugin import describe_exception
 from registry.errors import RegistryError, RegistryWarning
 from registry.loading.meta import build
-from registry.records import Card, ConfigSpec, ModelSpec
+from registry.records import Card
 
 
 @frozen(kw_only=True)
@@ -77,7 +77,7 @@ def anatomy(card: Card) -> Anatomy | None:
 
     Sizes are those of the card, else of its configuration where that is on this disk, else the architecture's defaults.
     """
-    spec = discovery.find(ModelSpec, lambda spec: spec.key == (card.architecture, card.task), asked="the model class")
+    spec = discovery.architecture(card.architecture).models.get(card.task)
     if spec is None:
         return None
     try:
@@ -101,7 +101,7 @@ def _config(card: Card) -> Config:
             return load_config(card.name, offline=True)
         except RegistryError:  # not on this disk
             pass
-    spec = discovery.find(ConfigSpec, lambda spec: spec.architecture == card.architecture, asked="the configuration")
+    spec = discovery.architecture(card.architecture).config
     cls: Any = None if spec is None else discovery.load_class(spec)
     config: Config = cls(**card.config)
     return config

@@ -90,7 +90,7 @@ def resolve(name: str | Path, *, revision: str | None = None) -> Source:
 
 def find_card(name: str) -> Card | None:
     """The card of this name or alias, if a plugin declares one."""
-    return discovery.find(Card, lambda card: name == card.name or name in card.aliases, asked=f"The model {name!r}")
+    return discovery.card(name)
 
 
 def unknown_model(name: str) -> UnknownModelError:

@@ -143,11 +143,7 @@ def _of(architecture: str | None, spec: WeightLoaderSpec) -> WeightLoaderSpec:
     """The architecture's own record of a format that names tensors otherwise; the core's where it has none."""
     if spec.format not in ORIGINAL or architecture is None:
         return spec
-    found = discovery.find(
-        WeightLoaderSpec,
-        lambda other: (other.architecture, other.format) == (architecture, spec.format),
-        asked=f"the names of {architecture!r} in the format {spec.format!r}",
-    )
+    found = discovery.architecture(architecture).weight_loader(spec.format)
     return spec if found is None else evolve(found, headers=found.headers or spec.headers)
 
 
@@ -173,14 +169,10 @@ def _meant(found: Sequence[WeightLoaderSpec], paths: Paths) -> WeightLoaderSpec:
 
 def _of_plugin(paths: Paths, architecture: str | None, formats: Collection[str] | None) -> Found:
     """Find weights in a format that only a plugin can read."""
-    spec = discovery.find(
-        WeightLoaderSpec,
-        lambda spec: (
-            (architecture is None or spec.architecture in ("*", architecture))
-            and (formats is None or spec.format in formats)
-            and _detects(spec, paths)
-        ),
-        asked=f"a reader for the weights of {architecture!r}",
+    loaders = discovery.weight_loaders(architecture)
+    spec = discovery.settle(
+        (spec for spec in loaders if (formats is None or spec.format in formats) and _detects(spec, paths)),
+        asked=f"A reader for the weights of {architecture!r}",
     )
     if spec is None:
         raise _no_weights(paths, formats)

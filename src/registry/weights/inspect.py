@@ -10,7 +10,7 @@ from attrs import frozen
 from registry import discovery
 from registry.config.config import Config, read_config
 from registry.errors import ArchitectureMismatchError, ConfigError, MissingFileError
-from registry.records import ModelSpec, Paths
+from registry.records import Paths
 from registry.sources.files import collect
 from registry.sources.resolve import Source, resolve
 from registry.weights.checkpoint import Found, find_weights, open_checkpoint
@@ -121,9 +121,7 @@ class _Side:
 
 def _layout(config: Config) -> Layout:
     """How an architecture names its weights, told by any of its classes."""
-    spec = discovery.find(
-        ModelSpec, lambda spec: spec.architecture == config.architecture, asked=f"a class of {config.architecture!r}"
-    )
+    spec = next(iter(discovery.architecture(config.architecture).models.values()), None)
     layout: Layout = Layout() if spec is None else discovery.load_class(spec).layout_of(config)
     return layout
 

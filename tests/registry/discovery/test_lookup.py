@@ -42,7 +42,7 @@ def plugin_with(*cards: object) -> SimpleNamespace:
 
 
 def find(name: str) -> Card | None:
-    return discovery.find(Card, lambda card: card.name == name, asked=f"the model {name!r}")
+    return discovery.card(name)
 
 
 def plugin_info(name: str) -> PluginInfo:
