@@ -60,9 +60,9 @@ def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
         architecture="gpt",
         format="numpy",
         detect="registry.weights.numpy_shards:detect",
-        loader=f"{HERE}.original:load_arrays",
-        names=f"{HERE}.original:NUMPY",
-        headers=f"{HERE}.original:array_headers",
+        loader=f"{HERE}.release_names:load_arrays",
+        names=f"{HERE}.release_names:NUMPY",
+        headers=f"{HERE}.release_names:array_headers",
     )
 
 

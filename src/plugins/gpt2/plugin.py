@@ -61,7 +61,7 @@ def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
         format="tensorflow",
         detect="registry.weights.tensorflow.bundle:detect",
         loader="registry.weights.tensorflow.bundle:load",
-        names=f"{HERE}.original:TENSORFLOW",
+        names=f"{HERE}.release_names:TENSORFLOW",
     )
 
 

@@ -55,8 +55,8 @@ def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
         architecture="transfo_xl",
         format="tensorflow",
         detect="registry.weights.tensorflow.bundle:detect",
-        loader=f"{HERE}.original:load_tensorflow",
-        names=f"{HERE}.original:TENSORFLOW",
+        loader=f"{HERE}.release_names:load_tensorflow",
+        names=f"{HERE}.release_names:TENSORFLOW",
     )
 
 

@@ -1,4 +1,4 @@
-"""How the authors' release names Transformer-XL's weights; imported when a checkpoint of TensorFlow is read."""
+"""The names of Transformer-XL's weights in its TensorFlow checkpoint; imported when one is read."""
 
 from functools import partial
 from itertools import count, takewhile
@@ -48,7 +48,7 @@ TENSORFLOW = NameTable(
     # What training keeps beside the weights: TensorFlow's Adam.
     dropped=("{name}/Adam", "{name}/Adam_1", "beta1_power", "beta2_power", "global_step"),
 )
-"""From the names of the authors' release (kimiyoung/transformer-xl, tf/model.py)."""
+"""From the names of the TensorFlow checkpoint (kimiyoung/transformer-xl, tf/model.py)."""
 
 
 def load_tensorflow(paths: Paths) -> "Mapping[str, Tensor]":

@@ -1,4 +1,4 @@
-"""How OpenAI's release names GPT's weights; imported when its numpy shards are read."""
+"""The names of GPT's weights in OpenAI's numpy shards; imported when they are read."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""How Google's release names BERT's weights; imported when a checkpoint of TensorFlow is read."""
+"""The names of BERT's weights in Google's TensorFlow checkpoints; imported when one is read."""
 
 from registry.weights.names import NameTable, transposed
 

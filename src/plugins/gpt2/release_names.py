@@ -1,4 +1,4 @@
-"""How OpenAI's release names GPT-2's weights; imported when a checkpoint of TensorFlow is read."""
+"""The names of GPT-2's weights in OpenAI's TensorFlow checkpoints; imported when one is read."""
 
 from registry.weights.names import NameTable, squeezed
 
