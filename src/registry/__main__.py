@@ -1,6 +1,21 @@
-"""``python -m registry``."""
+"""The command ``registry``, also ``python -m registry``."""
 
-from registry.cli import main
+import sys
+
+EXTRA = ("click", "rich")
+"""Packages of the extra ``cli``."""
+
+
+def main() -> None:
+    """Run the command line; without the extra ``cli``, say how to install it and exit with 1."""
+    try:
+        from registry.cli import main as run
+    except ModuleNotFoundError as problem:
+        if problem.name not in EXTRA:
+            raise
+        sys.exit(f'The command line needs {problem.name}: pip install "torch-registry[cli]"')
+    run(prog_name="registry")
+
 
 if __name__ == "__main__":
-    main(prog_name="registry")
+    main()
