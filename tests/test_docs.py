@@ -268,9 +268,9 @@ def published(tmp_path_factory: pytest.TempPathFactory, words: list[str], sizes:
         yield
     registry.refresh()
     registry.prefer()
-    registry.discovery.lookup.unregister("site")
+    registry.discovery.unregister("site")
     with suppress(registry.errors.UnknownPluginError):
-        registry.discovery.lookup.unregister("mine")  # which the README registers
+        registry.discovery.unregister("mine")  # which the README registers
 
 
 ROLES = {

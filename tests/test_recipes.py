@@ -48,7 +48,7 @@ def shortcut(published: Path) -> Iterator[str]:
     registry.prefer("site")
     yield "bert-base-uncased"
     registry.prefer()
-    registry.discovery.lookup.unregister("site")
+    registry.discovery.unregister("site")
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Every class that installed plugins declare, by name: ``from registry.zoo import BertModel, BertTokenizer``.
 
-Classes of models, tokenizers and configurations; layers are had with ``registry.layer``.  A class is imported when it
-is asked for.  Two plugins may declare classes of one name: a first-party one wins, two strangers are an error.
+Classes of models, tokenizers and configurations; ``registry.layer`` gives layers.  A class is imported when it is asked
+for.  Two plugins may declare classes of one name: a first-party one wins, two third-party ones are an error.
 """
 
 from typing import Any
@@ -9,8 +9,6 @@ from typing import Any
 from registry import discovery
 from registry.errors import did_you_mean
 from registry.records import ConfigSpec, ModelSpec, TokenizerSpec
-
-_KINDS: tuple[type[discovery.ClassSpec], ...] = (ModelSpec, TokenizerSpec, ConfigSpec)
 
 
 def __getattr__(name: str) -> Any:
@@ -29,4 +27,9 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({spec.cls.name for spec in discovery.every(_KINDS)})
+    specs: list[discovery.ClassSpec] = [
+        *discovery.every(ModelSpec),
+        *discovery.every(TokenizerSpec),
+        *discovery.every(ConfigSpec),
+    ]
+    return sorted({spec.cls.name for spec in specs})

@@ -24,7 +24,6 @@ import pytest
 import registry
 from registry import discovery, records
 from registry.cli.new import render
-from registry.discovery import lookup
 from registry.hookspecs import RECORD_TYPES, RegistrySpecs
 from registry.testing import CAPABILITIES, Conformance
 
@@ -55,9 +54,8 @@ def matches(promised: str, found: str) -> bool:
 
 @pytest.fixture(autouse=True)
 def _fresh_discovery() -> Iterator[None]:
-    yield
-    discovery.prefer()
-    lookup._registered.clear()
+    with discovery.isolated():
+        yield
 
 
 # --- The blocks -------------------------------------------------------------------------------------------------------

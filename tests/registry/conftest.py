@@ -19,7 +19,6 @@ import pytest
 from registry import discovery
 from registry.cache import locks
 from registry.cache.cache import Cache
-from registry.discovery import lookup
 from registry.download import download
 
 Install = Callable[..., Path]
@@ -37,10 +36,8 @@ def registry_cards():
 def _fresh_discovery() -> Iterator[None]:
     """Leave nothing of one test's plugins to the next."""
     discovery.refresh()
-    yield
-    discovery.prefer()
-    lookup._registered.clear()
-    discovery.refresh()
+    with discovery.isolated():
+        yield
 
 
 @pytest.fixture

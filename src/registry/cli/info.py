@@ -13,7 +13,7 @@ from registry.formatting import format_size
 def command(name: str, as_json: bool) -> None:
     """Describe a model, from its card alone."""
     from registry.catalog import info
-    from registry.discovery.lookup import owner
+    from registry.discovery import owner
     from registry.sources.files import is_local
 
     card = info(name)

@@ -44,7 +44,7 @@ def command(ctx: click.Context, as_json: bool, check: bool, timeout: float) -> N
 
 def _probes(timeout: float) -> "Probes":
     """Observe every plugin that is not disabled; none is imported here."""
-    from registry.discovery.lookup import announced
+    from registry.discovery import announced
     from registry.discovery.probe import probe
 
     return {

@@ -1,26 +1,16 @@
 """What plugins declare of one architecture, as one value."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import frozen
 
 from registry.records import ConfigSpec, LayerSpec, ModelSpec, TokenizerSpec, WeightLoaderSpec
 
+if TYPE_CHECKING:
+    from registry.discovery.manager import Discovery
+
 E = TypeVar("E", ModelSpec, LayerSpec)
-
-
-class Records(Protocol):
-    """Finds records, in the order of lookup; third parties are imported when first-party plugins have none."""
-
-    def find(self, key: tuple[str, ...], asked: str) -> Any:
-        """The record of this key, or None; raises PluginConflictError."""
-
-    def in_order(self, kind: type[E]) -> Iterator[E]:
-        """The records of a kind, those of third parties last and only when they are reached."""
-
-    def weight_loaders(self, architecture: str | None) -> tuple[WeightLoaderSpec, ...]:
-        """The formats of an architecture, or of any."""
 
 
 @frozen
@@ -33,71 +23,66 @@ class Architecture:
 
     name: str
     """The architecture's name: ``gpt2``."""
-    _records: Records
+    _discovery: "Discovery"
 
     @property
     def config(self) -> ConfigSpec | None:
         """The configuration class, and how a checkpoint of this architecture is recognized."""
-        found: ConfigSpec | None = self._records.find(
-            (ConfigSpec.__name__, self.name), f"The architecture {self.name!r}"
-        )
-        return found
-
-    @property
-    def tokenizer(self) -> TokenizerSpec | None:
-        """The tokenizer class, and the files which it reads."""
-        found: TokenizerSpec | None = self._records.find(
-            (TokenizerSpec.__name__, self.name), f"The tokenizer of {self.name!r}"
-        )
+        found: ConfigSpec | None = self._discovery.find(("config", self.name), f"The architecture {self.name!r}")
         return found
 
     @property
     def models(self) -> Mapping[str, ModelSpec]:
         """The model classes, by task."""
-        return _Entries(self._records, ModelSpec, self.name, "The task {!r} of {!r}")
+        return _Entries(self._discovery, ModelSpec, "model", self.name)
 
-    def model_named(self, cls: str) -> ModelSpec | None:
-        """The record of the model class of this name, such as ``architectures`` in a ``config.json`` gives."""
-        found: ModelSpec | None = self._records.find(
-            ("class of", self.name, cls), f"The class {cls!r} of {self.name!r}"
-        )
+    @property
+    def tokenizer(self) -> TokenizerSpec | None:
+        """The tokenizer class, and the files which it reads."""
+        asked = f"The tokenizer of {self.name!r}"
+        found: TokenizerSpec | None = self._discovery.find(("tokenizer", self.name), asked)
         return found
+
+    @property
+    def weight_loaders(self) -> tuple[WeightLoaderSpec, ...]:
+        """The formats that plugins read, of this architecture and of any; to list them imports every plugin."""
+        return self._discovery.weight_loaders(self.name)
 
     @property
     def layers(self) -> Mapping[str, LayerSpec]:
         """The layers for others to build with, by name."""
-        return _Entries(self._records, LayerSpec, self.name, "The layer {!r} of {!r}")
+        return _Entries(self._discovery, LayerSpec, "layer", self.name)
 
-    @property
-    def weight_loaders(self) -> tuple[WeightLoaderSpec, ...]:
-        """The formats that plugins read: of this architecture, and of any."""
-        return self._records.weight_loaders(self.name)
+    def model_named(self, cls: str) -> ModelSpec | None:
+        """The record of the model class of this name; ``architectures`` in a ``config.json`` has such names."""
+        asked = f"The class {cls!r} of {self.name!r}"
+        found: ModelSpec | None = self._discovery.find(("model name", self.name, cls), asked)
+        return found
 
     def weight_loader(self, format: str) -> WeightLoaderSpec | None:
         """The architecture's own record of a format, with its table of names."""
-        found: WeightLoaderSpec | None = self._records.find(
-            (WeightLoaderSpec.__name__, self.name, format), f"The format {format!r} of {self.name!r}"
-        )
+        asked = f"The format {format!r} of {self.name!r}"
+        found: WeightLoaderSpec | None = self._discovery.find(("weights", self.name, format), asked)
         return found
 
 
 class _Entries(Mapping[str, E]):
-    """The records of one kind and architecture, by the last part of their key."""
+    """The records of one kind and architecture, by task or name; third parties come last."""
 
-    def __init__(self, records: Records, kind: type[E], architecture: str, asked: str) -> None:
-        self._records, self._architecture, self._asked = records, architecture, asked
+    def __init__(self, discovery: "Discovery", kind: type[E], word: str, architecture: str) -> None:
+        self._discovery, self._word, self._architecture = discovery, word, architecture
         self._kind: type[E] = kind
 
     def __getitem__(self, name: str) -> E:
-        asked = self._asked.format(name, self._architecture)
-        found: E | None = self._records.find((self._kind.__name__, self._architecture, name), asked)
+        asked = f"The {self._word} {name!r} of {self._architecture!r}"
+        found: E | None = self._discovery.find((self._word, self._architecture, name), asked)
         if found is None:
             raise KeyError(name)
         return found
 
     def __iter__(self) -> Iterator[str]:
         seen = set()
-        for record in self._records.in_order(self._kind):
+        for record in self._discovery.in_order(self._kind):
             architecture, name = record.key
             if architecture == self._architecture and name not in seen:
                 seen.add(name)
@@ -107,4 +92,4 @@ class _Entries(Mapping[str, E]):
         return sum(1 for _ in self)
 
     def __repr__(self) -> str:
-        return f"{self._kind.__name__}s of {self._architecture}: {', '.join(self)}"
+        return f"<{self._word}s of {self._architecture!r}: {', '.join(self) or 'none'}>"

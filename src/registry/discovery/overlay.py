@@ -1,221 +1,157 @@
-"""Cards which a site declares in a TOML file, named by ``REGISTRY_CARDS``, instead of writing a plugin.
+"""A site's card files, named by ``REGISTRY_CARDS``, as an overlay on the cards of plugins; see ``card_file``.
 
-::
-
-    [models.our-encoder]                        # a new name: the fields of a Card
-    architecture = "bert"
-    task = "masked-lm"
-    mirrors = ["https://models.example.org/our-encoder"]
-    files = [
-        {role = "config", filename = "config.json", sha256 = "..."},
-        {role = "weights", filename = "model.safetensors", size = 440449768},
-        {role = "vocab", filename = "vocab.txt", urls = ["https://example.org/vocab.txt"]},
-    ]
-
-    [models.bert-base-uncased]                  # no architecture, so a known name: this is added to its card
-    mirrors = ["https://models.example.org/bert-base-uncased"]
-    files = [{filename = "vocab.txt", sha256 = "..."}]
-
-A file of a model is looked for at ``<mirror>/<filename>`` for each mirror, then at its ``urls``, then where the
-plugin's card says.  A digest or size that contradicts the plugin's is an error, and so is a new model under a name
-which a first-party plugin declares: those names mean the same on every site.
+An overlay is no plugin: it is a value, read from the files as they are, and applied to whichever card wins.  An entry
+that is wrong is an error (CardFileError) of those who use its model, or list all; the other entries stand.  New names
+and aliases must not be those of first-party plugins: these mean the same on every site.
 """
 
-import tomllib
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TypeAlias
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
-from registry.errors import CardFileError, RegistryWarning, did_you_mean
-from registry.records import ROLES, Card, FileSpec
+from registry.discovery.card_file import Entry, add, entries_of
+from registry.discovery.plugin import PluginInfo, names_of
+from registry.errors import CardFileError
+from registry.records import Card
 
-R = TypeVar("R", Card, FileSpec)
-
-LARGEST_FILE = 4 * 2**20
-"""Bytes; a card takes about a thousand."""
-
-TEXT, TEXTS, NUMBER, TABLE, TABLES = "a text", "an array of texts", "a whole number", "a table", "an array of tables"
-
-ADDITION_KEYS = {"aliases": TEXTS, "mirrors": TEXTS, "archives": TEXTS, "files": TABLES}
-CARD_KEYS = {"architecture": TEXT, "task": TEXT, **ADDITION_KEYS, "tokenizer": TABLE, "num_parameters": NUMBER}
-CARD_KEYS |= {"languages": TEXTS, "license": TEXT, "description": TEXT, "source": TEXT}
-FILE_KEYS = {"role": TEXT, "filename": TEXT, "urls": TEXTS, "sha256": TEXT, "size": NUMBER}
-
-Lookup = Callable[[str], Card | None]
-"""Finds the card of a name or alias."""
+Reserved: TypeAlias = frozenset[tuple[str, str]]
+"""Names and aliases of first-party cards, each with the name of its card."""
 
 
-@frozen
-class Place:
-    """A key of the file, for messages."""
+@frozen(eq=False)
+class Overlay:
+    """The entries of all card files, as one value."""
 
-    path: Path
-    key: str = ""
+    entries: tuple[Entry, ...]
+    _applied: dict[int, tuple[Card, Card]] = field(factory=dict, init=False)
+    """Cards by identity, each with what became of it: an overlaid card is the same object each time."""
 
-    def at(self, key: str) -> "Place":
-        """A key below this one."""
-        return Place(self.path, f"{self.key}.{key}" if self.key else key)
+    def giving(self, name: str) -> Entry | None:
+        """The entry that gives this name to a model.  Raises CardFileError when it is wrong, or another does too."""
+        entries = [entry.checked() for entry in self.entries if name in entry.claims]
+        return entries[0] if entries else None
 
-    def refuse(self, problem: object, hint: str | None = None) -> NoReturn:
-        """Raise CardFileError."""
-        where = f"{self.path}, {self.key}" if self.key else str(self.path)
-        raise CardFileError(f"{where}: {problem}", hint=hint)
+    def declaring(self, card: Card) -> Path | None:
+        """The file that declares this very card as a new one."""
+        return next((entry.key.path for entry in self.entries if entry.card is card), None)
+
+    def apply(self, card: Card) -> Card:
+        """The card with all that is added to it.  Raises CardFileError for an entry that is wrong or contradicts it."""
+        names = names_of(card)
+        entries = [entry for entry in self.entries if entry.card is None and entry.name in names]
+        if not entries:
+            return card
+        if id(card) not in self._applied:
+            overlaid = card
+            for entry in reversed(entries):  # mirrors go before those that are there: the first file's come first
+                overlaid = add(entry.checked(), overlaid)
+            self._applied[id(card)] = card, overlaid
+        return self._applied[id(card)][1]
+
+    def origin(self, card: Card) -> Card:
+        """The card to which this overlay was applied when ``card`` was made; itself when it was not."""
+        return next((base for base, overlaid in self._applied.values() if overlaid is card), card)
 
 
-def read_cards(path: Path, *, ours: Lookup, declared: Lookup) -> Iterator[Card]:
-    """The cards in a file.  ``ours`` looks among first-party plugins alone, ``declared`` among all.
+# --- Reading ----------------------------------------------------------------------------------------------------------
 
-    Raises CardFileError, which names the file, and the line or key.  Additions to a model that no plugin declares are
-    left out, with a warning: a site may have one file for environments that differ in their plugins.
+
+def card_files() -> tuple[Path, ...]:
+    """The files that ``REGISTRY_CARDS`` names."""
+    names = filter(None, os.environ.get("REGISTRY_CARDS", "").split(os.pathsep))
+    return tuple(Path(os.path.expanduser(name)) for name in names)  # noqa: PTH111  # Path's raises where there is no home
+
+
+def read_overlay(paths: Sequence[Path], reserved: Reserved) -> Overlay:
+    """The overlay of these files as they are now, parsed once as long as they stay as they are.
+
+    Raises CardFileError, with file and line, for a file that cannot be read or is no TOML: it could name any model.
     """
-    top = Place(path)
-    models = top.at("models")
-    table = _checked(top, _read(top), {"models": TABLE}).get("models", {})
-    taken: dict[str, str] = {}
-    for name, fields in table.items():
-        place = models.at(name)
-        if not isinstance(fields, dict):
-            place.refuse(f"a model is described by {TABLE}, not by {fields!r}.")
-        card = (
-            _new(place, name, fields, ours) if "architecture" in fields else _added(place, name, fields, ours, declared)
-        )
-        if card is not None:
-            for word in (card.name, *card.aliases):
-                if taken.setdefault(word, name) != name:
-                    place.refuse(f"{word!r} is a name of {taken[word]!r} already.")
-            yield card
+    return _overlay(tuple((path, _stamp(path)) for path in paths), reserved)
 
 
-def _read(place: Place) -> dict[str, Any]:
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes when a file does."""
     try:
-        with place.path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-        if len(data) > LARGEST_FILE:
-            place.refuse(f"it holds more than {LARGEST_FILE:,} bytes.")
-        return tomllib.loads(data.decode("utf-8"))
-    except OSError as problem:
-        place.refuse(f"it cannot be read: {problem.strerror}.", hint="REGISTRY_CARDS names it.")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
-        place.refuse(f"it is not TOML: {problem}.")
+        status = path.stat()
+    except (OSError, ValueError):
+        return ()
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-# --- Cards ------------------------------------------------------------------------------------------------------------
+@lru_cache(maxsize=4)
+def _overlay(files: tuple[tuple[Path, tuple[int, ...]], ...], reserved: Reserved) -> Overlay:
+    known = dict(reserved)
+    claimed: dict[str, str] = {}
+    return Overlay(tuple(_unique(entry, known, claimed) for path, _ in files for entry in entries_of(path)))
 
 
-def _new(place: Place, name: str, fields: Mapping[str, Any], ours: Lookup) -> Card:
-    values = dict(_checked(place, fields, CARD_KEYS))
-    _claim(place, (name, *values.get("aliases", ())), ours)
-    for option, value in values.get("tokenizer", {}).items():
-        if not isinstance(value, str | int | float):
-            place.at(f"tokenizer.{option}").refuse(f"a text, number or truth value is needed, not {value!r}.")
-    mirrors = values.pop("mirrors", ())
-    files = [_file(at, keys, mirrors) for at, keys in _files(place, values)]
-    if not files and not values.get("archives"):
-        place.refuse("it has neither files nor archives.")
-    return _made(place, lambda: Card(**{**values, "name": name, "files": files}))
-
-
-def _claim(place: Place, names: Iterable[str], ours: Lookup) -> None:
-    """Refuse names which first-party plugins declare."""
-    for name in names:
-        if (known := ours(name)) is not None:
-            place.refuse(
-                f"{name!r} is a name of {known.name!r}, which comes with the registry.",
-                hint="Choose another name; to add mirrors and digests to a known card, leave out `architecture`.",
-            )
-
-
-def _added(place: Place, name: str, fields: Mapping[str, Any], ours: Lookup, declared: Lookup) -> Card | None:
-    values = _checked(place, fields, ADDITION_KEYS, hint="A new model needs an `architecture`.")
-    _claim(place, values.get("aliases", ()), ours)
-    card = declared(name)
-    if card is None:
-        warnings.warn(
-            f"{place.path} adds to {name!r}, which no installed plugin declares; a new model needs an `architecture`.",
-            RegistryWarning,
-            stacklevel=2,
-        )
-        return None
-    known = {file.filename: file for file in card.files}
-    said = {keys["filename"]: (at, keys) for at, keys in _files(place, values)}
-    for filename, (at, _) in said.items():
-        if filename not in known:
-            at.refuse(f"the card of {card.name!r} has no file {filename!r}.{did_you_mean(filename, known)}")
-    mirrors = values.get("mirrors", ())
-    files = [_merged(*said.get(file.filename, (place, {})), file, mirrors) for file in card.files]
-    aliases = (*card.aliases, *values.get("aliases", ()))
-    archives = (*values.get("archives", ()), *card.archives)
-    return _made(place, lambda: evolve(card, files=files, aliases=aliases, archives=archives))
-
-
-# --- Files ------------------------------------------------------------------------------------------------------------
-
-
-def _files(place: Place, values: Mapping[str, Any]) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-    """The files that are described, each with its place; by number until its name is known."""
-    seen = set()
-    for number, fields in enumerate(values.get("files", ()), 1):
-        filename = fields.get("filename")
-        at = place.at(f"files, {filename if isinstance(filename, str) else f'number {number}'}")
-        keys = _checked(at, fields, FILE_KEYS)
-        if filename is None or filename in seen:
-            at.refuse("it has no filename." if filename is None else "it is described twice.")
-        seen.add(filename)
-        yield at, keys
-
-
-def _file(place: Place, keys: Mapping[str, Any], mirrors: Iterable[str]) -> FileSpec:
-    urls = (*_at(mirrors, keys["filename"]), *keys.get("urls", ()))
-    if "role" not in keys:
-        place.refuse(f"it has no role, such as {', '.join(ROLES[:3])}.")
-    if not urls:
-        place.refuse("it has no address: give `urls` here, or `mirrors` of the model.")
-    return _made(place, lambda: FileSpec(**{**keys, "urls": urls}))
-
-
-def _merged(place: Place, keys: Mapping[str, Any], file: FileSpec, mirrors: Iterable[str]) -> FileSpec:
-    """A file of a plugin's card, with what is said of it here."""
-    for key in ("role", "sha256", "size"):
-        known = getattr(file, key)
-        if key in keys and known not in (None, keys[key]):
-            place.refuse(f"its {key} is {known!r} on the plugin's card, which {keys[key]!r} contradicts.")
-    urls = dict.fromkeys((*_at(mirrors, file.filename), *keys.get("urls", ()), *file.urls))
-    told = {key: keys[key] for key in ("sha256", "size") if key in keys}
-    return _made(place, lambda: evolve(file, urls=tuple(urls), **told))
-
-
-def _at(mirrors: Iterable[str], filename: str) -> Iterator[str]:
-    return (f"{mirror.rstrip('/')}/{filename}" for mirror in mirrors)
-
-
-# --- Checks -----------------------------------------------------------------------------------------------------------
-
-_IS: Mapping[str, Callable[[Any], bool]] = {
-    TEXT: lambda value: isinstance(value, str),
-    TEXTS: lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
-    NUMBER: lambda value: isinstance(value, int) and not isinstance(value, bool),
-    TABLE: lambda value: isinstance(value, dict),
-    TABLES: lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
-}
-
-
-def _checked(
-    place: Place, fields: Mapping[str, Any], kinds: Mapping[str, str], hint: str | None = None
-) -> Mapping[str, Any]:
-    """The same, when every key is known and every value of its kind."""
-    for key, value in fields.items():
-        if key not in kinds:
-            place.refuse(f"{key!r} is no key here.{did_you_mean(key, kinds)}", hint or f"Keys are {', '.join(kinds)}.")
-        if not _IS[kinds[key]](value):
-            place.at(key).refuse(f"{kinds[key]} is needed, not {value!r}.")
-    return fields
-
-
-def _made(place: Place, make: Callable[[], R]) -> R:
+def _unique(entry: Entry, reserved: Mapping[str, str], claimed: dict[str, str]) -> Entry:
+    """The entry; as a wrong one when a first-party plugin or an earlier entry has one of its names."""
     try:
-        return make()
-    except (TypeError, ValueError) as problem:
-        place.refuse(str(problem))
+        for name in entry.claims:
+            if name in reserved:
+                entry.key.refuse(
+                    f"{name!r} is a name of {reserved[name]!r}, which comes with the registry.",
+                    hint="Choose another name; to add mirrors and digests to a known card, leave out `architecture`.",
+                )
+            if name in claimed:
+                entry.key.refuse(f"{name!r} is a name of {claimed[name]!r} already.")
+        claimed.update(dict.fromkeys(entry.claims, entry.name))
+    except CardFileError as problem:
+        return evolve(entry, error=entry.error or problem)
+    return entry
+
+
+# --- Listing ----------------------------------------------------------------------------------------------------------
+
+
+def describe_card_files(paths: Sequence[Path], reserved: Reserved, cards: Mapping[str, Card]) -> list[PluginInfo]:
+    """Card files as they are listed next to plugins, each with all that is wrong with it.
+
+    ``cards`` are those of plugins, by every name, to which the files may add.
+    """
+    try:
+        together: Overlay | None = read_overlay(paths, reserved)
+    except CardFileError:
+        together = None
+    return [_describe(path, together, reserved, cards) for path in paths]
+
+
+def _describe(path: Path, together: Overlay | None, reserved: Reserved, cards: Mapping[str, Card]) -> PluginInfo:
+    try:
+        overlay = together or read_overlay((path,), reserved)
+        entries = [entry for entry in overlay.entries if entry.key.path == path]
+        problems = [problem for entry in entries if (problem := _problem(entry, cards))]
+    except CardFileError as problem:
+        entries, problems = [], [problem]
+    right = [entry for entry in entries if _problem(entry, cards) is None]
+    declares = {
+        "cards": tuple(entry.name for entry in right if entry.card is not None),
+        "additions": tuple(entry.name for entry in right if entry.card is None),
+    }
+    return PluginInfo(
+        name=path.name,
+        distribution=None,
+        version=None,
+        state="failed" if problems else "loaded",
+        first_party=False,
+        declares={word: names for word, names in declares.items() if names},
+        shadowed={},
+        import_seconds=0.0,
+        error="\n".join(map(str, problems)) or None,
+    )
+
+
+def _problem(entry: Entry, cards: Mapping[str, Card]) -> CardFileError | None:
+    """What is wrong with an entry; an addition may contradict the card that it adds to."""
+    try:
+        if entry.checked().card is None and entry.name in cards:
+            add(entry, cards[entry.name])
+    except CardFileError as problem:
+        return problem
+    return None

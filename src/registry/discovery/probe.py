@@ -16,7 +16,7 @@ from typing import Any
 from attrs import frozen
 
 from registry import discovery
-from registry.discovery.entry_points import installed_plugins
+from registry.discovery.hooks import HookManager
 from registry.discovery.plugin import Plugin, describe_exception, module_and_path
 from registry.errors import UnknownPluginError
 from registry.records import Card, ConfigSpec, LazyRef, Record, TokenizerSpec, WeightLoaderSpec
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def _observe(name: str, distribution: str) -> dict[str, Any]:
-    module = _module_of(_installed(name, distribution))
+    module, _ = module_and_path(str(_installed(name, distribution).target))
     found: dict[str, Any] = {"name": name, "imported_unasked": module in sys.modules}
     found["imported_when_disabled"] = not found["imported_unasked"] and _imported_when_disabled(
         name, distribution, module
@@ -104,7 +104,7 @@ def _observe(name: str, distribution: str) -> dict[str, Any]:
     importlib.import_module("registry.config.config")  # what the core itself needs is not the plugin's
     before, state = set(sys.modules), _state_of_others()
     start = process_time()
-    plugin.load()
+    plugin.load(HookManager())
     found["seconds"] = process_time() - start
     found["modules"] = sorted(set(sys.modules) - before)
     found["heavy"] = _among(HEAVY, before)
@@ -121,16 +121,10 @@ def _observe(name: str, distribution: str) -> dict[str, Any]:
 
 
 def _installed(name: str, distribution: str) -> Plugin:
-    for plugin in installed_plugins():
-        if plugin.name == name and distribution in ("", plugin.distribution):
+    for plugin in discovery.plugins_called(name):
+        if plugin.name == name and plugin.target is not None and distribution in ("", plugin.distribution):
             return plugin
     raise UnknownPluginError(f"no plugin is called {name!r}.", hint="`registry plugins` lists them.")
-
-
-def _module_of(plugin: Plugin) -> str:
-    """The module that an entry point names, which is imported by calling ``obtain``."""
-    target: str = plugin.obtain.args[0]  # type: ignore[attr-defined]  # a partial of import_entry_point
-    return module_and_path(target)[0]
 
 
 def _imported_when_disabled(name: str, distribution: str, module: str) -> bool:

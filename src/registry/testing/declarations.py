@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from registry import discovery
-from registry.discovery.plugin import harvest
 from registry.errors import PluginIncompatibleError, PluginLoadError
 from registry.records import Card, ConfigSpec, LayerSpec, LazyRef, ModelSpec, TokenizerSpec, WeightLoaderSpec
 from registry.sources.resolve import resolve
@@ -47,7 +46,7 @@ class PluginSuite(Suite):
         """A plugin is asked once and its answers are kept, so they must not depend on when that was."""
         plugin = next(p for p in discovery.plugins_called(self.plugin) if p.name == self.plugin)
         first = discovery.records(self.plugin)
-        assert harvest(plugin.obtain()) == first
+        assert discovery.answers_again(plugin) == first
 
     def test_it_declares_the_architecture_whole(self) -> None:
         """There is a configuration, a model for the task that it names as the default, and a tokenizer."""

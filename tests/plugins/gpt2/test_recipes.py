@@ -82,7 +82,7 @@ def shortcut(family: Family, published: Path) -> Iterator[str]:
     registry.prefer("site")
     yield family.shortcut
     registry.prefer()
-    registry.discovery.lookup.unregister("site")
+    registry.discovery.unregister("site")
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def shortcut(published: Path) -> Iterator[str]:
     registry.prefer("site")
     yield "transfo-xl-wt103"
     registry.prefer()
-    registry.discovery.lookup.unregister("site")
+    registry.discovery.unregister("site")
 
 
 @pytest.fixture

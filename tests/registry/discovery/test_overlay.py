@@ -1,6 +1,7 @@
 """Cards that a site declares in a TOML file: what they give, whom they outrank, and how mistakes are told."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 import registry
 from registry import Card, FileSpec, hookimpl
 from registry.cli import main
-from registry.errors import CardFileError, PluginError, RegistryWarning, UnknownModelError
+from registry.errors import CardFileError, PluginConflictError, PluginError, RegistryWarning, UnknownModelError
 
 Install = Callable[..., Path]
 Site = Callable[[str], Path]
@@ -135,11 +136,14 @@ def test_list_info_and_plugins_show_it(site: Site) -> None:
     assert "our-encoder" in run("list")
     assert "plugin        cards.toml" in run("info", "our-encoder")
     assert json.loads(run("info", "gpt2", "--json"))["files"][0]["urls"][0].startswith("https://m.example/")
+    assert "plugin        gpt2 (torch-registry" in run("info", "gpt2"), "what is added to a card does not replace it"
     shown = run("plugins")
-    assert "Card gpt2 of gpt2 (torch-registry" in shown
+    assert "Card gpt2 of gpt2" not in shown
     assert shown.splitlines()[1].split()[:2] == ["cards.toml", "loaded"]
+    assert shown.splitlines()[1].endswith("1 card, 1 addition")
     assert {plugin.name: plugin.declares for plugin in registry.plugins()}[path.name] == {
-        "cards": ("our-encoder", "gpt2")
+        "cards": ("our-encoder",),
+        "additions": ("gpt2",),
     }
 
 
@@ -152,13 +156,16 @@ def test_a_process_without_the_variable_reads_no_toml() -> None:
 
 
 def test_a_name_that_comes_with_the_registry_keeps_its_meaning(site: Site) -> None:
-    for name, alias in (("gpt2", ""), ("google-gpt2", "gpt2"), ("mine", "openai-community/gpt2")):
-        site(OURS.replace("[models.our-encoder]", f"[models.{name}]").replace("ours/encoder", alias or "x/y"))
-        with pytest.raises(CardFileError, match=r"is a name of 'gpt2', which comes with the registry\.\nChoose"):
-            registry.info("gpt2")
+    for name, alias in (("gpt2", "x/y"), ("google-gpt2", "gpt2"), ("mine", "openai-community/gpt2")):
+        site(OURS.replace("[models.our-encoder]", f"[models.{name}]").replace("ours/encoder", alias))
+        for asked in (name, alias):
+            with pytest.raises(CardFileError, match=r"is a name of 'gpt2', which comes with the registry\.\nChoose"):
+                registry.info(asked)
+        assert registry.info("bert-base-uncased").name == "bert-base-uncased"
     site('[models.bert-base-cased]\naliases = ["gpt2"]\n')
-    with pytest.raises(CardFileError, match="comes with the registry"):
-        registry.info("gpt2")
+    for asked in ("gpt2", "bert-base-cased"):
+        with pytest.raises(CardFileError, match="comes with the registry"):
+            registry.info(asked)
 
 
 def test_the_site_wins_over_third_parties_and_prefer_over_the_site(site: Site, install: Install) -> None:
@@ -200,9 +207,10 @@ def test_an_addition_whose_plugin_is_not_there_is_left_out_with_a_warning(
 ) -> None:
     site(OURS + '[models.gpt2]\nmirrors = ["https://m.example"]\n')
     monkeypatch.setenv("REGISTRY_DISABLE_PLUGINS", "gpt2")
+    assert registry.info("our-encoder").name == "our-encoder"
     with pytest.warns(RegistryWarning, match="adds to 'gpt2', which no installed plugin declares; a new model needs"):
-        assert registry.info("our-encoder").name == "our-encoder"
-    with pytest.raises(UnknownModelError):
+        assert "our-encoder" in registry.list_models()
+    with pytest.warns(RegistryWarning, match="adds to 'gpt2'"), pytest.raises(UnknownModelError):
         registry.info("gpt2")
 
 
@@ -218,6 +226,131 @@ def test_another_value_of_the_variable_is_another_file(
     assert "our-encoder" in registry.list_models()
     with registry.only("bert"):
         assert "our-encoder" not in registry.list_models()
+
+
+ALPHA, BETA = (
+    Card(
+        name="shared-name",
+        architecture="bert",
+        task="base",
+        files=(FileSpec(role="config", filename="config.json", urls=(f"https://{name}.example/config.json",)),),
+    )
+    for name in ("alpha", "beta")
+)
+
+
+def declaring(*cards: Card) -> SimpleNamespace:
+    return SimpleNamespace(registry_cards=hookimpl(lambda: cards))
+
+
+def test_a_conflict_of_two_plugins_concerns_only_the_name_in_conflict(site: Site) -> None:
+    site(
+        '[models.shared-name]\nmirrors = ["https://mirror.example/shared"]\n'
+        '[models.bert-base-uncased]\nmirrors = ["https://mirror.example/bert"]\n'
+        '[models.site-model]\narchitecture = "bert"\ntask = "base"\nmirrors = ["https://mirror.example/site"]\n'
+        'files = [{role = "config", filename = "config.json"}]\n'
+    )
+
+    def first_url(name: str) -> str:
+        return registry.info(name).files[0].urls[0]
+
+    def stand_the_others() -> None:
+        assert first_url("site-model") == "https://mirror.example/site/config.json"
+        assert first_url("bert-base-uncased") == "https://mirror.example/bert/config.json"
+
+    registry.register(declaring(ALPHA), "alpha")
+    stand_the_others()
+    assert first_url("shared-name") == "https://mirror.example/shared/config.json"
+
+    registry.register(declaring(BETA), "beta")
+    stand_the_others()
+    assert "shared-name" in registry.list_models()
+    with pytest.raises(PluginConflictError, match="'shared-name' is declared by 2 plugins"):
+        registry.info("shared-name")
+
+    registry.prefer("beta")
+    stand_the_others()
+    assert registry.info("shared-name").files[0].urls == (
+        "https://mirror.example/shared/config.json",
+        "https://beta.example/config.json",
+    )
+
+    registry.prefer()
+    stand_the_others()
+    with pytest.raises(PluginConflictError):
+        registry.info("shared-name")
+    registry.discovery.unregister("beta")
+    stand_the_others()
+    assert registry.info("shared-name").files[0].urls[1] == "https://alpha.example/config.json"
+
+
+def test_settings_change_what_is_added_to_at_once(site: Site) -> None:
+    site('[models.gpt2]\nmirrors = ["https://m.example"]\n')
+    mine = Card(name="gpt2", architecture="mine", task="base", files=ALPHA.files)
+    registry.register(declaring(mine), "mine")
+    for setting, architecture in ((lambda: registry.prefer("mine"), "mine"), (registry.prefer, "gpt2")):
+        setting()
+        assert registry.info("gpt2").architecture == architecture
+        assert registry.info("gpt2").files[0].urls[0] == "https://m.example/config.json"
+    with registry.only("mine"):
+        assert registry.info("gpt2").architecture == "mine"
+        assert registry.info("gpt2").files[0].urls[0] == "https://m.example/config.json"
+    registry.refresh()
+    assert registry.info("gpt2") is registry.info("openai-community/gpt2")
+    assert registry.info("gpt2").architecture == "gpt2"
+
+
+def test_a_preferred_plugin_that_contradicts_the_site_is_an_error_of_its_model_alone(site: Site) -> None:
+    site('[models.gpt2]\nfiles = [{filename = "merges.txt", size = 5}]\n[models.bert-base-cased]\naliases = ["cased"]')
+    registry.register(declaring(Card(name="gpt2", architecture="mine", task="base", files=ALPHA.files)), "mine")
+    registry.prefer("mine")
+    with pytest.raises(CardFileError, match=r"models.gpt2.files, merges.txt: the card of 'gpt2' has no file"):
+        registry.info("gpt2")
+    assert registry.info("cased").name == "bert-base-cased"
+
+
+def test_a_file_that_changes_is_read_again(site: Site) -> None:
+    path = site(OURS)
+    assert "our-encoder" in registry.list_models()
+    path.write_text(OURS.replace("our-encoder", "our-other-encoder"))
+    assert registry.list_models("our-*") == ["our-other-encoder"]
+
+
+def test_the_variable_may_name_several_files(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    first.write_text(OURS + '[models.gpt2]\nmirrors = ["https://first.example"]\n')
+    second.write_text(
+        '[models.gpt2]\nmirrors = ["https://second.example"]\n[models.our-encoder]\nmirrors = ["https://second.example"]\n'
+        + OURS.replace("our-encoder", "their-encoder")
+    )
+    monkeypatch.setenv("REGISTRY_CARDS", f"{first}{os.pathsep}{second}")
+    assert registry.info("gpt2").files[0].urls[:2] == (
+        "https://first.example/config.json",
+        "https://second.example/config.json",
+    )
+    assert registry.info("our-encoder").files[0].urls[0] == "https://second.example/config.json"
+    assert registry.info("our-encoder") is registry.info("our-encoder")
+    assert registry.discovery.owner(registry.info("our-encoder")).name == "first.toml"
+    with pytest.raises(CardFileError, match=r"second.toml, models.their-encoder: 'ours/encoder' is a name of 'our-enc"):
+        registry.info("their-encoder")
+    states = {plugin.name: plugin.state for plugin in registry.plugins()[:2]}
+    assert states == {"first.toml": "loaded", "second.toml": "failed"}
+    second.write_text("[")
+    for ask in (registry.list_models, lambda: registry.info("our-encoder"), lambda: registry.info("gpt2")):
+        with pytest.raises(CardFileError, match=r"second\.toml: it is not TOML"):
+            ask()
+    states = {plugin.name: plugin.state for plugin in registry.plugins()[:2]}
+    assert states == {"first.toml": "loaded", "second.toml": "failed"}
+
+
+def test_a_wrong_entry_never_sends_its_model_to_the_hub(site: Site) -> None:
+    site(OURS.replace("num_parameters = 12", "num_parameters = true"))
+    for name in ("our-encoder", "ours/encoder"):
+        with pytest.raises(CardFileError, match=r"models\.our-encoder\.num_parameters"):
+            registry.resolve(name)
+    site('[models."ours/encoder"]\narchitectur = "bert"\ntask = "base"\n')
+    with pytest.raises(CardFileError, match="'architectur' is no key here"):
+        registry.resolve("ours/encoder")
 
 
 # --- Mistakes ---------------------------------------------------------------------------------------------------------
@@ -252,7 +385,7 @@ def files(*tables: str) -> str:
         (NEW + "tokenizer = {a = 2020-01-01}\n", "models.new.tokenizer.a", "text, number or truth value is needed"),
         (NEW + files("role = 'config'"), "models.new.files, number 1", "it has no filename"),
         (NEW + files("filename = 'c', urls = ['https://x.example']"), "models.new.files, c", "it has no role"),
-        (NEW + files("role = 'config', filename = 'c'"), "models.new.files, c", "it has no address"),
+        (NEW + files("role = 'config', filename = 'c'"), "models.new.files, c", "it has no URL"),
         (NEW + files(FILE, FILE), "models.new.files, c.json", "it is described twice"),
         (NEW + files(FILE + ", sha256 = 'A'"), "models.new.files, c.json", "sha256 must be a sha256 digest"),
         (NEW + files(FILE + ", size = -1"), "models.new.files, c.json", "size must be a whole number"),
@@ -276,12 +409,18 @@ def files(*tables: str) -> str:
 )  # fmt: skip
 def test_a_mistake_is_told_with_file_and_line_or_key(text: str, where: str, what: str, site: Site) -> None:
     path = site(text)
-    with pytest.raises(CardFileError, match=what) as caught:
-        registry.info("gpt2")
+    of_file = not where.startswith("models.")
     start = str(path) if where == "cards.toml" else f"{path}, {where}"
-    assert caught.value.message.startswith(f"{start}: ")
-    assert isinstance(caught.value, PluginError)
-    assert isinstance(caught.value, ValueError)
+    for ask in (lambda: registry.info("gpt2" if of_file else where.split(".")[1]), registry.list_models):
+        with pytest.raises(CardFileError, match=what) as caught:
+            ask()
+        assert caught.value.message.startswith(f"{start}: ")
+        assert isinstance(caught.value, PluginError)
+        assert isinstance(caught.value, ValueError)
+    if not of_file:
+        assert registry.info("gpt2").name == "gpt2", "the mistake is that of another model"
+    assert registry.plugins()[0].state == "failed"
+    assert str(caught.value) in str(registry.plugins()[0].error)
 
 
 def test_a_file_that_is_not_there_or_is_wrong_is_never_passed_over(

@@ -357,7 +357,7 @@ def site(folder: Path) -> Iterator[Path]:
     registry.prefer("site")
     yield folder
     registry.prefer()
-    registry.discovery.lookup.unregister("site")
+    registry.discovery.unregister("site")
 
 
 def test_options_that_belong_to_the_weights_travel_with_the_card(site: Path) -> None:

@@ -217,7 +217,7 @@ def test_a_card_whose_addresses_or_digests_changed_is_an_error(toy: Card, locked
     ):
         fields = {"role": "config", "filename": "config.json", "urls": toy.files[0].urls} | changed
         card = Card(name="toy", architecture="toy", task="base", files=(FileSpec(**fields), toy.files[1]))
-        registry.discovery.lookup.unregister("toys")
+        registry.discovery.unregister("toys")
         registry.register(SimpleNamespace(registry_cards=hookimpl(lambda card=card: (card,))), "toys")
         with pytest.raises(LockError, match=r"addresses now|the card promises"):
             collect(resolve("toy"))

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import discovery
-from registry.discovery import distributions
-from registry.discovery.entry_points import PluginWarning, _entries
+from registry.discovery import entry_points
+from registry.discovery.entry_points import PluginWarning, entries_in
 from registry.discovery.plugin import module_and_path
 
 Install = Callable[..., Path]
@@ -123,9 +123,9 @@ def test_entry_points_are_read_as_python_reads_them(text: str) -> None:
     except TypeError:  # a line without an equals sign
         if "registry.v1" in text:
             with pytest.raises(ValueError, match="not of the form"):
-                list(_entries(text))
+                list(entries_in(text))
     else:
-        assert list(_entries(text)) == wanted
+        assert list(entries_in(text)) == wanted
 
 
 @pytest.mark.parametrize("target", ["a.b", "a.b:c.d", "a:b [x, y]", "a : b", "a [x]", "a.b:c[x]"])
@@ -168,4 +168,4 @@ def test_every_distribution_of_this_environment_is_found() -> None:
         return {Path(place).name for place in found if place}
 
     wanted = names(str(getattr(distribution, "_path", "")) for distribution in metadata.distributions())
-    assert names(place for place, _ in distributions.installed()) == wanted
+    assert names(place for place, _ in entry_points.distributions()) == wanted

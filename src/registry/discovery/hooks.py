@@ -1,0 +1,98 @@
+"""The pluggy manager: plugins are registered and asked for their records one at a time, all or nothing."""
+
+import inspect
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pluggy
+
+from registry.errors import PluginIncompatibleError, did_you_mean
+from registry.hookspecs import PROJECT, RECORD_TYPES, RegistrySpecs
+from registry.records import Record
+
+MOST_RECORDS = 100_000
+"""No plugin declares more; a hook that yields more does not end."""
+
+
+class HookManager(pluggy.PluginManager):
+    """The plugins whose answers were accepted; one that fails is unregistered and leaves nothing behind.
+
+    Only attributes named ``registry_*`` are looked at: touching others could import or compute things.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(PROJECT)
+        self.add_hookspecs(RegistrySpecs)
+
+    def ask(self, plugin: object, name: str) -> tuple[Record, ...]:
+        """Register a plugin and call its hooks alone.
+
+        Returns:
+            Its records, in the order of the hooks.
+
+        Raises:
+            PluginIncompatibleError: A hook is unknown, not marked or takes arguments, yields a record of another type
+                or one record twice, or the same object is a plugin already.  All else is the plugin's own.
+
+        """
+        self.forget(name)  # left by a plugin that was being imported when discovery was refreshed
+        for other, registered in self.list_name_plugin():
+            if registered is plugin and plugin is not None:
+                raise PluginIncompatibleError(f"it is the same object as the plugin {other}.")
+        try:
+            self.register(plugin, name)
+            return self.answers(plugin)
+        except pluggy.PluginValidationError as problem:
+            self.forget(name)
+            raise PluginIncompatibleError(f"{problem}.", hint="Hooks take no arguments.") from problem
+        except BaseException:
+            self.forget(name)
+            raise
+
+    def answers(self, plugin: object) -> tuple[Record, ...]:
+        """The records of a registered plugin, whose hooks are called again.  Raises as ``ask`` does."""
+        records: dict[Any, Record] = {}
+        for hook in RECORD_TYPES:
+            for record in self._answers(plugin, hook):
+                key = (hook, record.key)
+                if len(records) >= MOST_RECORDS:
+                    raise PluginIncompatibleError(f"{hook} declares over {MOST_RECORDS:,} records: does it ever end?")
+                if key in records:
+                    raise PluginIncompatibleError(f"{hook} declares {' / '.join(record.key)!r} twice.")
+                records[key] = record
+        return tuple(records.values())
+
+    def forget(self, name: str) -> None:
+        """Unregister the plugin of this name, if there is one."""
+        if self.has_plugin(name):
+            self.unregister(name=name)
+
+    def _answers(self, plugin: object, hook: str) -> Iterator[Record]:
+        kind: Any = RECORD_TYPES[hook]
+        wanted = f"{hook} must yield records of the type {kind.__name__}"
+        for implementation in getattr(self.hook, hook).get_hookimpls():
+            if implementation.plugin is not plugin:
+                continue
+            answer = implementation.function()
+            if not isinstance(answer, Iterable):
+                raise PluginIncompatibleError(f"{wanted}, but returned {answer!r}.", hint="Write `yield` for `return`.")
+            for record in answer:
+                if not isinstance(record, kind):
+                    raise PluginIncompatibleError(f"{wanted}, but yielded {record!r}.")
+                yield record
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        """Decide whether ``name`` is a hook; what was meant as one and would be ignored is refused."""
+        if not name.startswith(f"{PROJECT}_"):
+            return None
+        options = super().parse_hookimpl_opts(plugin, name)
+        if options is None and not inspect.isroutine(getattr(plugin, name)):
+            return None
+        if name not in RECORD_TYPES:
+            raise PluginIncompatibleError(
+                f"{name} is no hook.{did_you_mean(name, RECORD_TYPES)}",
+                hint=f"The hooks are {', '.join(RECORD_TYPES)}.",
+            )
+        if options is None:
+            raise PluginIncompatibleError(f"{name} is not marked as a hook.", hint="Put @registry.hookimpl above it.")
+        return options

@@ -1,0 +1,165 @@
+"""Loads plugins one at a time, keeps broken ones apart, and holds the order in which plugins are asked."""
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib import invalidate_caches
+from threading import RLock
+
+from attrs import evolve
+
+from registry.discovery.entry_points import PluginWarning, installed_plugins
+from registry.discovery.hooks import HookManager
+from registry.discovery.order import Order, Ranks, named
+from registry.discovery.plugin import Plugin, R
+from registry.errors import PluginConflictError
+
+
+class PluginLoader:
+    """The plugins of a process, installed and registered ones, and the settings that rank them."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._hooks = HookManager()
+        self._order = Order()
+        self._installed: tuple[Plugin, ...] | None = None
+
+    # --- Settings
+
+    def register(self, plugin: object, name: str | None = None) -> None:
+        """Add a plugin to this process; it ranks with third-party plugins, and ``prefer`` lifts it.
+
+        To register the same object again under the same name changes nothing.
+
+        Args:
+            plugin: Any module or object with marked hooks.
+            name: The name under which it is listed; its own ``__name__``, or its type's, when None.
+
+        Raises:
+            PluginError: It breaks the contract, or another plugin is registered under the name; nothing is added.
+
+        """
+        name = name or str(getattr(plugin, "__name__", type(plugin).__name__))
+        with self._lock:
+            for other in self._order.registered:
+                if other.name == name:
+                    if other.registered is plugin:
+                        return
+                    raise PluginConflictError(
+                        f"another plugin is registered as {name!r}.",
+                        hint=f"Give this one a name: register(plugin, {name + '-2'!r}).",
+                    )
+            new = Plugin(name, registered=plugin)
+            new.load(self._hooks)
+            if new.error:
+                raise new.error
+            self._order = evolve(self._order, registered=(*self._order.registered, new))
+
+    def unregister(self, name: str) -> None:
+        """Take back ``register``; what was made with the plugin stays valid.  Raises UnknownPluginError."""
+        with self._lock:
+            gone = named(name, self._order.registered)
+            kept = tuple(plugin for plugin in self._order.registered if plugin not in gone)
+            self._replace(evolve(self._order, registered=kept))
+
+    def prefer(self, *names: str) -> None:
+        """Let these plugins win every name that they declare, the first before the second; replaces earlier calls.
+
+        Args:
+            names: Names of plugins or of distributions; none to prefer no plugin again.
+
+        Raises:
+            UnknownPluginError: No plugin has the name.
+            PluginError: A plugin that is named fails.
+
+        """
+        with self._lock:
+            for name in names:
+                self._load(name)
+            self._order = evolve(self._order, preferred=names)
+
+    @contextmanager
+    def only(self, *names: str) -> Iterator[None]:
+        """Narrow lookup to these plugins while the ``with`` block runs, for all threads.
+
+        What a site's card files add to their cards still applies; the new cards of those files are left out.
+
+        Raises:
+            UnknownPluginError: No plugin has the name.
+            PluginError: A plugin that is named fails.
+
+        """
+        with self._lock:
+            for name in names:
+                self._load(name)
+            self._order = evolve(self._order, narrowed=(*self._order.narrowed, names))
+        try:
+            yield
+        finally:
+            with self._lock:
+                narrowed = list(self._order.narrowed)
+                narrowed.remove(names)
+                self._order = evolve(self._order, narrowed=tuple(narrowed))
+
+    def refresh(self) -> None:
+        """Look for installed plugins again when next asked; registered plugins and preferences stay."""
+        with self._lock:
+            invalidate_caches()
+            for plugin in self._installed or ():
+                self._hooks.forget(str(plugin))
+            self._installed = None
+
+    @contextmanager
+    def isolated(self) -> Iterator[None]:
+        """Undo at the end of the ``with`` block what it registers, prefers and narrows; look for plugins again."""
+        with self._lock:
+            before = self._order
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._replace(before)
+                self.refresh()
+
+    # --- inside
+
+    def _known(self) -> tuple[Plugin, ...]:
+        if self._installed is None:
+            self._installed = installed_plugins()
+        return self._installed + self._order.registered
+
+    def _ranks(self) -> Ranks:
+        return self._order.ranks(self._known())
+
+    def _replace(self, order: Order) -> None:
+        """Put other settings in force, and have pluggy's manager hold just their plugins."""
+        for plugin in self._order.registered:
+            if plugin not in order.registered:
+                self._hooks.forget(str(plugin))
+        for plugin in order.registered:
+            if not self._hooks.has_plugin(str(plugin)):
+                self._hooks.register(plugin.registered, str(plugin))
+        self._order = order
+
+    def _load(self, name: str) -> list[Plugin]:
+        """The plugins that ``name`` means, loaded; an error is raised to those who named the plugin."""
+        found = named(name, self._known())
+        for plugin in found:
+            plugin.load(self._hooks)
+            if plugin.error:
+                raise plugin.error
+        return found
+
+    def _ask(self, plugin: Plugin) -> Plugin:
+        """Load a plugin that has not been asked yet; warn when it fails, or raise when the user wants it strict."""
+        first_time = plugin.state == "found"
+        plugin.load(self._hooks)
+        if plugin.error and os.environ.get("REGISTRY_STRICT", "") not in ("", "0"):
+            raise plugin.error
+        if plugin.error and first_time:
+            warnings.warn(f"{plugin.error.message} `registry plugins` says more.", PluginWarning, stacklevel=2)
+        return plugin
+
+    def _of_kind(self, plugins: Iterable[Plugin], kind: type[R]) -> list[R]:
+        return [record for plugin in plugins for record in self._ask(plugin).records if isinstance(record, kind)]

@@ -1,0 +1,316 @@
+"""The object that knows the plugins of this process, isolates broken ones, and answers "who declares X?".
+
+Plugins are announced by installed distributions under the entry-point group ``registry.v1``.  They are looked for once
+per process, when something is first asked; each is imported when it is first needed.  The first plugin that declares a
+name wins:
+
+1. plugins that ``prefer`` names,
+2. first-party plugins: those of the distribution that ships this package,
+3. all others, which are imported only now; two of them with one name are an error when that name is used.
+
+A site's card files (``REGISTRY_CARDS``) may declare new models, which come after preferred plugins and before all
+others, and add mirrors and digests to whichever card wins; see ``overlay``.
+
+Environment: ``REGISTRY_PLUGINS`` (only these; empty for none) and ``REGISTRY_DISABLE_PLUGINS`` (all but these) list
+plugins or distributions; what they leave out is never imported.  With ``REGISTRY_STRICT=1``, a plugin that fails is an
+error instead of a warning.
+"""
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from registry.discovery.architecture import Architecture
+from registry.discovery.entry_points import DISTRIBUTION
+from registry.discovery.loader import PluginLoader
+from registry.discovery.order import named
+from registry.discovery.plugin import ClassSpec, Key, Plugin, PluginInfo, R, describe, describe_exception, names_of
+from registry.errors import CardFileError, PluginConflictError, PluginLoadError, RegistryWarning, UnknownPluginError
+from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, Record, TokenizerSpec, WeightLoaderSpec
+
+if TYPE_CHECKING:
+    from registry.discovery.card_file import Entry
+    from registry.discovery.overlay import Overlay
+
+
+class Discovery(PluginLoader):
+    """The plugins of a process, what they declare, and whose records win.  May be used from many threads."""
+
+    # --- What plugins declare
+
+    def architecture(self, name: str) -> Architecture:
+        """What plugins declare of an architecture; an unknown one has no entries."""
+        return Architecture(name, self)
+
+    def architecture_of_model_type(self, model_type: object) -> ConfigSpec | None:
+        """The configuration that claims this ``model_type`` of a ``config.json``.  Raises PluginConflictError."""
+        if not isinstance(model_type, str):
+            return None
+        found: ConfigSpec | None = self.find(("model_type", model_type), f"model_type {model_type!r}")
+        return found
+
+    def class_named(self, name: str) -> ClassSpec | None:
+        """The record of a class of models, tokenizers or configurations, by the class's name.
+
+        Raises PluginConflictError.
+        """
+        found: ClassSpec | None = self.find(("class", name), f"The class {name!r}")
+        return found
+
+    def model_class_task(self, cls: type) -> str | None:
+        """The task for which a plugin declares this very class; None when none does."""
+        reference = f"{cls.__module__}:{cls.__qualname__}"
+        found: ModelSpec | None = self.find(("model class", reference), f"The class {reference}")
+        return None if found is None else found.task
+
+    def weight_loaders(self, architecture: str | None = None) -> tuple[WeightLoaderSpec, ...]:
+        """The formats that plugins read, those of third parties last: for an architecture and for any, or all."""
+        specs = self.in_order(WeightLoaderSpec)
+        return tuple(spec for spec in specs if architecture is None or spec.architecture in ("*", architecture))
+
+    def card(self, name: str) -> Card | None:
+        """The card of a model, by its name or an alias, with what the site's card files add to it.
+
+        Raises:
+            PluginConflictError: Two plugins declare the name, and neither is preferred.
+            CardFileError: A card file cannot be read, or its entry of this model is wrong.
+
+        """
+        key, asked = ("card", name), f"The model {name!r}"
+        with self._lock:
+            overlay = self._overlay()
+            if overlay is None:
+                return self.find(key, asked)  # type: ignore[no-any-return]
+            found = self._first(self._ranks().preferred, key) or self._of_site(overlay, name) or self.find(key, asked)
+            if found is None:
+                _warn_of_unused(entry.checked() for entry in overlay.entries if entry.name == name)
+            return None if found is None else overlay.apply(found)
+
+    def every(self, kind: type[R]) -> list[R]:
+        """All records of a kind that win, in the order of lookup; imports every plugin.
+
+        Raises CardFileError, for cards, when any entry of the site's card files is wrong.
+        """
+        with self._lock:
+            found: dict[Any, Any] = {}
+            for record in self._every_card() if kind is Card else self.in_order(kind):
+                found.setdefault(record.key, record)
+            return list(found.values())
+
+    def find(self, key: Key, asked: str) -> Any:
+        """The record of a plugin that ``keys_of`` gives this key; None when none declares one.
+
+        ``asked`` says in messages what was looked for.  Raises PluginConflictError when two plugins that are neither
+        preferred nor first-party declare it.
+        """
+        with self._lock:
+            ranks = self._ranks()
+            found = self._first(ranks.winners, key)
+            if found is not None:
+                return found
+            for plugin in ranks.third_party:
+                self._ask(plugin)
+            claimants = [plugin for plugin in ranks.third_party if key in plugin.index]
+        _refuse_conflict(claimants, asked)
+        return claimants[0].index[key] if claimants else None
+
+    def in_order(self, kind: type[R]) -> Iterator[R]:
+        """All records of a kind in the order of lookup, shadowed ones too; third parties are imported last."""
+        with self._lock:
+            ranks = self._ranks()
+            found = self._of_kind(ranks.winners, kind)
+        yield from found
+        with self._lock:
+            found = self._of_kind(ranks.third_party, kind)
+        yield from found
+
+    def settle(self, matching: Iterable[R], *, asked: str) -> R | None:
+        """The first of records that are given in the order of lookup; None when there is none.
+
+        Raises PluginConflictError when it is of a plugin that is neither preferred nor first-party, and so is another.
+        """
+        claims: dict[Plugin, R] = {}
+        for record in matching:
+            with self._lock:
+                plugin = self._declarer(record)
+                if plugin in self._ranks().winners:
+                    return record
+            claims.setdefault(plugin, record)
+        _refuse_conflict(list(claims), asked)
+        return next(iter(claims.values()), None)
+
+    def load_class(self, record: ConfigSpec | LayerSpec | ModelSpec | TokenizerSpec) -> Any:
+        """Import the class that a record names; raises PluginLoadError, which names the plugin, when that fails."""
+        try:
+            return record.cls.load()
+        except (Exception, SystemExit) as problem:
+            raise PluginLoadError(
+                f"{record.cls} of the plugin {self.owner(record)} failed: {describe_exception(problem)}."
+            ) from problem
+
+    # --- What is known of plugins
+
+    def owner(self, record: Record) -> PluginInfo:
+        """The plugin, or the card file, that declared this very record.  Raises UnknownPluginError."""
+        with self._lock:
+            overlay = self._overlay() if isinstance(record, Card) else None
+            if overlay is not None and isinstance(record, Card):
+                record = overlay.origin(record)
+                if (path := overlay.declaring(record)) is not None:
+                    return next(info for info in self._card_files() if info.name == path.name)
+            return self._describe(self._declarer(record))
+
+    def plugins_called(self, name: str) -> list[Plugin]:
+        """The plugins that ``name`` means, disabled ones too; several when it is a distribution's.  Imports none.
+
+        Raises UnknownPluginError.
+        """
+        with self._lock:
+            return named(name, self._known())
+
+    def records(self, name: str) -> tuple[Record, ...]:
+        """All records of the plugins that ``name`` means, whichever win.
+
+        Raises UnknownPluginError, and the error of a plugin that fails.
+        """
+        with self._lock:
+            return tuple(record for plugin in self._load(name) for record in plugin.records)
+
+    def answers_again(self, plugin: Plugin) -> tuple[Record, ...]:
+        """Call the hooks of a loaded plugin anew; nothing is kept of the answers."""
+        with self._lock:
+            return self._hooks.answers(plugin.obtain())
+
+    def failures(self) -> str:
+        """Why something may be missing, for the end of a hint: plugins that failed or are disabled; else empty."""
+        with self._lock:
+            known, disabled = self._known(), self._ranks().disabled
+        failed = [f"\n{plugin.error.message}" for plugin in known if plugin.error]
+        off = ", ".join(f"{plugin} ({reason})" for plugin, reason in disabled.items())
+        nothing = "" if known else f"\nNo plugin is installed; `pip install {DISTRIBUTION}` brings the first ones."
+        return "".join(failed) + (f"\nDisabled plugins: {off}." if off else "") + nothing
+
+    def announced(self) -> list[PluginInfo]:
+        """All plugins as far as they are known without asking them; imports none."""
+        with self._lock:
+            return [self._describe(plugin) for plugin in self._known()]
+
+    def plugins(self) -> list[PluginInfo]:
+        """A site's card files, then all plugins in the order of lookup, disabled ones last.
+
+        Imports every plugin that is not disabled.
+        """
+        with self._lock:
+            ranks = self._ranks()
+            for plugin in ranks.enabled:
+                self._ask(plugin)
+            files = self._card_files()
+            winners: dict[object, str] = {}
+            found = [self._describe(plugin, _shadowed(plugin, winners)) for plugin in ranks.preferred]
+            for entry in self._new_entries():
+                winners.setdefault((Card, (entry.name,)), entry.key.path.name)
+            others = ranks.first_party + ranks.third_party
+            found += [self._describe(plugin, _shadowed(plugin, winners)) for plugin in others]
+            return files + found + [self._describe(plugin) for plugin in ranks.disabled]
+
+    # --- inside
+
+    def _first(self, plugins: Iterable[Plugin], key: Key) -> Any:
+        return next((plugin.index[key] for plugin in plugins if key in self._ask(plugin).index), None)
+
+    def _declarer(self, record: Record) -> Plugin:
+        for plugin in self._known():
+            if any(record is declared for declared in plugin.records):
+                return plugin
+        raise UnknownPluginError(f"no plugin declared {record!r}.")
+
+    def _describe(self, plugin: Plugin, shadowed: Mapping[str, str] | None = None) -> PluginInfo:
+        return describe(plugin, self._ranks().disabled.get(plugin), shadowed)
+
+    # --- inside: a site's card files
+
+    def _overlay(self) -> "Overlay | None":
+        """What the card files say now; None when the site has none, as most: then no reader of TOML is imported."""
+        if not os.environ.get("REGISTRY_CARDS"):
+            return None
+        from registry.discovery.overlay import card_files, read_overlay
+
+        return read_overlay(card_files(), self._reserved())
+
+    def _reserved(self) -> frozenset[tuple[str, str]]:
+        """Names and aliases of first-party cards, each with the name of its card."""
+        ours = self._of_kind([plugin for plugin in self._ranks().enabled if plugin.first_party], Card)
+        return frozenset((name, card.name) for card in ours for name in names_of(card))
+
+    def _of_site(self, overlay: "Overlay", name: str) -> Card | None:
+        """The card to which a card file gives this name: a new one, or one of a plugin by another alias."""
+        entry = overlay.giving(name)
+        if entry is None or entry.card is None:
+            return None if entry is None else self.find(("card", entry.name), f"The model {entry.name!r}")
+        return None if self._order.narrowed else entry.card
+
+    def _new_entries(self) -> "list[Entry]":
+        """The entries of card files that declare new models; none while ``only`` is in force, or a file is wrong."""
+        try:
+            overlay = None if self._order.narrowed else self._overlay()
+        except CardFileError:
+            return []
+        return [] if overlay is None else [entry for entry in overlay.entries if entry.card and not entry.error]
+
+    def _every_card(self) -> Iterator[Card]:
+        """The cards that win, in the order of lookup, with what card files add to them."""
+        overlay = self._overlay()
+        if overlay is None:
+            yield from self.in_order(Card)
+            return
+        for entry in overlay.entries:
+            entry.checked()
+        ranks = self._ranks()
+        cards = self._of_kind(ranks.preferred, Card)
+        cards += [entry.card for entry in self._new_entries() if entry.card is not None]
+        cards += self._of_kind(ranks.first_party + ranks.third_party, Card)
+        known = {name for card in cards for name in names_of(card)}
+        _warn_of_unused(entry for entry in overlay.entries if entry.card is None and entry.name not in known)
+        winning = {card.name: card for card in reversed(cards)}
+        for card in cards:
+            if winning[card.name] is card:  # what is added to a shadowed card need not fit it
+                yield overlay.apply(card)
+
+    def _card_files(self) -> list[PluginInfo]:
+        """The card files as they are listed, each with all that is wrong with it."""
+        if not os.environ.get("REGISTRY_CARDS"):
+            return []
+        from registry.discovery.overlay import card_files, describe_card_files
+
+        cards = {name: card for card in self._of_kind(self._ranks().enabled[::-1], Card) for name in names_of(card)}
+        return describe_card_files(card_files(), self._reserved(), cards)
+
+
+def _refuse_conflict(claimants: Sequence[Plugin], asked: str) -> None:
+    """Raise PluginConflictError for more than one plugin."""
+    if len(claimants) > 1:
+        raise PluginConflictError(
+            f"{asked} is declared by {len(claimants)} plugins: {', '.join(map(str, claimants))}.",
+            hint=f"`registry.prefer({claimants[0].name!r})` settles it, and so does uninstalling one of them.",
+        )
+
+
+def _shadowed(plugin: Plugin, winners: dict[object, str]) -> dict[str, str]:
+    """Those of a plugin's names which one of the ``winners`` before it has; the others are added to them."""
+    found = {}
+    for record in plugin.records:
+        winner = winners.setdefault((type(record), record.key), plugin.name)
+        if winner is not plugin.name:
+            found[f"{type(record).__name__} {'/'.join(record.key)}"] = winner
+    return found
+
+
+def _warn_of_unused(entries: "Iterable[Entry]") -> None:
+    for entry in entries:
+        warnings.warn(
+            f"{entry.key.path} adds to {entry.name!r}, which no installed plugin declares; a new model needs an "
+            "`architecture`.",
+            RegistryWarning,
+            stacklevel=2,
+        )
