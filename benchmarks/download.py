@@ -244,13 +244,13 @@ def cached(_folder: Path, _digest: str, _size: int, rounds: int) -> None:
 
 def cuts(folder: Path, digest: str, size: int, _rounds: int) -> None:
     """One download over a line that breaks at ten random places: within one call, and killed at each."""
-    from registry.download import download
+    from registry.download import retries
     from registry.download.fetch import Policy, fetch
 
-    download.sleep = lambda _seconds: None  # the pauses are not what is measured
+    retries.sleep = lambda _seconds: None  # the pauses are not what is measured
     places = sorted(random.Random(1).sample(range(1, size), 10))
     for title, tries in (("one call", 5), ("a call for each cut", 1)):
-        download.TRIES = {**download.TRIES, download.IncompleteDownloadError: tries}
+        retries.TRIES = {**retries.TRIES, retries.IncompleteDownloadError: tries}
         cache = folder / f"cuts-{tries}"
         ask("reset")
         ask(f"cuts/{','.join(map(str, places))}")
@@ -258,7 +258,7 @@ def cuts(folder: Path, digest: str, size: int, _rounds: int) -> None:
             try:
                 path = fetch(f"https://huggingface.co{WEIGHTS}", Policy(cache_dir=cache))
                 break
-            except download.IncompleteDownloadError:
+            except retries.IncompleteDownloadError:
                 pass
         right = path.name == digest and hashlib.sha256(path.read_bytes()).hexdigest() == digest
         print(

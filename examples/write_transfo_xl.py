@@ -16,7 +16,8 @@ import torch
 import registry
 from docstrings import docstrings
 from plugins.transfo_xl.corpus import TransfoXLCorpus
-from registry.saving.folder import text_writer, write_file
+from registry.files.atomic import content_writer
+from registry.saving.folder import write_file
 from registry.zoo import TransfoXLConfig, TransfoXLLMHeadModel, TransfoXLTokenizer
 from training import train
 
@@ -31,7 +32,7 @@ def write_corpus(folder: Path) -> None:
     random.Random(0).shuffle(lines)
     tenth = len(lines) // 10
     for name, part in (("test", lines[:tenth]), ("valid", lines[tenth : tenth + 20]), ("train", lines[tenth + 20 :])):
-        write_file(folder / f"{name}.txt", text_writer("".join(f"{line}\n" for line in part)))
+        write_file(folder / f"{name}.txt", content_writer("".join(f"{line}\n" for line in part)))
 
 
 def perplexity(model: Any, corpus: TransfoXLCorpus, length: int) -> float:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from registry.discovery import register as register
     from registry.download.fetch import cached_path as cached_path
     from registry.errors import RegistryError as RegistryError
+    from registry.files.filenames import CONFIG_NAME as CONFIG_NAME
+    from registry.files.filenames import WEIGHTS_NAME as WEIGHTS_NAME
     from registry.hookspecs import hookimpl as hookimpl
     from registry.loading.pretrained import Pretrained as Pretrained
     from registry.loading.pretrained import load as load
@@ -34,9 +36,7 @@ if TYPE_CHECKING:
     from registry.records import ModelSpec as ModelSpec
     from registry.records import TokenizerSpec as TokenizerSpec
     from registry.records import WeightLoaderSpec as WeightLoaderSpec
-    from registry.saving.folder import CONFIG_NAME as CONFIG_NAME
-    from registry.saving.folder import WEIGHTS_NAME as WEIGHTS_NAME
-    from registry.saving.folder import verify as verify
+    from registry.saving.verify import verify as verify
     from registry.sources.pull import pull as pull
     from registry.sources.resolve import resolve as resolve
 
@@ -56,7 +56,8 @@ _NAMES = {
         *("LazyRef", "ModelSpec", "TokenizerSpec", "WeightLoaderSpec"),
     ),
     "sources.resolve": ("resolve",),
-    "saving.folder": ("CONFIG_NAME", "WEIGHTS_NAME", "verify"),
+    "files.filenames": ("CONFIG_NAME", "WEIGHTS_NAME"),
+    "saving.verify": ("verify",),
 }
 """The public names, by the module in which each is at home."""
 

@@ -19,7 +19,7 @@ import pytest
 from registry import discovery
 from registry.cache import locks
 from registry.cache.cache import Cache
-from registry.download import download
+from registry.download import retries
 
 Install = Callable[..., Path]
 
@@ -161,7 +161,7 @@ def check(cache: Cache) -> None:
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that were waited between attempts, in none of which anything waited."""
     seconds: list[float] = []
-    monkeypatch.setattr(download, "sleep", seconds.append)
+    monkeypatch.setattr(retries, "sleep", seconds.append)
     return seconds
 
 

@@ -330,7 +330,11 @@ def _tensor(ids: "list[int] | PackedIds") -> "Tensor":
 def _shown(items: Iterable[Any], verbose: bool) -> Iterable[Any]:
     """The same items, with a bar on the way where it is wanted."""
     if not verbose:
-        return items
-    from tqdm import tqdm
+        yield from items
+        return
+    from registry.download.progress import ProgressBar
 
-    return tqdm(items, unit=" parts")
+    with ProgressBar("Tokenizing", total=None, unit="parts", shown=True) as bar:
+        for item in items:
+            yield item
+            bar.advance()

@@ -1,25 +1,31 @@
-"""Where fetched files are kept: the ancestor's manual has the order of these rules."""
+"""The directory of the cache, by the rules that the documentation of pytorch-pretrained-bert prints."""
 
 import os
 from pathlib import Path
 
 from registry.errors import CacheError
 
-CACHE_FOLDER = "pytorch_pretrained_bert"
-"""The folder inside torch's home; the ancestor's name, so that its files are found again."""
+CACHE_DIRECTORY = "pytorch_pretrained_bert"
+"""The directory inside torch's home; pytorch-pretrained-bert's name, so that its files are found again."""
 
 
 def cache_directory(cache_dir: str | bytes | Path | None = None) -> Path:
-    """Where fetched files are kept: the argument, else what the environment says now, else torch's place for them.
+    """The directory of fetched files: the argument, else what the environment says now, else torch's cache.
 
-    ``PYTORCH_PRETRAINED_BERT_CACHE`` names the folder itself, ``TORCH_HOME`` and ``XDG_CACHE_HOME`` one around it; both
-    also count with the ``ENV_`` before them that the ancestor's manual prints.  Empty means unset.  Raises CacheError
-    where the folder is in a home directory that is not known.
+    ``PYTORCH_PRETRAINED_BERT_CACHE`` names the directory itself, ``TORCH_HOME`` and ``XDG_CACHE_HOME`` one around it;
+    both also count with the ``ENV_`` before them that the documentation of pytorch-pretrained-bert prints.  Empty means
+    unset.
+
+    Args:
+        cache_dir: The directory, if the caller chose one.
+
+    Raises:
+        CacheError: The directory is in a home directory that is not known.
     """
     chosen = cache_dir or os.environ.get("PYTORCH_PRETRAINED_BERT_CACHE")
     if chosen:
         return _expanded(chosen)
-    return _torch_home() / CACHE_FOLDER
+    return _torch_home() / CACHE_DIRECTORY
 
 
 def _torch_home() -> Path:
@@ -35,6 +41,6 @@ def _expanded(path: str | bytes | Path) -> Path:
     if expanded.startswith("~"):
         raise CacheError(
             f"the cache {expanded} cannot be found: no home directory is known.",
-            hint="Name a folder: cache_dir=, or the variable PYTORCH_PRETRAINED_BERT_CACHE.",
+            hint="Name a directory: cache_dir=, or the variable PYTORCH_PRETRAINED_BERT_CACHE.",
         )
     return Path(expanded)

@@ -1,19 +1,16 @@
 """Locks that save bytes, and on which nothing depends.
 
-``flock`` succeeds for everybody on some network file systems, and fails for everybody on others.  So a lock that cannot
-be had is done without: two then download the same file, and each is right.
+``flock`` succeeds for everybody on some network file systems, and fails for everybody on others.  So work goes on
+without a lock that is not available: two processes then download the same file, and each is right.
 """
 
 import logging
-import os
 import time
 import warnings
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENOLCK, ENOSYS, ENOTSUP, EOPNOTSUPP
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from registry.errors import RegistryWarning
@@ -24,75 +21,61 @@ if TYPE_CHECKING:
 log = logging.getLogger("registry")
 
 PATIENCE = 600.0
-"""Seconds to wait for a holder, who may be stopped or on a host that died; then we go on without the lock."""
-SAY_EVERY = 10.0
-"""Seconds between two lines of the log that say what is waited for."""
+"""Seconds to wait for a holder, which may be stopped or on a host that died; then work goes on without the lock."""
+LOG_EVERY = 10.0
+"""Seconds between two log messages while a lock is waited for."""
 
 UNLOCKABLE = (ENOSYS, ENOLCK, EOPNOTSUPP, ENOTSUP, 524)
 """Errors of file systems without locks; 524 is the ENOTSUPP of Linux's NFS, which Python has no name for."""
 
-_threads: dict[str, Lock] = defaultdict(Lock)
-"""One lock for each path among the threads of this process."""
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_threads.clear)  # their holders do not exist in the child
-
 
 @contextmanager
-def advisory(path: Path) -> Iterator[None]:
-    """Hold the lock ``path`` if it can be had; its folder exists.  The file stays, or waiters would part ways."""
+def best_effort_lock(path: Path) -> Iterator[None]:
+    """Hold a lock if it is available, against other processes and other threads.
+
+    Args:
+        path: The lock file, whose directory exists.  It is never removed, or waiters would hold locks on two files.
+    """
     from filelock import FileLock  # not needed for what is in the cache
 
-    deadline = time.monotonic() + PATIENCE
-    within = _threads[str(path)]
-    threads = _wait(lambda seconds: within.acquire(timeout=seconds), path, deadline)
-    lock = FileLock(path)
+    lock = FileLock(path)  # one object for each call: the same object would let other threads of this process in
+    held = _acquire(lock, path)
     try:
-        held = _wait(lambda seconds: _acquire(lock, seconds), path, deadline)
-        try:
-            yield
-        finally:
-            if held:
-                lock.release()
+        yield
     finally:
-        if threads:
-            within.release()
+        if held:
+            lock.release()
 
 
-def _wait(acquire: Callable[[float], bool], path: Path, deadline: float) -> bool:
-    """Try until the deadline; whether the lock is held then."""
+def _acquire(lock: "FileLock", path: Path) -> bool:
+    """Wait for the lock; False when it is not available."""
+    from filelock import Timeout
+
+    deadline = time.monotonic() + PATIENCE
     while (left := deadline - time.monotonic()) > 0:
         try:
-            if acquire(min(left, SAY_EVERY)):
-                return True
+            lock.acquire(timeout=min(left, LOG_EVERY))
+        except Timeout:
+            log.info("waiting for another process, which holds %s", path)
         except (OSError, NotImplementedError) as problem:
             if isinstance(problem, OSError) and problem.errno not in UNLOCKABLE:
                 raise
             _warn_once(path.parent, problem)
             return False
-        log.info("waiting for another process, which holds %s", path)
+        else:
+            return True
     log.warning("%s has been held for %.0f s; going on without it", path, PATIENCE)
     return False
-
-
-def _acquire(lock: "FileLock", seconds: float) -> bool:
-    from filelock import Timeout
-
-    try:
-        lock.acquire(timeout=seconds)
-    except Timeout:
-        return False
-    return True
 
 
 _warned: set[Path] = set()
 
 
-def _warn_once(folder: Path, problem: Exception) -> None:
-    if folder not in _warned:
-        _warned.add(folder)
+def _warn_once(directory: Path, problem: Exception) -> None:
+    if directory not in _warned:
+        _warned.add(directory)
         warnings.warn(
-            f"{folder} cannot be locked ({problem}); processes that start together may each download the same file.",
+            f"{directory} cannot be locked ({problem}); processes that start together may each download the same file.",
             RegistryWarning,
             stacklevel=2,
         )

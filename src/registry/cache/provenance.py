@@ -7,7 +7,8 @@ from pathlib import Path
 from attrs import field, frozen, validators
 
 from registry.archives.unpacked import FILES, contents
-from registry.cache.cache import Cache, Entry
+from registry.cache.cache import Cache
+from registry.cache.entry import CacheEntry
 from registry.download import hub
 from registry.download.policy import WEB
 from registry.errors import FetchError
@@ -36,7 +37,7 @@ def origins(resolution: Source, paths: Paths, cache: Cache) -> dict[str, Origin]
     return {name: _origin(name, path, resolution, cache, entries) for name, path in paths.items()}
 
 
-def recorded(path: Path, cache: Cache, entries: Iterable[Entry]) -> tuple[Entry, int, str] | None:
+def recorded(path: Path, cache: Cache, entries: Iterable[CacheEntry]) -> tuple[CacheEntry, int, str] | None:
     """The record that a file of the cache belongs to, and the size and sha256 that it should have."""
     if path.parent.name == FILES and path.parents[2] == cache.home / "unpacked":
         archive, content = path.parents[1].name, (contents(path.parents[1]) or {}).get(path.name)
@@ -48,7 +49,7 @@ def recorded(path: Path, cache: Cache, entries: Iterable[Entry]) -> tuple[Entry,
     return None
 
 
-def _origin(name: str, path: Path, resolution: Source, cache: Cache, entries: Collection[Entry]) -> Origin:
+def _origin(name: str, path: Path, resolution: Source, cache: Cache, entries: Collection[CacheEntry]) -> Origin:
     found = recorded(path, cache, entries)
     if found is not None:
         entry, size, sha256 = found

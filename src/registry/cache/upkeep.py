@@ -14,7 +14,8 @@ from typing import Literal
 from attrs import frozen
 
 from registry.archives.unpacked import FILES, MANIFEST, contents, discard
-from registry.cache.cache import Cache, Entry
+from registry.cache.cache import Cache
+from registry.cache.entry import CacheEntry
 from registry.cache.provenance import addresses, is_among, recorded_address
 from registry.download.policy import WEB
 from registry.errors import CacheError, MissingFileError
@@ -79,15 +80,15 @@ def remove(name: str, cache: Cache) -> list[str]:
         wanted = [recorded_address(name)]
     else:
         wanted = list(addresses(resolve(name)))
-    records = {path: record for path, record in cache.records() if is_among(str(record.get("url")), wanted)}
+    records = {path: record for path, record in cache.records() if is_among(record.url, wanted)}
     if not records:
         raise MissingFileError(f"nothing of {name!r} is in the cache {cache.directory}.")
-    digests = {str(record["sha256"]) for record in records.values() if "sha256" in record}
+    digests = {record.sha256 for record in records.values() if isinstance(record, CacheEntry)}
     for path, record in records.items():
-        with cache.lock(str(record["url"])), cache.writing():
+        with cache.lock(record.url), cache.writing():
             path.unlink(missing_ok=True)
     _remove_unnamed(digests, cache)
-    return sorted(str(record["url"]) for record in records.values())
+    return sorted(record.url for record in records.values())
 
 
 def prune(cache: Cache) -> list[str]:
@@ -99,9 +100,8 @@ def prune(cache: Cache) -> list[str]:
     before = set(_everything(cache))
     cache.sweep()
     for path, record in cache.records():
-        entry = cache.as_entry(record)
-        if entry is not None and not _place(entry, cache).exists() and _is_old(path):
-            with cache.lock(entry.url), cache.writing():
+        if isinstance(record, CacheEntry) and not _place(record, cache).exists() and _is_old(path):
+            with cache.lock(record.url), cache.writing():
                 path.unlink(missing_ok=True)
     named = {entry.sha256 for entry in cache.entries()}
     for folder in _unpacked(cache):
@@ -202,5 +202,5 @@ def _problem(path: Path, digest: str) -> str | None:
     return None if found == digest else f"its sha256 is {found}, and was {digest}"
 
 
-def _place(entry: Entry, cache: Cache) -> Path:
+def _place(entry: CacheEntry, cache: Cache) -> Path:
     return cache.blob(entry.sha256) if entry.path is None else Path(entry.path)

@@ -21,12 +21,13 @@ def command(name: str, text: str, out: Path, device: str | None, as_json: bool) 
 
     OUT is one HTML file with the attention of every layer and head between the tokens of TEXT; it needs no network.
     """
+    from registry.files.atomic import content_writer
     from registry.loading.pretrained import load
     from registry.pages.attention import attention_page
-    from registry.saving.folder import text_writer, write_file
+    from registry.saving.folder import write_file
 
     page = attention_page(load(name, "base", device=device), name, text)
-    written = write_file(out, text_writer(page))
+    written = write_file(out, content_writer(page))
     if as_json:
         print_json({"path": written, "bytes": written.stat().st_size})
     else:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 import attrs
 import click
 
+from registry.download.progress import ProgressBar
 from registry.formatting import format_size as format_size
 
 if TYPE_CHECKING:
@@ -98,13 +99,8 @@ def progress(doing: str, total: int | None = None, *, unit: str) -> Iterator[Cal
 
     ``unit`` names them in the plural; ``"bytes"`` are shown as sizes.  Without ``total`` there is no time left to show.
     """
-    if not sys.stderr.isatty():
-        yield lambda _number: None
-        return
-    from registry.cli.bars import bar  # and with it rich
-
-    with bar(doing, total, unit) as advance:
-        yield advance
+    with ProgressBar(doing, total=total, unit=unit) as bar:
+        yield bar.advance
 
 
 # --- Inside -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ def command(name: str, as_json: bool) -> None:
 
     What was promised is on its card, in the manifest of a saved folder, or was noted when the file was first used.
     """
-    from registry.saving.folder import verify
+    from registry.saving.verify import verify
 
     found = verify(name)
     if as_json:

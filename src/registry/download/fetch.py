@@ -2,23 +2,21 @@
 
 import os
 import warnings
-from hashlib import file_digest
 from pathlib import Path
 
 from registry.cache import foreign
 from registry.cache.cache import Cache
 from registry.download import hub
 from registry.download.policy import WEB, Policy
+from registry.download.retries import is_transient
 from registry.errors import (
     CacheCorruptError,
-    DownloadTimeoutError,
     FetchError,
-    HTTPStatusError,
-    IncompleteDownloadError,
     MissingFileError,
     NotCachedError,
     RegistryWarning,
 )
+from registry.files.digests import sha256_of
 from registry.files.urls import redacted
 
 
@@ -86,36 +84,24 @@ def _held(address: str, how: Policy, sha256: str | None, size: int | None) -> Pa
     if path is None:
         path = foreign.find(address, cache_dir=cache.directory, sha256=sha256)
         if path is not None:
-            cache.refer(address, path, _sha256(path))  # so that it need not be verified the next time
+            cache.refer(address, path, sha256_of(path))  # so that it need not be verified the next time
     return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 def _fetched(address: str, how: Policy, sha256: str | None, size: int | None) -> Path:
     """Download; what is here already does while a server is in trouble."""
-    from registry.download.download import Promise, download  # imports requests, which what is cached does not need
+    from registry.download.body import ExpectedFile  # imports requests, which what is cached does not need
+    from registry.download.download import download
 
     cache = how.cache
     old = _held(address, how, None, None) if how.update else None
     try:
-        return download(address, cache, Promise(sha256=sha256, size=size), held=old, progress=how.progress)
+        return download(address, cache, ExpectedFile(sha256=sha256, size=size), held=old, progress=how.progress)
     except FetchError as problem:
-        if old is None or not _may_pass(problem):
+        if old is None or not is_transient(problem):
             raise _explained(problem, cache) from problem.__cause__
         warnings.warn(f"{problem.message} What is in the cache is used.", RegistryWarning, stacklevel=5)
         return old
-
-
-def _may_pass(problem: FetchError) -> bool:
-    """Whether the same request may succeed later, so that what is in the cache does meanwhile."""
-    passing = (NotCachedError, DownloadTimeoutError, IncompleteDownloadError)
-    return isinstance(problem, passing) or (
-        isinstance(problem, HTTPStatusError) and (problem.status >= 500 or problem.status in (408, 425, 429))
-    )
 
 
 def _explained(problem: FetchError, cache: Cache) -> FetchError:

@@ -1,7 +1,7 @@
-"""A download under way: its bytes so far, their hash, and what lets a later one go on from there.
+"""A download under way: its bytes so far, their hash, and what lets a later download continue from there.
 
-Each is private to its writer.  One that was left by a dead process is never continued in place, since only a lock could
-say that its writer is dead: its bytes are copied (and hashed meanwhile), which costs less than fetching them.
+Each is private to its writer.  One that a dead process left is never continued in place, since only a lock could say
+that its writer is dead: its bytes are copied (and hashed meanwhile), which costs less than fetching them.
 """
 
 import hashlib
@@ -13,14 +13,17 @@ from queue import Queue
 from threading import Thread
 from typing import BinaryIO, Self
 
-from registry.cache.cache import Cache, key
+from registry.cache.cache import Cache
+from registry.cache.layout import key
+from registry.files.digests import FileDigest
+from registry.files.signatures import START
 
 CHUNK = 2**20
 """Bytes that are read, hashed and written at a time."""
 
 
-class Hasher:
-    """A sha256 that another thread computes, beside reading and writing."""
+class BackgroundHasher:
+    """A sha256 that another thread computes, in parallel to reading and writing."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -34,7 +37,7 @@ class Hasher:
         self._chunks.put(chunk)
 
     def finish(self) -> str:
-        """The digest of all bytes, once they are hashed; ends the thread."""
+        """The sha256 of all bytes, once they are hashed; ends the thread."""
         if self._finished is None:
             self._chunks.put(None)
             self._thread.join()
@@ -46,24 +49,24 @@ class Hasher:
             self._hash.update(chunk)
 
 
-class Part:
-    """The bytes of an address that are here so far."""
+class PartialDownload:
+    """The bytes of a URL that are here so far."""
 
     def __init__(self, cache: Cache, url: str) -> None:
         self.url = url
         self.file: BinaryIO = cache.new_file(url)
         self.size = 0
         self.validator: str | None = None
-        """The strong ETag by which the server can be asked for the rest."""
+        """The strong ETag with which the server is asked for the rest."""
         self.total: int | None = None
-        """The size of the whole, once a server said it."""
-        self._hasher = Hasher()
+        """Bytes of the file, once a server said it."""
+        self._hasher = BackgroundHasher()
 
     @classmethod
     def begin(cls, cache: Cache, url: str) -> Self:
-        """A new part, with the bytes of the longest that an earlier download left; those that were left are removed."""
+        """A new download, with the bytes of the longest that an earlier one left; those that were left are removed."""
         part = cls(cache, url)
-        left = sorted(_left(cache, url, but=part.path), key=_length)
+        left = sorted(_left(cache, url, but=part.path), key=_continuable_size)
         if left:
             part._take(left[-1])
         for path in left:
@@ -72,7 +75,7 @@ class Part:
 
     @property
     def path(self) -> Path:
-        """Where the bytes lie; a file of JSON beside it holds the validator and the total."""
+        """The file of the bytes; a JSON file next to it holds the validator and the total."""
         return Path(self.file.name)
 
     def write(self, chunk: bytes) -> None:
@@ -82,24 +85,24 @@ class Part:
         self.size += len(chunk)
 
     def restart(self) -> None:
-        """Forget all bytes."""
+        """Drop all bytes."""
         self.file.seek(0)
         self.file.truncate()
         self._hasher.finish()
-        self._hasher = Hasher()
+        self._hasher = BackgroundHasher()
         self.size = 0
         self.validator = self.total = None
         _note(self.path).unlink(missing_ok=True)
 
-    def promise(self, validator: str | None, total: int | None) -> None:
-        """Note what the server said of the whole, so that a later download can go on."""
+    def describe(self, validator: str | None, total: int | None) -> None:
+        """Note what the server said of the file, so that a later download can continue."""
         if validator is not None and (validator, total) != (self.validator, self.total):
-            with suppress(FileNotFoundError):  # somebody deletes the cache: there will be nothing to go on from
+            with suppress(FileNotFoundError):  # another process deletes the cache: there will be nothing to continue
                 _note(self.path).write_text(json.dumps({"validator": validator, "total": total}), "utf-8")
         self.validator, self.total = validator, total
 
     def reserve(self, total: int | None) -> None:
-        """Raise OSError (ENOSPC) at once when the whole will not fit on the disk, as far as the disk says so."""
+        """Raise OSError (ENOSPC) at once when the file will not fit on the disk, as far as the disk says so."""
         wanted = 0 if total is None else total - self.size
         if wanted and hasattr(os, "posix_fallocate") and _free(self.file.fileno()) < wanted:
             try:
@@ -107,22 +110,22 @@ class Part:
             finally:
                 self.file.truncate(self.size)
 
-    def start(self, length: int = 512) -> bytes:
-        """The first bytes."""
+    def start(self) -> bytes:
+        """The first bytes, from which a file is recognized."""
         self.file.flush()
         self.file.seek(0)
-        found = self.file.read(length)
+        found = self.file.read(START)
         self.file.seek(0, os.SEEK_END)
         return found
 
-    def digest(self) -> str:
-        """The sha256 of all bytes; nothing can be written afterwards."""
-        return self._hasher.finish()
+    def digest(self) -> FileDigest:
+        """The digest of all bytes; nothing can be written afterwards."""
+        return FileDigest(self.size, self._hasher.finish())
 
     def close(self, *, keep: bool) -> None:
-        """Close the file, and keep it for a later download if that can go on from it."""
+        """Close the file, and keep it for a later download if that can continue from it."""
         self._hasher.finish()
-        with suppress(OSError):  # a full disk is told once, by what filled it
+        with suppress(OSError):  # a full disk is reported once, by the write that filled it
             self.file.close()
         if not (keep and self.validator and self.size):
             _remove(self.path)
@@ -131,7 +134,7 @@ class Part:
         with suppress(OSError, ValueError, KeyError, TypeError):
             note = json.loads(_note(path).read_bytes())
             with path.open("rb") as file:
-                self.promise(str(note["validator"]), None if note["total"] is None else int(note["total"]))
+                self.describe(str(note["validator"]), None if note["total"] is None else int(note["total"]))
                 while chunk := file.read(CHUNK):
                     self.write(chunk)
             return
@@ -149,8 +152,8 @@ def _left(cache: Cache, url: str, *, but: Path) -> list[Path]:
     return [path for path in found if path != but and path.is_file() and not path.is_symlink()]
 
 
-def _length(path: Path) -> int:
-    """Bytes that can be gone on from."""
+def _continuable_size(path: Path) -> int:
+    """Bytes from which a download can continue; -1 where it cannot."""
     try:
         return path.stat().st_size if _note(path).is_file() else -1
     except OSError:

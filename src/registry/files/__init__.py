@@ -1,1 +1,1 @@
-"""Facts about files, each stated once: their addresses, what they hold, and how they are written and compared."""
+"""Facts about files, each stated once: their URLs, their names, what they hold, how they are written and compared."""

@@ -1,47 +1,143 @@
-"""Write files so that a crash leaves the old or the new one, and never half of either.
+"""Files and directories that are old or new, and never torn.
 
-The bytes reach the disk before the name does: a temporary beside the target, fsync, rename, fsync of the folder.
+The bytes reach the disk before the name does: a temporary next to the target, fsync, rename, fsync of the directory.  A
+process that is killed leaves a temporary, which ``remove_stale`` removes a day later.
 """
 
+import errno
 import os
+import re
+import shutil
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeAlias
+
+from registry.errors import RegistryError
+
+Writer: TypeAlias = Callable[[Path], None]
+"""Writes one file to the path it is given."""
 
 PATIENCE = 1.0
 """Seconds for which a rename is tried again: virus scanners and indexers hold files of Windows open for moments."""
+STALE_AFTER = 24 * 60 * 60
+"""Seconds after which a temporary belongs to no living process; clocks of other hosts may differ by less."""
+TEMPORARY = re.compile(r"\..{1,100}\.[0-9a-f]{32}\.tmp")
+"""Names that ``temporary_path`` gives."""
 
 
-def temporary_beside(target: Path) -> Path:
-    """A name beside ``target`` that nobody else uses."""
+def content_writer(content: str | bytes) -> Writer:
+    """A writer of bytes, or of text in UTF-8 with line ends as they stand."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+
+    def write(path: Path) -> None:
+        path.write_bytes(data)
+
+    return write
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+def replace_file(target: Path, writer: Writer) -> None:
+    """Write the file ``target``, whose directory exists; an existing file is replaced and keeps its mode.
+
+    Raises:
+        OSError: The disk refused; the old file is then intact.
+    """
+    new = temporary_path(target)
+    try:
+        write_new(new, writer, mode_of=target)
+        sync_file(new)
+        rename(new, target)
+    finally:
+        new.unlink(missing_ok=True)
+    sync_directory(target.parent)
+
+
+def temporary_path(target: Path) -> Path:
+    """A path in the directory of ``target`` that nobody else uses."""
     return target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex}.tmp")
 
 
-def write(target: Path, data: bytes) -> None:
-    """Write ``data`` as the file ``target``, whose folder exists.  Raises OSError; the old file is then intact."""
-    new = temporary_beside(target)
-    try:
-        with new.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        replace(new, target)
-    finally:
-        new.unlink(missing_ok=True)
+def write_new(path: Path, writer: Writer, *, mode_of: Path | None = None) -> None:
+    """Write a new file; ``sync_file`` brings it to the disk.
+
+    Args:
+        path: The file, which must not exist.
+        writer: What writes it.
+        mode_of: The file whose mode it gets, if that exists; else the mode follows the umask.
+
+    Raises:
+        OSError: The disk refused, whatever the writer made of that.
+    """
+    path.touch(exist_ok=False)
+    mode = (mode_of if mode_of is not None and mode_of.exists() else path).stat().st_mode & 0o777
+    with _disk_errors_as_os_errors():
+        writer(path)
+    path.chmod(mode)  # safetensors replaces the file by one of mode 0600
 
 
-def replace(source: Path, target: Path) -> None:
-    """Rename a synced file over ``target``, and make that last."""
+def sync_file(path: Path) -> None:
+    """Bring the bytes of a file to the disk.  Raises OSError."""
+    with path.open("rb" if os.name == "posix" else "r+b") as file:  # Windows syncs only what may be written
+        os.fsync(file.fileno())
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename a synced file over ``target``; ``sync_directory`` makes that last."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             source.replace(target)
-            break
+            return
         except PermissionError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+
+
+@contextmanager
+def _disk_errors_as_os_errors() -> Iterator[None]:
+    """Restore the numbers of errors that libraries raise when the disk takes no more."""
+    try:
+        yield
+    except (OSError, RegistryError):
+        raise
+    except Exception as problem:
+        cause = problem.__context__
+        found = re.search(r"\(os error ([0-9]+)\)", str(problem))  # safetensors writes in Rust
+        if isinstance(cause, OSError) and cause.errno:
+            raise OSError(cause.errno, os.strerror(cause.errno)) from problem
+        if found:
+            raise OSError(int(found[1]), os.strerror(int(found[1]))) from problem
+        raise
+
+
+# --- Directories ------------------------------------------------------------------------------------------------------
+
+
+def write_directory(target: Path, fill: Writer) -> None:
+    """Make the directory ``target``, which appears complete or not at all; its parent exists.
+
+    Args:
+        target: The directory, which must not exist, or be empty.
+        fill: Writes the files into the empty directory it is given; what it raises comes through.
+
+    Raises:
+        FileExistsError: Another process made the directory meanwhile.
+        OSError: The disk refused.
+    """
+    new = temporary_path(target)
+    new.mkdir()
+    try:
+        fill(new)
+        _sync_tree(new)
+        _rename_directory(new, target)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
     sync_directory(target.parent)
 
 
@@ -53,3 +149,50 @@ def sync_directory(directory: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _sync_tree(directory: Path) -> None:
+    for path in (*directory.rglob("*"), directory):
+        if path.is_dir():
+            sync_directory(path)
+        elif os.name == "posix" or os.access(path, os.W_OK):
+            sync_file(path)
+
+
+def _rename_directory(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except OSError as problem:
+        if target.is_dir() and any(target.iterdir()):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from problem
+        raise
+
+
+# --- After a kill -----------------------------------------------------------------------------------------------------
+
+
+def temporaries_of(directory: Path) -> list[Path]:
+    """Temporaries of writing ``directory``: those in it, and those next to it that were to become it."""
+    siblings = f".{directory.name[:100]}."
+    return [
+        path
+        for parent, start in ((directory, "."), (directory.parent, siblings))
+        for path in list_directory(parent)
+        if path.name.startswith(start) and TEMPORARY.fullmatch(path.name)
+    ]
+
+
+def remove_stale(paths: Iterable[Path]) -> None:
+    """Remove those files and directories that are older than a day.  Raises OSError."""
+    for path in paths:
+        with suppress(FileNotFoundError):  # another process was faster
+            if time.time() - path.lstat().st_mtime > STALE_AFTER:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def list_directory(directory: Path) -> list[Path]:
+    """What is in a directory, sorted; nothing where it cannot be read."""
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []

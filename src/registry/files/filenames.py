@@ -15,7 +15,7 @@ SPECIAL_TOKENS_NAME = "special_tokens.txt"
 MERGES_NAME = "merges.txt"
 
 MANIFEST_NAME = "registry.json"
-"""The manifest of a folder that this library saved."""
+"""The manifest of a directory that this library saved."""
 
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".zip")
 INDEX_SUFFIX = ".index"

@@ -1,7 +1,7 @@
-"""Read a JSON file that a stranger wrote.
+"""Read JSON files that a third party wrote.
 
-Python's parser accepts what no configuration should hold (RFC 8259 §§4, 6, 8.1): duplicate keys, of which the last
-wins; NaN and infinities; nesting and numbers without bound.  Here each of them is an error that names the place.
+Python's parser accepts what no configuration should hold (RFC 8259, sections 4, 6 and 8.1): duplicate keys, of which
+the last wins; NaN and infinities; nesting and numbers without bound.  Here each of them is an error that names it.
 """
 
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from registry.errors import ConfigError, RegistryError
+from registry.files.signatures import JSON, START, recognize
 
 MEBIBYTE = 2**20
 
@@ -18,26 +19,58 @@ MEBIBYTE = 2**20
 def read_json_object(
     path: Path, *, limit: int = 4 * MEBIBYTE, values: int | None = None, error: type[RegistryError] = ConfigError
 ) -> dict[str, Any]:
-    """Read the JSON object in ``path``, of at most ``limit`` bytes and ``values``; anything else raises ``error``.
+    """The JSON object in a file; a byte order mark is tolerated.
 
-    A byte order mark is tolerated.
+    Args:
+        path: The file, in UTF-8.
+        limit: Bytes that the file may hold.
+        values: Values that it may hold, as ``most_values`` counts them; None for any number.
+        error: The class of errors.
+
+    Raises:
+        error: The file cannot be read, is larger than allowed, or does not hold an object that all readers agree on.
     """
     return parse_json_object(_read(path, limit, values, error), origin=str(path), error=error)
-
-
-def most_values(data: bytes) -> int:
-    """How many values a JSON text can hold at most, told by its signs; each may take 200 bytes when it is parsed."""
-    return 1 + sum(map(data.count, (b",", b"[", b"{")))
 
 
 def read_json_array(
     path: Path, *, limit: int = 4 * MEBIBYTE, values: int | None = None, error: type[RegistryError] = ConfigError
 ) -> list[Any]:
-    """Read the JSON array in ``path``, as ``read_json_object`` does an object."""
-    found = _parse(_read(path, limit, values, error), str(path), error)
+    """The JSON array in a file; arguments and errors are those of ``read_json_object``."""
+    found = _parse(_read(path, limit, values, error), str(path), error, error)
     if not isinstance(found, list):
         raise error(f"{path} holds a JSON {_kind(found)} where an array [...] is needed.")
     return found
+
+
+def parse_json_object(
+    data: bytes,
+    *,
+    origin: str,
+    error: type[RegistryError] = ConfigError,
+    duplicate_error: type[RegistryError] | None = None,
+) -> dict[str, Any]:
+    """The JSON object in UTF-8 text.
+
+    Args:
+        data: The text.
+        origin: Its name in errors, such as the path of the file.
+        error: The class of errors.
+        duplicate_error: The class of the error for a key that occurs twice; ``error`` if None.
+
+    Raises:
+        error: The text is not JSON, or its outermost value is no object.
+        duplicate_error: A key occurs twice in one object.
+    """
+    found = _parse(data, origin, error, duplicate_error or error)
+    if not isinstance(found, dict):
+        raise error(f"{origin} holds a JSON {_kind(found)} where an object {{...}} is needed.")
+    return found
+
+
+def most_values(data: bytes) -> int:
+    """An upper bound of the number of values in a JSON text, without parsing it; a parsed value may take 200 bytes."""
+    return 1 + sum(map(data.count, (b",", b"[", b"{")))
 
 
 def _read(path: Path, limit: int, values: int | None, error: type[RegistryError]) -> bytes:
@@ -53,36 +86,33 @@ def _read(path: Path, limit: int, values: int | None, error: type[RegistryError]
     return data
 
 
-def parse_json_object(data: bytes, *, origin: str, error: type[RegistryError] = ConfigError) -> dict[str, Any]:
-    """Parse UTF-8 JSON text whose outermost value must be an object; ``origin`` names it in errors."""
-    found = _parse(data, origin, error)
-    if not isinstance(found, dict):
-        raise error(f"{origin} holds a JSON {_kind(found)} where an object {{...}} is needed.")
-    return found
-
-
-def _parse(data: bytes, origin: str, error: type[RegistryError]) -> Any:
+def _parse(data: bytes, origin: str, error: type[RegistryError], duplicate_error: type[RegistryError]) -> Any:
     try:
         return json.loads(
             data.decode("utf-8-sig"), object_pairs_hook=_distinct, parse_constant=_refuse, parse_float=_finite
         )
     except json.JSONDecodeError as problem:
-        raise error(
-            f"{origin} is not JSON: {problem.msg} at line {problem.lineno}, column {problem.colno}{_looks_like(data)}."
-        ) from problem
+        where = f"line {problem.lineno}, column {problem.colno}"
+        raise error(f"{origin} is not JSON: {problem.msg} at {where}{_looks_like(data)}.") from problem
     except UnicodeDecodeError as problem:
-        raise error(f"{origin} is not UTF-8 text: byte {problem.start} is 0x{data[problem.start]:02x}.") from problem
+        found = f"byte {problem.start} is 0x{data[problem.start]:02x}"
+        raise error(f"{origin} is not UTF-8 text: {found}{_looks_like(data)}.") from problem
     except RecursionError as problem:
         raise error(f"{origin} is nested too deeply to be a configuration.") from problem
-    except ValueError as problem:  # raised by the three functions below, and by int() for numbers of 4,300 digits
+    except _DuplicateKey as problem:
+        raise duplicate_error(f"{origin} is not acceptable: the key {problem} occurs twice.") from problem
+    except ValueError as problem:  # raised by _refuse and _finite, and by int() for numbers of 4,300 digits
         raise error(f"{origin} is not acceptable: {problem}") from problem
+
+
+class _DuplicateKey(ValueError):  # noqa: N818  # leaves this module under another name
+    """A key occurs twice in one object."""
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {_first_repeated(keys)!r} occurs twice.")
+        raise _DuplicateKey(repr(_first_repeated(key for key, _ in pairs)))
     return found
 
 
@@ -109,10 +139,6 @@ def _kind(value: object) -> str:
 
 
 def _looks_like(data: bytes) -> str:
-    """Name the usual impostors: an error page, and the pointer of git-lfs."""
-    start = data.lstrip()[:64].lower()
-    if start.startswith((b"<!doctype", b"<html")):
-        return " (it looks like an HTML page)"
-    if start.startswith(b"version https://git-lfs"):
-        return " (it is a git-lfs pointer: run `git lfs pull`)"
-    return ""
+    """What else the file may be, as the end of a sentence."""
+    kind = None if data.lstrip().startswith(JSON) else recognize(data[:START])
+    return "" if kind is None else f"; it looks like {kind}"

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from attrs import evolve, frozen
 from torch import Tensor
-from tqdm import tqdm
 
 from registry import discovery
 from registry.config.config import Config, read_config
+from registry.download.progress import ProgressBar
 from registry.errors import MissingTokenizerError, SaveError
+from registry.files.atomic import Writer, content_writer
+from registry.files.filenames import CONFIG_NAME
 from registry.loading.fill import LoadReport, build
 from registry.loading.model import LoadOptions, Model
 from registry.loading.pretrained import check_fit, load_tokenizer, task_of
-from registry.saving.folder import CONFIG_NAME, Writer, text_writer, write_folder
+from registry.saving.folder import write_folder
 from registry.sources.files import collect
 from registry.sources.resolve import resolve
 from registry.weights import safetensors
@@ -68,13 +70,12 @@ def convert(
     checkpoint = open_checkpoint(collect(resolution, roles=("weights",)), config.architecture)
     cls = richest_class(config, checkpoint, task_of(resolution.card, config.architecture, keys))
     tokenizer = _tokenizer(source, config)
-    hidden = None if progress is None else not progress  # None: shown on a terminal
-    with tqdm(total=2 * len(checkpoint.tensors), unit=" tensors", disable=hidden, leave=False) as bar:
-        counted = evolve(checkpoint, tensors=_Counted(checkpoint.tensors, bar.update))
+    with ProgressBar("Converting", total=2 * len(checkpoint.tensors), unit="tensors", shown=progress) as bar:
+        counted = evolve(checkpoint, tensors=_Counted(checkpoint.tensors, bar.advance))
         model = build(lambda: cls(config))._filled(counted, f"{resolution}", LoadOptions())
-        writers = {CONFIG_NAME: text_writer(model._config_text())}
+        writers = {CONFIG_NAME: content_writer(model._config_text())}
         writers |= {} if tokenizer is None else tokenizer.files()
-        writers |= _weights(model, to, bar.update)
+        writers |= _weights(model, to, bar.advance)
         write_folder(folder, writers, about=model._about())
     assert model.load_report is not None
     return Conversion(

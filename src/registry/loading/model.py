@@ -16,6 +16,8 @@ from registry import discovery
 from registry._version import __version__
 from registry.config.config import Config, config_text, read_config
 from registry.errors import InputError, UnknownOptionError, did_you_mean
+from registry.files.atomic import Writer, content_writer
+from registry.files.filenames import CONFIG_NAME
 from registry.garbage import gc_paused
 from registry.generation import CausalModel, beam_search, greedy, sample
 from registry.generation.prompts import EndIds, WhenFull, check_unused
@@ -23,7 +25,8 @@ from registry.generation.sampling import OnToken
 from registry.loading.fill import LoadReport, fill
 from registry.loading.meta import build, within_memory
 from registry.records import reference_to, revive
-from registry.saving.folder import CONFIG_NAME, Writer, text_writer, warn_of_disagreements, write_folder
+from registry.saving.folder import write_folder
+from registry.saving.manifest import warn_of_disagreements
 from registry.sources.files import collect
 from registry.sources.resolve import Source, resolve
 from registry.weights.checkpoint import ORIGINAL, Checkpoint, open_checkpoint
@@ -279,7 +282,7 @@ class Model(nn.Module):
         ``format`` is ``"safetensors"``, or ``"torch"`` for a ``pytorch_model.bin``; ``max_shard_size`` in bytes (or as
         text, ``"2GB"``) splits the weights over several files.  Raises SaveError; what was there before is then intact.
         """
-        writers: dict[str, Writer] = {CONFIG_NAME: text_writer(self._config_text())}
+        writers: dict[str, Writer] = {CONFIG_NAME: content_writer(self._config_text())}
         if tokenizer is not None:
             writers.update(tokenizer.files())
         writers.update(

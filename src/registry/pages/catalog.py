@@ -17,12 +17,13 @@ from registry import discovery
 from registry._version import __version__
 from registry.catalog import estimated_size
 from registry.errors import SaveError
+from registry.files.atomic import content_writer
 from registry.formatting import format_size
 from registry.pages.anatomy import anatomy
 from registry.pages.rendering import render, source
 from registry.pages.snippets import python_snippet, shell_snippet
 from registry.records import Card
-from registry.saving.folder import text_writer, write_file
+from registry.saving.folder import write_file
 from registry.sources.files import is_local
 
 DATA = "catalog.json"
@@ -75,13 +76,14 @@ def write_catalog(directory: Path, cards: Iterable[Card], *, advance: Callable[[
     entries = [Entry(card=card, plugin=str(discovery.owner(card)), cached=is_local(card)) for card in cards]
     for page in earlier - {entry.page for entry in entries}:
         (directory / page).unlink(missing_ok=True)
-    write_file(directory / DATA, text_writer(_data(entries)))  # first, so that the next run takes over a broken-off one
+    # the data first, so that the next run takes over a broken-off one
+    write_file(directory / DATA, content_writer(_data(entries)))
     for name, sources in ASSETS.items():
-        write_file(directory / name, text_writer(source(*sources)))
+        write_file(directory / name, content_writer(source(*sources)))
     for entry in entries:
-        write_file(directory / entry.page, text_writer(_model_page(entry)))
+        write_file(directory / entry.page, content_writer(_model_page(entry)))
         advance(1)
-    return write_file(directory / "index.html", text_writer(_index(entries)))
+    return write_file(directory / "index.html", content_writer(_index(entries)))
 
 
 def _earlier_pages(directory: Path) -> set[str]:

@@ -1,1 +1,1 @@
-"""The saved folder: its manifest, and how its files are written."""
+"""The saved directory: its manifest, how its files are written, and whether they still are what was written."""

@@ -16,10 +16,10 @@ import torch
 
 from registry import discovery
 from registry.errors import ConfigError, RegistryError, RegistryWarning, WeightsMismatchError
+from registry.files.filenames import MANIFEST_NAME
 from registry.hookspecs import hookimpl
 from registry.loading import pretrained
 from registry.records import Card, FileSpec, WeightLoaderSpec
-from registry.saving.folder import MANIFEST_NAME
 from registry.testing.models import both, tensors_of
 from registry.testing.suite import Suite, needs
 from registry.weights import checkpoint

@@ -20,8 +20,8 @@ from registry.tokenization.tokenizer_json import TOKENIZER
 from registry.tokenization.vocabulary import parse_vocabulary
 
 if TYPE_CHECKING:
+    from registry.files.atomic import Writer
     from registry.records import Paths
-    from registry.saving.folder import Writer
     from registry.sources.resolve import Source
 
 # Modules that resolve, save and pickle are imported where they are used: a tokenizer of a file on disk needs none of
@@ -308,7 +308,7 @@ class Tokenizer(Lookup):
 
     def files(self) -> "dict[str, Writer]":
         """The files that a saved folder needs for this tokenizer: name -> what writes it to a path."""
-        from registry.saving.folder import content_writer
+        from registry.files.atomic import content_writer
 
         values = {name: getattr(self, name) for name in self.options}
         contents = {**self._contents(), options.CONFIG: options.as_text(values, self._published_class())}
@@ -326,7 +326,8 @@ class Tokenizer(Lookup):
         Further files of the vocabulary stand beside it.  Options such as casing are not written: ``save_pretrained``
         and ``registry.save`` do that.  Returns the path of the vocabulary.
         """
-        from registry.saving.folder import content_writer, write_file
+        from registry.files.atomic import content_writer
+        from registry.saving.folder import write_file
 
         contents = self._contents()
         name, *others = contents

@@ -8,8 +8,9 @@ from attrs import evolve, frozen
 
 from registry import discovery
 from registry.errors import AmbiguousWeightsError, CorruptWeightsError, MissingFileError, RegistryError, WeightsError
+from registry.files.filenames import MANIFEST_NAME
 from registry.records import Paths, WeightLoaderSpec
-from registry.saving.folder import MANIFEST_NAME, read_manifest
+from registry.saving.manifest import read_manifest
 from registry.weights import numpy_shards, safetensors
 from registry.weights.headers import Headers, header_of
 from registry.weights.names import NameTable

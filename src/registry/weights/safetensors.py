@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsLimitError
+from registry.files.filenames import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from registry.files.strict_json import MEBIBYTE, most_values
 from registry.records import Paths
-from registry.saving.folder import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from registry.weights.headers import Header
 from registry.weights.shards import FileNames, LazyTensors, load_files, read_headers
 

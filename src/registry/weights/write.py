@@ -12,13 +12,12 @@ from attrs import frozen
 from torch import Tensor
 
 from registry.errors import SaveError
-from registry.saving.folder import (
+from registry.files.atomic import Writer, content_writer
+from registry.files.filenames import (
     SAFE_WEIGHTS_INDEX_NAME,
     SAFE_WEIGHTS_NAME,
     WEIGHTS_INDEX_NAME,
     WEIGHTS_NAME,
-    Writer,
-    text_writer,
 )
 
 Format: TypeAlias = Literal["safetensors", "torch"]
@@ -92,7 +91,7 @@ def weight_writers(
     total = sum(tensor.nbytes for tensor in kept.values())
     where = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
     index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))}
-    return {**writers, kind.index: text_writer(json.dumps(index, indent=2) + "\n")}
+    return {**writers, kind.index: content_writer(json.dumps(index, indent=2) + "\n")}
 
 
 def _shard_writer(kind: _Kind, shard: Mapping[str, Tensor]) -> Writer:

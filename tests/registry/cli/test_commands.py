@@ -414,7 +414,7 @@ with progress("Counting", 40, unit="sheep") as advance:
 def test_long_work_shows_a_bar_with_rate_and_time_left() -> None:
     shown, bar = on_a_terminal("-c", LONG_WORK)
     assert shown == ""
-    assert re.search(r"Counting .*\d+/40 sheep .*\d+ sheep/s.* 0:00:0\d", re.sub(r"\x1b\[[\d;]*m", "", bar))
+    assert re.search(r"Counting: .*\d+/40 \[00:0\d<00:0\d, .* sheep/s\]", re.sub(r"\x1b\[[\d;]*m", "", bar))
 
 
 def test_long_work_is_silent_off_a_terminal() -> None:

@@ -62,9 +62,9 @@ def test_a_download_goes_on_after_its_process_was_killed(server, cache: Cache) -
     code = """
     from registry.download import partial
     partial.CHUNK = 65536
-    from registry.download import download
-    download.CHUNK = 65536
-    dies_at(partial.Part, "write", 9)
+    from registry.download import body
+    body.CHUNK = 65536
+    dies_at(partial.PartialDownload, "write", 9)
     registry.cached_path(sys.argv[1])
     """
     killed(code, url)
@@ -153,7 +153,7 @@ def test_the_lock_of_a_killed_process_is_free(server, cache: Cache) -> None:
 
 def test_a_lock_that_nobody_gives_back_is_done_without(server, cache, monkeypatch, caplog) -> None:
     monkeypatch.setattr(locks, "PATIENCE", 0.4)
-    monkeypatch.setattr(locks, "SAY_EVERY", 0.1)
+    monkeypatch.setattr(locks, "LOG_EVERY", 0.1)
     caplog.set_level("INFO", "registry")
     url = server.add("/model.bin", BODY)
     with cache.lock(url):
@@ -186,21 +186,21 @@ def test_a_stopped_holder_is_done_without(server, cache: Cache, monkeypatch: pyt
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 def test_an_interruption_comes_through_and_keeps_what_is_here(server, reply, cache, monkeypatch, kind) -> None:
-    from registry.download.partial import Part
+    from registry.download.partial import PartialDownload
 
-    write = Part.write
+    write = PartialDownload.write
 
-    def interrupted(part: Part, chunk: bytes) -> None:
+    def interrupted(part: PartialDownload, chunk: bytes) -> None:
         if part.size > 500_000:
             raise kind
         write(part, chunk[:100_000])
 
     url = server.add("/model.bin", BODY)
-    monkeypatch.setattr("registry.download.download.CHUNK", 100_000)
-    monkeypatch.setattr(Part, "write", interrupted)
+    monkeypatch.setattr("registry.download.body.CHUNK", 100_000)
+    monkeypatch.setattr(PartialDownload, "write", interrupted)
     with pytest.raises(kind):
         fetch(url, Policy())
-    monkeypatch.setattr(Part, "write", write)
+    monkeypatch.setattr(PartialDownload, "write", write)
     server.forget()
     assert fetch(url, Policy()).read_bytes() == BODY
     assert server.sent["/model.bin"] < len(BODY)

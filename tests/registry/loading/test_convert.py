@@ -19,7 +19,7 @@ from registry.cli import main
 from registry.errors import CorruptWeightsError, SaveError
 from registry.loading.convert import convert
 from registry.records import Paths
-from registry.saving.folder import read_manifest
+from registry.saving.manifest import read_manifest
 from registry.sources.files import collect
 from registry.sources.resolve import Source
 from registry.weights import inspect as inspection

@@ -20,14 +20,10 @@ from plugins.bert.config import BertConfig
 from plugins.bert.modeling import BertForPreTraining, BertModel
 from plugins.bert.tokenization import BertTokenizer
 from registry.errors import ConfigError, RegistryWarning, SaveError
-from registry.saving.folder import (
-    MANIFEST_NAME,
-    read_manifest,
-    text_writer,
-    warn_of_disagreements,
-    write_file,
-    write_folder,
-)
+from registry.files.atomic import content_writer
+from registry.files.filenames import MANIFEST_NAME
+from registry.saving.folder import write_file, write_folder
+from registry.saving.manifest import read_manifest, warn_of_disagreements
 from registry.weights.write import weight_writers
 
 OLD = {"config.json": "old config", "vocab.txt": "old words", "model.safetensors": "old weights"}
@@ -36,7 +32,8 @@ NEW = {"config.json": "a newer config", "vocab.txt": "some newer words", "model.
 CRASHING = """
 import os, signal, sys
 from pathlib import Path
-from registry.saving.folder import text_writer, write_folder
+from registry.files.atomic import content_writer
+from registry.saving.folder import write_folder
 left = int(sys.argv[2])
 def counted(real):
     def call(*arguments, **keywords):
@@ -49,7 +46,7 @@ def counted(real):
 for name in ("fsync", "replace", "rename", "unlink"):
     setattr(os, name, counted(getattr(os, name)))
 Path.write_bytes = counted(Path.write_bytes)
-write_folder(sys.argv[1], {name: text_writer(text) for name, text in %r.items()}, about={})
+write_folder(sys.argv[1], {name: content_writer(text) for name, text in %r.items()}, about={})
 """
 
 
@@ -62,7 +59,7 @@ def texts(folder: Path) -> dict[str, str]:
 
 
 def save(folder: Path, files: dict[str, str]) -> Path:
-    return write_folder(folder, {name: text_writer(text) for name, text in files.items()}, about={})
+    return write_folder(folder, {name: content_writer(text) for name, text in files.items()}, about={})
 
 
 def agrees(folder: Path) -> bool:
@@ -113,12 +110,13 @@ FULL = """
 import json, resource, signal, sys
 import torch
 from registry.errors import SaveError
-from registry.saving.folder import text_writer, write_folder
+from registry.files.atomic import content_writer
+from registry.saving.folder import write_folder
 from registry.weights.write import weight_writers
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 folder, format, big = sys.argv[1:]
-large = text_writer("x" * 200_000)
-files = {"config.json": text_writer("{}"), "vocab.txt": text_writer("a")}
+large = content_writer("x" * 200_000)
+files = {"config.json": content_writer("{}"), "vocab.txt": content_writer("a")}
 files |= weight_writers({"a": torch.zeros(50_000)}, format=format)
 if big != "weights":
     files = {**files, big: large}
@@ -168,11 +166,12 @@ def test_a_model_is_saved_into_the_folder_it_is_mapped_from(config: BertConfig, 
 
 RANK = """
 import sys
-from registry.saving.folder import text_writer, write_folder
+from registry.files.atomic import content_writer
+from registry.saving.folder import write_folder
 folder, rank = sys.argv[1:]
 for turn in range(15):
     text = f"{rank}-{turn}" + "x" * (int(rank) + 1)
-    files = {name: text_writer(f"{name} {text}") for name in ("config.json", "vocab.txt", "w.bin")}
+    files = {name: content_writer(f"{name} {text}") for name in ("config.json", "vocab.txt", "w.bin")}
     write_folder(folder, files, about={})
 """
 
@@ -199,11 +198,11 @@ def test_modes_follow_the_umask_whatever_wrote_the_file(tmp_path: Path, format: 
 
 def test_devices_folders_and_read_only_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SaveError, match="no ordinary file"):
-        write_file("/dev/null", text_writer("x"))
+        write_file("/dev/null", content_writer("x"))
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(SaveError, match="is a folder"):
-        write_file(tmp_path / "folder", text_writer("x"))
+    with pytest.raises(SaveError, match="is a directory"):
+        write_file(tmp_path / "folder", content_writer("x"))
     folder = save(tmp_path / "m", OLD)
     (folder / "model.safetensors").chmod(0o444)
     with pytest.raises(SaveError, match=r"model\.safetensors is read-only"):

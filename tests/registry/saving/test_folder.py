@@ -8,23 +8,18 @@ from pathlib import Path
 import pytest
 
 from registry.errors import ConfigError, IntegrityError, RegistryWarning, SaveError
-from registry.saving.folder import (
-    MANIFEST_NAME,
-    Writer,
-    read_manifest,
-    text_writer,
-    verify,
-    warn_of_disagreements,
-    write_file,
-    write_folder,
-)
+from registry.files.atomic import Writer, content_writer
+from registry.files.filenames import MANIFEST_NAME
+from registry.saving.folder import write_file, write_folder
+from registry.saving.manifest import read_manifest, warn_of_disagreements
+from registry.saving.verify import verify
 
 OLD = {"config.json": "old config", "model.safetensors": "old weights"}
 NEW = {"config.json": "new config", "model.safetensors": "new weights"}
 
 
 def writers(texts: dict[str, str]) -> dict[str, Writer]:
-    return {name: text_writer(text) for name, text in texts.items()}
+    return {name: content_writer(text) for name, text in texts.items()}
 
 
 def texts(folder: Path) -> dict[str, str]:
@@ -61,7 +56,7 @@ def test_a_failure_over_an_old_folder_leaves_it_as_it_was(tmp_path: Path) -> Non
     folder = write_folder(tmp_path / "model", writers(OLD), about={})
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(SaveError):
-        write_folder(folder, {"config.json": text_writer("new"), "model.safetensors": failing}, about={})
+        write_folder(folder, {"config.json": content_writer("new"), "model.safetensors": failing}, about={})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -114,14 +109,14 @@ def test_a_file_or_folder_in_the_way_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SaveError, match="is a file"):
         write_folder(tmp_path / "file", writers(NEW), about={})
     (tmp_path / "model" / "config.json").mkdir(parents=True)
-    with pytest.raises(SaveError, match="is a folder"):
+    with pytest.raises(SaveError, match="is a directory"):
         write_folder(tmp_path / "model", writers(NEW), about={})
 
 
 def test_a_link_is_followed_and_kept(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("old")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    write_file(tmp_path / "link", text_writer("new"))
+    write_file(tmp_path / "link", content_writer("new"))
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "elsewhere").read_text() == "new"
 

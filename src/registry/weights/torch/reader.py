@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from registry.errors import CorruptWeightsError, RegistryError, WeightsMismatchError
+from registry.files.filenames import WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 from registry.records import Paths
-from registry.saving.folder import WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 from registry.weights.headers import Header
 from registry.weights.shards import FileNames, load_files, read_headers, start
 from registry.weights.torch.archive import ZIP, check_archive, check_sums

@@ -1,0 +1,119 @@
+"""Failures of HTTP requests as errors of this library, with advice and without secrets."""
+
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+
+from registry.errors import FetchError, HTTPStatusError, IncompleteDownloadError, NotCachedError
+from registry.files.urls import redacted
+
+_LOCKED = (
+    "The hub gives this answer for names that do not exist, too: check the spelling. A private or gated repository "
+    "needs a token, in the variable HF_TOKEN."
+)
+_PROXIES = "The variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY say which proxy is used."
+_ADVICE = {401: _LOCKED, 403: _LOCKED, 407: _PROXIES, 429: "The server wants fewer requests; try again later."}
+
+
+def status_error(url: str, response: requests.Response) -> HTTPStatusError:
+    """The error for a response whose status is a refusal."""
+    status = response.status_code
+    reason = response.headers.get("X-Error-Message") or response.reason or ""
+    return HTTPStatusError(
+        f"{redacted(url)} answers {status} {reason}".rstrip() + ".",
+        status=status,
+        retry_after=_seconds(response.headers.get("Retry-After")),
+        hint=_ADVICE.get(status),
+    )
+
+
+def request_error(url: str, problem: Exception) -> FetchError:
+    """The error for a request that got no response.
+
+    Args:
+        url: The URL of the request.
+        problem: What requests or urllib3 raised.
+
+    Returns:
+        NotCachedError where the server cannot be reached, IncompleteDownloadError where it closed the connection,
+        FetchError for all else.
+    """
+    for kinds, describe in _FAILURES:
+        if isinstance(problem, kinds) or isinstance(_cause(problem), kinds):
+            return describe(url, problem)
+    return FetchError(f"{redacted(url)} cannot be fetched: {_reason(problem, url)}.")
+
+
+def _proxy_error(url: str, problem: Exception) -> FetchError:
+    return FetchError(
+        f"{redacted(url)} cannot be fetched through the proxy: {_reason(problem, url)}.",
+        hint=_PROXIES,
+    )
+
+
+def _tls_error(url: str, problem: Exception) -> FetchError:
+    return FetchError(
+        f"TLS certificate verification failed for {redacted(url)}: {_reason(problem, url)}.",
+        hint="If a proxy of yours stands between, name its certificates in REQUESTS_CA_BUNDLE. "
+        "Certificates are always verified.",
+    )
+
+
+def _connection_error(url: str, problem: Exception) -> FetchError:
+    cause = _cause(problem)
+    if isinstance(cause, urllib3.exceptions.ProtocolError):
+        if isinstance(cause.args[-1], ConnectionError):
+            return IncompleteDownloadError(
+                f"{redacted(url)} closed the connection before answering.", got=0, expected=None
+            )
+        return FetchError(f"{redacted(url)} did not answer as HTTP servers do: {_reason(problem, url)}.")
+    return NotCachedError(f"{redacted(url)} cannot be reached: {_reason(problem, url)}.")
+
+
+_FAILURES: tuple[tuple[Any, Callable[[str, Exception], FetchError]], ...] = (
+    (
+        (
+            requests.exceptions.ProxyError,
+            requests.exceptions.InvalidProxyURL,
+            urllib3.exceptions.ProxySchemeUnknown,
+        ),
+        _proxy_error,
+    ),
+    (requests.exceptions.SSLError, _tls_error),
+    (requests.exceptions.ConnectionError, _connection_error),
+)
+"""From the most to the least special, since ProxyError and SSLError are ConnectionErrors."""
+
+
+def _cause(problem: BaseException) -> BaseException:
+    """The urllib3 error inside of one of requests."""
+    inner = problem.args[0] if problem.args else None
+    return getattr(inner, "reason", None) or inner if isinstance(inner, BaseException) else problem
+
+
+def _reason(problem: Exception, url: str) -> str:
+    """The reason of an error as text, without the URL, which may hold secrets."""
+    cause = _cause(problem)
+    parts = urlsplit(url)
+    text = str(cause).replace(url, redacted(url)).rpartition(">: ")[2] or type(cause).__name__
+    for secret in filter(None, (parts.password, parts.query)):
+        text = text.replace(secret, "...")
+    return text.rstrip(".")
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """The seconds of a Retry-After header, which holds them or a date; None for anything else."""
+    if retry_after is None:
+        return None
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    try:
+        date = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, date.timestamp() - time.time())

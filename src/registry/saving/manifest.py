@@ -1,0 +1,76 @@
+"""The manifest of a saved directory, ``registry.json``: size and sha256 of each file, and where they come from."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from registry.errors import ConfigError, RegistryWarning
+from registry.files.digests import FileDigest
+from registry.files.filenames import MANIFEST_NAME
+from registry.files.strict_json import read_json_object
+from registry.records import Paths
+
+SCHEMA = 1
+
+
+@frozen(kw_only=True)
+class Manifest:
+    """The content of ``registry.json`` in a saved directory."""
+
+    files: Mapping[str, FileDigest]
+    """Every file of the directory but the manifest itself."""
+    about: Mapping[str, Any] = field(factory=dict)
+    """Origin, architecture, task and versions."""
+
+    def to_json(self) -> str:
+        """The text of the file."""
+        files = {name: digest.to_json() for name, digest in self.files.items()}
+        return json.dumps({"schema": SCHEMA, **self.about, "files": files}, indent=2) + "\n"
+
+    def disagreements(self, paths: Paths) -> list[str]:
+        """Names of files that are missing from ``paths``, or have another size; nothing is hashed."""
+        return [name for name, digest in self.files.items() if name not in paths or _size(paths[name]) != digest.size]
+
+
+def read_manifest(paths: Paths) -> Manifest | None:
+    """The manifest among ``paths``; None when there is none.
+
+    Raises:
+        ConfigError: It is damaged.
+    """
+    path = paths.get(MANIFEST_NAME)
+    if path is None:
+        return None
+    keys = read_json_object(path)
+    try:
+        files = {str(name): FileDigest.from_json(entry) for name, entry in keys["files"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise ConfigError(
+            f"{path} is no manifest of a saved directory: it lists no sizes and digests under 'files'.",
+            hint=f"Remove {MANIFEST_NAME} if the directory was not written by this library.",
+        ) from problem
+    return Manifest(files=files, about={key: value for key, value in keys.items() if key != "files"})
+
+
+def warn_of_disagreements(paths: Paths) -> None:
+    """Warn of files that are not as the manifest says: a save was interrupted, or files were changed since."""
+    manifest = read_manifest(paths)
+    changed = [] if manifest is None else manifest.disagreements(paths)
+    if changed:
+        warnings.warn(
+            f"{', '.join(changed)} in {paths[MANIFEST_NAME].parent} differ in size from what {MANIFEST_NAME} says: "
+            f"saving was interrupted, or they were changed since. Save the model again to settle it.",
+            RegistryWarning,
+            stacklevel=4,
+        )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

@@ -1,0 +1,96 @@
+"""Compare the files of a model with what was promised."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from registry.cache.cache import Cache
+from registry.cache.provenance import recorded
+from registry.download.policy import Policy
+from registry.download.progress import ProgressBar
+from registry.errors import IntegrityError
+from registry.files.filenames import MANIFEST_NAME
+from registry.records import Paths
+from registry.saving.manifest import read_manifest
+from registry.sources.files import Files
+from registry.sources.resolve import Source, resolve
+
+
+def verify(
+    name_or_dir: str | Path,
+    *,
+    cache_dir: str | Path | None = None,
+    offline: bool | None = None,
+    revision: str | None = None,
+    progress: bool | None = None,
+) -> dict[str, str]:
+    """Hash every file of a model, and compare it with the digest that was promised.
+
+    Promised is what the manifest of a saved directory or the card of a model says, else what was recorded when the file
+    was first used.
+
+    Args:
+        name_or_dir: A directory, or anything else that ``registry.load`` takes.
+        cache_dir: The directory of the cache; see ``registry.load``.
+        offline: False fetches files that are not here; otherwise nothing is fetched.
+        revision: Branch, tag or commit of a hub repository.
+        progress: Whether a bar is shown; None shows one on a terminal.
+
+    Returns:
+        File name -> ``"ok"``, or ``"no digest known"``.
+
+    Raises:
+        IntegrityError: Files are changed or missing; all are named.
+        MissingFileError: There is nothing to verify.
+    """
+    source = resolve(name_or_dir, revision=revision)
+    policy = Policy(cache_dir=cache_dir, offline=offline is not False, progress=progress)
+    paths = Files(source, policy).of()
+    promised = _promised(source, paths, policy.cache)
+    found = _hashed({name: paths[name] for name, digest in promised.items() if digest and name in paths}, progress)
+    bad = {
+        name: "changed" if name in found else "missing"
+        for name, digest in promised.items()
+        if digest and found.get(name) != digest
+    }
+    if bad:
+        raise IntegrityError(
+            f"{source} is not what was promised: {'; '.join(f'{name} is {state}' for name, state in bad.items())}.",
+            hint="Compared were sha256 digests. Fetch or save the model again.",
+        )
+    return {name: "ok" if digest else "no digest known" for name, digest in promised.items()}
+
+
+def _promised(source: Source, paths: Paths, cache: Cache) -> dict[str, str | None]:
+    """The sha256 that each file should have, by its name: None where none is known."""
+    promised: dict[str, str | None] = {name: None for name in paths if name != MANIFEST_NAME}
+    manifest = read_manifest(paths)
+    if manifest is not None:
+        promised.update({name: digest.sha256 for name, digest in manifest.files.items()})
+    promised.update(_recorded(paths, cache))
+    if source.card is not None:
+        promised.update({f.filename: f.sha256 for f in source.card.files if f.sha256 and f.filename in paths})
+    return promised
+
+
+def _recorded(paths: Paths, cache: Cache) -> Mapping[str, str]:
+    """The digests that the cache recorded of its files."""
+    entries = list(cache.entries())
+    found = {name: recorded(path, cache, entries) for name, path in paths.items()}
+    return {name: entry[2] for name, entry in found.items() if entry is not None}
+
+
+def _hashed(paths: Paths, progress: bool | None) -> dict[str, str]:
+    """The sha256 of each file; a bar shows how many bytes are hashed."""
+    total = sum(path.stat().st_size for path in paths.values())
+    with ProgressBar("Hashing", total=total, unit="bytes", shown=progress) as bar:
+        return {name: _sha256(path, bar) for name, path in paths.items()}
+
+
+def _sha256(path: Path, bar: ProgressBar) -> str:
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+            bar.advance(len(block))
+    return digest.hexdigest()
