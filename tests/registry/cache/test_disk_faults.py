@@ -1,4 +1,4 @@
-"""What a disk does wrong, and what must then happen: group D of the list of faults."""
+"""What a disk does wrong, and what must then happen."""
 
 import errno
 import hashlib

@@ -1,4 +1,4 @@
-"""What the environment says: group E of the list of faults, being offline, and bars of progress."""
+"""What the environment says, being offline, and progress bars of downloads."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Processes that die, stop, fork or run out of memory: group P of the list of faults."""
+"""Processes that die, stop, fork or run out of memory."""
 
 import errno
 import hashlib
@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,7 +135,10 @@ def test_a_folder_that_was_not_finished_is_made_anew(cache: Cache) -> None:
 # --- Locks of the dead, and of those who will not let go --------------------------------------------------------------
 
 
-def test_the_lock_of_a_killed_process_is_free(server, cache: Cache) -> None:
+def test_the_lock_of_a_killed_process_is_free(server, cache: Cache, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(locks, "LOG_EVERY", 0.1)
+    monkeypatch.setattr(locks, "PATIENCE", 0.2)
+    caplog.set_level("INFO", "registry")
     url = server.add("/model.bin", BODY)
     killed(
         """
@@ -146,13 +148,12 @@ def test_the_lock_of_a_killed_process_is_free(server, cache: Cache) -> None:
         """,
         url,
     )
-    started = time.monotonic()
     fetch(url, Policy())
-    assert time.monotonic() - started < 5
+    assert "lock" not in caplog.text, "nothing was waited for"
 
 
 def test_a_lock_that_nobody_gives_back_is_done_without(server, cache, monkeypatch, caplog) -> None:
-    monkeypatch.setattr(locks, "PATIENCE", 0.4)
+    monkeypatch.setattr(locks, "PATIENCE", 2.0)
     monkeypatch.setattr(locks, "LOG_EVERY", 0.1)
     caplog.set_level("INFO", "registry")
     url = server.add("/model.bin", BODY)

@@ -1,4 +1,4 @@
-"""What a network does wrong, and what must then happen: group N of the list of faults.
+"""What a network does wrong, and what must then happen.
 
 After each fault the three invariants of the cache hold: the fixture ``cache`` checks them when a test ends.
 """
@@ -106,13 +106,25 @@ def test_passing_troubles_of_a_server_are_waited_out(server, reply, cache: Cache
         assert longest / 2 <= wait <= longest
 
 
-def test_a_server_in_trouble_does_not_take_what_is_cached(server, reply, cache: Cache) -> None:
+@pytest.mark.parametrize("status", [429, 500, 504, 520, 526])
+def test_a_server_in_trouble_is_tried_again_and_does_not_take_what_is_cached(server, reply, cache, status: int) -> None:
     url = server.add("/model.bin", BODY)
     path = fetch(url, Policy())
-    server.add("/model.bin", reply(b"", 500))
-    with pytest.warns(RegistryWarning, match="500"):
+    server.forget()
+    server.add("/model.bin", reply(b"", status))
+    with pytest.warns(RegistryWarning, match=f"{status}.*in the cache is used"):
         assert fetch(url, UPDATE) == path
+    assert server.count() == 5
     assert path.read_bytes() == BODY
+
+
+def test_a_server_that_refuses_an_update_is_told_at_once(server, reply, cache: Cache, naps: list[float]) -> None:
+    url = server.add("/model.bin", BODY)
+    fetch(url, Policy())
+    server.add("/model.bin", reply(b"", 501))
+    with pytest.raises(HTTPStatusError) as error:
+        fetch(url, UPDATE)
+    assert (error.value.status, server.count(), naps) == (501, 2, [])
 
 
 def test_a_server_that_asks_for_a_pause_gets_it(server, reply, cache: Cache, naps: list[float]) -> None:
@@ -447,15 +459,20 @@ def test_the_pointer_of_git_lfs_is_no_model(server, cache: Cache) -> None:
 
 
 def test_a_silent_server_is_given_up_and_gone_on_with_later(server, reply, cache, monkeypatch) -> None:
-    monkeypatch.setattr(http, "READ_SECONDS", 0.3)
-    url = server.add("/model.bin", reply(BODY, stall=(300_000, 5)), reply(BODY, stall=(0, 5)))
-    with pytest.raises(DownloadTimeoutError):
+    patience = http.READ_SECONDS
+    monkeypatch.setattr(http, "READ_SECONDS", 1.0)
+    url = server.add("/model.bin", reply(BODY, stall=(300_000, 60)), reply(BODY, stall=(0, 60)))
+    with pytest.raises(DownloadTimeoutError, match="stalled after 300,000 bytes"):
         fetch(url, Policy())
+    with (
+        socket.create_server(("127.0.0.1", 0)) as mute,
+        pytest.raises(DownloadTimeoutError, match="stalled: no answer"),
+    ):
+        fetch(f"http://127.0.0.1:{mute.getsockname()[1]}/model.bin", Policy())
+    monkeypatch.setattr(http, "READ_SECONDS", patience)
     server.add("/model.bin", BODY)
     assert fetch(url, Policy()).read_bytes() == BODY
-    assert int(server.headers("/model.bin")[-1]["Range"].removeprefix("bytes=").rstrip("-")) >= 300_000
-    with socket.create_server(("127.0.0.1", 0)) as mute, pytest.raises(DownloadTimeoutError):
-        fetch(f"http://127.0.0.1:{mute.getsockname()[1]}/model.bin", Policy())
+    assert server.headers("/model.bin")[-1]["Range"] == "bytes=300000-"
 
 
 def test_a_trickle_is_given_up(server, reply, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:

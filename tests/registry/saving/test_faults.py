@@ -75,9 +75,7 @@ def crash(folder: Path, step: int) -> int:
 
 
 @pytest.mark.slow
-def test_killed_at_any_step_a_save_leaves_the_old_set_the_new_or_a_mixture_that_shows(
-    tmp_path: Path,
-) -> None:
+def test_killed_save_leaves_old_new_or_detectable_mix(tmp_path: Path) -> None:
     ended, seen = -signal.SIGKILL, set()
     for step in range(40):
         folder = save(tmp_path / str(step), OLD)
