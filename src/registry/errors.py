@@ -15,7 +15,7 @@
      │   │   ├─ MissingTokenizerError            ... and it is the tokenizer's
      │   │   └─ NotCachedError                   ... nor can it be fetched: offline, or the server is out of reach
      │   ├─ HTTPStatusError                      a server answered, and refused
-     │   ├─ DownloadTimeoutError                 a server stalled, or sends next to nothing 
+     │   ├─ DownloadTimeoutError                 a server stalled, or sends next to nothing
      │   ├─ IncompleteDownloadError              a download was cut short, again and again
      │   ├─ UnsafeURLError                       an address that is not opened, or must not be led to
      │   └─ IntegrityError                       size or digest differ from what was promised

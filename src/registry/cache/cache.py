@@ -6,7 +6,6 @@ First use pins: from then on an entry is final, and using it writes nothing.  ``
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +25,6 @@ from registry.files.atomic import (
     replace_file,
     write_directory,
 )
-from registry.files.digests import FileDigest
 from registry.files.urls import redacted
 
 
@@ -65,7 +63,7 @@ class Cache(CacheLayout):
         status = None if digest is None else status_of(self.blob(digest))
         if digest is None or status is None or size not in (None, status.st_size):
             return None
-        found = CacheEntry(url=redacted(url), sha256=digest, size=status.st_size, mtime_ns=0)
+        found = CacheEntry(url=redacted(url), sha256=digest, size=status.st_size)
         return self._hashed(url, found)  # it came from another URL
 
     def records(self) -> Iterator[tuple[Path, Record]]:
@@ -81,25 +79,13 @@ class Cache(CacheLayout):
 
     # --- Writing
 
-    def keep(
-        self,
-        url: str,
-        file: BinaryIO,
-        digest: FileDigest,
-        *,
-        etag: str | None = None,
-        revision: str | None = None,
-        source: str | None = None,
-    ) -> Path:
+    def keep(self, url: str, file: BinaryIO, entry: CacheEntry) -> Path:
         """Make a complete file the content of a URL: first the bytes, then the name.
 
         Args:
             url: The URL in its one spelling.
             file: The file, open for reading and writing, which ``new_file`` made; its name goes away.
-            digest: The digest of all its bytes.
-            etag: See ``CacheEntry``.
-            revision: See ``CacheEntry``.
-            source: See ``CacheEntry``.
+            entry: The record of the URL, with the digest of the file; its ``mtime_ns`` is filled in.
 
         Returns:
             The path of the blob.
@@ -107,21 +93,11 @@ class Cache(CacheLayout):
         Raises:
             CacheError: The disk refused.
         """
-        blob = self.blob(digest.sha256)
+        blob = self.blob(entry.sha256)
         with self.writing():
             self.made("blobs")
-            blobs.install(file, digest, blob)
-            entry = CacheEntry(
-                url=redacted(url),
-                sha256=digest.sha256,
-                size=digest.size,
-                mtime_ns=blob.lstat().st_mtime_ns,
-                etag=etag,
-                revision=revision,
-                source=None if source is None else redacted(source),
-                fetched=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
-            self._record(url, entry)
+            blobs.install(file, entry, blob)
+            self._record(url, evolve(entry, mtime_ns=blob.lstat().st_mtime_ns))
         return blob
 
     def refer(self, url: str, path: Path, digest: str) -> None:

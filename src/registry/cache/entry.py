@@ -22,8 +22,8 @@ class CacheEntry(FileDigest):
 
     url: str = field(validator=validators.instance_of(str))
     """The URL, without user names and the values of its query."""
-    mtime_ns: int = field(validator=validators.instance_of(int))
-    """Modification time of the file when it was hashed; at another time it is hashed again."""
+    mtime_ns: int = field(default=0, validator=validators.instance_of(int))
+    """Modification time of the file when it was hashed; a file with another one is hashed again."""
     etag: str | None = field(default=None, validator=_TEXT)
     """The server's ETag, without quotes and ``W/``: the hub's ``X-Linked-Etag`` before ``ETag``."""
     revision: str | None = field(default=None, validator=_TEXT)

@@ -4,10 +4,12 @@ What was received stays when the next attempt, or the next process, can continue
 """
 
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from registry.cache.cache import Cache
+from registry.cache.entry import CacheEntry
 from registry.download import body
 from registry.download.body import ExpectedFile
 from registry.download.http import NOT_MODIFIED, RANGE_NOT_SATISFIABLE, HTTPResponse, get
@@ -48,19 +50,23 @@ def download(
             if response is None:
                 assert held is not None
                 return held
-            return cache.keep(
-                url,
-                part.file,
-                part.digest(),
-                etag=response.etag,
-                revision=response.revision,
-                source=response.url,
-            )
+            return cache.keep(url, part.file, _entry(part, response))
         except BaseException as problem:
             keep = _is_worth_keeping(problem)
             raise
         finally:
             part.close(keep=keep)
+
+
+def _entry(part: PartialDownload, response: HTTPResponse) -> CacheEntry:
+    return CacheEntry(
+        **part.digest().to_json(),
+        url=redacted(part.url),
+        etag=response.etag,
+        revision=response.revision,
+        source=redacted(response.url),
+        fetched=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def _is_worth_keeping(problem: BaseException) -> bool:

@@ -48,17 +48,22 @@ def verify(
     paths = Files(source, policy).of()
     promised = _promised(source, paths, policy.cache)
     found = _hashed({name: paths[name] for name, digest in promised.items() if digest and name in paths}, progress)
-    bad = {
-        name: "changed" if name in found else "missing"
+    _compare(source, promised, found)
+    return {name: "ok" if digest else "no digest known" for name, digest in promised.items()}
+
+
+def _compare(source: Source, promised: Mapping[str, str | None], found: Mapping[str, str]) -> None:
+    """Raise IntegrityError, which names all files that differ or are missing."""
+    bad = [
+        f"{name} is {'changed' if name in found else 'missing'}"
         for name, digest in promised.items()
         if digest and found.get(name) != digest
-    }
+    ]
     if bad:
         raise IntegrityError(
-            f"{source} is not what was promised: {'; '.join(f'{name} is {state}' for name, state in bad.items())}.",
+            f"{source} is not what was promised: {'; '.join(bad)}.",
             hint="Compared were sha256 digests. Fetch or save the model again.",
         )
-    return {name: "ok" if digest else "no digest known" for name, digest in promised.items()}
 
 
 def _promised(source: Source, paths: Paths, cache: Cache) -> dict[str, str | None]:
