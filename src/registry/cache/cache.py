@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 from typing import BinaryIO
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from registry.cache import blobs
 from registry.cache.entry import Absence, CacheEntry, Record, encode_record, read_record
@@ -28,7 +28,6 @@ from registry.files.atomic import (
 from registry.files.urls import redacted
 
 
-@frozen
 class Cache(CacheLayout):
     """The cache in a directory, which is made when something is first written."""
 
