@@ -1,4 +1,4 @@
-"""Numbers as people read them: three digits and a unit."""
+"""Numbers as text for people: three digits and a unit."""
 
 COUNTS = (("B", 1e9), ("M", 1e6), ("k", 1e3))
 BYTES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
@@ -19,7 +19,7 @@ def format_size(size: int | None) -> str:
 
 
 def percent(share: float) -> str:
-    """A share of a whole: ``21.6 %``."""
+    """A share as a percentage: ``21.6 %``."""
     return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
 
 

@@ -72,7 +72,7 @@ class Server:
         Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def add(self, path: str, *replies: Reply | bytes, **fields: Any) -> str:
-        """Answer a path so from now on; returns its address."""
+        """Answer a path so from now on; returns its URL."""
         made = [replace(r, **fields) if isinstance(r, Reply) else Reply(r, **fields) for r in replies or (b"",)]
         self.replies[path] = made
         return self.url + path

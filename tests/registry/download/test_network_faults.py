@@ -261,6 +261,15 @@ def test_a_part_of_another_content_is_never_joined(server, reply, cache: Cache) 
         assert cache.entry(url) is None
 
 
+def test_a_part_that_is_wrong_again_is_an_error(server, reply, cache: Cache) -> None:
+    rest = {"Content-Range": f"bytes 7-{len(BODY) - 1}/{len(BODY)}"}
+    cut, wrong = reply(BODY, cut=300_000), reply(BODY[7:], 206, rest, etag=f'"{SHA}"')
+    url = server.add("/model.bin", cut, wrong, cut, wrong, BODY)
+    with pytest.raises(IntegrityError, match="bytes from 7 on, where 300,000 are here"):
+        fetch(url, Policy())
+    assert server.count() == 4
+
+
 def test_a_part_that_is_too_long_is_dropped_once(server, reply, cache: Cache) -> None:
     gone = reply(b"", 416, {"Content-Range": "bytes */5"})
     url = server.add("/model.bin", reply(BODY, cut=300_000), gone, BODY)

@@ -67,6 +67,10 @@ def test_saving_over_an_old_folder_keeps_what_is_not_ours_and_drops_older_weight
     assert texts(folder) == {
         "config.json": "new config", "pytorch_model.bin": "new weights", "notes.txt": "mine", "other.bin": "mine too",
     }  # fmt: skip
+    manifest = read_manifest(listing(folder))
+    assert manifest is not None
+    assert set(manifest.files) == {"config.json", "pytorch_model.bin"}
+    assert manifest.disagreements(listing(folder)) == []
 
 
 def test_a_crash_between_two_renames_is_visible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
