@@ -8,6 +8,7 @@ from registry.cache import foreign
 from registry.cache.cache import Cache
 from registry.download import hub
 from registry.download.policy import WEB, Policy
+from registry.download.retries import is_transient
 from registry.errors import (
     CacheCorruptError,
     FetchError,
@@ -91,7 +92,6 @@ def _fetched(address: str, how: Policy, sha256: str | None, size: int | None) ->
     """Download; what is here already does while a server is in trouble."""
     from registry.download.body import ExpectedFile  # imports requests, which what is cached does not need
     from registry.download.download import download
-    from registry.download.retries import is_transient
 
     cache = how.cache
     old = _held(address, how, None, None) if how.update else None
