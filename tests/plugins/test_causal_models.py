@@ -4,7 +4,6 @@ import copy
 import importlib
 import inspect
 import pickle
-import typing
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from registry.errors import InputError
-from registry.nn.cache import KeyValueCache
+from registry.nn.cache import StaticKeyValueCache
 
 SIZES: dict[str, Any] = {
     "vocab_size": 61,
@@ -256,7 +255,7 @@ def test_reading_in_pieces_gives_the_numbers_of_reading_at_once(name: str, kind:
     for mine, other in zip(past, whole.past_key_values, strict=True):
         assert_close(mine[0], other[0], atol=1e-5, rtol=0)
         assert_close(mine[1], other[1], atol=1e-5, rtol=0)
-    assert isinstance(past, KeyValueCache) == (kind == "cache")
+    assert isinstance(past, StaticKeyValueCache) == (kind == "cache")
 
 
 @pytest.mark.parametrize("kind", ["pairs", "cache"])
@@ -454,8 +453,10 @@ def test_compilation_sees_one_graph_and_keeps_the_numbers(name: str) -> None:
 @each_class
 def test_all_arguments_but_the_ids_are_keywords_and_shown(name: str) -> None:
     parameters = inspect.signature(getattr(module_of(name), name).forward).parameters
-    shared = set(typing.get_type_hints(getattr(module_of(name), PREFIXES[plugin_of(name)] + "Inputs")))
-    assert set(parameters) == {"self", "input_ids"} | shared | set(labels(name))
+    backbone = getattr(module_of(name), PREFIXES[plugin_of(name)] + "Model")
+    shared = set(inspect.signature(backbone.forward).parameters)
+    assert {"attention_mask", "token_type_ids", "position_ids", "past_key_values"} < shared
+    assert set(parameters) == shared | set(labels(name))
     keywords = [p for key, p in parameters.items() if key not in ("self", "input_ids")]
     assert all(p.kind is p.KEYWORD_ONLY and p.default in (None, False) for p in keywords)
 
@@ -486,7 +487,7 @@ def test_a_sequence_longer_than_the_positions_is_refused(name: str) -> None:
     past = ours(torch.ones(1, 15, dtype=torch.long)).past_key_values
     with pytest.raises(InputError, match=r"21 tokens .* 20 positions"):
         ours(torch.ones(1, 6, dtype=torch.long), past_key_values=past)
-    with pytest.raises(InputError, match="have a place in it, too"):
+    with pytest.raises(InputError, match="covers the tokens in past_key_values"):
         ours(torch.ones(1, 2, dtype=torch.long), past_key_values=past, attention_mask=torch.ones(1, 2))
 
 

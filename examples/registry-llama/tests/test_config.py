@@ -98,7 +98,7 @@ def test_transformers_reads_what_we_write(keys: dict[str, Any], tmp_path: Path) 
 
 def test_sizes_follow_from_each_other() -> None:
     config = LlamaConfig(hidden_size=24, num_attention_heads=4, intermediate_size=40)
-    assert (config.head_width, config.answering_heads, config.scaling) == (6, 4, "default")
+    assert (config.head_width, config.key_value_heads, config.scaling) == (6, 4, "default")
     assert LlamaConfig(hidden_size=24, num_attention_heads=5, head_dim=8).head_width == 8
     assert hash(config) == hash(config.replace())
 

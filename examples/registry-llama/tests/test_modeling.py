@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from registry.errors import InputError
-from registry.nn.cache import KeyValueCache
+from registry.nn.cache import StaticKeyValueCache
 from registry_llama.config import LlamaConfig
 from registry_llama.modeling import LlamaForCausalLM, LlamaModel
 
@@ -178,7 +178,7 @@ def test_only_heads_that_answer_are_remembered() -> None:
     keys, values = ours(ids()).past_key_values[0]
     assert keys.shape == values.shape == (BATCH, 2, TOKENS, 6)
     cache = ours.new_cache(BATCH, 32)
-    assert isinstance(cache, KeyValueCache)
+    assert isinstance(cache, StaticKeyValueCache)
     assert cache._memory.shape == (3, 2, BATCH, 2, 32, 6)
 
 

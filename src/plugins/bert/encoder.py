@@ -1,8 +1,9 @@
-"""The encoder of BERT, upwards from its smallest part (Devlin et al., 2018, section 3).
+"""The encoder of BERT, bottom up (Devlin et al., 2018, section 3).
 
-Layers take ``(batch, tokens, width)``.  Inside the encoder they take ``(rows, width)`` as well, where the rows are the
-tokens of all sequences without any padding; ``attend`` then knows which rows form a sequence.  Modules and parameters
-bear the names of the published files.
+Layers take ``(batch, tokens, width)`` or, inside the encoder, ``(rows, width)``, where the rows are the tokens of all
+sequences without any padding.  ``attend`` is attention within each sequence: ``Rows.attend`` of
+``registry.nn.packing``, or ``attention`` for a layer alone.  Modules and parameters have the names of the published
+files.
 """
 
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor, nn
 from registry.nn.activations import ACTIVATION_FUNCTIONS
 from registry.nn.attention import Attend, attention
 from registry.nn.inputs import check_length, embed_ids
-from registry.nn.onednn import Linear
 from registry.nn.outputs import EncoderOutput
 from registry.nn.packing import RowsWithWeights, rows_of
 
@@ -19,7 +19,7 @@ from .config import BertConfig
 
 
 class BertEmbeddings(nn.Module):
-    """The sum of what a word, its position and its segment contribute, normalised."""
+    """The sum of the embeddings of word, position and segment, normalized."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -33,10 +33,18 @@ class BertEmbeddings(nn.Module):
     def forward(
         self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, position_ids: Tensor | None = None
     ) -> Tensor:
-        """Embed ids of shape ``(batch, tokens)`` as ``(batch, tokens, width)``.
+        """Embed tokens.
 
-        Positions count from 0, and all tokens are of segment 0, unless given.  Raises InputError for a sequence longer
-        than the positions that there are, and for an id outside of its table.
+        Args:
+            input_ids: ``(batch, tokens)``.
+            token_type_ids: The segment of each token, of the same shape; all 0 unless given.
+            position_ids: Of the same shape, or ``(tokens,)``; 0, 1, 2, ... unless given.
+
+        Returns:
+            ``(batch, tokens, width)``.
+
+        Raises:
+            InputError: There are more tokens than positions, or an id is outside of its table.
         """
         if position_ids is None:
             check_length(input_ids.shape[-1], self.position_embeddings)
@@ -50,30 +58,30 @@ class BertEmbeddings(nn.Module):
 
 
 class BertSelfAttention(nn.Module):
-    """Every token attends to every token of its sequence, with several heads."""
+    """Multi-head self-attention."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.num_heads = config.num_attention_heads
-        self.query = Linear(config.hidden_size, config.hidden_size)
-        self.key = Linear(config.hidden_size, config.hidden_size)
-        self.value = Linear(config.hidden_size, config.hidden_size)
+        self.query = nn.Linear(config.hidden_size, config.hidden_size)
+        self.key = nn.Linear(config.hidden_size, config.hidden_size)
+        self.value = nn.Linear(config.hidden_size, config.hidden_size)
         self.dropout = config.attention_probs_dropout_prob
 
     def forward(self, x: Tensor, attend: Attend = attention) -> Tensor:
-        """Mix the tokens of ``x``, ``(batch, tokens, width)`` or ``(rows, width)``, into as many of the same shape."""
-        query, key, value = (
+        """Mix the tokens of ``x``, ``(batch, tokens, width)`` or ``(rows, width)``, by ``attend``."""
+        query, key, value = (  # each (..., heads, width of a head)
             project(x).unflatten(-1, (self.num_heads, -1)) for project in (self.query, self.key, self.value)
         )
         return attend(query, key, value, dropout=self.dropout if self.training else 0.0).flatten(-2)
 
 
-class BertAddNorm(nn.Module):
-    """A projection back to the width of the model, added to the input of the sub-layer, and normalised."""
+class BertResidual(nn.Module):
+    """Projection back to the width of the model, residual connection and normalization."""
 
     def __init__(self, config: BertConfig, width: int) -> None:
         super().__init__()
-        self.dense = Linear(width, config.hidden_size)
+        self.dense = nn.Linear(width, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
@@ -83,12 +91,12 @@ class BertAddNorm(nn.Module):
 
 
 class BertAttention(nn.Module):
-    """Self-attention, added to its input and normalised."""
+    """Self-attention with its residual connection and normalization."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.self = BertSelfAttention(config)
-        self.output = BertAddNorm(config, config.hidden_size)
+        self.output = BertResidual(config, config.hidden_size)
 
     def forward(self, x: Tensor, attend: Attend = attention) -> Tensor:
         """Transform ``x``, ``(batch, tokens, width)`` or ``(rows, width)``."""
@@ -96,26 +104,26 @@ class BertAttention(nn.Module):
 
 
 class BertIntermediate(nn.Module):
-    """The wide inside of a feed-forward net."""
+    """First half of the feed-forward network: projection up and activation."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = Linear(config.hidden_size, config.intermediate_size)
+        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
         self.activation = ACTIVATION_FUNCTIONS[config.hidden_act]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Widen ``(..., width)`` to ``(..., intermediate width)``."""
+        """Project ``(..., width)`` to ``(..., intermediate width)``."""
         return self.activation(self.dense(x))
 
 
 class BertLayer(nn.Module):
-    """Attention, then a feed-forward net, each added to what it was given, and normalised after that (post-norm)."""
+    """Attention, then a feed-forward network, each added to its input and normalized after that (post-norm)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.attention = BertAttention(config)
         self.intermediate = BertIntermediate(config)
-        self.output = BertAddNorm(config, config.intermediate_size)
+        self.output = BertResidual(config, config.intermediate_size)
 
     def forward(self, x: Tensor, attend: Attend = attention) -> Tensor:
         """Transform ``x``, ``(batch, tokens, width)`` or ``(rows, width)``."""
@@ -124,7 +132,7 @@ class BertLayer(nn.Module):
 
 
 class BertEncoder(nn.Module):
-    """The layers, one after the other; padding is not computed."""
+    """The layers, one after the other; padding is not computed (``registry.nn.packing``)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -138,7 +146,17 @@ class BertEncoder(nn.Module):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> EncoderOutput:
-        """Transform ``x``, ``(batch, tokens, width)``; ``attention_mask``, ``(batch, tokens)``, is zero at padding."""
+        """Run all layers.
+
+        Args:
+            x: ``(batch, tokens, width)``.
+            attention_mask: ``(batch, tokens)``, zero at padding.
+            output_hidden_states: Whether to return the input of each layer, too.
+            output_attentions: Whether to return attention weights, too, which are computed the slow way.
+
+        Returns:
+            Hidden states, ``(batch, tokens, width)``, zero at padding, and what was asked for.
+        """
         rows = RowsWithWeights(attention_mask) if output_attentions else rows_of(attention_mask)
         x = rows.pack(x)
         states = []

@@ -2,11 +2,9 @@
 
 from registry.records import LayerSpec
 
-HERE = __name__.rpartition(".")[0]
-
 
 def _layer(name: str, cls: str, summary: str) -> LayerSpec:
-    return LayerSpec(architecture="bert", name=name, cls=f"{HERE}.{cls}", summary=summary)
+    return LayerSpec(architecture="bert", name=name, cls=f"{__package__}.{cls}", summary=summary)
 
 
 LAYERS = (

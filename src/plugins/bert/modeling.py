@@ -1,9 +1,8 @@
-"""BERT: an encoder pretrained by masked words and pairs of sentences (Devlin et al., 2018), and a class for each task.
+"""BERT: an encoder pretrained by masked words and pairs of sentences (Devlin et al., 2018).
 
-The layers below the model stand in ``encoder.py``.  Modules and parameters bear the names of the published files.
+The layers below the model are in ``encoder.py``, the tasks it is fine-tuned for in ``finetuning.py``.  Modules and
+parameters have the names of the published files.
 """
-
-from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -11,48 +10,38 @@ from torch import Tensor, nn
 from registry.errors import InputError
 from registry.loading.model import Model
 from registry.nn.activations import ACTIVATION_FUNCTIONS
-from registry.nn.inputs import check_shape, with_keywords_of
-from registry.nn.losses import IGNORED, classification_loss, regression_loss
-from registry.nn.onednn import Linear
-from registry.nn.outputs import (
-    ClassificationOutput,
-    EncoderOutput,
-    MaskedLMOutput,
-    PretrainingOutput,
-    QuestionAnsweringOutput,
-)
+from registry.nn.inputs import check_shape
+from registry.nn.losses import IGNORED, classification_loss
+from registry.nn.outputs import ClassificationOutput, EncoderOutput, MaskedLMOutput, PretrainingOutput
 from registry.nn.packing import rows_of
 
 from .config import BertConfig
 from .encoder import BertEmbeddings, BertEncoder
 from .weights import LAYOUT
 
-NEVER = -10000.0
-"""The score of what cannot be chosen; a finite number of every floating-point type."""
-
 # --- On top of the encoder --------------------------------------------------------------------------------------------
 
 
 class BertPooler(nn.Module):
-    """One vector for a sequence: its first token, once more transformed."""
+    """Vector of a sequence: its first token, projected (Devlin et al., 2018, section 3.1)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = Linear(config.hidden_size, config.hidden_size)
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Pool ``(batch, tokens, width)`` to ``(batch, width)``; padding is passed over."""
+        """Pool ``(batch, tokens, width)`` to ``(batch, width)``; padding before the first token is ignored."""
         sequences = torch.arange(x.shape[0], device=x.device)
         first = 0 if attention_mask is None else (attention_mask != 0).int().argmax(dim=1)
         return self.dense(x[sequences, first]).tanh()
 
 
-class BertTransform(nn.Module):
-    """What a token goes through before it is compared with words."""
+class BertPredictionHeadTransform(nn.Module):
+    """Projection, activation and normalization before the decoder of the masked language model."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = Linear(config.hidden_size, config.hidden_size)
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.activation = ACTIVATION_FUNCTIONS[config.hidden_act]
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
@@ -62,25 +51,25 @@ class BertTransform(nn.Module):
 
 
 class BertMaskedLMHead(nn.Module):
-    """Scores of all words for each token; a model ties ``decoder.weight`` to the matrix that embeds words."""
+    """Masked language model head; a model ties ``decoder.weight`` to the matrix that embeds words."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.transform = BertTransform(config)
-        self.decoder = Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.transform = BertPredictionHeadTransform(config)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Score ``(..., width)`` as ``(..., vocabulary)``."""
-        scores: Tensor = self.decoder(self.transform(x))
-        return scores.add_(self.bias)  # in place: no other tensor of the model is as large
+        """Logits ``(..., vocabulary)`` of ``(..., width)``."""
+        logits: Tensor = self.decoder(self.transform(x))
+        return logits.add_(self.bias)  # in place: no other tensor of the model is as large
 
 
 # --- The model --------------------------------------------------------------------------------------------------------
 
 
 class BertPreTrainedModel(Model):
-    """What all classes of BERT have in common."""
+    """Base class of all BERT models."""
 
     config_class = BertConfig
     layout = LAYOUT
@@ -94,18 +83,8 @@ class BertPreTrainedModel(Model):
             nn.init.zeros_(module.bias)
 
 
-class BertInputs(TypedDict, total=False):
-    """The keywords of ``BertModel``, which every head takes as well."""
-
-    attention_mask: Tensor | None
-    token_type_ids: Tensor | None
-    position_ids: Tensor | None
-    output_hidden_states: bool
-    output_attentions: bool
-
-
 class BertModel(BertPreTrainedModel):
-    """The encoder with its embeddings and, unless told otherwise, the pooler."""
+    """The encoder with its embeddings and, by default, the pooler."""
 
     def __init__(self, config: BertConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
@@ -124,19 +103,22 @@ class BertModel(BertPreTrainedModel):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> EncoderOutput:
-        """Encode ids of shape ``(batch, tokens)``.
+        """Encode tokens.
 
-        ``attention_mask``
-            Of the same shape, 1 at tokens and 0 at padding, of any type; padding may stand anywhere.
-        ``token_type_ids``
-            Of the same shape, the segment of each token; all 0 unless given.
-        ``position_ids``
-            Of the same shape, or ``(tokens,)`` for all sequences; 0, 1, 2, ... unless given.  A batch padded on the
-            left needs them.
-        ``output_hidden_states``, ``output_attentions``
-            Whether to return these too; the latter computes attention the slow way.
+        Args:
+            input_ids: ``(batch, tokens)``.
+            attention_mask: The same shape, 1 at tokens and 0 at padding, of any type; padding may be anywhere.
+            token_type_ids: The same shape, the segment of each token; all 0 unless given.
+            position_ids: The same shape, or ``(tokens,)`` for all sequences; 0, 1, 2, ... unless given.  A batch padded
+                on the left needs them.
+            output_hidden_states: Whether to return the input of each layer, too.
+            output_attentions: Whether to return attention weights, too, which are computed the slow way.
 
-        Raises InputError when a shape does not fit, a sequence is too long, or an id is unknown.
+        Returns:
+            Hidden states, ``(batch, tokens, width)``, the pooled vectors, ``(batch, width)``, and what was asked for.
+
+        Raises:
+            InputError: A shape does not fit, a sequence is too long, or an id is unknown.
         """
         if input_ids.dim() != 2:
             raise InputError(f"input_ids must have the shape (batch, tokens), not {tuple(input_ids.shape)}.")
@@ -154,51 +136,52 @@ class BertModel(BertPreTrainedModel):
         return encoded._replace(pooler_output=self.pooler(encoded.last_hidden_state, attention_mask))
 
 
-# --- One class for each task ------------------------------------------------------------------------------------------
-
-
-def with_labels(config: BertConfig, num_labels: int | None) -> BertConfig:
-    """The configuration for that many classes; names of classes are kept where their number stays."""
-    return config if num_labels in (None, config.num_labels) else config.replace(num_labels=num_labels)
-
-
-def classifier_dropout(config: BertConfig) -> float:
-    """The rate of dropout before a classifier."""
-    return config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
-
-
-def answer_loss(scores: Tensor, positions: Tensor) -> Tensor:
-    """Cross entropy of one end of the answers; ``positions`` outside of the sequence are ignored."""
-    return classification_loss(scores, positions.masked_fill(positions >= scores.shape[-1], IGNORED))
+# --- The tasks of pretraining -----------------------------------------------------------------------------------------
 
 
 class BertForPreTraining(BertPreTrainedModel):
-    """Masked words and next sentences, the two tasks of pretraining."""
+    """BERT with both heads of its pretraining: masked words, and next sentences."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.bert = BertModel(config)
         predictions = BertMaskedLMHead(config).apply(self._init)
         predictions.decoder.weight = self.bert.embeddings.word_embeddings.weight
-        seq_relationship = Linear(config.hidden_size, 2).apply(self._init)
+        seq_relationship = nn.Linear(config.hidden_size, 2).apply(self._init)
         self.cls = nn.ModuleDict({"predictions": predictions, "seq_relationship": seq_relationship})
 
-    @with_keywords_of(BertModel.forward)
-    def forward(
+    def forward(  # noqa: D417  # the others are those of BertModel
         self,
         input_ids: Tensor,
         *,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
         labels: Tensor | None = None,
         next_sentence_label: Tensor | None = None,
-        **inputs: Unpack[BertInputs],
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
     ) -> PretrainingOutput:
-        """Score every word for each token, and whether the second sentence follows the first.
+        """Logits of the word at each token, and of whether the second sentence follows the first.
 
-        ``labels``, ``(batch, tokens)``, are the ids of the words that were masked, negative elsewhere;
-        ``next_sentence_label``, ``(batch,)``, is 0 where the second sentence follows, and 1 where it is a random one.
+        Takes the arguments of ``BertModel``, and these.
+
+        Args:
+            labels: Ids of the masked words, ``(batch, tokens)``, negative elsewhere.
+            next_sentence_label: 0 where the second sentence follows, 1 where it is a random one, ``(batch,)``.
+
+        Returns:
+            Logits, ``(batch, tokens, vocabulary)`` and ``(batch, 2)``; with all labels, the sum of the losses.
         """
-        encoded = self.bert(input_ids, **inputs)
-        rows = rows_of(inputs.get("attention_mask"))
+        encoded = self.bert(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+        rows = rows_of(attention_mask)
         words = self.cls["predictions"](rows.pack(encoded.last_hidden_state))
         follows = self.cls["seq_relationship"](encoded.pooler_output)
         loss = None
@@ -209,7 +192,7 @@ class BertForPreTraining(BertPreTrainedModel):
 
 
 class BertForMaskedLM(BertPreTrainedModel):
-    """The words that could stand behind ``[MASK]``."""
+    """BERT with a masked language model head."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
@@ -218,147 +201,78 @@ class BertForMaskedLM(BertPreTrainedModel):
         predictions.decoder.weight = self.bert.embeddings.word_embeddings.weight
         self.cls = nn.ModuleDict({"predictions": predictions})
 
-    @with_keywords_of(BertModel.forward)
-    def forward(
-        self, input_ids: Tensor, *, labels: Tensor | None = None, **inputs: Unpack[BertInputs]
+    def forward(  # noqa: D417  # the others are those of BertModel
+        self,
+        input_ids: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
     ) -> MaskedLMOutput:
-        """Score every word for each token of ``(batch, tokens)``.
+        """Logits of the word at each token.
 
-        ``labels``, of the same shape, are the ids of the words that were masked, negative elsewhere.
+        Takes the arguments of ``BertModel``, and these.
+
+        Args:
+            labels: Ids of the masked words, ``(batch, tokens)``, negative elsewhere.
+
+        Returns:
+            Logits, ``(batch, tokens, vocabulary)``, and with labels the loss.
         """
-        encoded = self.bert(input_ids, **inputs)
-        rows = rows_of(inputs.get("attention_mask"))
+        encoded = self.bert(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+        rows = rows_of(attention_mask)
         logits = self.cls["predictions"](rows.pack(encoded.last_hidden_state))
         loss = None if labels is None else classification_loss(logits, rows.pack(labels, padding=IGNORED))
         return MaskedLMOutput(loss, rows.unpack(logits), encoded.hidden_states, encoded.attentions)
 
 
 class BertForNextSentencePrediction(BertPreTrainedModel):
-    """Whether the second sentence follows the first."""
+    """BERT with a next-sentence head."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.bert = BertModel(config)
-        self.cls = nn.ModuleDict({"seq_relationship": Linear(config.hidden_size, 2).apply(self._init)})
+        self.cls = nn.ModuleDict({"seq_relationship": nn.Linear(config.hidden_size, 2).apply(self._init)})
 
-    @with_keywords_of(BertModel.forward)
-    def forward(
-        self, input_ids: Tensor, *, labels: Tensor | None = None, **inputs: Unpack[BertInputs]
-    ) -> ClassificationOutput:
-        """Score "it follows" and "it does not" for pairs of shape ``(batch, tokens)``.
-
-        ``labels``, ``(batch,)``, are 0 where the second sentence follows, and 1 where it is a random one.
-        """
-        encoded = self.bert(input_ids, **inputs)
-        logits = self.cls["seq_relationship"](encoded.pooler_output)
-        loss = None if labels is None else classification_loss(logits, labels)
-        return ClassificationOutput(loss, logits, encoded.hidden_states, encoded.attentions)
-
-
-class BertForSequenceClassification(BertPreTrainedModel):
-    """The class of a text or of a pair of texts; with one label, a number instead (regression)."""
-
-    def __init__(self, config: BertConfig, num_labels: int | None = None) -> None:
-        config = with_labels(config, num_labels)
-        super().__init__(config)
-        self.bert = BertModel(config)
-        self.dropout = nn.Dropout(classifier_dropout(config))
-        self.classifier = Linear(config.hidden_size, config.num_labels).apply(self._init)
-
-    @with_keywords_of(BertModel.forward)
-    def forward(
-        self, input_ids: Tensor, *, labels: Tensor | None = None, **inputs: Unpack[BertInputs]
-    ) -> ClassificationOutput:
-        """Score classes, ``(batch, classes)``, for texts of shape ``(batch, tokens)``.
-
-        ``labels``, ``(batch,)``, are class numbers, the negative ones ignored; with one label, the numbers to predict.
-        """
-        encoded = self.bert(input_ids, **inputs)
-        logits = self.classifier(self.dropout(encoded.pooler_output))
-        loss_of = regression_loss if logits.shape[-1] == 1 else classification_loss
-        loss = None if labels is None else loss_of(logits, labels)
-        return ClassificationOutput(loss, logits, encoded.hidden_states, encoded.attentions)
-
-
-class BertForTokenClassification(BertPreTrainedModel):
-    """The class of each token: names, parts of speech."""
-
-    def __init__(self, config: BertConfig, num_labels: int | None = None) -> None:
-        config = with_labels(config, num_labels)
-        super().__init__(config)
-        self.bert = BertModel(config, add_pooling_layer=False)
-        self.dropout = nn.Dropout(classifier_dropout(config))
-        self.classifier = Linear(config.hidden_size, config.num_labels).apply(self._init)
-
-    @with_keywords_of(BertModel.forward)
-    def forward(
-        self, input_ids: Tensor, *, labels: Tensor | None = None, **inputs: Unpack[BertInputs]
-    ) -> ClassificationOutput:
-        """Score classes, ``(batch, tokens, classes)``, for tokens of shape ``(batch, tokens)``.
-
-        ``labels``, of the same shape, are class numbers; negative ones, and those at padding, are ignored.
-        """
-        encoded = self.bert(input_ids, **inputs)
-        rows = rows_of(inputs.get("attention_mask"))
-        logits = self.classifier(self.dropout(rows.pack(encoded.last_hidden_state)))
-        loss = None if labels is None else classification_loss(logits, rows.pack(labels, padding=IGNORED))
-        return ClassificationOutput(loss, rows.unpack(logits), encoded.hidden_states, encoded.attentions)
-
-
-class BertForMultipleChoice(BertPreTrainedModel):
-    """Which of several continuations is the right one."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(config)
-        self.bert = BertModel(config)
-        self.dropout = nn.Dropout(classifier_dropout(config))
-        self.classifier = Linear(config.hidden_size, 1).apply(self._init)
-
-    @with_keywords_of(BertModel.forward)
-    def forward(
-        self, input_ids: Tensor, *, labels: Tensor | None = None, **inputs: Unpack[BertInputs]
-    ) -> ClassificationOutput:
-        """Score choices, ``(batch, choices)``, where ids and masks have the shape ``(batch, choices, tokens)``.
-
-        ``labels``, ``(batch,)``, are the numbers of the right choices.  Every choice is a text of its own to the
-        encoder: hidden states and attentions begin with an axis of batch times choices.
-        """
-        if input_ids.dim() != 3:
-            raise InputError(f"input_ids must have the shape (batch, choices, tokens), not {tuple(input_ids.shape)}.")
-        texts = {name: x.reshape(-1, x.shape[-1]) if isinstance(x, Tensor) else x for name, x in inputs.items()}
-        encoded = self.bert(input_ids.flatten(0, 1), **texts)
-        logits = self.classifier(self.dropout(encoded.pooler_output)).view(input_ids.shape[:2])
-        loss = None if labels is None else classification_loss(logits, labels)
-        return ClassificationOutput(loss, logits, encoded.hidden_states, encoded.attentions)
-
-
-class BertForQuestionAnswering(BertPreTrainedModel):
-    """Where in a text the answer to a question begins and ends (SQuAD)."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(config)
-        self.bert = BertModel(config, add_pooling_layer=False)
-        self.qa_outputs = Linear(config.hidden_size, 2).apply(self._init)
-
-    @with_keywords_of(BertModel.forward)
-    def forward(
+    def forward(  # noqa: D417  # the others are those of BertModel
         self,
         input_ids: Tensor,
         *,
-        start_positions: Tensor | None = None,
-        end_positions: Tensor | None = None,
-        **inputs: Unpack[BertInputs],
-    ) -> QuestionAnsweringOutput:
-        """Score every token of ``(batch, tokens)`` as the first and as the last of the answer.
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> ClassificationOutput:
+        """Logits of "the second sentence follows" and "it is a random one".
 
-        ``start_positions`` and ``end_positions``, ``(batch,)``, are numbers of tokens; those which lie outside of the
-        sequence are ignored.  Padding scores -10,000, so that neither a prediction nor the loss depends on it.
+        Takes the arguments of ``BertModel``, and these.
+
+        Args:
+            labels: 0 where the second sentence follows, 1 where it is a random one, ``(batch,)``.
+
+        Returns:
+            Logits, ``(batch, 2)``, and with labels the loss.
         """
-        encoded = self.bert(input_ids, **inputs)
-        rows = rows_of(inputs.get("attention_mask"))
-        scores = rows.unpack(self.qa_outputs(rows.pack(encoded.last_hidden_state)), padding=NEVER)
-        start, end = scores.unbind(dim=-1)
-        loss = None
-        if start_positions is not None and end_positions is not None:
-            loss = (answer_loss(start, start_positions) + answer_loss(end, end_positions)) / 2
-        return QuestionAnsweringOutput(loss, start, end, encoded.hidden_states, encoded.attentions)
+        encoded = self.bert(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+        logits = self.cls["seq_relationship"](encoded.pooler_output)
+        loss = None if labels is None else classification_loss(logits, labels)
+        return ClassificationOutput(loss, logits, encoded.hidden_states, encoded.attentions)

@@ -8,8 +8,6 @@ from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSp
 from .cards import CARDS
 from .layers import LAYERS
 
-HERE = __name__.rpartition(".")[0]
-
 
 @hookimpl
 def registry_cards() -> Iterable[Card]:
@@ -22,7 +20,7 @@ def registry_configs() -> Iterable[ConfigSpec]:
     """Declare the configuration, and the two names of its file."""
     yield ConfigSpec(
         architecture="bert",
-        cls=f"{HERE}.config:BertConfig",
+        cls=f"{__package__}.config:BertConfig",
         model_types=("bert",),
         filenames=("config.json", "bert_config.json"),
     )
@@ -31,23 +29,25 @@ def registry_configs() -> Iterable[ConfigSpec]:
 @hookimpl
 def registry_models() -> Iterable[ModelSpec]:
     """Declare the eight classes, one for each task."""
-    for task, name in (
-        ("base", "BertModel"),
-        ("pretraining", "BertForPreTraining"),
-        ("masked-lm", "BertForMaskedLM"),
-        ("next-sentence-prediction", "BertForNextSentencePrediction"),
-        ("sequence-classification", "BertForSequenceClassification"),
-        ("token-classification", "BertForTokenClassification"),
-        ("multiple-choice", "BertForMultipleChoice"),
-        ("question-answering", "BertForQuestionAnswering"),
+    for task, cls in (
+        ("base", "modeling:BertModel"),
+        ("pretraining", "modeling:BertForPreTraining"),
+        ("masked-lm", "modeling:BertForMaskedLM"),
+        ("next-sentence-prediction", "modeling:BertForNextSentencePrediction"),
+        ("sequence-classification", "finetuning:BertForSequenceClassification"),
+        ("token-classification", "finetuning:BertForTokenClassification"),
+        ("multiple-choice", "finetuning:BertForMultipleChoice"),
+        ("question-answering", "finetuning:BertForQuestionAnswering"),
     ):
-        yield ModelSpec(architecture="bert", task=task, cls=f"{HERE}.modeling:{name}")
+        yield ModelSpec(architecture="bert", task=task, cls=f"{__package__}.{cls}")
 
 
 @hookimpl
 def registry_tokenizers() -> Iterable[TokenizerSpec]:
     """Declare the tokenizer, which reads one file."""
-    yield TokenizerSpec(architecture="bert", cls=f"{HERE}.tokenization:BertTokenizer", files={"vocab": "vocab.txt"})
+    yield TokenizerSpec(
+        architecture="bert", cls=f"{__package__}.tokenization:BertTokenizer", files={"vocab": "vocab.txt"}
+    )
 
 
 @hookimpl
@@ -58,7 +58,7 @@ def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
         format="tensorflow",
         detect="registry.weights.tensorflow.bundle:detect",
         loader="registry.weights.tensorflow.bundle:load",
-        names=f"{HERE}.release_names:TENSORFLOW",
+        names=f"{__package__}.release_names:TENSORFLOW",
     )
 
 

@@ -8,8 +8,6 @@ from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSp
 from .cards import CARDS
 from .layers import LAYERS
 
-HERE = __name__.rpartition(".")[0]
-
 
 @hookimpl
 def registry_cards() -> Iterable[Card]:
@@ -25,7 +23,7 @@ def registry_configs() -> Iterable[ConfigSpec]:
     """
     yield ConfigSpec(
         architecture="gpt",
-        cls=f"{HERE}.config:OpenAIGPTConfig",
+        cls=f"{__package__}.config:OpenAIGPTConfig",
         model_types=("openai-gpt",),
         filenames=("config.json", "openai_gpt_config.json"),
         default_task="causal-lm",
@@ -40,7 +38,7 @@ def registry_models() -> Iterable[ModelSpec]:
         ("causal-lm", "OpenAIGPTLMHeadModel"),
         ("double-heads", "OpenAIGPTDoubleHeadsModel"),
     ):
-        yield ModelSpec(architecture="gpt", task=task, cls=f"{HERE}.modeling:{name}")
+        yield ModelSpec(architecture="gpt", task=task, cls=f"{__package__}.modeling:{name}")
 
 
 @hookimpl
@@ -48,7 +46,7 @@ def registry_tokenizers() -> Iterable[TokenizerSpec]:
     """Declare the tokenizer, and the files which it reads."""
     yield TokenizerSpec(
         architecture="gpt",
-        cls=f"{HERE}.tokenization:OpenAIGPTTokenizer",
+        cls=f"{__package__}.tokenization:OpenAIGPTTokenizer",
         files={"vocab": "vocab.json", "merges": "merges.txt", "special_tokens": "special_tokens.txt"},
     )
 
@@ -60,9 +58,9 @@ def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
         architecture="gpt",
         format="numpy",
         detect="registry.weights.numpy_shards:detect",
-        loader=f"{HERE}.release_names:load_arrays",
-        names=f"{HERE}.release_names:NUMPY",
-        headers=f"{HERE}.release_names:array_headers",
+        loader=f"{__package__}.release_names:load_arrays",
+        names=f"{__package__}.release_names:NUMPY",
+        headers=f"{__package__}.release_names:array_headers",
     )
 
 

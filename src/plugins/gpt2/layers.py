@@ -2,11 +2,9 @@
 
 from registry.records import LayerSpec
 
-HERE = __name__.rpartition(".")[0]
-
 
 def _layer(name: str, cls: str, summary: str) -> LayerSpec:
-    return LayerSpec(architecture="gpt2", name=name, cls=f"{HERE}.modeling:{cls}", summary=summary)
+    return LayerSpec(architecture="gpt2", name=name, cls=f"{__package__}.modeling:{cls}", summary=summary)
 
 
 LAYERS = (

@@ -1,26 +1,28 @@
 """GPT-2: a causal language model (Radford et al., 2019, section 2.3), and a class for each task.
 
-Modules and parameters bear the names of the published files.
+Modules and parameters have the names of the published files.
 
-Axes:  B batch,  T tokens,  H heads,  D width of a head.
+Axes:  B batch,  T new tokens,  H heads,  D width of a head.
+
+``attend`` is causal attention, ``CausalState.attend`` of ``registry.nn.attention``.  The model makes one state for each
+call of ``forward``: from the mask and the cache it derives positions and the causal mask.  A layer gives its queries,
+keys and values, ``(B, T, H, D)``, to ``attend``, which appends keys and values to the cache of that layer, lets the new
+tokens attend to all cached ones and to themselves, and returns ``(B, T, H, D)``.  A block alone, without cache and
+padding, takes ``causal_attention``.
 """
 
 from collections.abc import Iterable
-from typing import TypedDict, Unpack
 
 from torch import Tensor, nn
 
 from registry.loading.model import Model
 from registry.nn.activations import ACTIVATION_FUNCTIONS
-from registry.nn.attention import Attend
-from registry.nn.cache import KeyValueCache, KeyValues, Past
-from registry.nn.causal import CausalStateWithWeights, Context, causal_attention
-from registry.nn.choice import ChoiceHead, last_tokens
-from registry.nn.conv1d import Conv1D
-from registry.nn.inputs import check_length, check_shape, embed_ids, with_keywords_of
-from registry.nn.losses import classification_loss, next_token_loss
-from registry.nn.onednn import Linear
-from registry.nn.outputs import CausalLMOutput, DecoderOutput, DoubleHeadsOutput
+from registry.nn.attention import Attend, CausalState, CausalStateWithWeights, causal_attention
+from registry.nn.cache import KeyValueCache, KeyValues
+from registry.nn.heads import ChoiceHead, DoubleHeadsModel, LMHeadModel
+from registry.nn.inputs import check_length, check_shape, embed_ids
+from registry.nn.linear import Conv1D
+from registry.nn.outputs import DecoderOutput
 
 from .config import GPT2Config
 from .weights import LAYOUT
@@ -33,7 +35,7 @@ class GPT2Projection(Conv1D):
 
 
 class GPT2Attention(nn.Module):
-    """Every token attends to itself and to those before it, with several heads."""
+    """Causal multi-head self-attention."""
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
@@ -44,14 +46,14 @@ class GPT2Attention(nn.Module):
         self.resid_dropout = nn.Dropout(config.resid_pdrop)
 
     def forward(self, x: Tensor, attend: Attend = causal_attention) -> Tensor:
-        """Mix the tokens of ``x``, ``(batch, tokens, width)``; ``attend`` knows what stands before them."""
-        query, key, value = self.c_attn(x).unflatten(-1, (3, self.num_heads, -1)).unbind(-3)  # each BTHD
-        mixed = attend(query, key, value, dropout=self.attn_dropout if self.training else 0.0)
-        return self.resid_dropout(self.c_proj(mixed.flatten(-2)))
+        """Mix the tokens of ``x``, ``(batch, tokens, width)``, by ``attend``."""
+        query, key, value = self.c_attn(x).unflatten(-1, (3, self.num_heads, -1)).unbind(-3)  # each (B, T, H, D)
+        mixed = attend(query, key, value, dropout=self.attn_dropout if self.training else 0.0)  # (B, T, H, D)
+        return self.resid_dropout(self.c_proj(mixed.flatten(-2)))  # (B, T, H * D)
 
 
 class GPT2MLP(nn.Module):
-    """A feed-forward net, wide inside, which works on each token alone."""
+    """Feed-forward network, applied to each token."""
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class GPT2MLP(nn.Module):
 
 
 class GPT2Block(nn.Module):
-    """Attention, then a feed-forward net, each normalised before and added after (pre-norm)."""
+    """Attention, then a feed-forward network, each normalized before and added after (pre-norm)."""
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
@@ -76,7 +78,7 @@ class GPT2Block(nn.Module):
         self.mlp = GPT2MLP(config)
 
     def forward(self, x: Tensor, attend: Attend = causal_attention) -> Tensor:
-        """Transform ``x``, ``(batch, tokens, width)``."""
+        """Transform ``x``, ``(batch, tokens, width)``; ``attend`` is causal attention, with the cache of this layer."""
         x = x + self.attn(self.ln_1(x), attend)
         return x + self.mlp(self.ln_2(x))
 
@@ -85,7 +87,7 @@ class GPT2Block(nn.Module):
 
 
 class GPT2PreTrainedModel(Model):
-    """What all classes of GPT-2 have in common."""
+    """Base class of all GPT-2 models."""
 
     config_class = GPT2Config
     layout = LAYOUT
@@ -102,19 +104,8 @@ class GPT2PreTrainedModel(Model):
             nn.init.zeros_(module.bias)
 
 
-class GPT2Inputs(TypedDict, total=False):
-    """The keywords of ``GPT2Model``, which every head takes as well."""
-
-    attention_mask: Tensor | None
-    token_type_ids: Tensor | None
-    position_ids: Tensor | None
-    past_key_values: Past | Iterable[KeyValues] | None
-    output_hidden_states: bool
-    output_attentions: bool
-
-
 class GPT2Model(GPT2PreTrainedModel):
-    """Embeddings, the blocks, and a last normalisation."""
+    """Embeddings, the blocks, and a last normalization."""
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__(config)
@@ -125,8 +116,18 @@ class GPT2Model(GPT2PreTrainedModel):
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.init_weights()
 
+    @property
+    def context_size(self) -> int:
+        """Tokens of the longest sequence, for which there are positions."""
+        return len(self.wpe.weight)
+
+    @property
+    def num_layers(self) -> int:
+        """Layers with keys and values."""
+        return len(self.h)
+
     def embed(self, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        """The sum of what a token, its position and its type contribute; types are tokens, from the same table."""
+        """The sum of the embeddings of tokens, positions and types; types are tokens, from the same table."""
         x = embed_ids(self.wte, input_ids, "input_ids") + embed_ids(self.wpe, position_ids, "position_ids")
         if token_type_ids is not None:
             x = x + embed_ids(self.wte, token_type_ids, "token_type_ids")
@@ -139,140 +140,70 @@ class GPT2Model(GPT2PreTrainedModel):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Past | Iterable[KeyValues] | None = None,
+        past_key_values: KeyValueCache | Iterable[KeyValues] | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> DecoderOutput:
-        """Read ids of shape ``(..., tokens)``, behind those which ``past_key_values`` remember.
+        """Read tokens, after those in ``past_key_values``.
 
-        ``attention_mask``
-            Of the shape ``(..., tokens so far)``, 1 at tokens and 0 at padding, of any type; it may stand anywhere.
-        ``token_type_ids``
-            Of the shape of the ids: further tokens, whose embeddings are added.
-        ``position_ids``
-            Of the shape of the ids, or ``(tokens,)``; unless given, the number of tokens before each, padding not
-            counted.
-        ``past_key_values``
-            What an earlier call returned under this name, or a ``KeyValueCache``, which is written to.
-        ``output_hidden_states``, ``output_attentions``
-            Whether to return these too; the latter computes attention the slow way.
+        Args:
+            input_ids: ``(..., tokens)``.
+            attention_mask: ``(..., tokens so far)``, 1 at tokens and 0 at padding, which may be anywhere; of any type.
+            token_type_ids: Further tokens, of the shape of the ids, whose embeddings are added.
+            position_ids: Of the shape of the ids, or ``(tokens,)``; unless given, the number of tokens before each,
+                padding not counted.
+            past_key_values: What an earlier call returned under this name, or a ``StaticKeyValueCache``, which is
+                written to.
+            output_hidden_states: Whether to return the input of each layer, too.
+            output_attentions: Whether to return attention weights, too, which are computed the slow way.
 
-        Raises InputError when a shape does not fit, a sequence is too long, or an id is unknown.
+        Returns:
+            Hidden states, ``(..., tokens, width)``, keys and values, and what was asked for.
+
+        Raises:
+            InputError: A shape does not fit, a sequence is too long, or an id is unknown.
         """
-        context = (CausalStateWithWeights if output_attentions else Context)(input_ids, attention_mask, past_key_values)
+        kind = CausalStateWithWeights if output_attentions else CausalState
+        state = kind(input_ids, attention_mask, past_key_values)
         if position_ids is None:
-            check_length(context.length, self.wpe)
-            position_ids = context.positions(input_ids.device)
+            check_length(state.length, self.wpe)
+            position_ids = state.positions(input_ids.device)
         check_shape(token_type_ids, input_ids, "token_type_ids")
-        x = context.flat(self.embed(input_ids, position_ids, token_type_ids))
-        states = []
+        x = state.flat(self.embed(input_ids, position_ids, token_type_ids))
+        hidden_states = []
         for block in self.h:
             if output_hidden_states:
-                states.append(context.restore(x))
-            x = block(x, context.attend)
-        x = context.restore(self.ln_f(x))
+                hidden_states.append(state.restore(x))
+            x = block(x, state.attend)
+        x = state.restore(self.ln_f(x))
         return DecoderOutput(
             last_hidden_state=x,
-            past_key_values=context.past_key_values,
-            hidden_states=(*states, x) if output_hidden_states else None,
-            attentions=context.attentions,
+            past_key_values=state.past_key_values,
+            hidden_states=(*hidden_states, x) if output_hidden_states else None,
+            attentions=state.attentions,
         )
 
 
 # --- One class for each task ------------------------------------------------------------------------------------------
 
 
-class GPT2CausalModel(GPT2PreTrainedModel):
-    """The model with scores for the next token: what its heads have in common, and what generation asks of them."""
+class GPT2WithLMHead(GPT2PreTrainedModel):
+    """The model and a head that scores tokens with the matrix that embeds them."""
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__(config)
         self.transformer = GPT2Model(config)
-        self.lm_head = Linear(config.n_embd, config.total_tokens_embeddings, bias=False)
+        self.lm_head = nn.Linear(config.n_embd, config.total_tokens_embeddings, bias=False)
         self.lm_head.weight = self.transformer.wte.weight
 
-    @property
-    def context_size(self) -> int:
-        """Positions that there are: the longest sequence, in tokens."""
-        return len(self.transformer.wpe.weight)
 
-    def new_cache(self, batch: int, capacity: int) -> KeyValueCache:
-        """An empty cache for ``batch`` sequences of up to ``capacity`` tokens."""
-        weight, heads = self.transformer.wte.weight, self.config.n_head
-        return KeyValueCache(
-            layers=len(self.transformer.h),
-            batch=batch,
-            heads=heads,
-            width=weight.shape[1] // heads,
-            capacity=capacity,
-            dtype=weight.dtype,
-            device=weight.device,
-        )
-
-    def score(
-        self,
-        input_ids: Tensor,
-        cache: KeyValueCache,
-        *,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
-    ) -> Tensor:
-        """Read ids, ``(batch, new tokens)``, into ``cache``, and score what follows the last: ``(batch, vocabulary)``.
-
-        ``attention_mask`` is ``(batch, tokens so far)``, the new ones included, and zero at padding.
-        """
-        read = self.transformer(
-            input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=cache
-        )
-        scores: Tensor = self.lm_head(read.last_hidden_state[:, -1])
-        return scores
+class GPT2LMHeadModel(LMHeadModel, GPT2WithLMHead):
+    """GPT-2 with a language model head."""
 
 
-class GPT2LMHeadModel(GPT2CausalModel):
-    """The token that comes next."""
-
-    @with_keywords_of(GPT2Model.forward)
-    def forward(
-        self, input_ids: Tensor, *, labels: Tensor | None = None, **inputs: Unpack[GPT2Inputs]
-    ) -> CausalLMOutput:
-        """Score every token of the vocabulary behind each token of ``(..., tokens)``.
-
-        ``labels``, of the same shape, are the ids themselves, which are shifted here; negative ones are not predicted.
-        """
-        read = self.transformer(input_ids, **inputs)
-        logits = self.lm_head(read.last_hidden_state)
-        loss = None if labels is None else next_token_loss(logits, labels, inputs.get("attention_mask"))
-        return CausalLMOutput(loss, logits, *read[1:])
-
-
-class GPT2DoubleHeadsModel(GPT2CausalModel):
-    """The token that comes next, and which of several texts is the right one."""
+class GPT2DoubleHeadsModel(DoubleHeadsModel, GPT2WithLMHead):
+    """GPT-2 with a language model head and a multiple-choice head."""
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__(config)
         self.multiple_choice_head = ChoiceHead(config.n_embd, config.summary_first_dropout).apply(self._init)
-
-    @with_keywords_of(GPT2Model.forward)
-    def forward(
-        self,
-        input_ids: Tensor,
-        *,
-        mc_token_ids: Tensor | None = None,
-        labels: Tensor | None = None,
-        mc_labels: Tensor | None = None,
-        **inputs: Unpack[GPT2Inputs],
-    ) -> DoubleHeadsOutput:
-        """Score the next tokens, and the choices, of ids with the shape ``(batch, choices, tokens)``.
-
-        ``mc_token_ids``, ``(batch, choices)``, number the tokens that sum up their texts, the last ones unless given;
-        ``mc_labels``, ``(batch,)``, are the numbers of the right choices; ``labels`` are those of the language model.
-        """
-        read = self.transformer(input_ids, **inputs)
-        logits = self.lm_head(read.last_hidden_state)
-        mask = inputs.get("attention_mask")
-        if mc_token_ids is None:
-            mc_token_ids = last_tokens(input_ids, mask)
-        mc_logits = self.multiple_choice_head(read.last_hidden_state, mc_token_ids)
-        loss = None if labels is None else next_token_loss(logits, labels, mask)
-        mc_loss = None if mc_labels is None else classification_loss(mc_logits, mc_labels)
-        return DoubleHeadsOutput(loss, mc_loss, logits, mc_logits, *read[1:])

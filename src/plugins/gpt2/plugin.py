@@ -8,8 +8,6 @@ from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSp
 from .cards import CARDS
 from .layers import LAYERS
 
-HERE = __name__.rpartition(".")[0]
-
 
 @hookimpl
 def registry_cards() -> Iterable[Card]:
@@ -25,7 +23,7 @@ def registry_configs() -> Iterable[ConfigSpec]:
     """
     yield ConfigSpec(
         architecture="gpt2",
-        cls=f"{HERE}.config:GPT2Config",
+        cls=f"{__package__}.config:GPT2Config",
         model_types=("gpt2",),
         filenames=("config.json", "gpt2_config.json"),
         default_task="causal-lm",
@@ -40,7 +38,7 @@ def registry_models() -> Iterable[ModelSpec]:
         ("causal-lm", "GPT2LMHeadModel"),
         ("double-heads", "GPT2DoubleHeadsModel"),
     ):
-        yield ModelSpec(architecture="gpt2", task=task, cls=f"{HERE}.modeling:{name}")
+        yield ModelSpec(architecture="gpt2", task=task, cls=f"{__package__}.modeling:{name}")
 
 
 @hookimpl
@@ -48,7 +46,7 @@ def registry_tokenizers() -> Iterable[TokenizerSpec]:
     """Declare the tokenizer, and the files which it reads."""
     yield TokenizerSpec(
         architecture="gpt2",
-        cls=f"{HERE}.tokenization:GPT2Tokenizer",
+        cls=f"{__package__}.tokenization:GPT2Tokenizer",
         files={"vocab": "vocab.json", "merges": "merges.txt", "special_tokens": "special_tokens.txt"},
     )
 
@@ -61,7 +59,7 @@ def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
         format="tensorflow",
         detect="registry.weights.tensorflow.bundle:detect",
         loader="registry.weights.tensorflow.bundle:load",
-        names=f"{HERE}.release_names:TENSORFLOW",
+        names=f"{__package__}.release_names:TENSORFLOW",
     )
 
 

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from registry.errors import InputError
-from registry.nn.inputs import unknown_ids
+from registry.nn.inputs import can_branch_on, unknown_ids
 from registry.nn.losses import IGNORED
 from registry.nn.onednn import linear
-from registry.nn.packing import can_branch_on
 
 from .config import TransfoXLConfig
 

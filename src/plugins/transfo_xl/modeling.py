@@ -14,12 +14,11 @@ from torch import Tensor, nn
 
 from registry.errors import InputError
 from registry.loading.model import Model
-from registry.nn.choice import last_tokens
-from registry.nn.inputs import check_shape, with_keywords_of
+from registry.nn.heads import last_tokens
+from registry.nn.inputs import can_branch_on, check_shape, with_keywords_of
 from registry.nn.losses import IGNORED, classification_loss, next_tokens, regression_loss
-from registry.nn.onednn import Linear, linear
+from registry.nn.onednn import linear
 from registry.nn.outputs import ClassificationOutput, MemoryLMOutput, MemoryOutput
-from registry.nn.packing import can_branch_on
 from registry.weights.names import Layout
 
 from .adaptive import AdaptiveEmbedding, AdaptiveLogSoftmax
@@ -49,9 +48,9 @@ class TransfoXLAttention(nn.Module):
     def __init__(self, config: TransfoXLConfig) -> None:
         super().__init__()
         width = config.n_head * config.d_head
-        self.qkv_net = Linear(config.d_model, 3 * width, bias=False)
-        self.r_net = Linear(config.d_model, width, bias=False)
-        self.o_net = Linear(width, config.d_model, bias=False)
+        self.qkv_net = nn.Linear(config.d_model, 3 * width, bias=False)
+        self.r_net = nn.Linear(config.d_model, width, bias=False)
+        self.o_net = nn.Linear(width, config.d_model, bias=False)
         self.r_w_bias = nn.Parameter(torch.empty(config.n_head, config.d_head))
         self.r_r_bias = nn.Parameter(torch.empty(config.n_head, config.d_head))
         self.layer_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_epsilon)
@@ -101,10 +100,10 @@ class TransfoXLFeedForward(nn.Module):
     def __init__(self, config: TransfoXLConfig) -> None:
         super().__init__()
         self.CoreNet = nn.Sequential(
-            Linear(config.d_model, config.d_inner),
+            nn.Linear(config.d_model, config.d_inner),
             nn.ReLU(inplace=True),
             nn.Dropout(config.dropout),
-            Linear(config.d_inner, config.d_model),
+            nn.Linear(config.d_inner, config.d_model),
             nn.Dropout(config.dropout),
         )
         self.layer_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_epsilon)
@@ -380,24 +379,13 @@ class TransfoXLLMHeadModel(TransfoXLHead):
         cache: MemoryCache,
         *,
         attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,  # noqa: ARG002  # distances are all that counts
+        top: int | None = None,
     ) -> Tensor:
         """Read ids, ``(batch, new tokens)``, into ``cache``; log-probabilities of what follows the last.
 
-        ``attention_mask``, ``(batch, tokens so far)``, is zero at padding.
-        """
-        return self.score_best(input_ids, cache, attention_mask=attention_mask, position_ids=position_ids)
-
-    def score_best(
-        self,
-        input_ids: Tensor,
-        cache: MemoryCache,
-        *,
-        best: int | None = None,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,  # noqa: ARG002  # distances are all that counts
-    ) -> Tensor:
-        """The same, where only the ``best`` highest must be right: unlikely clusters of words are not looked into.
+        ``attention_mask``, ``(batch, tokens so far)``, is zero at padding.  Where only the ``top`` highest matter,
+        unlikely clusters of words are not looked into.
 
         A long text is read in segments, where that makes no difference.
         """
@@ -407,7 +395,7 @@ class TransfoXLLMHeadModel(TransfoXLHead):
         for ids, mask in zip(torch.split(input_ids, length, dim=1), masks, strict=False):
             read = self.transformer(ids, attention_mask=mask, mems=cache.memory)
             cache.memory = read.mems
-        return self.crit(read.last_hidden_state[:, -1], best)
+        return self.crit(read.last_hidden_state[:, -1], top)
 
     def read_on(self, input_ids: Tensor, target: Tensor, mems: Iterable[Tensor] | None) -> tuple[Tensor, Memory]:
         """Losses of ``target``, ``(batch, tokens)``, behind ids of that shape; and the memory for what follows."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from registry.nn.packing import can_branch_on
+from registry.nn.inputs import can_branch_on
 
 from .memory import Memory, Stamp, Window
 

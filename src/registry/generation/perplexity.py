@@ -1,7 +1,7 @@
-"""How well a causal model predicts a text: the loss of each token behind all that the model can still see.
+"""Perplexity: how well a causal model predicts a text, by the loss of each token after all that the model still sees.
 
-A model with a memory reads the text once, segment by segment.  Another one is given windows, each of which begins with
-the younger half of what it saw before, so that no token but the first ones is predicted with less than half a context.
+A model with a memory reads the text once, segment by segment.  Any other reads windows, each of which begins with the
+younger half of the one before, so that no token but the first ones is predicted with less than half a context.
 """
 
 import math
@@ -14,28 +14,28 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from registry.errors import InputError
-from registry.generation.prompts import check_whole
+from registry.generation.prompts import check_positive_int
 from registry.generation.state import CausalModel
 
 OnTokens = Callable[[int], object]
-"""Is told how many tokens were predicted since it was last told."""
+"""Called with the number of tokens that were predicted since the last call."""
 
 
 @runtime_checkable
 class ReadingModel(Protocol):
-    """What a model with a memory offers."""
+    """A causal model with a memory."""
 
     tgt_len: int
-    """Tokens of a segment, unless told otherwise."""
+    """Tokens of a segment, unless given."""
 
     def read_on(self, input_ids: Tensor, target: Tensor, mems: Any) -> tuple[Tensor, Any]:
-        """Losses of ``target``, ``(batch, tokens)``, behind ids of that shape; and the memory for what follows."""
+        """Losses of ``target``, ``(batch, tokens)``, after ids of that shape, and the memory for the next call."""
         ...
 
 
 @frozen
 class Evaluation:
-    """How well a text was predicted."""
+    """Loss and perplexity of a model on a text."""
 
     tokens: int
     """Tokens that were predicted."""
@@ -44,12 +44,12 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """Among how many equally likely tokens the model would be as unsure."""
+        """Perplexity: exp of the mean loss."""
         return math.exp(self.loss)
 
 
-class _Part(NamedTuple):
-    """Losses of some tokens, summed."""
+class _Sum(NamedTuple):
+    """The sum of the losses of some tokens."""
 
     loss: float
     tokens: int
@@ -63,16 +63,24 @@ def evaluate(
     segment: int | None = None,
     on_tokens: OnTokens | None = None,
 ) -> Evaluation:
-    """Have ``model``, which is in evaluation mode, predict each token of ``ids`` but the first.
+    """Loss and perplexity of a model on a text.
 
-    ``batch_size`` cuts the text into as many texts of one length, which are read side by side; what is left over is
-    dropped, and the first token of each is not predicted.  ``segment`` is how many tokens are read at once; unless
-    given, the ``tgt_len`` of a model with a memory, and else the context.
+    Args:
+        model: A ``ReadingModel``, or a ``CausalModel`` that returns logits; in evaluation mode.
+        ids: The text, all of whose tokens but the first are predicted.
+        batch_size: Rows of equal length that the text is cut into, and that are read at the same time.  The rest is
+            dropped, and the first token of each row is not predicted.
+        segment: Tokens that are read at once; unless given, the ``tgt_len`` of a model with a memory, or the context.
+        on_tokens: Called with the number of tokens that were predicted since the last call.
 
-    Raises InputError for a text of less than two tokens in each row, and for a model that predicts no next tokens.
+    Returns:
+        The number of predicted tokens and their mean loss.
+
+    Raises:
+        InputError: There are less than two tokens in a row, or the model does not predict next tokens.
     """
-    check_whole("batch_size", batch_size)
-    check_whole("segment", 1 if segment is None else segment)
+    check_positive_int("batch_size", batch_size)
+    check_positive_int("segment", 1 if segment is None else segment)
     length = len(ids) // batch_size
     if length < 2:
         raise InputError(f"{len(ids)} tokens are too few to predict some of them in each of {batch_size} rows.")
@@ -80,30 +88,30 @@ def evaluate(
     rows = torch.as_tensor(ids, dtype=torch.long)[: length * batch_size].view(batch_size, length).to(device)
     loss, tokens = 0.0, 0
     with torch.inference_mode():
-        for part in _parts(model, rows, segment):
+        for part in _sums(model, rows, segment):
             loss, tokens = loss + part.loss, tokens + part.tokens
             if on_tokens is not None:
                 on_tokens(part.tokens)
     return Evaluation(tokens, loss / tokens)
 
 
-def _parts(model: Any, rows: Tensor, segment: int | None) -> Iterator[_Part]:
+def _sums(model: Any, rows: Tensor, segment: int | None) -> Iterator[_Sum]:
     if isinstance(model, ReadingModel):
-        return _with_memory(model, rows, segment or model.tgt_len)
+        return _by_segment(model, rows, segment or model.tgt_len)
     if isinstance(model, CausalModel):
-        return _in_windows(model, rows, max(2, min(segment or model.context_size, model.context_size)))
+        return _by_window(model, rows, max(2, min(segment or model.context_size, model.context_size)))
     raise InputError(f"{type(model).__name__} does not predict next tokens.")
 
 
-def _with_memory(model: ReadingModel, rows: Tensor, segment: int) -> Iterator[_Part]:
+def _by_segment(model: ReadingModel, rows: Tensor, segment: int) -> Iterator[_Sum]:
     mems = None
     for start in range(0, rows.shape[1] - 1, segment):
         both = rows[:, start : start + segment + 1]
         losses, mems = model.read_on(both[:, :-1], both[:, 1:], mems)
-        yield _Part(losses.double().sum().item(), losses.numel())
+        yield _Sum(losses.double().sum().item(), losses.numel())
 
 
-def _in_windows(model: Any, rows: Tensor, window: int) -> Iterator[_Part]:
+def _by_window(model: Any, rows: Tensor, window: int) -> Iterator[_Sum]:
     known = 1  # columns that were predicted, or cannot be
     while known < rows.shape[1]:
         start = 0 if known == 1 else known - (window + 1) // 2
@@ -111,5 +119,5 @@ def _in_windows(model: Any, rows: Tensor, window: int) -> Iterator[_Part]:
         following = ids[:, known - start :]
         logits = model(ids).logits[:, known - start - 1 : -1]
         losses = F.cross_entropy(logits.flatten(0, 1).float(), following.flatten(), reduction="none")
-        yield _Part(losses.double().sum().item(), losses.numel())
+        yield _Sum(losses.double().sum().item(), losses.numel())
         known = start + ids.shape[1]

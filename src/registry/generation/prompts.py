@@ -1,4 +1,4 @@
-"""What decoding is asked for, checked before anything is computed."""
+"""Arguments of decoding, checked before anything is computed."""
 
 import math
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from registry.errors import InputError
 from registry.nn.inputs import check_shape
 
 WhenFull: TypeAlias = Literal["error", "slide"]
-"""What happens to a text that outgrows the context."""
+"""What happens to a text that outgrows the context of the model: refused, or continued with the younger half."""
 EndIds: TypeAlias = int | Collection[int] | None
 """The ids that end a text."""
 
@@ -30,7 +30,7 @@ class Prompts(NamedTuple):
         return self.ids.shape[1] - int(self.padding.min())
 
     def followed_by(self, new: Tensor) -> Tensor:
-        """The prompts and what was written, ``(batch * n, new tokens)``: ``n`` texts for each prompt."""
+        """Prompts and new tokens, ``(batch * n, tokens)``, for ``n`` continuations of each prompt."""
         return torch.cat([self.ids.repeat_interleave(len(new) // len(self.ids), dim=0), new], dim=1)
 
 
@@ -53,11 +53,11 @@ def prompts_of(input_ids: Tensor, attention_mask: Tensor | None) -> Prompts:
 
 
 def check_room(longest: int, max_new_tokens: int, context: int, when_full: WhenFull) -> None:
-    """Raise InputError unless the context holds the prompts and, where it may not slide, what is written to them.
+    """Raise InputError unless the context holds the prompts and, where it may not slide, what is generated.
 
-    The last token need not fit: nothing is asked of the model after it.
+    The last token need not fit: the model does not read it.
     """
-    check_whole("max_new_tokens", max_new_tokens)
+    check_positive_int("max_new_tokens", max_new_tokens)
     if when_full not in ("error", "slide"):
         raise InputError(f"when_full must be 'error' or 'slide', not {when_full!r}.")
     if longest > context:
@@ -81,7 +81,7 @@ def end_ids(eos_token_id: EndIds, device: torch.device) -> Tensor:
     return torch.tensor(list(dict.fromkeys(ids)), dtype=torch.long, device=device)
 
 
-def check_whole(name: str, value: int, *, most: float = math.inf) -> None:
+def check_positive_int(name: str, value: int, *, most: float = math.inf) -> None:
     """Raise InputError unless ``value``, called ``name``, is a whole number above 0 and at most ``most``."""
     if not (_is_number(value, int) and 0 < value <= most):
         raise InputError(f"{name} must be a whole number above 0{_limit(most)}, not {value!r}.")

@@ -1,6 +1,5 @@
-"""Texts that a model is writing: their ids, and how much of them it has read and remembers."""
+"""The state of decoding: the ids of all sequences, and how much of them the model has read."""
 
-from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -9,83 +8,83 @@ from torch import Tensor
 from registry.generation.prompts import Prompts, WhenFull, check_room
 
 
-class Cache(Protocol):
-    """What a model remembers of the texts that it reads."""
+class DecodingCache(Protocol):
+    """A model's cache of the tokens that it has read."""
 
     def reorder(self, rows: Tensor) -> None:
-        """Let row ``i`` be what row ``rows[i]`` was; there may be more rows than before."""
+        """Make row ``i`` what row ``rows[i]`` was; there may be more rows than before."""
         ...
 
     def clear(self) -> None:
-        """Forget all tokens."""
+        """Drop all tokens."""
         ...
 
 
 @runtime_checkable
 class CausalModel(Protocol):
-    """What a model must offer to be decoded."""
+    """A model that can be decoded."""
 
     @property
     def context_size(self) -> int:
-        """How many tokens the model sees at once."""
+        """Tokens that the model can attend to."""
         ...
 
-    def new_cache(self, batch: int, capacity: int) -> Cache:
-        """An empty memory for ``capacity`` tokens of each of ``batch`` texts."""
+    def new_cache(self, batch: int, capacity: int) -> DecodingCache:
+        """An empty cache for ``capacity`` tokens of each of ``batch`` sequences."""
         ...
 
     def score(
-        self, input_ids: Tensor, cache: Any, *, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
-    ) -> Tensor:
-        """Read ids, ``(batch, new)``, into the cache; score what may follow the last ones, ``(batch, vocabulary)``.
-
-        ``attention_mask``, ``(batch, tokens so far)``, is zero at what is not to be seen; ``position_ids`` has the
-        shape of the ids.  Without them, everything is seen, and positions count on.
-        """
-        ...
-
-
-@runtime_checkable
-class SparingModel(Protocol):
-    """What a causal model offers besides, if it can spare scores that nobody will look at."""
-
-    def score_best(
         self,
         input_ids: Tensor,
         cache: Any,
         *,
-        best: int,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
+        top: int | None = None,
     ) -> Tensor:
-        """The same as ``score``, where of each row only the ``best`` highest scores must be right.
+        """Logits of the token after the last one.
 
-        Others may be any that are lower, as long as all probabilities keep their sum.
+        Args:
+            input_ids: New tokens, ``(batch, new)``, which are appended to ``cache``.
+            cache: What ``new_cache`` made.
+            attention_mask: ``(batch, tokens so far)``, zero where a token is not attended to; None for nowhere.
+            position_ids: The shape of the ids; None where they continue those of the cache.
+            top: How many of the highest logits matter; None for all.  A model may ignore it.  One that does not may
+                return lower ones elsewhere, as long as all probabilities keep their sum.
+
+        Returns:
+            ``(batch, vocabulary)``.
         """
         ...
 
 
-class Texts:
-    """Texts that grow in step, one in each row, all ending in the same column.
+class DecodingState:
+    """Sequences that grow in step, one in each row, all ending in the same column.
 
     Of a row, the model sees neither its padding nor what has slid out of its context.  Where it sees all rows from the
     same column on, it is given neither a mask nor positions.
 
-    Where only the ``best`` highest scores will be looked at, a model that can spare the others may do so.
+    Args:
+        model: The model.
+        prompts: What is continued.
+        max_new_tokens: Tokens to make room for.
+        when_full: What happens to a sequence that outgrows the context.
+        top: How many of the highest logits of each step matter; None for all.
 
-    Raises InputError where the context cannot hold the prompts or, unless it slides, what is to be written.
+    Raises:
+        InputError: The context cannot hold the prompts or, unless it slides, what is generated.
     """
 
     _first: Tensor
-    """The first column of each row that the model sees, ``(texts,)``."""
+    """The first column of each row that the model sees, ``(rows,)``."""
     _start: int
     """The first column that it sees of any row."""
     _read: int
     """The first column that it has not read."""
     _mask: Tensor | None
-    """Which columns it sees, ``(texts, columns)``; None where that is every one from ``_start`` on."""
+    """Which columns it sees, ``(rows, columns)``; None where that is every one from ``_start`` on."""
     _positions: Tensor
-    """How many columns it sees before each, ``(texts, columns)``."""
+    """How many columns it sees before each, ``(rows, columns)``."""
 
     def __init__(
         self,
@@ -93,77 +92,76 @@ class Texts:
         prompts: Prompts,
         max_new_tokens: int,
         when_full: WhenFull,
-        best: int | None = None,
+        top: int | None = None,
     ) -> None:
         check_room(prompts.longest, max_new_tokens, model.context_size, when_full)
         rows, width = prompts.ids.shape
         self._model = model
-        self._score = model.score
-        if best is not None and isinstance(model, SparingModel):
-            self._score = partial(model.score_best, best=best)
+        self._top = top
         self._prompted = self._length = width
         self._ids = prompts.ids.new_empty(rows, width + max_new_tokens)
         self._columns = torch.arange(width + max_new_tokens, device=prompts.ids.device)
-        # Padding becomes the last token of its prompt: an id that the model knows, and that is written there anyway.
+        # Padding becomes the last token of its prompt: a valid id, of which a repetition penalty changes nothing.
         padded = self._columns[:width] < prompts.padding[:, None]
         self._ids[:, :width] = prompts.ids[:, -1:].where(padded, prompts.ids)
         self._cache = model.new_cache(rows, min(prompts.longest + max_new_tokens - 1, model.context_size))
-        self._begin_at(prompts.padding)
+        self._restart_at(prompts.padding)
 
     @property
     def ids(self) -> Tensor:
-        """All ids so far, ``(texts, tokens)``; at padding, some that stand in the text as well."""
+        """All ids so far, ``(rows, tokens)``; at padding, an id of the same row."""
         return self._ids[:, : self._length]
 
     @property
     def new(self) -> Tensor:
-        """Those that do not belong to the prompts."""
+        """Ids after the prompts, ``(rows, tokens)``."""
         return self._ids[:, self._prompted : self._length]
 
     @property
     def room(self) -> int:
-        """How many tokens can still be written."""
+        """How many tokens can still be appended."""
         return self._ids.shape[1] - self._length
 
     def read(self) -> Tensor:
-        """Let the model read what it has not; the scores of what may follow, ``(texts, vocabulary)``."""
+        """Have the model read what it has not, and return the logits of the next tokens, ``(rows, vocabulary)``."""
         if self._length - self._start > self._model.context_size:
             self._slide()
         unread = slice(self._read, self._length)
         self._read = self._length
         if self._mask is None:
-            return self._score(self._ids[:, unread], self._cache)
-        return self._score(
+            return self._model.score(self._ids[:, unread], self._cache, top=self._top)
+        return self._model.score(
             self._ids[:, unread],
             self._cache,
             attention_mask=self._mask[:, self._start : self._length],
             position_ids=self._positions[:, unread],
+            top=self._top,
         )
 
-    def write(self, tokens: Tensor) -> None:
-        """Append ``tokens``, ``(texts,)``, one to each text."""
+    def append(self, tokens: Tensor) -> None:
+        """Append ``tokens``, ``(rows,)``, one to each row."""
         self._ids[:, self._length] = tokens
         self._length += 1
 
-    def take(self, rows: Tensor) -> None:
-        """Let text ``i`` be what text ``rows[i]`` was; there may be more texts than before."""
+    def reorder(self, rows: Tensor) -> None:
+        """Make row ``i`` what row ``rows[i]`` was; there may be more rows than before."""
         self._cache.reorder(rows)
         self._ids = self._ids[rows]
-        self._see_from(self._first[rows])
+        self._set_window_start(self._first[rows])
 
     def _slide(self) -> None:
-        """Take from texts that outgrow the context its older half, and have all texts read anew."""
+        """Take the older half of the context from rows that outgrow it, and have all rows read again."""
         context = self._model.context_size
         grown = self._length - self._first > context
         self._cache.clear()
-        self._begin_at(self._first.where(~grown, self._length - (context + 1) // 2))
+        self._restart_at(self._first.where(~grown, self._length - (context + 1) // 2))
 
-    def _begin_at(self, first: Tensor) -> None:
-        """Show row ``i`` from column ``first[i]`` on, to a model that has read nothing."""
+    def _restart_at(self, first: Tensor) -> None:
+        """Show row ``i`` from column ``first[i]`` on, to a model with an empty cache."""
         self._start = self._read = int(first.min())
-        self._see_from(first)
+        self._set_window_start(first)
 
-    def _see_from(self, first: Tensor) -> None:
+    def _set_window_start(self, first: Tensor) -> None:
         """Show row ``i`` from column ``first[i]`` on."""
         self._first = first
         self._positions = (self._columns - first[:, None]).clamp(min=0)

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -24,6 +24,7 @@ from registry.generation.prompts import EndIds, WhenFull, check_unused
 from registry.generation.sampling import OnToken
 from registry.loading.fill import LoadReport, fill
 from registry.loading.meta import build, within_memory
+from registry.nn.onednn import disable_unsuitable, enable
 from registry.records import reference_to, revive
 from registry.saving.folder import write_folder
 from registry.saving.manifest import warn_of_disagreements
@@ -188,6 +189,7 @@ class Model(nn.Module):
             copy=copy,
             ignored_files=checkpoint.ignored_files,
         )
+        enable(self)
         return self.eval()
 
     @classmethod
@@ -305,6 +307,12 @@ class Model(nn.Module):
         }
 
     # --- inside
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert the parameters; layers that leave the CPU or float32 run the method of their class again."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        disable_unsuitable(self)
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return revive, (reference_to(type(self)),), dict(vars(self))

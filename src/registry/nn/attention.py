@@ -1,47 +1,84 @@
-"""Scaled dot-product attention (Vaswani et al., 2017, section 3.2.1), with heads as the last axis but one.
+"""Scaled dot-product attention (Vaswani et al., 2017, section 3.2.1), of all tokens or causal, with a cache or without.
 
-Projections give ``(..., tokens, heads, width of a head)``, and the next projection wants it back like that, so that is
-the shape in and out of everything here.
+Axes:  B batch,  T new tokens,  S tokens so far, the new ones included,  H heads,  D width of a head.
+
+Projections give ``(B, T, H, D)``, and the next projection takes it like that, so that is the shape in and out of
+everything here.  A model makes one ``CausalState`` for each call of ``forward`` and hands its ``attend`` to the layers.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
+from registry.errors import InputError
+from registry.nn.cache import DynamicKeyValueCache, KeyValueCache, KeyValues
+from registry.nn.inputs import can_branch_on
+
 
 class Attend(Protocol):
-    """A way to attend, which a layer is given; who gives it knows which rows belong together."""
+    """Attention as a layer is given it: which tokens belong together is settled already."""
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
-        """Mix ``value`` by the likeness of ``query`` and ``key``; the result has the shape of ``query``.
+        """Mix ``value`` by the similarity of ``query`` and ``key``.
 
-        So have the others, or they have fewer heads, each of which as many of the query's neighbouring heads share
-        (Ainslie et al., 2023).  ``dropout`` is the probability with which a weight is dropped.
+        Args:
+            query: ``(..., tokens, heads, width of a head)``.
+            key: The same shape, or fewer heads, each shared by as many neighboring heads of the query (Ainslie et al.,
+                2023).
+            value: The shape of ``key``.
+            dropout: Probability with which a weight is dropped.
+
+        Returns:
+            The shape of ``query``.
+
         """
         ...
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
-    """Let every token attend to every token of its sequence, of shape ``(..., tokens, heads, width)``.
+    """Attention of every token to every token of its sequence.
 
-    ``mask`` is boolean, broadcasts to ``(..., heads, tokens, tokens)``, and is true where a token may attend.
+    Args:
+        query: ``(..., tokens, heads, width of a head)``.
+        key: As for ``Attend``.
+        value: As for ``Attend``.
+        mask: Boolean, broadcasts to ``(..., heads, tokens, tokens)``, and is true where a token may attend.
+        dropout: Probability with which a weight is dropped.
+
+    Returns:
+        The shape of ``query``.
+
     """
     given = query.dtype
     if query.shape[-3] == 1 and given == torch.bfloat16 and query.device.type == "cpu":
         query, key, value = query.float(), key.float(), value.float()  # for one query, twice as fast as the kernel
-    query, key, value = (x.transpose(-3, -2) for x in (query, key, value))
+    query, key, value = (x.transpose(-3, -2) for x in (query, key, value))  # BTHD -> BHTD
     shared = are_shared(query, key)
     mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, enable_gqa=shared)
     return mixed.transpose(-3, -2).to(given)
 
 
+def causal_attention(query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
+    """Attention of every token to itself and to those before it; arguments and result as for ``Attend``."""
+    query, key, value = (x.transpose(-3, -2) for x in (query, key, value))  # BTHD -> BHTD
+    return F.scaled_dot_product_attention(
+        query, key, value, dropout_p=dropout, is_causal=True, enable_gqa=are_shared(query, key)
+    ).transpose(-3, -2)
+
+
 def eager_attention(
     query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None, dropout: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """The same as ``attention``, slower; also gives the weights, ``(..., heads, tokens, tokens)``, before dropout."""
-    query, key, value = (x.transpose(-3, -2) for x in (query, key, value))
+    """``attention`` by its formula, which is slower, with the attention weights.
+
+    Returns:
+        The result, and the weights before dropout, ``(..., heads, tokens, tokens)``.
+
+    """
+    query, key, value = (x.transpose(-3, -2) for x in (query, key, value))  # BTHD -> BHTD
     if are_shared(query, key):
         key, value = (x.repeat_interleave(query.shape[-3] // x.shape[-3], dim=-3) for x in (key, value))
     scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
@@ -54,3 +91,137 @@ def eager_attention(
 def are_shared(query: Tensor, key: Tensor) -> bool:
     """Whether several heads of ``query`` share one of ``key``; both are ``(..., heads, tokens, width)``."""
     return query.shape[-3] != key.shape[-3]
+
+
+def causal_mask(new: int, past: int, mask: Tensor | None, device: torch.device) -> Tensor:
+    """The causal mask of ``new`` tokens after ``past`` cached ones.
+
+    Args:
+        new: Number of new tokens, T.
+        past: Number of tokens before them.
+        mask: Boolean, ``(B, S)``, false at padding; None where there is none.
+        device: Where to make it.
+
+    Returns:
+        Boolean, ``(B or 1, 1, T, S)``, true where a token may attend.  Every token attends to itself, padding too: a
+        softmax over nothing would give NaN.
+
+    """
+    causal = torch.ones(new, past + new, dtype=torch.bool, device=device).tril(past)
+    if mask is None:
+        return causal[None, None]
+    return (mask[:, None, None, :] & causal) | causal.triu(past)
+
+
+class CausalState:
+    """The state of one forward pass of a causal model: positions, mask and cache of its tokens.
+
+    A model makes one for each call, and hands ``attend`` to its layers in their order, since the keys and values of
+    each are cached.
+
+    Args:
+        input_ids: New tokens, ``(..., T)``.
+        mask: ``(..., S)``, zero at padding, which may be anywhere.
+        past: Keys and values of the tokens before.
+
+    Raises:
+        InputError: There is no token, or the mask does not fit.
+
+    """
+
+    def __init__(
+        self, input_ids: Tensor, mask: Tensor | None = None, past: KeyValueCache | Iterable[KeyValues] | None = None
+    ) -> None:
+        self._shape = input_ids.shape
+        self._cache = past if isinstance(past, KeyValueCache) else DynamicKeyValueCache(past or ())
+        self._past = self._cache.length
+        self._layer = 0
+        if not input_ids.numel():
+            raise InputError(f"input_ids must hold at least one token, not have the shape {tuple(self._shape)}.")
+        self._tokens = self._tokens_in(mask)
+        self._mask = self._make_mask(input_ids.device)
+
+    def _tokens_in(self, mask: Tensor | None) -> Tensor | None:
+        """Which of all tokens are no padding, ``(B, S)``; None where it is known that all are."""
+        if mask is None:
+            return None
+        wanted = (*self._shape[:-1], self.length)
+        if mask.shape != wanted:
+            raise InputError(
+                f"attention_mask must have the shape of all tokens so far, {wanted}, not {tuple(mask.shape)}.",
+                hint="It covers the tokens in past_key_values, too." if self._past else None,
+            )
+        tokens = mask.reshape(-1, self.length) != 0
+        return None if can_branch_on(tokens) and tokens.all() else tokens
+
+    def _make_mask(self, device: torch.device) -> Tensor | None:
+        """The causal mask; None where ``causal_attention`` or no mask at all will do."""
+        new = self._shape[-1]
+        if self._tokens is None and (self._past == 0 or new == 1):
+            return None
+        return causal_mask(new, self._past, self._tokens, device)
+
+    @property
+    def length(self) -> int:
+        """Tokens so far, the new ones included."""
+        return self._past + self._shape[-1]
+
+    def positions(self, device: torch.device) -> Tensor:
+        """The number of tokens before each new one, padding not counted; ``(T,)``, or of the shape of the ids."""
+        if self._tokens is None:
+            return torch.arange(self._past, self.length, device=device)
+        return (self._tokens.cumsum(-1) - 1).clamp(min=0)[:, self._past :].reshape(self._shape)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
+        """Causal attention of the next layer, whose keys and values are appended to the cache; see ``Attend``."""
+        keys, values = self._cache.append(self._layer, key.transpose(-3, -2), value.transpose(-3, -2))
+        self._layer += 1
+        return self._mix(query, keys.transpose(-3, -2), values.transpose(-3, -2), dropout)
+
+    def _mix(self, query: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:
+        if self._mask is None and self._past == 0:
+            return causal_attention(query, keys, values, dropout=dropout)
+        return attention(query, keys, values, mask=self._mask, dropout=dropout)
+
+    def flat(self, x: Tensor) -> Tensor:
+        """Features of the ids, with all leading axes as one: ``(B, T, width)``."""
+        return x.view(-1, *x.shape[-2:])
+
+    def restore(self, x: Tensor) -> Tensor:
+        """Features ``(B, T, width)`` in the shape of the ids, zero at padding."""
+        if self._tokens is not None:
+            x = x.masked_fill(~self._tokens[:, self._past :, None], 0.0)
+        return x.view(*self._shape, -1)
+
+    @property
+    def past_key_values(self) -> Sequence[KeyValues]:
+        """Keys and values of all layers, for the next call: the cache that was given, or else new tensors."""
+        return tuple(self._cache) if isinstance(self._cache, DynamicKeyValueCache) else self._cache
+
+    @property
+    def attentions(self) -> tuple[Tensor, ...] | None:
+        """Weights of every layer, each ``(B, H, T, S)``, where they are kept."""
+        return None
+
+
+class CausalStateWithWeights(CausalState):
+    """The same, with the attention weights of every layer kept."""
+
+    def __init__(
+        self, input_ids: Tensor, mask: Tensor | None = None, past: KeyValueCache | Iterable[KeyValues] | None = None
+    ) -> None:
+        super().__init__(input_ids, mask, past)
+        self._weights: list[Tensor] = []
+
+    def _make_mask(self, device: torch.device) -> Tensor:
+        return causal_mask(self._shape[-1], self._past, self._tokens, device)
+
+    def _mix(self, query: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:
+        mixed, weights = eager_attention(query, keys, values, mask=self._mask, dropout=dropout)
+        self._weights.append(weights)
+        return mixed
+
+    @property
+    def attentions(self) -> tuple[Tensor, ...]:
+        """Weights of every layer, each ``(B, H, T, S)``."""
+        return tuple(self._weights)

@@ -1,14 +1,24 @@
-"""What ``forward`` is given: its errors, and how its keywords are shown."""
+"""Arguments of ``forward``: checks, embedding lookup, and the errors of both."""
 
 import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from registry.errors import InputError
 
 Forward = TypeVar("Forward", bound=Callable[..., Any])
+
+
+def can_branch_on(tensor: Tensor) -> bool:
+    """Whether control flow may depend on the values of a tensor: eager mode, on a CPU.
+
+    A GPU would have to be waited for; under export, compilation and tracing the answer would become part of a program.
+    """
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return tensor.device.type == "cpu" and not traced
 
 
 def with_keywords_of(inner: Callable[..., Any]) -> Callable[[Forward], Forward]:
@@ -29,9 +39,20 @@ def with_keywords_of(inner: Callable[..., Any]) -> Callable[[Forward], Forward]:
 
 
 def embed_ids(table: nn.Embedding, ids: Tensor, name: str) -> Tensor:
-    """The rows of ``table`` at ``ids``, called ``name`` in the error when one lies outside of it.
+    """The rows of an embedding at ``ids``.
 
-    Raises InputError on a CPU; a GPU stops with an assertion of its own, for to ask it first would make it wait.
+    Args:
+        table: The embedding, ``(rows, width)``.
+        ids: ``(...)``.
+        name: What the error calls the ids.
+
+    Returns:
+        ``(..., width)``.
+
+    Raises:
+        InputError: An id is outside of the table, on a CPU.  A GPU stops with an assertion of its own: to check there
+            would mean to wait for it.
+
     """
     try:
         return table(ids)
@@ -40,7 +61,7 @@ def embed_ids(table: nn.Embedding, ids: Tensor, name: str) -> Tensor:
 
 
 def unknown_ids(ids: Tensor, rows: int, name: str) -> InputError:
-    """The error for ids, called ``name``, of which one is not among as many rows."""
+    """The error for ids, called ``name``, of which one is outside of a table of so many rows."""
     return InputError(
         f"{name} must lie between 0 and {rows - 1}, but go from {ids.min()} to {ids.max()}.",
         hint="Was the text prepared with the tokenizer of another model?" if name == "input_ids" else None,
@@ -58,7 +79,7 @@ def check_length(tokens: int, positions: nn.Embedding) -> None:
 
 
 def check_shape(tensor: Tensor | None, input_ids: Tensor, name: str) -> None:
-    """Raise InputError unless ``tensor`` is absent or has one number for each of ``input_ids``."""
+    """Raise InputError unless ``tensor``, called ``name``, is None or has one number for each of ``input_ids``."""
     if tensor is not None and tensor.shape != input_ids.shape:
         raise InputError(
             f"{name} must have the shape of input_ids, {tuple(input_ids.shape)}, not {tuple(tensor.shape)}."

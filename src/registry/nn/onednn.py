@@ -1,38 +1,198 @@
-"""Linear layers, of which a CPU leaves the large products of float32 to oneDNN.
+"""Faster products on a CPU, applied to the layers of a model from outside; a model imports nothing of this.
 
-torch itself leaves them to MKL, which makes little use of processors by AMD.  oneDNN, which torch has beside it for
-tensors in a layout of its own, takes half the time there, and also half the time that a single row takes to read the
-weight.  ``torch.backends.mkldnn.enabled = False`` leaves all to MKL.
+torch leaves products of float32 to MKL, which makes little use of processors by AMD.  oneDNN, which torch has beside it
+for tensors in a layout of its own, takes half the time there, and also half the time that a single row takes to read
+the weight.  ``enable(model)`` lets oneDNN make the large products of a model, as loading does for every model in
+float32 on a CPU; ``disable(model)`` undoes it, and ``torch.backends.mkldnn.enabled = False`` leaves all to MKL.
+
+An enabled layer has a ``forward`` among the attributes of the instance, where accelerate's hooks put theirs, too.  Its
+class is still ``nn.Linear``, which is what quantizers, PEFT and others look for, and layers that are not enabled run
+torch's own method.  The alternatives cost more: a ``TorchFunctionMode`` around ``forward`` is called for each of about
+a thousand operations and attributes that a model reads (5 to 10 % of a small batch), and is gone when activations are
+recomputed by gradient checkpointing; a subclass is not found by those tools; a hook runs for every layer of a process.
 """
 
+import copy
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from itertools import accumulate
 from math import prod
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from registry.nn.packing import can_branch_on
+from registry.nn.inputs import can_branch_on
+from registry.nn.linear import Conv1D, FunctionalLinear
 
 LARGE = 2**23
-"""Multiplications from which on it pays to hand the rows over and to take the product back: some 25 microseconds."""
+"""Multiplications from which on oneDNN pays off: handing rows over and taking the product back takes some 25 us."""
 FEW = 16
 """Rows that take as long as a single one, since reading the weight takes longer than multiplying."""
+MANY = 128
+"""Rows from which on it pays off to transpose a weight for a single product."""
+MANY_STEPS = 16
+"""Steps of decoding from which on a transposed copy pays off: each step reads it in two thirds of the time."""
+MOST_BYTES = 2**30
+"""Memory for transposed copies at a time; further weights are used as they are."""
+
+OUT_IN: set[Callable[..., Any]] = {nn.Linear.forward}
+"""Methods ``forward`` that compute ``x @ weight.T + bias``.  Layers of a class that has another one are left alone."""
+IN_OUT: set[Callable[..., Any]] = {Conv1D.forward}
+"""Methods ``forward`` that compute ``x @ weight + bias``.  A plugin adds its own: ``IN_OUT.add(MyLayer.forward)``."""
 
 
-class Linear(nn.Linear):
-    """``nn.Linear``, with its product made by ``linear``.
+# --- The switch -------------------------------------------------------------------------------------------------------
 
-    torch's deprecated ``quantize_dynamic`` passes it over, since it asks for the very class ``nn.Linear``.
+
+def enable(model: nn.Module) -> None:
+    """Let oneDNN make the large products of those layers whose weights are float32 on a CPU.
+
+    Args:
+        model: A model whose layers are of a kind in ``OUT_IN`` or ``IN_OUT``, or ``FunctionalLinear``.
+
+    """
+    for layer in model.modules():
+        if "forward" in vars(layer):
+            continue  # enabled already, or another library's
+        if (forward := _enabled_forward(layer)) is not None:
+            vars(layer)["forward"] = forward
+
+
+def disable(model: nn.Module) -> None:
+    """Undo ``enable``: all layers of the model run the method of their class again."""
+    for layer in model.modules():
+        if _is_ours(vars(layer).get("forward"), linear, _by_weight, _by_transposed_weight):
+            del vars(layer)["forward"]
+
+
+def disable_unsuitable(model: nn.Module) -> None:
+    """Undo ``enable`` for layers that are no longer float32 on a CPU; ``Model`` calls it whenever it is moved."""
+    for layer in model.modules():
+        if _is_ours(vars(layer).get("forward"), _by_weight, _by_transposed_weight) and not _is_suitable(layer):
+            del vars(layer)["forward"]
+
+
+@contextmanager
+def for_decoding(model: object, steps: int) -> Iterator[None]:
+    """Let layers with weights ``(in, out)`` on a CPU multiply with transposed copies, which are faster for few rows.
+
+    The copies stay as long as the context does: weights that change inside of it have no effect.
+
+    Args:
+        model: The model; one that is no module is left alone.
+        steps: Tokens that will be generated; below ``MANY_STEPS`` nothing is copied.
+
+    """
+    modules = model.modules() if isinstance(model, nn.Module) and steps >= MANY_STEPS else ()
+    layers: list[Any] = [layer for layer in modules if _can_be_transposed(layer)]
+    sums = accumulate(layer.weight.nbytes for layer in layers)
+    layers = [layer for layer, taken in zip(layers, sums, strict=True) if taken <= MOST_BYTES]
+    before = [vars(layer).get("forward") for layer in layers]
+    try:
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # torch transposes a matrix in one thread
+            for layer, transposed in zip(layers, pool.map(_transposed_copy, layers), strict=True):
+                vars(layer)["forward"] = partial(_by_copy, LayerRef(layer), transposed)
+        yield
+    finally:
+        for layer, forward in zip(layers, before, strict=True):
+            vars(layer).pop("forward", None)
+            if _is_ours(forward, _by_transposed_weight):  # not the copy of another thread, which may have returned
+                vars(layer)["forward"] = forward
+
+
+# --- What a layer gets ------------------------------------------------------------------------------------------------
+
+
+class LayerRef:
+    """A weak reference to a layer, which becomes one to the copy where the layer is copied or pickled.
+
+    A strong one would be a cycle, and keep the weights in memory until the next garbage collection.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Project ``(..., in)`` to ``(..., out)``."""
-        return linear(x, self.weight, self.bias)
+    __slots__ = ("get",)
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.get: Callable[[], Any] = ref(layer)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LayerRef":
+        return LayerRef(copy.deepcopy(self.get(), memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LayerRef, (self.get(),)
+
+
+def _by_weight(reference: LayerRef, input: Tensor) -> Tensor:  # noqa: A002  # the name in nn.Linear.forward
+    layer = reference.get()
+    return linear(input, layer.weight, layer.bias)
+
+
+def _by_transposed_weight(reference: LayerRef, x: Tensor) -> Tensor:
+    layer = reference.get()
+    weight = layer.weight
+    if x.numel() < MANY * weight.shape[0] or not _is_for_onednn(x, weight.t()):
+        return type(layer).forward(layer, x)
+    return linear(x, weight.t(), layer.bias)
+
+
+def _by_copy(reference: LayerRef, transposed: Tensor, x: Tensor) -> Tensor:
+    return linear(x, transposed, reference.get().bias)
+
+
+def _transposed_copy(layer: Conv1D) -> Tensor:
+    return layer.weight.detach().t().contiguous()
+
+
+def _enabled_forward(layer: nn.Module) -> Callable[..., Tensor] | None:
+    """The ``forward`` with which to enable a layer; None for a layer that is none of ours, or unsuitable."""
+    if isinstance(layer, FunctionalLinear):
+        return linear
+    for methods, multiply in ((OUT_IN, _by_weight), (IN_OUT, _by_transposed_weight)):
+        if type(layer).forward in methods and _is_suitable(layer):
+            return partial(multiply, LayerRef(layer))
+    return None
+
+
+def _is_ours(forward: Any, *functions: Callable[..., Tensor]) -> bool:
+    """Whether the ``forward`` of a layer is one of these, which this module makes."""
+    return (forward.func if isinstance(forward, partial) else forward) in functions
+
+
+def _is_suitable(layer: Any) -> bool:
+    return _is_plain(layer.weight) and layer.weight.dtype == torch.float32
+
+
+def _is_plain(weight: Any) -> bool:
+    """Whether a weight is in the memory of a CPU: not quantized, sharded or without contents."""
+    return type(weight) in (Tensor, nn.Parameter) and weight.device.type == "cpu"
+
+
+def _can_be_transposed(layer: Any) -> bool:
+    if type(layer).forward not in IN_OUT or not _is_plain(layer.weight):
+        return False
+    forward = vars(layer).get("forward")
+    return forward is None or _is_ours(forward, _by_transposed_weight)  # not another library's, or another thread's
+
+
+# --- The product ------------------------------------------------------------------------------------------------------
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x @ weight.T + bias`` for ``x`` of shape ``(..., in)`` and a weight ``(out, in)``: ``F.linear``, but faster."""
+    """``F.linear``, but large products of float32 on a CPU are made by oneDNN.
+
+    Args:
+        x: Rows, ``(..., in)``.
+        weight: ``(out, in)``.
+        bias: ``(out,)``.
+
+    Returns:
+        ``x @ weight.T + bias``, ``(..., out)``.
+
+    """
     if not _is_for_onednn(x, weight):
         return F.linear(x, weight, bias)
     multiply = _by_onednn if torch.is_inference_mode_enabled() else _Product.apply
@@ -90,7 +250,7 @@ def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN can make a product, and makes it faster."""
     if not can_branch_on(x) or not x.dtype == weight.dtype == torch.float32:
         return False
-    if type(x) is not Tensor or type(weight) not in (Tensor, nn.Parameter):  # quantised, sharded, without contents
+    if type(x) is not Tensor or type(weight) not in (Tensor, nn.Parameter):  # quantized, sharded, without contents
         return False
     if x.dim() < 2 or x.shape[-1] != weight.shape[-1] or max(prod(x.shape[:-1]), FEW) * weight.numel() < LARGE:
         return False

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from registry.errors import InputError
 from registry.nn.attention import attention, eager_attention
+from registry.nn.inputs import can_branch_on
 
 
 def rows_of(mask: Tensor | None) -> "Rows":
@@ -33,16 +34,6 @@ def rows_of(mask: Tensor | None) -> "Rows":
     if not can_branch_on(mask):
         return AllRows(mask)
     return AllRows() if mask.all() else TokenRows(mask)
-
-
-def can_branch_on(mask: Tensor) -> bool:
-    """Whether what a mask holds may decide what is computed.
-
-    Not on a GPU, for which one would have to wait; nor under export, compilation and tracing, where the answer would
-    become part of the program.
-    """
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    return mask.device.type == "cpu" and not traced
 
 
 class Rows(ABC):

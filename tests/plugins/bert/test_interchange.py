@@ -11,7 +11,7 @@ import torch
 import transformers
 
 import registry
-from plugins.bert import modeling
+from plugins.bert import finetuning, modeling
 from plugins.bert.config import BertConfig
 from plugins.bert.tokenization import BertTokenizer
 
@@ -47,6 +47,10 @@ def tokenizer(vocab_file: Path) -> BertTokenizer:
     return BertTokenizer(str(vocab_file))
 
 
+def class_of(name: str) -> Any:
+    return getattr(finetuning if hasattr(finetuning, name) else modeling, name)
+
+
 def inputs(name: str) -> dict[str, Any]:
     """Two padded rows; for multiple choice, two questions with two choices each."""
     ids = torch.tensor([[2, 60, 61, 62, 3], [2, 63, 3, 0, 0]])
@@ -58,7 +62,7 @@ def inputs(name: str) -> dict[str, Any]:
 
 def fresh(name: str, config: BertConfig) -> Any:
     torch.manual_seed(2)
-    model = getattr(modeling, name)(config)
+    model = class_of(name)(config)
     model.init_weights()
     return model.eval()
 
@@ -132,7 +136,7 @@ def test_what_the_ancestor_saves_loads_here(
     theirs = getattr(ancestor, name)(ancestor.BertConfig.from_dict(keys), *number.get(name, ())).eval()
     torch.save(theirs.state_dict(), tmp_path / "pytorch_model.bin")
     theirs.config.to_json_file(str(tmp_path / "config.json"))
-    ours = getattr(modeling, name).from_pretrained(tmp_path)
+    ours = class_of(name).from_pretrained(tmp_path)
     assert ours.load_report.new == ()
     for key, tensor in ours.state_dict().items():
         assert theirs.state_dict()[key].equal(tensor), key

@@ -10,16 +10,13 @@ from torch import Tensor
 
 import registry
 from plugins.bert.config import BertConfig
-from plugins.bert.modeling import (
-    BertForMaskedLM,
+from plugins.bert.finetuning import (
     BertForMultipleChoice,
-    BertForNextSentencePrediction,
-    BertForPreTraining,
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
-    BertModel,
 )
+from plugins.bert.modeling import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining, BertModel
 from registry.errors import WeightsMismatchError
 
 HEADS = (

@@ -3,7 +3,6 @@
 import copy
 import inspect
 import pickle
-import typing
 import warnings
 from types import ModuleType
 from typing import Any
@@ -14,7 +13,7 @@ import transformers
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from plugins.bert import modeling
+from plugins.bert import finetuning, modeling
 from plugins.bert.config import BertConfig
 from plugins.bert.layers import LAYERS
 from plugins.bert.modeling import BertForMaskedLM, BertModel
@@ -52,9 +51,13 @@ each_class = pytest.mark.parametrize("name", CLASSES)
 # --- Models and batches -----------------------------------------------------------------------------------------------
 
 
+def class_of(name: str) -> Any:
+    return getattr(finetuning if hasattr(finetuning, name) else modeling, name)
+
+
 def our(name: str, **changes: Any) -> Any:
     torch.manual_seed(0)
-    model = getattr(modeling, name)(BertConfig(**{**SIZES, **changes})).eval()
+    model = class_of(name)(BertConfig(**{**SIZES, **changes})).eval()
     with torch.no_grad():
         for parameter in model.parameters():  # biases and norms, too, must matter
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -185,7 +188,7 @@ def test_padding_on_the_left_and_inside_gives_the_hidden_states_of_transformers(
 @each_class
 def test_weights_of_transformers_find_their_places_here(name: str) -> None:
     theirs = getattr(transformers, name)(config_for_transformers(name)).eval()
-    ours = getattr(modeling, name)(BertConfig(**SIZES)).eval()
+    ours = class_of(name)(BertConfig(**SIZES)).eval()
     missing, unexpected = ours.load_state_dict(theirs.state_dict(), strict=False)
     assert missing == []
     assert unexpected == (["cls.predictions.decoder.bias"] if name in WITH_WORD_SCORES else [])
@@ -460,7 +463,7 @@ def test_the_pooler_can_be_left_out() -> None:
 def test_new_weights_are_drawn_as_the_paper_says(name: str) -> None:
     torch.manual_seed(0)
     config = BertConfig(**{**SIZES, "vocab_size": 500, "hidden_size": 64, "initializer_range": 0.02})
-    for key, parameter in getattr(modeling, name)(config).named_parameters():
+    for key, parameter in class_of(name)(config).named_parameters():
         if key.endswith("bias"):
             assert (parameter == 0).all(), key
         elif "LayerNorm" in key:
@@ -473,7 +476,7 @@ def test_new_weights_are_drawn_as_the_paper_says(name: str) -> None:
 @each_class
 def test_a_model_can_be_laid_out_without_memory(name: str) -> None:
     with torch.device("meta"):
-        model = getattr(modeling, name)(BertConfig(**SIZES))
+        model = class_of(name)(BertConfig(**SIZES))
     assert all(parameter.is_meta for parameter in model.parameters())
     output = model(**{key: x.to("meta") for key, x in shaped(name, batch("right")).items()})
     assert all(x is None or x.is_meta for x in output)
@@ -481,7 +484,7 @@ def test_a_model_can_be_laid_out_without_memory(name: str) -> None:
 
 def test_the_number_of_labels_may_be_given_apart_from_the_configuration() -> None:
     config = BertConfig(**{**SIZES, "num_labels": 2, "id2label": {0: "no", 1: "yes"}})
-    for cls in (modeling.BertForSequenceClassification, modeling.BertForTokenClassification):
+    for cls in (finetuning.BertForSequenceClassification, finetuning.BertForTokenClassification):
         assert cls(config).config.id2label == {0: "no", 1: "yes"}
         assert cls(config, 2).config.id2label == {0: "no", 1: "yes"}
         five = cls(config, num_labels=5)
@@ -562,9 +565,14 @@ def test_watching_attention_computes_every_row(monkeypatch: pytest.MonkeyPatch) 
 @each_class
 def test_all_arguments_but_the_ids_are_keywords_and_shown(name: str) -> None:
     own = {key: {} for key in CLASSES} | {key: labels(key) for key in CLASSES}
-    parameters = inspect.signature(getattr(modeling, name).forward).parameters
-    shared = set(typing.get_type_hints(modeling.BertInputs))
-    assert set(parameters) == {"self", "input_ids"} | shared | set(own[name])
+    parameters = inspect.signature(class_of(name).forward).parameters
+    shared = set(inspect.signature(BertModel.forward).parameters)
+    assert shared == {"self", "input_ids", "output_hidden_states", "output_attentions"} | {
+        "attention_mask",
+        "token_type_ids",
+        "position_ids",
+    }
+    assert set(parameters) == shared | set(own[name])
     keywords = [p for key, p in parameters.items() if key not in ("self", "input_ids")]
     assert all(p.kind is p.KEYWORD_ONLY and p.default in (None, False) for p in keywords)
 

@@ -16,6 +16,7 @@ class Call(NamedTuple):
     ids: Tensor
     mask: Tensor | None
     positions: Tensor | None
+    top: int | None
 
 
 class ToyCache:
@@ -53,9 +54,15 @@ class Toy:
         return self.caches[-1]
 
     def score(
-        self, ids: Tensor, cache: ToyCache, *, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
+        self,
+        ids: Tensor,
+        cache: ToyCache,
+        *,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        top: int | None = None,
     ) -> Tensor:
-        self.calls.append(Call(ids.clone(), attention_mask, position_ids))
+        self.calls.append(Call(ids.clone(), attention_mask, position_ids, top))
         if ids.min() < 0 or ids.max() >= len(self.table):
             raise InputError("An id is unknown.")
         if position_ids is None:

@@ -41,7 +41,13 @@ class Theirs:
         return self.Cache()
 
     def score(
-        self, ids: Tensor, cache: Cache, *, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
+        self,
+        ids: Tensor,
+        cache: Cache,
+        *,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        top: int | None = None,
     ) -> Tensor:
         return self.model(
             ids, past_key_values=cache.layers, attention_mask=attention_mask, position_ids=position_ids

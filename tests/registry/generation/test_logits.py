@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from transformers import RepetitionPenaltyLogitsProcessor, TopKLogitsWarper, TopPLogitsWarper
 
-from registry.generation.logits import keep_top_k, keep_top_p, penalize
+from registry.generation.logits import keep_top_k, keep_top_p, penalize_repetition
 
 
 @pytest.fixture(params=["spread out", "rounded, so that many are equal", "nearly certain"])
@@ -18,7 +18,7 @@ def scores(request: pytest.FixtureRequest) -> Tensor:
 def test_repetition_is_penalized_as_in_transformers(scores: Tensor, penalty: float) -> None:
     written = torch.randint(40, (5, 30), generator=torch.Generator().manual_seed(1))
     theirs = RepetitionPenaltyLogitsProcessor(penalty)(written, scores)
-    assert torch.equal(penalize(scores, written, penalty), theirs)
+    assert torch.equal(penalize_repetition(scores, written, penalty), theirs)
 
 
 @pytest.mark.parametrize("k", [1, 2, 39, 40, 1000])
@@ -44,7 +44,7 @@ def test_without_a_limit_nothing_changes(scores: Tensor) -> None:
 
 def test_scores_that_are_given_are_not_written_to(scores: Tensor) -> None:
     before = scores.clone()
-    penalize(scores, torch.zeros(5, 1, dtype=torch.long), 2.0)
+    penalize_repetition(scores, torch.zeros(5, 1, dtype=torch.long), 2.0)
     keep_top_k(scores, 3)
     keep_top_p(scores, 0.3)
     assert torch.equal(scores, before)

@@ -1,14 +1,22 @@
-"""Attention, beside its formula."""
+"""Attention beside its formula; causal attention beside plain attention under an explicit mask."""
 
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from registry.nn.attention import attention, eager_attention
-from registry.nn.causal import causal_attention
+from registry.nn.attention import (
+    CausalState,
+    CausalStateWithWeights,
+    attention,
+    causal_attention,
+    causal_mask,
+    eager_attention,
+)
+from registry.nn.cache import DynamicKeyValueCache, StaticKeyValueCache
 
 BATCH, TOKENS, HEADS, WIDTH = 2, 5, 3, 4
+IDS = torch.zeros(BATCH, TOKENS, dtype=torch.long)
 
 
 @pytest.fixture
@@ -43,7 +51,7 @@ def test_one_query_in_bfloat16_is_rounded_once(qkv: list[Tensor]) -> None:
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("heads", [1, 2, 3, 6])
-def test_neighbouring_heads_share_keys_and_values(heads: int, masked: bool) -> None:
+def test_neighboring_heads_share_keys_and_values(heads: int, masked: bool) -> None:
     torch.manual_seed(0)
     query, key, value = (torch.randn(BATCH, TOKENS, n, WIDTH, dtype=torch.float64) for n in (6, heads, heads))
     mask = torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril() if masked else None
@@ -70,6 +78,60 @@ def test_dropout_drops_weights_and_scales_the_rest(qkv: list[Tensor]) -> None:
         assert_close(kept[~dropped], 2 * plain[~dropped])
 
 
-def test_watched_weights_are_those_before_dropout(qkv: list[Tensor]) -> None:
+def test_attention_weights_are_those_before_dropout(qkv: list[Tensor]) -> None:
     _, weights = eager_attention(*qkv, dropout=0.5)
     assert_close(weights.sum(-1), torch.ones(BATCH, HEADS, TOKENS, dtype=torch.float64))
+
+
+# --- Causal -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_token_sees_a_later_one(qkv: list[Tensor]) -> None:
+    mask = torch.tensor([[key <= query for key in range(TOKENS)] for query in range(TOKENS)])
+    assert_close(causal_attention(*qkv), attention(*qkv, mask=mask))
+    assert_close(CausalState(IDS).attend(*qkv), attention(*qkv, mask=mask))
+
+
+def test_the_mask_is_the_definition_of_causal() -> None:
+    tokens = torch.tensor([[False, True, True, True, True], [True, True, False, True, False]])
+    mask = causal_mask(3, 2, tokens, torch.device("cpu"))
+    for row in range(2):
+        for query in range(3):
+            for key in range(5):
+                itself = key == query + 2
+                assert mask[row, 0, query, key] == (itself or (key < query + 2 and tokens[row, key]))
+
+
+@pytest.mark.parametrize("mask", [None, [[0, 1, 1, 1, 1], [1, 1, 0, 1, 0]]])
+@pytest.mark.parametrize("kind", [CausalState, CausalStateWithWeights])
+@pytest.mark.parametrize("cut", [1, 3, 4])
+def test_pieces_attend_as_the_whole_does(
+    qkv: list[Tensor], kind: type[CausalState], cut: int, mask: list[list[int]] | None
+) -> None:
+    given = None if mask is None else torch.tensor(mask)
+    whole = kind(IDS, given).attend(*qkv)
+    for past in (DynamicKeyValueCache(), StaticKeyValueCache(layers=1, batch=BATCH, capacity=TOKENS)):
+        first = kind(IDS[:, :cut], None if given is None else given[:, :cut], past)
+        mixed = [first.attend(*(x[:, :cut] for x in qkv))]
+        second = kind(IDS[:, cut:], given, first.past_key_values)
+        mixed.append(second.attend(*(x[:, cut:] for x in qkv)))
+        assert_close(torch.cat(mixed, dim=1), whole)
+        assert (second.attentions is None) == (kind is CausalState)
+
+
+def test_positions_do_not_count_padding() -> None:
+    mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 0, 0, 1]])
+    assert CausalState(IDS).positions(IDS.device).tolist() == [0, 1, 2, 3, 4]
+    assert CausalState(IDS, mask).positions(IDS.device).tolist() == [[0, 0, 0, 1, 2], [0, 1, 1, 1, 2]]
+    past = [(torch.zeros(BATCH, HEADS, 3, WIDTH),) * 2]
+    assert CausalState(IDS[:, 3:], mask, past).positions(IDS.device).tolist() == [[1, 2], [1, 2]]
+    assert CausalState(IDS[:, 3:], None, past).positions(IDS.device).tolist() == [3, 4]
+
+
+def test_features_get_the_shape_of_the_ids_back_and_are_zero_at_padding() -> None:
+    mask = torch.tensor([[0, 1, 1, 1, 1], [1, 1, 1, 1, 0]])
+    state = CausalState(IDS.view(2, 1, 5), mask.view(2, 1, 5))
+    x = state.restore(torch.ones(2, 5, 3))
+    assert x.shape == (2, 1, 5, 3)
+    assert_close(x[:, 0, :, 0], mask.float())
+    assert state.flat(x).shape == (2, 5, 3)

@@ -1,4 +1,4 @@
-"""What a causal model remembers, beside plain concatenation."""
+"""Caches of keys and values, beside plain concatenation."""
 
 import copy
 import pickle
@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from registry.errors import InputError
-from registry.nn.cache import KeyValueCache, KeyValuePairs
+from registry.nn.cache import DynamicKeyValueCache, StaticKeyValueCache
 
-SIZES: dict[str, Any] = {"layers": 2, "batch": 3, "heads": 2, "width": 4}
+SIZES: dict[str, Any] = {"layers": 2, "batch": 3}
 
 
 def pair(tokens: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -22,13 +22,13 @@ def pair(tokens: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture(params=["cache", "pairs"])
-def past(request: pytest.FixtureRequest) -> KeyValueCache | KeyValuePairs:
-    return KeyValueCache(**SIZES, capacity=8) if request.param == "cache" else KeyValuePairs()
+def past(request: pytest.FixtureRequest) -> StaticKeyValueCache | DynamicKeyValueCache:
+    return StaticKeyValueCache(**SIZES, capacity=8) if request.param == "cache" else DynamicKeyValueCache()
 
 
 def test_a_past_gives_all_tokens_so_far(past: Any) -> None:
-    if isinstance(past, KeyValuePairs):
-        past = KeyValuePairs([pair(3, 0), pair(3, 1)])
+    if isinstance(past, DynamicKeyValueCache):
+        past = DynamicKeyValueCache([pair(3, 0), pair(3, 1)])
     else:
         past.append(0, *pair(3, 0))
         past.append(1, *pair(3, 1))
@@ -43,7 +43,7 @@ def test_a_past_gives_all_tokens_so_far(past: Any) -> None:
 
 
 def test_the_length_advances_with_the_last_layer() -> None:
-    cache = KeyValueCache(**SIZES, capacity=8)
+    cache = StaticKeyValueCache(**SIZES, capacity=8)
     cache.append(0, *pair(3))
     assert cache.length == 0
     cache.append(1, *pair(3))
@@ -51,7 +51,7 @@ def test_the_length_advances_with_the_last_layer() -> None:
 
 
 def test_what_a_cache_gives_is_not_copied() -> None:
-    cache = KeyValueCache(**SIZES, capacity=8)
+    cache = StaticKeyValueCache(**SIZES, capacity=8)
     first, _ = cache.append(0, *pair(3))
     cache.append(1, *pair(3))
     second, _ = cache.append(0, *pair(1))
@@ -60,31 +60,31 @@ def test_what_a_cache_gives_is_not_copied() -> None:
 
 
 def test_rows_are_reordered_in_place() -> None:
-    cache = KeyValueCache.from_tuples([pair(3, 0), pair(3, 1)], capacity=5)
+    cache = StaticKeyValueCache.from_tuples([pair(3, 0), pair(3, 1)], capacity=5)
     address = cache[0][0].data_ptr()
     cache.reorder(torch.tensor([2, 0, 0]))
     assert cache[0][0].data_ptr() == address
     assert_close(list(cache), [tuple(x[[2, 0, 0]] for x in pair(3, seed)) for seed in (0, 1)])
 
 
-def test_a_cleared_cache_begins_anew() -> None:
-    cache = KeyValueCache.from_tuples([pair(3, 0), pair(3, 1)])
+def test_a_cleared_cache_is_empty() -> None:
+    cache = StaticKeyValueCache.from_tuples([pair(3, 0), pair(3, 1)])
     cache.clear()
     assert cache.length == 0
     assert_close(cache.append(0, *pair(2, 5)), pair(2, 5))
 
 
 def test_a_cache_made_of_tuples_is_a_copy_with_the_room_asked_for() -> None:
-    pairs = [pair(3, 0), torch.stack(pair(3, 1))]  # the second in the ancestor's form
-    cache = KeyValueCache.from_tuples(pairs, capacity=4)  # type: ignore[arg-type]
-    assert (cache.length, cache.capacity, KeyValueCache.from_tuples([pair(3)]).capacity) == (3, 4, 3)
+    pairs = [pair(3, 0), torch.stack(pair(3, 1))]  # the second in the form of pytorch-pretrained-bert
+    cache = StaticKeyValueCache.from_tuples(pairs, capacity=4)  # type: ignore[arg-type]
+    assert (cache.length, cache.capacity, StaticKeyValueCache.from_tuples([pair(3)]).capacity) == (3, 4, 3)
     cache.append(0, *pair(1))
     assert_close(cache[1], pair(3, 1))
     assert cache[0][0].data_ptr() != pairs[0][0].data_ptr()
 
 
 def test_what_does_not_fit_a_cache_is_refused() -> None:
-    cache = KeyValueCache.from_tuples([pair(3, 0), pair(3, 1)], capacity=4)
+    cache = StaticKeyValueCache.from_tuples([pair(3, 0), pair(3, 1)], capacity=4)
     with pytest.raises(InputError, match="room for 4 tokens, not for 3 and 2 more"):
         cache.append(0, *pair(2))
     with pytest.raises(InputError, match="a batch of 3 sequences, not of 1"):
@@ -96,18 +96,45 @@ def test_what_does_not_fit_a_cache_is_refused() -> None:
 
 def test_pairs_leave_what_they_were_given_as_it_was() -> None:
     given = (pair(3, 0), pair(3, 1))
-    past = KeyValuePairs(given)
+    past = DynamicKeyValueCache(given)
     past.append(0, *pair(1, 2))
     past.append(1, *pair(1, 3))
     assert_close(given, (pair(3, 0), pair(3, 1)))
-    assert KeyValuePairs(given).length == 3
-    assert KeyValuePairs().length == 0
+    assert DynamicKeyValueCache(given).length == 3
+    assert DynamicKeyValueCache().length == 0
 
 
 def test_caches_are_copied_and_pickled_with_their_tokens() -> None:
-    cache = KeyValueCache.from_tuples([pair(3, 0), pair(3, 1)], capacity=4)
+    cache = StaticKeyValueCache.from_tuples([pair(3, 0), pair(3, 1)], capacity=4)
     for other in (copy.deepcopy(cache), pickle.loads(pickle.dumps(cache))):
         assert_close(list(other), list(cache))
         other.append(0, *pair(1, 7))
         other.append(1, *pair(1, 8))
         assert (other.length, cache.length) == (4, 3)
+
+
+def test_a_cache_has_the_heads_width_and_type_of_the_first_key_of_each_layer() -> None:
+    cache = StaticKeyValueCache(**SIZES, capacity=8)
+    assert len(cache) == 0
+    cache.append(0, *(x.double() for x in pair(3)))
+    assert cache.append(1, *(x[:, :1] for x in pair(3)))[0].shape == (3, 1, 3, 4)
+    assert (cache[0][0].shape, cache[0][0].dtype) == ((3, 2, 3, 4), torch.float64)
+
+
+def test_a_cache_that_was_filled_in_inference_mode_is_continued_outside_of_it() -> None:
+    cache = StaticKeyValueCache(layers=1, batch=3, capacity=8)
+    with torch.inference_mode():
+        cache.append(0, *pair(3, 0))
+        cache.reorder(torch.tensor([0, 1, 2, 2]))
+    with torch.no_grad():
+        cache.append(0, *(x[[0, 1, 2, 2]] for x in pair(1, 1)))
+    expected = tuple(torch.cat(both, -2)[[0, 1, 2, 2]] for both in zip(pair(3, 0), pair(1, 1), strict=True))
+    assert_close(cache[0], expected)
+
+
+def test_a_forward_pass_that_failed_is_repeated_from_where_it_began() -> None:
+    cache = StaticKeyValueCache.from_tuples([pair(3, 0), pair(3, 1)], capacity=5)
+    cache.append(0, *pair(1, 2))  # and then something was raised
+    cache.append(0, *pair(1, 3))
+    assert_close(cache.append(1, *pair(1, 4))[0], torch.cat([pair(3, 1)[0], pair(1, 4)[0]], -2))
+    assert_close(cache[0][0], torch.cat([pair(3, 0)[0], pair(1, 3)[0]], -2))

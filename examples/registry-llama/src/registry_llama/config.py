@@ -16,10 +16,10 @@ SCALINGS: Mapping[str, tuple[str, ...]] = {
     "linear": ("factor",),
     "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
 }
-"""Kinds of scaling, and the numbers that each needs."""
+"""Kinds of scaling, with the numbers that each needs."""
 
-PASSED_OVER = ("type", "rope_type", "rope_theta", "partial_rotary_factor", "original_max_position_embeddings")
-"""Keys that stand beside these numbers without changing what is computed."""
+IGNORED_KEYS = ("type", "rope_type", "rope_theta", "partial_rotary_factor", "original_max_position_embeddings")
+"""Keys next to these numbers that do not change what is computed."""
 
 
 def _scaling(value: Any) -> Any:
@@ -57,27 +57,27 @@ class LlamaConfig(Config):
     required_keys: ClassVar[tuple[str, ...]] = ("rms_norm_eps",)
 
     vocab_size: int = size(32000)
-    """Tokens that the embedding knows."""
+    """Rows of the embedding."""
     hidden_size: int = size(4096, most=1_000_000)
     """Features per token."""
     intermediate_size: int = size(11008)
-    """Features inside the feed-forward net of a block."""
+    """Features inside the feed-forward network of a block."""
     num_hidden_layers: int = size(32, most=10_000)
     """Blocks, one after the other."""
     num_attention_heads: int = size(32, most=100_000)
-    """Heads that ask, in each block."""
+    """Heads of queries in each block."""
     num_key_value_heads: int | None = optional_size(None, most=100_000)
-    """Heads that answer, each of which as many neighbouring ones ask; as many as ask, when null."""
+    """Heads of keys and values, each shared by as many neighboring heads of queries; as many as those when null."""
     head_dim: int | None = optional_size(None, most=1_000_000)
     """Features of a head; when null, the heads split ``hidden_size`` evenly."""
     hidden_act: str = choice("silu", ACTIVATIONS)
-    """Activation of the gate in the feed-forward nets."""
+    """Activation of the gate in the feed-forward networks."""
     max_position_embeddings: int = size(2048)
     """Longest sequence, in tokens."""
     rope_theta: float = scale(10_000.0, most=1e12)
-    """Base of the wavelengths by which positions are turned into angles."""
+    """Base of the frequencies by which positions become angles."""
     rope_scaling: Mapping[str, Any] | None = field(default=None, converter=_scaling, hash=False)
-    """How wavelengths are stretched for sequences longer than those of the training: a kind and its numbers."""
+    """How frequencies are scaled for sequences longer than those of the training: a kind and its numbers."""
     rms_norm_eps: float = scale(1e-6)
     """Added to the mean square in normalisation."""
     attention_bias: bool = choice(False, (False, True))
@@ -85,9 +85,9 @@ class LlamaConfig(Config):
     attention_dropout: float = rate(0.0)
     """Dropout of attention weights."""
     mlp_bias: bool = choice(False, (False, True))
-    """Whether the projections of the feed-forward nets have a bias."""
+    """Whether the projections of the feed-forward networks have a bias."""
     initializer_range: float = scale(0.02)
-    """Standard deviation of the normal distribution from which new weights are drawn."""
+    """Standard deviation of the normal distribution that initializes weights."""
     tie_word_embeddings: bool = choice(False, (False, True))
     """Whether tokens are scored with the matrix that embeds them."""
     bos_token_id: int | tuple[int, ...] | None = token_id(1)
@@ -95,7 +95,7 @@ class LlamaConfig(Config):
     eos_token_id: int | tuple[int, ...] | None = token_id(2)
     """The token, or the tokens, that end a text."""
     pad_token_id: int | tuple[int, ...] | None = token_id(None)
-    """The token that fills up short rows."""
+    """The token of padding."""
 
     @head_dim.validator
     def _heads_divide_width(self, _attribute: "Attribute[int]", width: int | None) -> None:
@@ -125,8 +125,8 @@ class LlamaConfig(Config):
         if kind not in SCALINGS:
             raise ConfigError(
                 f"rope_scaling is of the kind {kind!r}; understood are {', '.join(SCALINGS)}.",
-                hint="A kind by which an angle depends on the length of the text, as 'dynamic' does, would make "
-                "remembered keys wrong as the text grows.",
+                hint="With a kind by which an angle depends on the length of the text, such as 'dynamic', "
+                "cached keys would become wrong as the text grows.",
             )
         for key in SCALINGS[kind]:
             number: Any = scaling.get(key)
@@ -134,7 +134,7 @@ class LlamaConfig(Config):
                 raise ConfigError(f"rope_scaling of the kind {kind!r} needs a number above 0 as {key}, not {number!r}.")
         if kind == "llama3" and scaling["high_freq_factor"] <= scaling["low_freq_factor"]:
             raise ConfigError("rope_scaling.high_freq_factor must be above low_freq_factor.")
-        unknown = scaling.keys() - {*SCALINGS[kind], *PASSED_OVER}
+        unknown = scaling.keys() - {*SCALINGS[kind], *IGNORED_KEYS}
         if unknown or scaling.get("partial_rotary_factor", 1.0) != 1.0:
             keys = ", ".join(sorted(unknown)) or "partial_rotary_factor"
             raise ConfigError(f"rope_scaling of the kind {kind!r} has {keys}, which is not understood.")
@@ -147,7 +147,7 @@ class LlamaConfig(Config):
         return self.head_dim or self.hidden_size // self.num_attention_heads
 
     @property
-    def answering_heads(self) -> int:
+    def key_value_heads(self) -> int:
         """Heads of keys and values."""
         return self.num_key_value_heads or self.num_attention_heads
 
@@ -159,7 +159,7 @@ class LlamaConfig(Config):
 
     def num_trunk_parameters(self) -> int:
         """Parameters of embeddings and blocks, normalisations left out."""
-        attention = 2 * self.head_width * (self.num_attention_heads + self.answering_heads)
+        attention = 2 * self.head_width * (self.num_attention_heads + self.key_value_heads)
         block = self.hidden_size * (attention + 3 * self.intermediate_size)
         return self.hidden_size * self.vocab_size + self.num_hidden_layers * block
 

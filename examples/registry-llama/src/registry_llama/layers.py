@@ -1,17 +1,15 @@
-"""The layers of Llama which others may build with, each made of a ``LlamaConfig``."""
+"""Layers of Llama that others may build with, each made from a ``LlamaConfig``."""
 
 from registry.records import LayerSpec
 
-HERE = __name__.rpartition(".")[0]
-
 
 def _layer(name: str, cls: str, summary: str) -> LayerSpec:
-    return LayerSpec(architecture="llama", name=name, cls=f"{HERE}.modeling:{cls}", summary=summary)
+    return LayerSpec(architecture="llama", name=name, cls=f"{__package__}.modeling:{cls}", summary=summary)
 
 
 LAYERS = (
-    _layer("norm", "LlamaRMSNorm", "Features divided by their root mean square."),
+    _layer("norm", "LlamaRMSNorm", "Root mean square normalization."),
     _layer("attention", "LlamaAttention", "Causal attention with rotary positions; heads share keys and values."),
-    _layer("feed-forward", "LlamaMLP", "A feed-forward net of which one half gates the other (SwiGLU)."),
-    _layer("block", "LlamaDecoderLayer", "Attention, then a feed-forward net, each normalised before (pre-norm)."),
+    _layer("feed-forward", "LlamaMLP", "Gated feed-forward network (SwiGLU)."),
+    _layer("block", "LlamaDecoderLayer", "Attention, then a feed-forward network, each normalized before (pre-norm)."),
 )

@@ -1,4 +1,4 @@
-"""What the llama plugin tells the registry."""
+"""Hooks of the llama plugin."""
 
 from collections.abc import Iterable
 
@@ -7,8 +7,6 @@ from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSp
 
 from .cards import CARDS
 from .layers import LAYERS
-
-HERE = __name__.rpartition(".")[0]
 
 
 @hookimpl
@@ -21,7 +19,7 @@ def registry_cards() -> Iterable[Card]:
 def registry_configs() -> Iterable[ConfigSpec]:
     """Declare the configuration."""
     yield ConfigSpec(
-        architecture="llama", cls=f"{HERE}.config:LlamaConfig", model_types=("llama",), default_task="causal-lm"
+        architecture="llama", cls=f"{__package__}.config:LlamaConfig", model_types=("llama",), default_task="causal-lm"
     )
 
 
@@ -29,7 +27,7 @@ def registry_configs() -> Iterable[ConfigSpec]:
 def registry_models() -> Iterable[ModelSpec]:
     """Declare the two classes, one for each task."""
     for task, name in (("base", "LlamaModel"), ("causal-lm", "LlamaForCausalLM")):
-        yield ModelSpec(architecture="llama", task=task, cls=f"{HERE}.modeling:{name}")
+        yield ModelSpec(architecture="llama", task=task, cls=f"{__package__}.modeling:{name}")
 
 
 @hookimpl
@@ -37,12 +35,12 @@ def registry_tokenizers() -> Iterable[TokenizerSpec]:
     """Declare the tokenizer, and the files of which it reads the first that is there."""
     yield TokenizerSpec(
         architecture="llama",
-        cls=f"{HERE}.tokenization:LlamaTokenizer",
+        cls=f"{__package__}.tokenization:LlamaTokenizer",
         files={"vocab": "tokenizer.model", "tokenizer": "tokenizer.json"},
     )
 
 
 @hookimpl
 def registry_layers() -> Iterable[LayerSpec]:
-    """Declare the layers which others may build with."""
+    """Declare the layers that others may build with."""
     return LAYERS

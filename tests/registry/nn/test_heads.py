@@ -3,7 +3,7 @@ import torch
 from torch.testing import assert_close
 
 from registry.errors import InputError
-from registry.nn.choice import ChoiceHead, last_tokens
+from registry.nn.heads import ChoiceHead, last_tokens
 
 
 @pytest.mark.parametrize("leading", [(), (3,), (2, 3), (1, 2, 3)])
