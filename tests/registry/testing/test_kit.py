@@ -356,8 +356,8 @@ MUTATIONS: Mapping[str, Mutation] = {
     ),
     "a head that is missing in the file is refused": mutation(
         "test_every_head_loads_from_the_base_model",
-        (WEIGHTS, '    parts=("lm_head.",),  # what a file may lack as a whole\n', ""),
-        (WEIGHTS, '    ties=(("model.tokens.weight", "lm_head.weight"),),  # names of one tensor\n', ""),
+        (WEIGHTS, '    parts=("lm_head.",),  # a checkpoint may have none of these\n', ""),
+        (WEIGHTS, '    ties=(("model.tokens.weight", "lm_head.weight"),),  # names of one shared tensor\n', ""),
         (MODELING, "        self.lm_head.weight = self.model.tokens.weight\n", "        self._init(self.lm_head)\n"),
     ),
     "missing weights are allowed": mutation(
@@ -555,7 +555,7 @@ def test_the_scaffold_passes_every_check(run: Run) -> None:
     outcome = run({})
     assert outcome.failed == outcome.not_begun == outcome.skipped == set()
     every = {name for name in dir(Conformance) if name.startswith("test_")}
-    assert outcome.passed == every | {"test_the_sentence_about_the_cat_is_known_by_heart"}
+    assert outcome.passed == every | {"test_the_trained_model_completes_its_sentence"}
 
 
 def test_every_check_has_a_plugin_that_fails_it() -> None:
@@ -621,7 +621,7 @@ def test_a_plugin_that_is_not_installed_is_missed(run: Run, files: Any) -> None:
         changed(files, mutation("", (TESTS, 'plugin = "my-tiny"', 'plugin = "my-tinny"'))), "-m", "not another_process"
     )
     assert {"test_the_plugin_is_installed_and_loads"} <= outcome.failed
-    assert not outcome.passed - {"test_the_sentence_about_the_cat_is_known_by_heart"}
+    assert not outcome.passed - {"test_the_trained_model_completes_its_sentence"}
 
 
 def test_other_tests_are_left_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
