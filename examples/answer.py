@@ -1,9 +1,8 @@
-"""Fine-tune a small BERT to answer questions about a text by a span of it.
+"""Fine-tune a small BERT for extractive question answering.
 
-The texts are pages of the standard library's documentation, several functions on each, and the questions are what a
-function returns, and when it raises an error; the answers stand in the text, and a pattern finds them for training.
-A tenth of the questions is kept for the test.  The trained model lands in OUTPUT/model; where it is there already, it
-only predicts.
+The texts are pages of docstrings of the standard library, several functions on each; the questions are what a function
+returns, and when it raises an error.  Patterns find the answers in the text.  A tenth of the questions is held out for
+the test.  The model is saved in OUTPUT/model; if that exists, it is only tested.
 """
 
 import random
@@ -33,7 +32,7 @@ PATTERNS = (
 ON_A_PAGE = 3
 """Functions that are described on one page."""
 LENGTH, STRIDE = 128, 48
-"""Tokens of a window on question and page, and those which neighbouring windows share."""
+"""Tokens of a window on question and page, and tokens that neighboring windows share."""
 LONGEST = 50
 """Tokens of the longest answer."""
 
@@ -47,11 +46,11 @@ QUESTIONS = (
     "What does pour return?",
     "When does pour raise SpillError?",
 )
-"""Nobody's documentation: what the trained model is asked in the end."""
+"""A page that is not in the training data, for a demonstration."""
 
 
 class Question(NamedTuple):
-    """A question, and where its answer stands."""
+    """A question, its page, and the span of its answer."""
 
     text: str
     page: str
@@ -60,7 +59,7 @@ class Question(NamedTuple):
 
     @property
     def answer(self) -> str:
-        """The answer itself."""
+        """The text of the answer."""
         return self.page[self.start : self.end]
 
 
@@ -81,17 +80,17 @@ def _on_page(entries: list[str]) -> list[Question]:
     found = []
     begin = 0
     for entry in entries:
-        for pattern, words in PATTERNS:
+        for pattern, template in PATTERNS:
             match = pattern.search(page, begin, begin + len(entry))
             if match and len(match["answer"]) < 200:
-                text = words.format(name=entry.partition(":")[0], **match.groupdict())
+                text = template.format(name=entry.partition(":")[0], **match.groupdict())
                 found.append(Question(text, page, *match.span("answer")))
         begin += len(entry)
     return found
 
 
 def windows(tokenizer: Any, asked: list[Question]) -> Any:
-    """Questions and pages as a batch; a page that is too long becomes several rows which overlap."""
+    """Questions and pages as a batch; a long page becomes several overlapping windows."""
     return tokenizer(
         [question.text for question in asked],
         [question.page for question in asked],
@@ -105,40 +104,40 @@ def windows(tokenizer: Any, asked: list[Question]) -> Any:
 
 
 def spans(batch: Any, asked: list[Question]) -> tuple[list[int], list[int]]:
-    """The tokens that begin and end the answer in each row; 0, the first token, where the row lacks the answer."""
+    """First and last token of the answer in each window; 0, the first token, in a window without the answer."""
     starts, ends = [], []
-    for places, kinds, index in zip(batch["offset_mapping"], batch["token_type_ids"], batch.text_index, strict=True):
+    for offsets, kinds, index in zip(batch["offset_mapping"], batch["token_type_ids"], batch.text_index, strict=True):
         question = asked[index]
-        inside = (kinds == 1) & (places[:, 1] > question.start) & (places[:, 0] < question.end)
+        inside = (kinds == 1) & (offsets[:, 1] > question.start) & (offsets[:, 0] < question.end)
         tokens = inside.nonzero().flatten().tolist()
-        whole = tokens and places[tokens[0], 0] <= question.start and places[tokens[-1], 1] >= question.end
-        starts.append(tokens[0] if whole else 0)
-        ends.append(tokens[-1] if whole else 0)
+        complete = tokens and offsets[tokens[0], 0] <= question.start and offsets[tokens[-1], 1] >= question.end
+        starts.append(tokens[0] if complete else 0)
+        ends.append(tokens[-1] if complete else 0)
     return starts, ends
 
 
 def answers(model: Any, tokenizer: Any, asked: list[Question]) -> list[str]:
-    """The likeliest span for each question, over all windows of its page."""
+    """The most likely span for each question, over all windows of its page."""
     best = [(float("-inf"), "")] * len(asked)
     batch = windows(tokenizer, asked)
-    places, text_index = batch.pop("offset_mapping"), batch.text_index
+    offsets, text_index = batch.pop("offset_mapping"), batch.text_index
     with torch.inference_mode():
         output = model(**batch)
-    outside = (batch["token_type_ids"] == 0) | (places[..., 1] == 0)  # the question, special tokens, padding
+    outside = (batch["token_type_ids"] == 0) | (offsets[..., 1] == 0)  # the question, special tokens, padding
     starts, ends = (logits.masked_fill(outside, float("-inf")) for logits in output[1:3])
     width = starts.shape[1]
     forwards = torch.ones(width, width, dtype=torch.bool).triu().tril(LONGEST - 1)
     for row, index in enumerate(text_index):
         pairs = (starts[row, :, None] + ends[row]).masked_fill(~forwards, float("-inf"))
         first, last = divmod(int(pairs.argmax()), width)
-        nothing = output.start_logits[row, 0] + output.end_logits[row, 0]  # where windows without the answer point
+        nothing = output.start_logits[row, 0] + output.end_logits[row, 0]  # the span of windows without the answer
         score = float(pairs[first, last] - nothing)
-        best[index] = max(best[index], (score, asked[index].page[places[row, first, 0] : places[row, last, 1]]))
+        best[index] = max(best[index], (score, asked[index].page[offsets[row, first, 0] : offsets[row, last, 1]]))
     return [text for _, text in best]
 
 
 def agreement(found: str, right: str) -> float:
-    """F1 of the words of two answers (Rajpurkar et al., 2016): 1 when they have the same ones, 0 when none."""
+    """F1 of the words of two answers (Rajpurkar et al., 2016), from 0 to 1."""
     ours, theirs = (Counter(re.findall(r"\w+", text.lower())) for text in (found, right))
     common = (ours & theirs).total()
     return 2 * common / (ours.total() + theirs.total())
@@ -146,10 +145,10 @@ def agreement(found: str, right: str) -> float:
 
 @click.command(help=__doc__)
 @click.argument("output", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--model", "name", default="all-minilm-l6-v2", show_default=True, help="The BERT to start from.")
-@click.option("--steps", default=400, show_default=True, help="Batches to train on.")
-@click.option("--batch-size", default=8, show_default=True, help="Questions in a batch.")
-@click.option("--learning-rate", default=4e-4, show_default=True, help="The highest one, after warming up.")
+@click.option("--model", "name", default="all-minilm-l6-v2", show_default=True, help="Pretrained BERT.")
+@click.option("--steps", default=400, show_default=True, help="Training steps.")
+@click.option("--batch-size", default=8, show_default=True, help="Questions per batch.")
+@click.option("--learning-rate", default=4e-4, show_default=True, help="Peak learning rate, after warmup.")
 def main(output: Path, name: str, steps: int, batch_size: int, learning_rate: float) -> None:
     """Train, save, load, test, answer."""
     asked = questions(random.Random(0))

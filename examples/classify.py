@@ -1,7 +1,7 @@
-"""Fine-tune a small BERT to tell from a sentence which part of the standard library it is about.
+"""Fine-tune a small BERT to classify sentences by topic.
 
-The texts are the first sentences of docstrings, and their classes the modules which they come from.  A tenth is kept
-for the test.  The trained model lands in OUTPUT/model; where it is there already, it only predicts.
+The texts are the first sentences of docstrings of the standard library, and their topics the modules that they come
+from.  A tenth is held out for the test.  The model is saved in OUTPUT/model; if that exists, it is only tested.
 """
 
 import random
@@ -33,7 +33,7 @@ SENTENCES = (
     "Copy a whole directory to another place, permissions included.",
     "Fail unless the two lists are equal.",
 )
-"""Nobody's docstrings: what the trained model is asked in the end."""
+"""Sentences that are not in the training data, for a demonstration."""
 
 
 def examples(rng: random.Random) -> list[tuple[str, int]]:
@@ -60,10 +60,10 @@ def classify(model: Any, tokenizer: Any, texts: list[str]) -> torch.Tensor:
 
 @click.command(help=__doc__)
 @click.argument("output", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--model", "name", default="all-minilm-l6-v2", show_default=True, help="The BERT to start from.")
-@click.option("--steps", default=200, show_default=True, help="Batches to train on.")
-@click.option("--batch-size", default=16, show_default=True, help="Texts in a batch.")
-@click.option("--learning-rate", default=6e-4, show_default=True, help="The highest one, after warming up.")
+@click.option("--model", "name", default="all-minilm-l6-v2", show_default=True, help="Pretrained BERT.")
+@click.option("--steps", default=200, show_default=True, help="Training steps.")
+@click.option("--batch-size", default=16, show_default=True, help="Texts per batch.")
+@click.option("--learning-rate", default=6e-4, show_default=True, help="Peak learning rate, after warmup.")
 def main(output: Path, name: str, steps: int, batch_size: int, learning_rate: float) -> None:
     """Train, save, load, test, predict."""
     pairs = examples(random.Random(0))
@@ -84,7 +84,7 @@ def main(output: Path, name: str, steps: int, batch_size: int, learning_rate: fl
     loaded = registry.load(output / "model")
     found = classify(loaded.model, loaded.tokenizer, [text for text, _ in tested]).argmax(-1)
     right = (found == torch.tensor([label for _, label in tested])).float().mean()
-    print(f"Trained on {len(trained)} texts; of {len(tested)} others, {right:.1%} are told right.\n")
+    print(f"Trained on {len(trained)} texts; accuracy on {len(tested)} others {right:.1%}.\n")
     for sentence, row in zip(SENTENCES, classify(loaded.model, loaded.tokenizer, list(SENTENCES)), strict=True):
         value, label = row.max(0)
         print(f"{loaded.config.id2label[int(label)]:>12} {value:4.0%}  {sentence}")

@@ -1,4 +1,4 @@
-"""Real text that every Python brings along: the docstrings of its standard library."""
+"""Real text that comes with every Python: the docstrings of its standard library."""
 
 import ast
 import sysconfig
@@ -7,12 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-LEFT_OUT = {"__pycache__", "dist-packages", "idlelib", "lib2to3", "pydoc_data", "site-packages", "test", "tests"}
-"""Folders which are no part of the library proper, or hold little but tests."""
+EXCLUDED = {"__pycache__", "dist-packages", "idlelib", "lib2to3", "pydoc_data", "site-packages", "test", "tests"}
+"""Directories that are not part of the library, or have mainly tests."""
 
 
 class Docstring(NamedTuple):
-    """What is said of a module, a class or a function."""
+    """The docstring of a module, a class or a function."""
 
     module: str
     """``email.message``"""
@@ -28,7 +28,7 @@ def docstrings(*packages: str) -> tuple[Docstring, ...]:
     found: dict[str, Docstring] = {}
     for path in sorted(root.rglob("*.py")):
         inside = path.relative_to(root).with_suffix("")
-        if LEFT_OUT.isdisjoint(inside.parts) and (not packages or inside.parts[0] in packages):
+        if EXCLUDED.isdisjoint(inside.parts) and (not packages or inside.parts[0] in packages):
             module = ".".join(inside.parts).removesuffix(".__init__")
             for docstring in _parsed(module, path.read_bytes()):
                 found.setdefault(docstring.text, docstring)
@@ -36,7 +36,7 @@ def docstrings(*packages: str) -> tuple[Docstring, ...]:
 
 
 def _parsed(module: str, source: bytes) -> Iterator[Docstring]:
-    """The docstrings in the source of a module; nothing of it is run."""
+    """The docstrings in the source of a module; no code is executed."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             text = ast.get_docstring(node)

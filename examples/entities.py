@@ -1,7 +1,7 @@
-"""Fine-tune a small BERT to find persons, places and organisations in text.
+"""Fine-tune a small BERT for named entities: persons, places and organizations.
 
-The sentences of entities.txt, which lies beside this script, were written for it; every sixth is kept for the test.
-The trained model lands in OUTPUT/model; where it is there already, it only predicts.
+The sentences of entities.txt, next to this script, were written for it; every sixth is held out for the test.  The
+model is saved in OUTPUT/model; if that exists, it is only tested.
 """
 
 import random
@@ -15,21 +15,21 @@ import torch
 import registry
 from training import train
 
-KINDS = ("nothing", "person", "place", "organisation")
+KINDS = ("nothing", "person", "place", "organization")
 MARKED = re.compile(r"\[(?P<words>[^]]+)\]\((?P<kind>\w+)\)")
 IGNORED = -100
-"""The label of tokens that are not predicted: special ones and padding."""
+"""The label of special tokens and padding, which the loss ignores."""
 
 TEXT = """\
 Emilie du Chatelet translated Newton in a castle in Lorraine. Voltaire, who had fled from Paris, built her a laboratory.
 The Academy of Bologna made her a member. Years later, Mary Somerville did the same for Laplace in Scotland, and the
 University of Cambridge used her book.
 """
-"""Nobody's training: what the trained model is asked in the end."""
+"""Text that is not in the training data, for a demonstration."""
 
 
 class Entity(NamedTuple):
-    """A stretch of a text, and what it names."""
+    """A span of a text, and the kind of what it names."""
 
     start: int
     end: int
@@ -37,7 +37,7 @@ class Entity(NamedTuple):
 
 
 def sentences() -> list[tuple[str, list[Entity]]]:
-    """The sentences without their marks, and the entities which the marks show; shuffled."""
+    """The sentences without markup, and the entities that were marked; shuffled."""
     lines = Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").splitlines()
     random.Random(0).shuffle(lines)
     return [_unmarked(line) for line in lines]
@@ -45,39 +45,39 @@ def sentences() -> list[tuple[str, list[Entity]]]:
 
 def _unmarked(line: str) -> tuple[str, list[Entity]]:
     text, entities = "", []
-    place = 0
+    end = 0
     for match in MARKED.finditer(line):
-        text += line[place : match.start()]
+        text += line[end : match.start()]
         entities.append(Entity(len(text), len(text) + len(match["words"]), match["kind"]))
         text += match["words"]
-        place = match.end()
-    return text + line[place:], entities
+        end = match.end()
+    return text + line[end:], entities
 
 
 def labels(batch: Any, entities: list[list[Entity]]) -> torch.Tensor:
     """The kind of each token, ``(texts, tokens)``."""
     found = torch.zeros_like(batch["input_ids"])
-    for row, places, inside in zip(found, batch["offset_mapping"], entities, strict=True):
+    for row, offsets, inside in zip(found, batch["offset_mapping"], entities, strict=True):
         for entity in inside:
-            row[(places[:, 0] >= entity.start) & (places[:, 1] <= entity.end)] = KINDS.index(entity.kind)
+            row[(offsets[:, 0] >= entity.start) & (offsets[:, 1] <= entity.end)] = KINDS.index(entity.kind)
     return found.masked_fill(batch["offset_mapping"][..., 1] == 0, IGNORED)
 
 
 def find(model: Any, tokenizer: Any, texts: list[str]) -> list[list[Entity]]:
-    """The entities in each text: words of one kind that follow each other make one.
+    """The entities in each text: consecutive words of one kind are one entity.
 
-    The first piece of a word decides for the whole of it.
+    The prediction for the first subword of a word counts.
     """
     batch = tokenizer(texts, padding=True, truncation=True, return_offsets_mapping=True, return_tensors="pt")
     offsets = batch.pop("offset_mapping")
     with torch.inference_mode():
         kinds = model(**batch).logits.argmax(-1)
     found = []
-    for ids, row, places in zip(batch["input_ids"], kinds.tolist(), offsets.tolist(), strict=True):
+    for ids, row, spans in zip(batch["input_ids"], kinds.tolist(), offsets.tolist(), strict=True):
         entities: list[Entity] = []
         before = kind = KINDS[0]
-        for piece, number, (start, end) in zip(tokenizer.convert_ids_to_tokens(ids), row, places, strict=True):
-            if not piece.startswith("##"):
+        for subword, number, (start, end) in zip(tokenizer.convert_ids_to_tokens(ids), row, spans, strict=True):
+            if not subword.startswith("##"):
                 kind = KINDS[number] if end else KINDS[0]
             if kind != KINDS[0] and kind == before:
                 entities[-1] = Entity(entities[-1].start, end, kind)
@@ -90,10 +90,10 @@ def find(model: Any, tokenizer: Any, texts: list[str]) -> list[list[Entity]]:
 
 @click.command(help=__doc__)
 @click.argument("output", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--model", "name", default="all-minilm-l6-v2", show_default=True, help="The BERT to start from.")
-@click.option("--steps", default=150, show_default=True, help="Batches to train on.")
-@click.option("--batch-size", default=16, show_default=True, help="Sentences in a batch.")
-@click.option("--learning-rate", default=6e-4, show_default=True, help="The highest one, after warming up.")
+@click.option("--model", "name", default="all-minilm-l6-v2", show_default=True, help="Pretrained BERT.")
+@click.option("--steps", default=150, show_default=True, help="Training steps.")
+@click.option("--batch-size", default=16, show_default=True, help="Sentences per batch.")
+@click.option("--learning-rate", default=6e-4, show_default=True, help="Peak learning rate, after warmup.")
 def main(output: Path, name: str, steps: int, batch_size: int, learning_rate: float) -> None:
     """Train, save, load, test, predict."""
     known = sentences()
@@ -120,9 +120,7 @@ def main(output: Path, name: str, steps: int, batch_size: int, learning_rate: fl
     found = find(loaded.model, loaded.tokenizer, [text for text, _ in tested])
     right = sum(len(set(ours) & set(theirs)) for ours, (_, theirs) in zip(found, tested, strict=True))
     every = sum(len(ours) + len(theirs) for ours, (_, theirs) in zip(found, tested, strict=True))
-    print(
-        f"Trained on {len(trained)} sentences; on {len(tested)} others, F1 of whole entities {2 * right / every:.1%}.\n"
-    )
+    print(f"Trained on {len(trained)} sentences; on {len(tested)} others, entity-level F1 {2 * right / every:.1%}.\n")
     for start, end, kind in find(loaded.model, loaded.tokenizer, [TEXT])[0]:
         print(f"{kind:>12}  {TEXT[start:end]}")
 

@@ -1,8 +1,8 @@
 """Write the hidden states of a BERT for every token of every line of INPUT, as JSON lines.
 
-A line is one text, or two with ||| between them.  Each line of OUTPUT is an object like those that extract_features
-wrote in Google's BERT and in pytorch-pretrained-bert: linex_index, and features, which lists the tokens with the values
-of the layers asked for.  OUTPUT appears when it is whole; after Ctrl-C, the same command goes on where it was.
+A line is one text, or two with ||| between them.  Each line of OUTPUT is an object as extract_features.py of Google's
+BERT and of pytorch-pretrained-bert wrote it: linex_index, and features, the tokens with the values of the selected
+layers.  OUTPUT appears when it is complete; after Ctrl-C, the same command resumes.
 """
 
 import json
@@ -22,10 +22,10 @@ from training import interruptions
 
 
 def batches(lines: list[str], size: int) -> Iterator[list[Any]]:
-    """Texts, or pairs of texts, which follow each other, up to ``size`` at a time."""
+    """Batches of at most ``size`` consecutive texts, or pairs of texts."""
     texts = [tuple(line.split(" ||| ", 1)) if " ||| " in line else line for line in lines]
-    for _, alike in groupby(texts, key=type):
-        while batch := list(islice(alike, size)):
+    for _, group in groupby(texts, key=type):
+        while batch := list(islice(group, size)):
             yield batch
 
 
@@ -51,29 +51,29 @@ def features(pretrained: registry.Pretrained, texts: list[Any], layers: list[int
 
 
 def done_before(partial: Path) -> int:
-    """The whole lines in an unfinished output, from which a torn last one is cut off."""
+    """The number of complete lines in an unfinished output; an incomplete last one is removed."""
     if not partial.exists():
         return 0
     text = partial.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    partial.write_bytes(whole)
-    return whole.count(b"\n")
+    complete = text[: text.rfind(b"\n") + 1]
+    partial.write_bytes(complete)
+    return complete.count(b"\n")
 
 
 def _numbers(_context: click.Context, _option: click.Parameter, text: str) -> list[int]:
     try:
         return [int(number) for number in text.split(",")]
     except ValueError:
-        raise click.BadParameter("give whole numbers with commas between them, such as -1,-2.") from None
+        raise click.BadParameter("not a list of integers, such as -1,-2.") from None
 
 
 @click.command(help=__doc__)
 @click.argument("source", metavar="INPUT", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--model", "name", default="all-minilm-l6-v2", show_default=True, help="The BERT to ask.")
+@click.option("--model", "name", default="all-minilm-l6-v2", show_default=True, help="Pretrained BERT.")
 @click.option("--layers", default="-1,-2,-3,-4", show_default=True, callback=_numbers, help="0 is the first layer.")
-@click.option("--max-length", default=128, show_default=True, help="Tokens to which texts are cut.")
-@click.option("--batch-size", default=32, show_default=True, help="Texts in a batch.")
+@click.option("--max-length", default=128, show_default=True, help="Maximum tokens per text.")
+@click.option("--batch-size", default=32, show_default=True, help="Texts per batch.")
 def main(source: Path, output: Path, name: str, layers: list[int], max_length: int, batch_size: int) -> None:
     """Read, compute, write."""
     number = registry.load_config(name).num_hidden_layers
@@ -96,7 +96,7 @@ def main(source: Path, output: Path, name: str, layers: list[int], max_length: i
             bar.update(len(texts))
             if interrupted() and number < len(lines):
                 bar.close()
-                print(f"Stopped after {number} of {len(lines)} lines; the same command goes on.", file=sys.stderr)
+                print(f"Stopped after {number} of {len(lines)} lines; the same command resumes.", file=sys.stderr)
                 raise SystemExit(128 + signal.SIGINT)
     partial.replace(output)
 

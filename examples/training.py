@@ -1,8 +1,8 @@
-"""Train a model so that Ctrl-C, or a crash, costs little: started again, the training goes on where it was.
+"""A resumable training loop: after Ctrl-C or a crash, training continues from the last checkpoint.
 
-A checkpoint is a folder ``step-000120`` by ``registry.save``, which appears whole or not at all, and in it a
-``training.pt`` with the state of the optimizer and of the random numbers, written last; without it the folder counts
-for nothing.  What goes on from a checkpoint computes the very numbers that it would have computed without a break.
+A checkpoint is a directory ``step-000120``, which appears atomically, and in it ``training.pt`` with the
+state of the optimizer and the random generator, written last; a directory without it is ignored.  A resumed run
+computes the same numbers as an uninterrupted one.
 """
 
 import shutil
@@ -22,31 +22,40 @@ from registry.saving.folder import write_file
 
 STATE = "training.pt"
 SECONDS = 60.0
-"""Time between two checkpoints."""
+"""Seconds between two checkpoints."""
 WARMUP = 20
-"""Steps in which the learning rate rises."""
+"""Steps of linear warmup."""
 
 
 def train(
     start: Callable[[], Any],
     inputs_at: Callable[[int], Mapping[str, Any]],
-    folder: Path,
+    directory: Path,
     *,
     steps: int,
     learning_rate: float,
     tokenizer: Any = None,
     carry: str | None = None,
 ) -> Any:
-    """Train what ``start()`` returns, or the newest checkpoint in ``folder``, up to ``steps``; save it as ``model``.
+    """Train a model, or resume the newest checkpoint; save it as ``model`` in ``directory``.
 
-    ``inputs_at(step)`` gives the keywords of the model's ``forward``, labels included.  ``carry`` names what each step
-    hands to the next: the ``mems`` of Transformer-XL.  Where ``folder`` holds a trained ``model``, it is returned at
-    once.  Ctrl-C ends the program after the step that is being computed, and a checkpoint; a second one ends it there
-    and then.
+    Ctrl-C ends the program after the current step and a checkpoint; a second Ctrl-C ends it at once.
+
+    Args:
+        start: Returns the model to train.
+        inputs_at: Returns the keywords of ``forward`` for a step, labels included.
+        directory: The directory of checkpoints; if it has a trained ``model``, that is returned.
+        steps: The number of steps.
+        learning_rate: The peak learning rate.
+        tokenizer: A tokenizer to save with the model.
+        carry: A field of the output that is passed to the next step: the ``mems`` of Transformer-XL.
+
+    Returns:
+        The trained model, in evaluation mode.
     """
-    if (folder / "model").is_dir():
-        return registry.load_model(folder / "model")
-    training = Training(start, folder, steps, learning_rate, tokenizer, carry)
+    if (directory / "model").is_dir():
+        return registry.load_model(directory / "model")
+    training = Training(start, directory, steps, learning_rate, tokenizer, carry)
     saved = time.monotonic()
     with interruptions() as interrupted, tqdm(total=steps, initial=training.step, unit="step", disable=None) as bar:
         while training.step < steps:
@@ -58,31 +67,31 @@ def train(
                 saved = time.monotonic()
             if interrupted():
                 bar.close()
-                print(f"Stopped after step {training.step} of {steps}; the same command goes on.", file=sys.stderr)
+                print(f"Stopped after step {training.step} of {steps}; the same command resumes.", file=sys.stderr)
                 raise SystemExit(128 + signal.SIGINT)
-    registry.save(training.model, folder / "model", tokenizer=tokenizer)
-    for checkpoint in folder.glob("step-*"):
+    registry.save(training.model, directory / "model", tokenizer=tokenizer)
+    for checkpoint in directory.glob("step-*"):
         _remove(checkpoint)
     return training.model.eval()
 
 
 class Training:
-    """A model that is being trained, with all that decides how it goes on."""
+    """A model in training, with its complete training state."""
 
     def __init__(
         self,
         start: Callable[[], Any],
-        folder: Path,
+        directory: Path,
         steps: int,
         learning_rate: float,
         tokenizer: Any = None,
         carry: str | None = None,
     ) -> None:
-        self.folder, self.steps, self.learning_rate = folder, steps, learning_rate
+        self.directory, self.steps, self.learning_rate = directory, steps, learning_rate
         self.tokenizer, self.carry = tokenizer, carry
         self.step, self.carried = 0, None
         torch.manual_seed(0)
-        checkpoint = newest(folder)
+        checkpoint = newest(directory)
         self.model = (registry.load_model(checkpoint) if checkpoint else start()).train()
         self.optimizer = torch.optim.AdamW(self.model.parameters())
         if checkpoint:
@@ -90,7 +99,7 @@ class Training:
             for parameter in self.model.parameters():
                 parameter.data = (
                     parameter.data.clone()
-                )  # a file is not aligned as memory is, and last bits depend on it
+                )  # mapped tensors are aligned differently, which changes last bits
             self.optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["random"])
             self.step, self.carried = state["step"], state["carried"]
@@ -109,34 +118,38 @@ class Training:
         return output.loss.item()
 
     def keep(self) -> None:
-        """Write a checkpoint, and then remove those before it."""
+        """Write a checkpoint, then remove older ones."""
         state = {
             "step": self.step,
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
             "carried": self.carried,
         }
-        folder = registry.save(self.model, self.folder / f"step-{self.step:06}", tokenizer=self.tokenizer)
-        write_file(folder / STATE, lambda path: torch.save(state, path))
-        for older in self.folder.glob("step-*"):
-            if older.name < folder.name:
+        checkpoint = registry.save(self.model, self.directory / f"step-{self.step:06}", tokenizer=self.tokenizer)
+        write_file(checkpoint / STATE, lambda path: torch.save(state, path))
+        for older in self.directory.glob("step-*"):
+            if older.name < checkpoint.name:
                 _remove(older)
 
 
-def newest(folder: Path) -> Path | None:
-    """The last whole checkpoint in a folder."""
-    return max((path.parent for path in folder.glob(f"step-*/{STATE}")), default=None)
+def newest(directory: Path) -> Path | None:
+    """The newest complete checkpoint in a directory; None if there is none."""
+    return max((path.parent for path in directory.glob(f"step-*/{STATE}")), default=None)
 
 
 def _remove(checkpoint: Path) -> None:
-    """Remove a checkpoint, so that at no time half of it looks like a whole one."""
+    """Remove a checkpoint, its state first, so that a partly removed one is never loaded."""
     (checkpoint / STATE).unlink(missing_ok=True)
     shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 @contextmanager
 def interruptions() -> Iterator[Callable[[], bool]]:
-    """Note Ctrl-C instead of obeying it, and tell whether it was pressed; a second one is obeyed."""
+    """Record Ctrl-C instead of raising KeyboardInterrupt; a second one raises it.
+
+    Yields:
+        A function that returns whether Ctrl-C was pressed.
+    """
     pressed: list[int] = []
 
     def note(number: int, _frame: object) -> None:

@@ -1,7 +1,7 @@
-"""Train a small GPT-2 from nothing on the docstrings of the standard library, and let it write some.
+"""Train a small GPT-2 from scratch on the docstrings of the standard library, and generate text.
 
-First it learns a vocabulary of byte pairs from the same text.  A twentieth of the docstrings is kept for the test.  The
-trained model lands in OUTPUT/model; where it is there already, it only writes.
+First it learns a byte-pair vocabulary from the same text.  A twentieth of the docstrings is held out for the test.  The
+model is saved in OUTPUT/model; if that exists, it only generates.
 """
 
 import lzma
@@ -30,44 +30,44 @@ Pair = tuple[str, str]
 
 
 def learn_merges(texts: Iterable[str], number: int) -> list[Pair]:
-    """The rules which merge the most frequent pairs of symbols, one after the other (Sennrich et al., 2016)."""
+    """The merge rules: the most frequent pair of symbols, again and again (Sennrich et al., 2016)."""
     spelling = bytes_to_unicode()
     counts = Counter(word for text in texts for word in WORD.findall(text))
     words = [[spelling[byte] for byte in word.encode()] for word in counts]
     times = list(counts.values())
     pairs: Counter[Pair] = Counter()
-    places: dict[Pair, set[int]] = defaultdict(set)  # the words in which a pair stands, or stood
-    for place, (word, count) in enumerate(zip(words, times, strict=True)):
+    indices: dict[Pair, set[int]] = defaultdict(set)  # the words that contain a pair, or did
+    for index, (word, count) in enumerate(zip(words, times, strict=True)):
         for pair in pairwise(word):
             pairs[pair] += count
-            places[pair].add(place)
+            indices[pair].add(index)
     merges: list[Pair] = []
     while len(merges) < number:
         best = max(pairs, key=lambda pair: (pairs[pair], pair))
         merges.append(best)
-        for place in places.pop(best):
-            before = list(pairwise(words[place]))
-            words[place] = _merged(words[place], best)
+        for index in indices.pop(best):
+            before = list(pairwise(words[index]))
+            words[index] = _merged(words[index], best)
             for pair in before:
-                pairs[pair] -= times[place]
-            for pair in pairwise(words[place]):
-                pairs[pair] += times[place]
-                places[pair].add(place)
+                pairs[pair] -= times[index]
+            for pair in pairwise(words[index]):
+                pairs[pair] += times[index]
+                indices[pair].add(index)
         del pairs[best]
     return merges
 
 
 def _merged(word: list[str], pair: Pair) -> list[str]:
-    joined, place = [], 0
-    while place < len(word):
-        found = tuple(word[place : place + 2]) == pair
-        joined.append("".join(pair) if found else word[place])
-        place += 2 if found else 1
+    joined, index = [], 0
+    while index < len(word):
+        found = tuple(word[index : index + 2]) == pair
+        joined.append("".join(pair) if found else word[index])
+        index += 2 if found else 1
     return joined
 
 
 def tokenizer_for(texts: list[str], size: int) -> Any:
-    """A tokenizer of ``size`` tokens: all bytes, what the learnt rules make of them, and the end of a text."""
+    """A tokenizer of ``size`` tokens: all bytes, the results of the learned rules, and the end of a text."""
     letters = list(bytes_to_unicode().values())
     merges = learn_merges(texts, size - len(letters) - 1)
     tokens = [*letters, *map("".join, merges), END_OF_TEXT]
@@ -75,7 +75,7 @@ def tokenizer_for(texts: list[str], size: int) -> Any:
 
 
 def bits_per_byte(model: Any, tokenizer: Any, texts: list[str], context: int) -> float:
-    """What it costs to tell the model these texts, of each of which it sees the beginning."""
+    """The cross entropy in bits per byte, over the first ``context`` tokens of each text."""
     bits = size = 0.0
     for text in texts:
         ids = torch.tensor([tokenizer.encode(END_OF_TEXT + text)[:context]])
@@ -87,13 +87,13 @@ def bits_per_byte(model: Any, tokenizer: Any, texts: list[str], context: int) ->
 
 @click.command(help=__doc__)
 @click.argument("output", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--steps", default=1000, show_default=True, help="Batches to train on.")
-@click.option("--batch-size", default=16, show_default=True, help="Stretches of text in a batch.")
-@click.option("--context", default=128, show_default=True, help="Tokens that the model sees at once.")
+@click.option("--steps", default=1000, show_default=True, help="Training steps.")
+@click.option("--batch-size", default=16, show_default=True, help="Sequences per batch.")
+@click.option("--context", default=128, show_default=True, help="Context length in tokens.")
 @click.option("--layers", default=4, show_default=True, help="Blocks of the model.")
-@click.option("--width", default=192, show_default=True, help="Features for each token; 32 for each head.")
-@click.option("--vocabulary", default=1024, show_default=True, help="Tokens of the vocabulary, 257 at least.")
-@click.option("--learning-rate", default=3e-3, show_default=True, help="The highest one, after warming up.")
+@click.option("--width", default=192, show_default=True, help="Hidden size; 32 per head.")
+@click.option("--vocabulary", default=1024, show_default=True, help="Vocabulary size, at least 257.")
+@click.option("--learning-rate", default=3e-3, show_default=True, help="Peak learning rate, after warmup.")
 def main(
     output: Path,
     steps: int,
@@ -104,7 +104,7 @@ def main(
     vocabulary: int,
     learning_rate: float,
 ) -> None:
-    """Train, save, load, test, write."""
+    """Train, save, load, test, generate."""
     texts = [docstring.text for docstring in docstrings()]
     random.Random(0).shuffle(texts)
     tested, trained = texts[: len(texts) // 20], texts[len(texts) // 20 :]
@@ -113,14 +113,14 @@ def main(
 
     def start() -> Any:
         sizes = {"n_positions": context, "n_embd": width, "n_layer": layers, "n_head": width // 32}
-        no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}  # little is read more than once
+        no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}  # little text is read more than once
         model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **sizes, **no_dropout))
         model.init_weights()
         return model
 
     def inputs_at(step: int) -> dict[str, Any]:
         rng = random.Random(step)
-        rows = [ids[place : place + context] for place in rng.sample(range(len(ids) - context), batch_size)]
+        rows = [ids[start : start + context] for start in rng.sample(range(len(ids) - context), batch_size)]
         return {"input_ids": torch.stack(rows), "labels": torch.stack(rows)}
 
     train(start, inputs_at, output, steps=steps, learning_rate=learning_rate, tokenizer=tokenizer)
@@ -134,7 +134,7 @@ def main(
     )
     end = loaded.tokenizer.convert_tokens_to_ids(END_OF_TEXT)
     for number, prompt in enumerate(PROMPTS):
-        written = loaded.model.generate(
+        generated = loaded.model.generate(
             torch.tensor([loaded.tokenizer.encode(END_OF_TEXT + prompt)]),
             max_new_tokens=min(80, context - 20),
             temperature=0.7,
@@ -142,7 +142,7 @@ def main(
             eos_token_id=end,
             generator=torch.Generator().manual_seed(number),
         )
-        print(f"\n{loaded.tokenizer.decode(written[0], skip_special_tokens=True)}")
+        print(f"\n{loaded.tokenizer.decode(generated[0], skip_special_tokens=True)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Train a small Transformer-XL from nothing on the docstrings of the standard library, and let it write some.
+"""Train a small Transformer-XL from scratch on the docstrings of the standard library, and generate text.
 
-The text is read in stretches, in its order; the memory of each reaches back into those before it.  A tenth of the
-docstrings is kept for the test.  The trained model lands in OUTPUT/model; where it is there already, it only writes.
+The text is read in consecutive segments; the memory of each reaches back into earlier ones.  A tenth of the docstrings
+is held out for the test.  The model is saved in OUTPUT/model; if that exists, it only generates.
 """
 
 import math
@@ -23,20 +23,20 @@ from training import train
 
 PROMPTS = ("return the", "raise valueerror if", "this class")
 RARE = 4
-"""Words that are rarer than this are unknown."""
+"""Words with a lower count than this are unknown."""
 
 
-def write_corpus(folder: Path) -> None:
-    """Write train.txt, valid.txt and test.txt: a docstring on each line, words and signs with spaces between them."""
+def write_corpus(directory: Path) -> None:
+    """Write train.txt, valid.txt and test.txt: one docstring per line, words and punctuation separated by spaces."""
     lines = [" ".join(re.findall(r"\w+|[^\w\s]", docstring.text)) for docstring in docstrings()]
     random.Random(0).shuffle(lines)
     tenth = len(lines) // 10
     for name, part in (("test", lines[:tenth]), ("valid", lines[tenth : tenth + 20]), ("train", lines[tenth + 20 :])):
-        write_file(folder / f"{name}.txt", content_writer("".join(f"{line}\n" for line in part)))
+        write_file(directory / f"{name}.txt", content_writer("".join(f"{line}\n" for line in part)))
 
 
 def perplexity(model: Any, corpus: TransfoXLCorpus, length: int) -> float:
-    """How many words the model hesitates between, on average, over the test text; its memory runs through."""
+    """The perplexity of the test text, with memory across segments."""
     losses, mems = [], None
     for segment in corpus.get_iterator("test", batch_size=8, tgt_len=length):
         with torch.inference_mode():
@@ -47,21 +47,21 @@ def perplexity(model: Any, corpus: TransfoXLCorpus, length: int) -> float:
 
 
 def perplexity_of_frequencies(corpus: TransfoXLCorpus) -> float:
-    """The same for somebody who knows nothing but how often each word stands in the training text."""
+    """The perplexity of the unigram model of the training text."""
     counts = torch.bincount(corpus.train, minlength=len(corpus.tokenizer)).clamp(min=1).float()
     return math.exp(-(counts / counts.sum()).log()[corpus.test].mean().item())
 
 
 @click.command(help=__doc__)
 @click.argument("output", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--steps", default=1200, show_default=True, help="Batches to train on.")
-@click.option("--batch-size", default=8, show_default=True, help="Texts that are read side by side.")
-@click.option("--length", default=64, show_default=True, help="Words of a stretch, and of the memory.")
+@click.option("--steps", default=1200, show_default=True, help="Training steps.")
+@click.option("--batch-size", default=8, show_default=True, help="Texts per batch.")
+@click.option("--length", default=64, show_default=True, help="Words per segment, and of the memory.")
 @click.option("--layers", default=2, show_default=True, help="Layers of the model.")
-@click.option("--width", default=128, show_default=True, help="Features for each word; 32 for each head.")
-@click.option("--learning-rate", default=3e-3, show_default=True, help="The highest one, after warming up.")
+@click.option("--width", default=128, show_default=True, help="Hidden size; 32 per head.")
+@click.option("--learning-rate", default=3e-3, show_default=True, help="Peak learning rate, after warmup.")
 def main(output: Path, steps: int, batch_size: int, length: int, layers: int, width: int, learning_rate: float) -> None:
-    """Train, save, load, test, write."""
+    """Train, save, load, test, generate."""
     write_corpus(output / "text")
     tokenizer = TransfoXLTokenizer(special=("<eos>", "<unk>"), min_freq=RARE, lower_case=True)
     corpus = TransfoXLCorpus.from_folder(output / "text", tokenizer)
@@ -91,7 +91,7 @@ def main(output: Path, steps: int, batch_size: int, length: int, layers: int, wi
         f"{perplexity_of_frequencies(corpus):.0f})."
     )
     for number, prompt in enumerate(PROMPTS):
-        written = loaded.model.generate(
+        generated = loaded.model.generate(
             torch.tensor([loaded.tokenizer.encode(prompt)]),
             max_new_tokens=40,
             temperature=0.7,
@@ -99,7 +99,7 @@ def main(output: Path, steps: int, batch_size: int, length: int, layers: int, wi
             eos_token_id=loaded.tokenizer.eos_token_id,
             generator=torch.Generator().manual_seed(number),
         )
-        print(f"\n{loaded.tokenizer.decode(written[0], skip_special_tokens=True)}")
+        print(f"\n{loaded.tokenizer.decode(generated[0], skip_special_tokens=True)}")
 
 
 if __name__ == "__main__":

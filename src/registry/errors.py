@@ -102,6 +102,13 @@ class RegistryWarning(UserWarning):
     """Something that a user should know and that did not stop the work."""
 
 
+class RegistryDeprecationWarning(RegistryWarning, FutureWarning):
+    """A public name or option that will be removed; shown by default, also outside of ``__main__``.
+
+    The message has one form: ``"X is deprecated since 0.3 and will be removed in 0.5; use Y."``
+    """
+
+
 def _revive(cls: type[RegistryError], message: str) -> RegistryError:
     """Make an error without its constructor's keywords; pickle then restores its attributes."""
     error = cls.__new__(cls, message)

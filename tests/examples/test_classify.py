@@ -21,7 +21,7 @@ def few(example: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.usefixtures("few")
 def test_it_trains_saves_loads_and_predicts(run: Callable[..., str], tiny_bert: Path, tmp_path: Path) -> None:
     printed = run("classify", tmp_path / "out", "--model", tiny_bert, "--steps", 2, "--batch-size", 2)
-    assert "are told right" in printed
+    assert "accuracy on" in printed
     assert "Draw a circle" in printed
     saved = registry.load(tmp_path / "out" / "model")
     assert type(saved.model).__name__ == "BertForSequenceClassification"

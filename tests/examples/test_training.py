@@ -1,4 +1,4 @@
-"""Training is interrupted and goes on as if nothing had been."""
+"""Training is interrupted, and resumes with the same numbers."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ def assert_equal(ours: Any, theirs: Any) -> None:
 def test_what_was_interrupted_ends_with_the_numbers_of_what_was_not(
     train: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Dropout is on, so that this holds only if random numbers go on as well."""
+    """Dropout is on, so that this holds only if the random state is restored as well."""
     whole = train(tmp_path / "whole")
 
     def interrupted(step: int) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def test_a_program_that_gets_ctrl_c_leaves_a_checkpoint_and_goes_on(tmp_path: Pa
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 130, errors
-    assert "the same command goes on" in errors
+    assert "the same command resumes" in errors
     (checkpoint,) = folder.glob("step-*/training.pt")
     steps = int(checkpoint.parent.name.removeprefix("step-")) + 1
     done = subprocess.run(

@@ -11,15 +11,15 @@ from registry.formatting import format_size
 
 
 @click.command()
-@name_argument
+@name_argument()
 @click.argument("text")
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 @device_option
 @json_option
 def command(name: str, text: str, out: Path, device: str | None, as_json: bool) -> None:
-    """Draw what a model looks at, as a page for a browser.
+    """Visualize attention as an HTML page.
 
-    OUT is one HTML file with the attention of every layer and head between the tokens of TEXT; it needs no network.
+    OUT is one self-contained file with the attention of every layer and head between the tokens of TEXT.
     """
     from registry.files.atomic import content_writer
     from registry.loading.pretrained import load

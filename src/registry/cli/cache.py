@@ -2,24 +2,24 @@
 
 import click
 
-from registry.cli.output import format_size, json_option, print_json, print_table
-
-DAMAGED = 4
-"""The exit code, as for every command that finds something damaged."""
+from registry.cli.exit_codes import ExitCode
+from registry.cli.names import name_argument
+from registry.cli.output import json_option, print_json, print_table
+from registry.formatting import format_size
 
 
 @click.group()
 def command() -> None:
-    """Look after the files that were fetched.
+    """Manage the download cache.
 
-    Each command takes --json.
+    Every command takes --json.
     """
 
 
 @command.command("path")
 @json_option
 def print_path(as_json: bool) -> None:
-    """Print the folder in which fetched files are kept."""
+    """Print the cache directory."""
     from registry.cache.directories import cache_directory
 
     path = cache_directory()
@@ -29,7 +29,7 @@ def print_path(as_json: bool) -> None:
 @command.command("list")
 @json_option
 def list_files(as_json: bool) -> None:
-    """List what is kept, by the address from which it came."""
+    """List the cached files by URL."""
     from registry.cache.cache import Cache
     from registry.cache.upkeep import disk_usage, kept
 
@@ -40,17 +40,17 @@ def list_files(as_json: bool) -> None:
         return
     if found:
         print_table(
-            ("address", "size", "fetched", "state"),
+            ("URL", "size", "fetched", "state"),
             [(file.url, format_size(file.size), (file.fetched or "")[:10], file.state) for file in found],
         )
     click.echo(f"{format_size(disk_usage(cache))} in {cache.home}.", err=True)
 
 
 @command.command("rm")
-@click.argument("names", nargs=-1, required=True, metavar="NAME|URL...")
+@name_argument("names", nargs=-1, required=True, metavar="NAME|URL...")
 @json_option
 def remove_models(names: tuple[str, ...], as_json: bool) -> None:
-    """Remove the files of models, or of addresses; what another model needs, too, stays."""
+    """Remove the files of models or URLs; files shared with other models are kept."""
     from registry.cache.cache import Cache
     from registry.cache.upkeep import remove
 
@@ -61,9 +61,9 @@ def remove_models(names: tuple[str, ...], as_json: bool) -> None:
 @command.command("prune")
 @json_option
 def prune_cache(as_json: bool) -> None:
-    """Remove what no address needs any more, and what processes left that died.
+    """Remove unreferenced files and leftovers of crashed processes.
 
-    What is younger than an hour is left alone: a process may be at work on it.
+    Files younger than an hour are kept, since a process may still be writing them.
     """
     from registry.cache.cache import Cache
     from registry.cache.upkeep import prune
@@ -75,7 +75,7 @@ def prune_cache(as_json: bool) -> None:
 @json_option
 @click.pass_context
 def verify_cache(ctx: click.Context, as_json: bool) -> None:
-    """Hash everything that is kept; what is damaged is put aside, and is fetched anew when it is needed."""
+    """Hash all cached files; damaged ones are quarantined, and downloaded again when needed."""
     from registry.cache.cache import Cache
     from registry.cache.upkeep import verify
 
@@ -85,9 +85,9 @@ def verify_cache(ctx: click.Context, as_json: bool) -> None:
     else:
         for path, problem in checked.damaged.items():
             click.echo(f"{path}: {problem}")
-        click.echo(f"{checked.sound} files are sound, {len(checked.damaged)} are not.", err=True)
+        click.echo(f"{checked.sound} files are intact, {len(checked.damaged)} are damaged.", err=True)
     if checked.damaged:
-        ctx.exit(DAMAGED)
+        ctx.exit(ExitCode.DAMAGED)
 
 
 def _print_removed(removed: list[str], as_json: bool) -> None:

@@ -11,9 +11,9 @@ from registry.cli.output import json_option, print_json, progress, say
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @json_option
 def command(out: Path, as_json: bool) -> None:
-    """Write a site of all models, to read in a browser.
+    """Build a static HTML catalog of all models.
 
-    OUT is a new folder, or an earlier catalogue, which is replaced.  The site is plain files, and needs no network.
+    OUT is a new directory, or an earlier catalog, which is replaced.  The site works without a network.
     """
     from registry.catalog import search
     from registry.pages.catalog import write_catalog

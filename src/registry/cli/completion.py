@@ -8,7 +8,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 WHERE = """\b
-Shells read it from here:
+The files:
   bash  ~/.local/share/bash-completion/completions/registry
   zsh   ~/.zfunc/_registry, where ~/.zfunc is on the fpath
   fish  ~/.config/fish/completions/registry.fish"""
@@ -19,9 +19,9 @@ Shells read it from here:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, shell: str, as_json: bool) -> None:
-    """Print what makes a shell complete commands and names.
+    """Print a shell completion script.
 
-    Save it once, with `>`, in the file that the shell reads when it completes `registry`.
+    Save it in the file from which the shell loads the completion of `registry`: registry completion bash > FILE
     """
     from click.shell_completion import get_completion_class
 

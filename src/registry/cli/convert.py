@@ -4,11 +4,12 @@ from typing import Any
 
 import click
 
+from registry.cli.names import name_argument
 from registry.cli.output import json_option, print_fields, print_json
 
 
 def _overrides(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    """Fields with their values, which are JSON, or text where they are not."""
+    """Fields with their values: JSON, or text where it is not valid JSON."""
     import json
 
     found: dict[str, Any] = {}
@@ -24,8 +25,8 @@ def _overrides(_ctx: click.Context, _option: click.Parameter, values: tuple[str,
 
 
 @click.command()
-@click.argument("source", metavar="SRC")
-@click.argument("folder", metavar="DST", type=click.Path(file_okay=False))
+@name_argument("source", metavar="SRC")
+@click.argument("directory", metavar="DST", type=click.Path(file_okay=False))
 @click.option("--to", type=click.Choice(("safetensors", "torch")), default="safetensors", help="Format of the weights.")
 @click.option(
     "--set",
@@ -33,30 +34,30 @@ def _overrides(_ctx: click.Context, _option: click.Parameter, values: tuple[str,
     multiple=True,
     metavar="FIELD=VALUE",
     callback=_overrides,
-    help="Set a field of the configuration, such as num_labels=3.",
+    help="Set a field of the configuration: num_labels=3.",
 )
 @json_option
-def command(source: str, folder: str, to: Any, overrides: dict[str, Any], as_json: bool) -> None:
-    """Save a model of any readable format as a folder.
+def command(source: str, directory: str, to: Any, overrides: dict[str, Any], as_json: bool) -> None:
+    """Convert a checkpoint to safetensors or torch.
 
-    SRC is a name, a path or an address; a TensorFlow checkpoint is named by its prefix, or by the folder around it.
-    What is written is read again, and compared.
+    SRC is a name, a path or a URL; a TensorFlow checkpoint is given by its prefix or its directory.  The weights are
+    read again after writing, and compared.
     """
     from registry.loading.convert import convert
 
-    done = convert(source, folder, to=to, **overrides)
+    done = convert(source, directory, to=to, **overrides)
     if as_json:
         print_json(done)
         return
     print_fields(
         {
-            "folder": str(done.folder),
+            "directory": str(done.folder),
             "model": done.model,
-            "tokenizer": done.tokenizer or "none: the source has no files of one",
+            "tokenizer": done.tokenizer or "none: the source has no tokenizer files",
             "read from": done.report.source,
             "tensors": f"{len(done.report.loaded):,}",
-            "newly initialised": _few(done.report.new),
-            "left out": _few(done.report.dropped),
+            "newly initialized": _few(done.report.new),
+            "dropped": _few(done.report.dropped),
         }
     )
 

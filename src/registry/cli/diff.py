@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from registry.cli.exit_codes import ExitCode
+from registry.cli.names import name_argument
 from registry.cli.output import json_option, print_json, print_table
 
 if TYPE_CHECKING:
@@ -11,15 +13,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("left", metavar="A")
-@click.argument("right", metavar="B")
+@name_argument("left", metavar="A")
+@name_argument("right", metavar="B")
 @json_option
 @click.pass_context
 def command(context: click.Context, left: str, right: str, as_json: bool) -> None:
     """Compare the weights of two models or files.
 
-    Told are names and shapes that differ, and the largest difference of each tensor. Formats and spellings of names do
-    not matter where a configuration lies beside one of the two.  Ends with 0 when all weights are equal, else with 1.
+    Reports differing names and shapes, and the largest difference of each tensor.  Formats and spellings of names
+    do not matter if one of the two has a configuration.  Exits with 0 if all weights are equal, else with 1.
     """
     from registry.weights.inspect import compare
 
@@ -31,13 +33,13 @@ def command(context: click.Context, left: str, right: str, as_json: bool) -> Non
         if unequal:
             print_table(
                 ("name", "A", "B", "largest difference"),
-                [(d.name, _look(d.left), _look(d.right), _number(d.largest)) for d in unequal],
+                [(d.name, _described(d.left), _described(d.right), _number(d.largest)) for d in unequal],
             )
         click.echo(f"{len(differences) - len(unequal):,} of {len(differences):,} tensors are equal.")
-    context.exit(1 if unequal else 0)
+    context.exit(ExitCode.ERROR if unequal else ExitCode.DONE)
 
 
-def _look(header: "Header | None") -> str:
+def _described(header: "Header | None") -> str:
     return "-" if header is None else f"{header.dtype} {' x '.join(map(str, header.shape))}".rstrip()
 
 

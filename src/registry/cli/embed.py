@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from registry.loading.pretrained import Pretrained
 
 Embedded: TypeAlias = "Iterator[tuple[Sequence[str], Tensor]]"
-"""Some texts at a time with their vectors, ``(texts, width)``."""
+"""Batches of texts, each with its vectors, ``(texts, width)``."""
 
 ENDINGS = ("jsonl", "npy", "safetensors")
 
 
 @click.command()
-@name_argument
+@name_argument()
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
-@click.option("-f", "--file", "source", type=click.File("rb"), help="Also the lines of this file; '-' is stdin.")
+@click.option("-f", "--file", "source", type=click.File("rb"), help="Embed the lines of a file; '-' is stdin.")
 @click.option(
-    "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help=f"Where to write: a .{', .'.join(ENDINGS)}."
+    "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help=f"Output file: .{', .'.join(ENDINGS)}."
 )
-@click.option("--format", type=click.Choice(ENDINGS), help="The format, where the ending of the file does not say it.")
-@click.option("--normalize", is_flag=True, help="Scale vectors to length 1: their dot products are cosines then.")
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts computed at once.")
+@click.option("--format", type=click.Choice(ENDINGS), help="Output format (default: from the file's suffix).")
+@click.option("--normalize", is_flag=True, help="Scale vectors to length 1, so that dot products are cosines.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per batch.")
 @device_option
 @json_option
 def command(
@@ -47,23 +47,23 @@ def command(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Turn texts into vectors.
+    """Compute embeddings of texts.
 
-    A vector is the mean of the model's last hidden states over the tokens of its text, special tokens included.  What
-    is longer than the model's longest input is cut, with a warning.  Without --out, JSON lines go to stdout.
+    An embedding is the mean of the last hidden states over all tokens of a text, special tokens included.  Texts beyond
+    the model's longest input are truncated, with a warning.  Without --out, JSON lines are printed.
     """
     format = _format(out, format)
     texts = (*texts, *(() if source is None else lines_of(source)))
     if not texts:
-        raise click.UsageError("there is nothing to embed: give texts, or a file of lines with --file.")
+        raise click.UsageError("there is nothing to embed: pass texts, or a file of lines with --file.")
     from registry.cli.vectors import FORMATS, json_lines, write_vectors
     from registry.loading.pretrained import load
     from registry.saving.folder import write_file
 
     embedder = Embedder(load(name, "base", device=device), normalize=normalize)
     embedded = embedder.batches(texts, batch_size)
-    if out is not None or as_json or not sys.stdout.isatty():  # else the lines themselves show how far it is
-        embedded = _watched(embedded, len(texts))
+    if out is not None or as_json or not sys.stdout.isatty():  # else the printed lines show the progress
+        embedded = _with_progress(embedded, len(texts))
     if out is not None:
         write_file(out, lambda path: write_vectors(path, FORMATS[format], len(texts), embedder.width, embedded))
         if as_json:
@@ -76,12 +76,16 @@ def command(
     else:
         for some, vectors in embedded:
             click.echo(json_lines(some, vectors), nl=False)
-    if embedder.cut:
-        warn(f"{embedder.cut:,} of {len(texts):,} texts were cut at {embedder.tokenizer.max_len} tokens.")
+    if embedder.truncated:
+        warn(f"{embedder.truncated:,} of {len(texts):,} texts were truncated at {embedder.tokenizer.max_len} tokens.")
 
 
 def lines_of(file: BinaryIO) -> list[str]:
-    """The lines of a file in UTF-8, without their ends.  Raises InputError, which names a line that is not."""
+    """The lines of a file in UTF-8, without line ends.
+
+    Raises:
+        InputError: A line is not UTF-8.
+    """
     lines = file.read().split(b"\n")
     if not lines[-1]:
         lines.pop()
@@ -95,19 +99,19 @@ def lines_of(file: BinaryIO) -> list[str]:
 
 
 def _format(out: Path | None, format: str | None) -> str:
-    """The format that was asked for.  Raises UsageError when nothing says it, or binary data would go to stdout."""
+    """The requested format.  Raises UsageError for an unknown suffix, and for binary data on stdout."""
     if out is None:
         if format not in (None, "jsonl"):
             raise click.UsageError(f"--format {format} needs --out.")
         return "jsonl"
     format = format or out.suffix.removeprefix(".")
     if format not in ENDINGS:
-        raise click.UsageError(f"the ending of {out} names no format: add --format {'|'.join(ENDINGS)}.")
+        raise click.UsageError(f"the suffix of {out} is not a known format: add --format {'|'.join(ENDINGS)}.")
     return format
 
 
-def _watched(embedded: Embedded, total: int) -> Embedded:
-    """The same, with a bar that shows how far it is."""
+def _with_progress(embedded: Embedded, total: int) -> Embedded:
+    """The same batches, with a progress bar."""
     with progress("Embedding", total, unit="texts") as advance:
         for some, vectors in embedded:
             yield some, vectors
@@ -115,25 +119,25 @@ def _watched(embedded: Embedded, total: int) -> Embedded:
 
 
 class Embedder:
-    """A model that makes vectors of texts: the mean of its last hidden states over the tokens of each."""
+    """A model that computes embeddings: the mean of its last hidden states over the tokens of a text."""
 
     def __init__(self, loaded: "Pretrained", *, normalize: bool) -> None:
         self.tokenizer = loaded.tokenizer
-        self.cut = 0
-        """How many texts were longer than the model's longest input."""
+        self.truncated = 0
+        """The number of texts that were longer than the model's longest input."""
         self._model = loaded.model
         self._normalize = normalize
         self._added = len(self.tokenizer.encode(""))
 
     @cached_property
     def width(self) -> int:
-        """Numbers in a vector."""
+        """The length of a vector."""
         return int(self._vectors(["a"]).shape[1])
 
     def batches(self, texts: Sequence[str], batch_size: int) -> Embedded:
-        """The texts, ``batch_size`` at a time, each time with their vectors, ``(texts, width)``."""
+        """Batches of texts, each with its vectors, ``(texts, width)``."""
         if "attention_mask" not in self.tokenizer.model_inputs:
-            batch_size = 1  # the model cannot be told what is padding
+            batch_size = 1  # the model takes no padding mask
         for start in range(0, len(texts), batch_size):
             some = texts[start : start + batch_size]
             yield some, self._vectors(some, start)
@@ -145,7 +149,7 @@ class Embedder:
         batch = self.tokenizer(list(texts), truncation=True)
         self._check(texts, batch["input_ids"], start)
         device = next(self._model.parameters()).device
-        columns = {  # not every vocabulary has a token for padding, and the mask makes any id right
+        columns = {  # with the mask any id can pad: not every vocabulary has a token for it
             key: pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(device)
             for key, rows in batch.items()
         }
@@ -156,9 +160,9 @@ class Embedder:
             return torch.nn.functional.normalize(vectors, dim=1) if self._normalize else vectors
 
     def _check(self, texts: Sequence[str], rows: Sequence[Sequence[int]], start: int) -> None:
-        """Count the texts that were cut.  Raises InputError for one of which the model has nothing to read."""
+        """Count truncated texts.  Raises InputError for a text without tokens."""
         for number, (text, row) in enumerate(zip(texts, rows, strict=True), start + 1):
             if not row:
-                raise InputError(f"text {number:,} is empty, and this model marks no beginning: there is no vector.")
+                raise InputError(f"text {number:,} is empty, and this model adds no special tokens.")
             if len(row) == self.tokenizer.max_len:
-                self.cut += len(self.tokenizer.tokenize(text)) + self._added > len(row)
+                self.truncated += len(self.tokenizer.tokenize(text)) + self._added > len(row)

@@ -15,10 +15,10 @@ PACKAGES = (
     *("torch", "safetensors", "pluggy", "attrs", "regex", "sentencepiece", "requests", "filelock"),
     *("transformers", "tokenizers", "numpy", "ftfy", "spacy"),
 )
-"""Distributions whose version may explain a bug."""
+"""Distributions whose versions may explain a bug."""
 
 SETTINGS = ("REGISTRY_", "PYTORCH_PRETRAINED_BERT_", "TORCH_HOME", "ENV_TORCH_HOME", "XDG_CACHE_HOME", "HF_", "CUDA_")
-"""What the names of settings begin with that decide what is found and where."""
+"""Prefixes of environment variables that matter."""
 
 SECRET = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 
@@ -26,20 +26,20 @@ SECRET = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 @click.command()
 @json_option
 def command(as_json: bool) -> None:
-    """Print what a bug report needs: versions, settings and plugins.
+    """Print the details for a bug report: versions, settings and plugins.
 
-    Nothing is imported but the registry itself and the plugins; the values of secrets are left out.
+    Only the registry and its plugins are imported; values of secrets are not printed.
     """
     (print_json if as_json else print_fields)(environment())
 
 
 def environment() -> Mapping[str, str | None]:
-    """What of this computer may explain a bug, in the order of a report."""
+    """The details of this computer that may explain a bug, in the order of the report."""
     from registry.cache.directories import cache_directory
 
     return {
         "registry": __version__,
-        "installed in": os.path.dirname(os.path.dirname(__file__)),  # noqa: PTH120  # a text to be shown
+        "installed in": os.path.dirname(os.path.dirname(__file__)),  # noqa: PTH120  # only printed
         "python": f"{platform.python_version()} ({platform.python_implementation()}, {sys.executable})",
         "platform": platform.platform(),
         **{name: _version(name) for name in PACKAGES},
@@ -52,7 +52,7 @@ def environment() -> Mapping[str, str | None]:
 def _version(distribution: str) -> str | None:
     try:
         return metadata.version(distribution)
-    except Exception:  # noqa: BLE001  # not installed, or its metadata are damaged: the report must come all the same
+    except Exception:  # noqa: BLE001  # not installed, or damaged metadata
         return None
 
 

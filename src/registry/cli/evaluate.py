@@ -5,19 +5,20 @@ from typing import Any
 
 import click
 
+from registry.cli.names import name_argument
 from registry.cli.output import json_option, print_fields, print_json, progress
 
 
 @click.command()
-@click.argument("name")
+@name_argument()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Parts read side by side.")
-@click.option("--segment", type=click.IntRange(min=1), help="Tokens read at once; by default as many as in training.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Segments per batch.")
+@click.option("--segment", type=click.IntRange(min=1), help="Context length per step (default: as in training).")
 @json_option
 def command(name: str, file: Path, batch_size: int, segment: int | None, as_json: bool) -> None:
-    """Say how well a language model predicts a text: its perplexity.
+    """Compute the perplexity of a text file.
 
-    A model with a memory keeps it from part to part; others read parts that overlap by half.
+    A recurrent model keeps its memory between segments; the segments of other models overlap by half.
     """
     from time import perf_counter
 
@@ -30,7 +31,7 @@ def command(name: str, file: Path, batch_size: int, segment: int | None, as_json
     with progress("Evaluating", len(ids), unit="tokens") as advance:
         found = evaluate(loaded.model, ids, batch_size=batch_size, segment=segment, on_tokens=advance)
     seconds = perf_counter() - started
-    numbers: dict[str, Any] = {
+    results: dict[str, Any] = {
         "model": str(loaded.card.name if loaded.card else name),
         "file": str(file),
         "tokens": found.tokens,
@@ -39,15 +40,15 @@ def command(name: str, file: Path, batch_size: int, segment: int | None, as_json
         "tokens_per_second": found.tokens / seconds,
     }
     if as_json:
-        print_json(numbers)
+        print_json(results)
         return
     print_fields(
         {
-            "model": numbers["model"],
-            "file": numbers["file"],
+            "model": results["model"],
+            "file": results["file"],
             "tokens": f"{found.tokens:,}",
             "loss": f"{found.loss:.4f} nats per token",
             "perplexity": f"{found.perplexity:.2f}",
-            "speed": f"{numbers['tokens_per_second']:,.0f} tokens per second",
+            "speed": f"{results['tokens_per_second']:,.0f} tokens per second",
         }
     )

@@ -21,20 +21,19 @@ if TYPE_CHECKING:
     "name",
     metavar="NAME",
     shell_complete=complete_names,
-    help="A model that predicts masked words; else a known one.",
+    help="A masked language model (default: the first known one).",
 )
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many words to show.")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Words to show per mask.")
 @device_option
 @json_option
 def command(texts: tuple[str, ...], name: str | None, top: int, device: str | None, as_json: bool) -> None:
-    """Say which words could stand behind the mask.
+    """Predict masked words.
 
-    TEXT has a mask where the words are wanted: 'Paris is the [MASK] of France.'  Where it has several, each is filled
-    as if the others stayed masked.
+    TEXT contains the mask token: 'Paris is the [MASK] of France.'  Several masks are predicted independently.
     """
     if name is None:
         name = best_known("masked-lm")
-        say(f"Asking {name}.")
+        say(f"Using {name}.")
     loaded = load_trained(name, "masked-lm", device)
     answers: list[dict[str, Any]] = [{"text": text, "masks": _fill(loaded, text, top)} for text in texts]
     if as_json:
@@ -55,18 +54,18 @@ def command(texts: tuple[str, ...], name: str | None, top: int, device: str | No
 
 
 def _fill(loaded: "Pretrained", text: str, top: int) -> list[list[dict[str, Any]]]:
-    """For each mask in the text its likeliest tokens, the likeliest first."""
+    """The most likely tokens of each mask in the text, in descending order."""
     import torch
 
     tokenizer = loaded.tokenizer
     mask_id = tokenizer.special_id("mask_token")
     mask = tokenizer.ids_to_tokens[mask_id]
     batch = tokenizer([text], return_tensors="pt").to(next(loaded.model.parameters()).device)
-    (places,) = (batch["input_ids"][0] == mask_id).nonzero(as_tuple=True)
-    if not len(places):
-        raise InputError(f"{text!r} has no mask.", hint=f"Write {mask} where a word is wanted.")
+    (positions,) = (batch["input_ids"][0] == mask_id).nonzero(as_tuple=True)
+    if not len(positions):
+        raise InputError(f"{text!r} has no mask.", hint=f"Write {mask} for the word to predict.")
     with torch.inference_mode():
-        likely = loaded.model(**batch).logits[0, places].softmax(dim=-1).topk(min(top, len(tokenizer)))
+        likely = loaded.model(**batch).logits[0, positions].softmax(dim=-1).topk(min(top, len(tokenizer)))
     parts = text.split(mask)
     return [
         [

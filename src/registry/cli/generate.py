@@ -16,19 +16,21 @@ if TYPE_CHECKING:
     from registry.tokenization.base import Tokenizer
 
 UNFINISHED = "\ufffd"
-"""What decoding gives for a character of which not all bytes are there yet."""
+"""The replacement character, which stands for an incomplete character."""
 
 
 @click.command()
-@name_argument
+@name_argument()
 @click.argument("prompt")
-@click.option("-n", "--max-new-tokens", type=click.IntRange(1), default=100, show_default=True, help="Tokens to write.")
-@click.option("--temperature", type=float, default=0.0, help="Above 0, draw tokens at random; else take the likeliest.")
-@click.option("--top-k", type=int, help="Draw from the K likeliest tokens.")
-@click.option("--top-p", type=float, help="Draw from the fewest tokens that together have the probability P.")
-@click.option("--repetition-penalty", type=float, default=1.0, help="Above 1, avoid tokens that were written already.")
-@click.option("--num-beams", type=int, default=1, help="Follow that many texts, and print the best when it is done.")
-@click.option("--seed", type=int, help="Draw the same tokens again.")
+@click.option(
+    "-n", "--max-new-tokens", type=click.IntRange(1), default=100, show_default=True, help="Tokens to generate."
+)
+@click.option("--temperature", type=float, default=0.0, help="Above 0: sample; higher is more random. 0: greedy.")
+@click.option("--top-k", metavar="K", type=int, help="Sample from the K most likely tokens.")
+@click.option("--top-p", metavar="P", type=float, help="Nucleus sampling: smallest set with total probability P.")
+@click.option("--repetition-penalty", type=float, default=1.0, help="Above 1: make repeated tokens less likely.")
+@click.option("--num-beams", metavar="N", type=int, default=1, help="Beam search with N beams (no streaming).")
+@click.option("--seed", type=int, help="Seed of the random generator.")
 @device_option
 @json_option
 def command(
@@ -41,10 +43,9 @@ def command(
     as_json: bool,
     **sampling: Any,
 ) -> None:
-    """Continue a text, and print it as it is written.
+    """Generate text from a prompt (streams).
 
-    PROMPT is the text to continue, or '-' for what stdin holds.  Of a text that outgrows what the model sees at once,
-    the older half is forgotten.
+    PROMPT is a text, or '-' for stdin.  Beyond the context length, the older half of the context is dropped.
     """
     import torch
 
@@ -63,23 +64,29 @@ def command(
         **sampling,
     }
     streaming = not as_json and num_beams == 1
-    writer = Continuation(loaded.tokenizer, ids[0].tolist(), _print if streaming else None)
+    continuation = Continuation(loaded.tokenizer, ids[0].tolist(), _print if streaming else None)
     try:
         if streaming:
             _print(prompt)
-            loaded.model.generate(ids, on_token=writer.take, **how)
+            loaded.model.generate(ids, on_token=continuation.take, **how)
         else:
-            writer.take(loaded.model.generate(ids, **how)[0, ids.shape[1] :])
-        writer.finish()
+            continuation.take(loaded.model.generate(ids, **how)[0, ids.shape[1] :])
+        continuation.finish()
     finally:
         if streaming:
-            click.echo()  # also after Ctrl-C: what comes next begins on a line of its own
+            click.echo()  # after Ctrl-C as well: the next output begins on a new line
     if as_json:
         print_json(
-            {"model": name, "prompt": prompt, "continuation": writer.text, "tokens": len(writer.ids), "ids": writer.ids}
+            {
+                "model": name,
+                "prompt": prompt,
+                "continuation": continuation.text,
+                "tokens": len(continuation.ids),
+                "ids": continuation.ids,
+            }
         )
     elif not streaming:
-        click.echo(prompt + writer.text)
+        click.echo(prompt + continuation.text)
 
 
 def _print(text: str) -> None:
@@ -87,16 +94,17 @@ def _print(text: str) -> None:
 
 
 class Continuation:
-    """The text that new ids spell behind a prompt, given to ``show`` as soon as it is certain.
+    """The text of new ids after a prompt, passed to ``show`` as soon as it is final.
 
-    A token may be some bytes of a character, or change how the last ones are spelled; what could still change waits.
+    A token may hold part of a character's bytes, or change the spelling of those before it; text that can still change
+    is held back.
     """
 
     def __init__(self, tokenizer: "Tokenizer", prompt: list[int], show: Callable[[str], object] | None) -> None:
         self.ids: list[int] = []
-        """The new ones."""
+        """The new ids."""
         self.text = ""
-        """What was shown of the text."""
+        """The text shown so far."""
         self._tokenizer = tokenizer
         self._prompt = prompt
         self._start = self._decode()
@@ -108,7 +116,7 @@ class Continuation:
         self._add(self._decode().rstrip(UNFINISHED))
 
     def finish(self) -> None:
-        """Show what still waits."""
+        """Show the text that was held back."""
         self._add(self._decode())
 
     def _add(self, spelled: str) -> None:

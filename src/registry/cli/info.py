@@ -8,10 +8,10 @@ from registry.formatting import format_size
 
 
 @click.command()
-@name_argument
+@name_argument()
 @json_option
 def command(name: str, as_json: bool) -> None:
-    """Describe a model, from its card alone."""
+    """Show a model's card (no download)."""
     from registry.catalog import info
     from registry.discovery import owner
     from registry.sources.files import is_local
@@ -34,7 +34,7 @@ def command(name: str, as_json: bool) -> None:
             "tokenizer": ", ".join(f"{option}={value}" for option, value in card.tokenizer.items()),
             "configuration": ", ".join(f"{field}={value}" for field, value in card.config.items()),
             "plugin": str(owner(card)),
-            "on this disk": "yes" if is_local(card) else "no",
+            "downloaded": "yes" if is_local(card) else "no",
         }
     )
     click.echo()

@@ -2,14 +2,16 @@
 
 import click
 
-from registry.cli.output import format_size, json_option, print_json, print_table
+from registry.cli.names import name_argument
+from registry.cli.output import json_option, print_json, print_table
+from registry.formatting import format_size
 
 
 @click.command()
-@click.argument("name", metavar="FILE|NAME")
+@name_argument(metavar="FILE|NAME")
 @json_option
 def command(name: str, as_json: bool) -> None:
-    """Show the tensors in files of weights: names, shapes, types, sizes.
+    """List the tensors of a checkpoint: names, shapes, types, sizes.
 
     Only headers are read.
     """
@@ -25,10 +27,10 @@ def command(name: str, as_json: bool) -> None:
         [(name, _shape(header.shape), header.dtype, format_size(header.nbytes)) for name, header in headers.items()],
     )
     total = format_size(sum(header.nbytes for header in headers.values()))
-    click.echo(f"{len(headers):,} tensors, {total}, in the format {found.spec.format}: {', '.join(found.files)}.")
+    click.echo(f"{len(headers):,} tensors, {total}, format {found.spec.format}: {', '.join(found.files)}.")
     if found.ignored_files:
-        click.echo(f"Passed over: {', '.join(found.ignored_files)}.", err=True)
+        click.echo(f"Ignored: {', '.join(found.ignored_files)}.", err=True)
 
 
 def _shape(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "a number"
+    return " x ".join(map(str, shape)) or "scalar"

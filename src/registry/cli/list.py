@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "--task",
     metavar="NAME",
     shell_complete=complete_values(lambda card: [card.task]),
-    help="Only models whose weights are for this task.",
+    help="Only models with weights for this task.",
 )
 @click.option(
     "--language",
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     shell_complete=complete_values(lambda card: card.languages),
     help="Only models for this language (ISO 639: en, de).",
 )
-@click.option("--cached/--not-cached", default=None, help="Only models that are (not) on this computer.")
+@click.option("--cached/--not-cached", default=None, help="Only downloaded models, or only others.")
 @click.option(
     "--sort",
     type=click.Choice(["name", "size"]),
-    help="Order by name, or the smallest first; else in the order of the plugins.",
+    help="Sort by name or size (default: plugin order).",
 )
 @json_option
 def command(
@@ -51,8 +51,8 @@ def command(
 ) -> None:
     """List the models that can be loaded by name.
 
-    PATTERN is a glob such as 'bert-*', or a word that the name contains.  A size with '~' before it is not published,
-    but follows from the number of parameters, at four bytes each.
+    PATTERN is a glob such as 'bert-*', or a part of the name.  A size with '~' is estimated from the number of
+    parameters, at four bytes each.
     """
     from registry.catalog import plugins, search
     from registry.sources.files import is_local
@@ -64,7 +64,7 @@ def command(
         print_json([card_as_json(card) for card in cards])
         return
     if not cards:
-        say("No model matches.")
+        say("No matching models.")
         return
     print_table(
         ("name", "architecture", "task", "languages", "parameters", "size", "cached"),
@@ -85,11 +85,11 @@ def command(
     )
     for plugin in plugins():
         for record, winner in plugin.shadowed.items():
-            say(f"{record} of {plugin} is hidden by the one of {winner}.")
+            say(f"{record} of {plugin} is shadowed by the one of {winner}.")
 
 
 def _size_then_name(card: "Card") -> tuple[bool, int, str]:
-    """What is not known comes last."""
+    """A sort key; unknown sizes come last."""
     from registry.catalog import estimated_size
 
     size = estimated_size(card)

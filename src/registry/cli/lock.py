@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from registry.cli.names import name_argument
 from registry.cli.output import json_option
 
 if TYPE_CHECKING:
@@ -12,13 +13,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@name_argument("names", nargs=-1, required=True, metavar="NAME...")
 @json_option
-def command(names: tuple[str, ...], as_json: bool) -> None:  # noqa: ARG001  # a lock file is JSON anyhow
-    """Print what the files of models are, as a lock file.
+def command(names: tuple[str, ...], as_json: bool) -> None:  # noqa: ARG001  # a lock file is JSON in any case
+    """Write a lock file: URL, revision, size and sha256 of each file.
 
-    `registry lock NAME... > registry.lock` keeps it. Where REGISTRY_LOCK names that file, a model loads exactly so, or
-    not at all. What is not on this computer yet is fetched; a lock file that is in force already is not looked at.
+    `registry lock NAME... > registry.lock` saves it; with REGISTRY_LOCK=registry.lock, any other file is refused.
+    Missing files are downloaded; an active REGISTRY_LOCK is ignored.
     """
     from registry.sources.lockfile import dump
 
@@ -39,7 +40,7 @@ def _locked(names: Iterable[str]) -> "Models":
         model = key(resolution)
         if model is None:
             raise LockError(
-                f"{resolution} lies on this disk, and cannot be locked: nothing fetches it.",
+                f"{resolution} is on this disk and cannot be locked: it is not downloaded.",
                 hint="`registry verify DIR` compares a saved folder with its own manifest.",
             )
         models[model] = origins(resolution, gather(resolution, None, how), how.cache)

@@ -1,8 +1,8 @@
-"""Names on the command line: the arguments and options that take one, which shells complete."""
+"""Arguments and options that take a model's name, with shell completion."""
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -11,14 +11,16 @@ if TYPE_CHECKING:
 
     from registry.records import Card
 
-Complete = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
+Completer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 ON_DISK = (".", "/", "~", "file:")
-"""How a path begins, as opposed to a name."""
+"""Beginnings of paths, as opposed to names."""
 
 
 def complete_names(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    """Names of models that begin so, or files and folders."""
+    """Names of models that begin with the incomplete word; for a path, files and directories."""
     from click.shell_completion import CompletionItem
 
     if incomplete.startswith(ON_DISK):
@@ -31,8 +33,8 @@ def complete_names(_ctx: click.Context, _parameter: click.Parameter, incomplete:
     ]
 
 
-def complete_values(values: "Callable[[Card], Iterable[str]]") -> Complete:
-    """Complete by what cards say: ``complete_values(lambda card: [card.task])``."""
+def complete_values(values: "Callable[[Card], Iterable[str]]") -> Completer:
+    """A completer of values from cards: ``complete_values(lambda card: [card.task])``."""
 
     def complete(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
         from click.shell_completion import CompletionItem
@@ -47,8 +49,10 @@ def _cards() -> "list[Card]":
     from registry.catalog import search
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a broken plugin is no reason to write over somebody's prompt
+        warnings.simplefilter("ignore")  # a warning would be printed over the prompt
         return search()
 
 
-name_argument = click.argument("name", shell_complete=complete_names)
+def name_argument(parameter: str = "name", **settings: Any) -> Callable[[Command], Command]:
+    """An argument that takes a model's name, or several, and completes it; ``settings`` are those of click."""
+    return click.argument(parameter, shell_complete=complete_names, **settings)

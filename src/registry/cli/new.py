@@ -1,4 +1,4 @@
-"""``registry new NAME``: the package of a plugin that works, to be changed into one's own."""
+"""``registry new NAME``: the package of a working plugin, as a starting point."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 TEMPLATE = "my-tiny"
-"""The name of the plugin in the scaffold, whose files are those of a whole package, named ``*.in``."""
+"""The name of the plugin in ``scaffold/``, a complete package whose files end in ``.in``."""
 
 
 @click.command()
@@ -22,35 +22,35 @@ TEMPLATE = "my-tiny"
 @click.option(
     "--directory",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where to write; a new folder called NAME unless given.",
+    help="Target directory (default: NAME).",
 )
-@click.option("--weights/--no-weights", default=True, help="Whether to train the tiny model, which imports torch.")
+@click.option("--weights/--no-weights", default=True, help="Train the tiny model (default); imports torch.")
 def command(name: str, directory: Path | None, weights: bool) -> None:
-    """Write the package of a plugin, ready to install and to test.
+    """Create a plugin package, ready to install and test.
 
-    It has a one-block model, a tokenizer, cards, tests by the conformance kit, and a CI file. NAME is that of the
-    plugin, its distribution and its architecture: lower-case words with '-' between them.
+    It has a one-block model, a tokenizer, a card, conformance tests and a CI workflow.  NAME becomes the name of the
+    plugin, the distribution and the architecture: lower-case words separated by '-'.
     """
     _check_name(name)
     target = directory or Path(name)
     if target.exists() and any(target.iterdir()):
-        raise click.ClickException(f"{target} is not empty; give another --directory.")
+        raise click.ClickException(f"{target} is not empty; choose another --directory.")
     try:
         for path, text in render(name):
-            place = target / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text, encoding="utf-8")
-            click.echo(f"{place}")
+            file = target / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            click.echo(f"{file}")
         if weights:
             _train(target)
     except BaseException:
-        shutil.rmtree(target, ignore_errors=True)  # it was empty or absent before
+        shutil.rmtree(target, ignore_errors=True)  # it was empty or did not exist before
         raise
     click.echo(f"\nNext:  cd {target} && pip install -e '.[test]' && pytest")
 
 
 def render(name: str) -> Iterator[tuple[Path, str]]:
-    """The files of a new package: where each belongs in its folder, and its text."""
+    """The files of a new package: path and text of each."""
     module, words = name.replace("-", "_"), re.split("[-_]", name)
     names = {TEMPLATE: name, "my_tiny": module, "MyTiny": "".join(map(str.capitalize, words))}
 
@@ -62,8 +62,8 @@ def render(name: str) -> Iterator[tuple[Path, str]]:
         yield path.with_name(path.name.removesuffix(".in")), named(file.read_text(encoding="utf-8"))
 
 
-def _template_files(folder: Traversable) -> Iterator[tuple[tuple[str, ...], Traversable]]:
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+def _template_files(directory: Traversable) -> Iterator[tuple[tuple[str, ...], Traversable]]:
+    for entry in sorted(directory.iterdir(), key=lambda entry: entry.name):
         if entry.is_dir():
             yield from (((entry.name, *parts), file) for parts, file in _template_files(entry))
         elif entry.name.endswith(".in"):
@@ -71,21 +71,21 @@ def _template_files(folder: Traversable) -> Iterator[tuple[tuple[str, ...], Trav
 
 
 def _check_name(name: str) -> None:
-    """Refuse what could be no distribution, no module, or would be hidden behind what is installed."""
+    """Refuse invalid names of distributions or modules, and names that are already taken."""
     from registry import discovery
 
     module = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or iskeyword(module):
-        raise click.UsageError(f"NAME must be lower-case words and digits with '-' between them, not {name!r}.")
+        raise click.UsageError(f"NAME must be lower-case words and digits separated by '-', not {name!r}.")
     if module in sys.stdlib_module_names or module in ("registry", "plugins", "torch", "tests"):
-        raise click.UsageError(f"a module {module!r} exists already; choose another NAME.")
+        raise click.UsageError(f"a module {module!r} already exists; choose another NAME.")
     if discovery.architecture(name).config is not None:
-        raise click.UsageError(f"an installed plugin declares the architecture {name!r} already; choose another NAME.")
+        raise click.UsageError(f"an installed plugin already declares the architecture {name!r}; choose another NAME.")
 
 
 def _train(target: Path) -> None:
-    """Run the script that trains the tiny model, in a process of its own, since the package is not installed."""
-    run = subprocess.run(  # this interpreter, and the file written above
+    """Run the script that trains the tiny model, in a separate process, since the package is not installed."""
+    run = subprocess.run(  # this interpreter, the file written above
         [sys.executable, "make_tiny.py"],
         cwd=target,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
@@ -94,5 +94,5 @@ def _train(target: Path) -> None:
         check=False,
     )
     if run.returncode:
-        raise click.ClickException(f"make_tiny.py failed; --no-weights leaves it out.\n{run.stderr}")
+        raise click.ClickException(f"make_tiny.py failed; --no-weights skips it.\n{run.stderr}")
     click.echo(run.stdout.strip())

@@ -1,8 +1,8 @@
-"""What all commands show with: tables, fields, JSON, news, and bars.
+"""Output of all commands: tables, fields, JSON, messages, and progress bars.
 
-Results go to stdout; news, warnings, errors and bars go to stderr.  Colours and bars are for people: off a terminal
-there are none, and the text is the same without them.  ``NO_COLOR`` (https://no-color.org) and ``TERM=dumb`` turn
-colours off.
+Results go to stdout; messages, warnings, errors and progress bars go to stderr.  Colors and progress bars appear on
+terminals only; the text is the same without them.  ``NO_COLOR`` (https://no-color.org) and ``TERM=dumb`` turn colors
+off.
 """
 
 import os
@@ -20,11 +20,11 @@ from registry.formatting import format_size as format_size
 if TYPE_CHECKING:
     from registry.records import Card
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Output JSON.")
 
 
-def takes_colours(stream: TextIO) -> bool:
-    """Whether colours may be written there: to a terminal that has them, and whose user did not refuse them."""
+def takes_colors(stream: TextIO) -> bool:
+    """Whether the stream is a terminal with colors, and the user has not turned them off."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
@@ -39,7 +39,7 @@ def print_json(value: Any) -> None:
 
 
 def card_as_json(card: "Card") -> dict[str, Any]:
-    """All that a card says, its size in bytes, and whether its files are on this computer."""
+    """The fields of a card, its size in bytes, and whether its files are on this computer."""
     from registry.sources.files import is_local
 
     return {**_plain(card), "size": card.size, "cached": is_local(card)}
@@ -52,37 +52,41 @@ def print_table(
     numbers: Collection[str] = (),
     spare: Sequence[str] = (),
 ) -> None:
-    """Print rows of text under a header; the columns that ``numbers`` names are aligned on the right.
+    """Print a table.
 
-    On a terminal that is too narrow, the columns that ``spare`` names are left out, the first of them first.
+    Args:
+        header: The names of the columns.
+        rows: The rows, one text per column.
+        numbers: Columns that are aligned on the right.
+        spare: Columns that are dropped, in this order, on a terminal that is too narrow.
     """
-    columns = {name: [row[place] for row in rows] for place, name in enumerate(header)}
-    (_print_coloured if takes_colours(sys.stdout) else _print_plain)(columns, numbers, spare)
+    columns = {name: [row[index] for row in rows] for index, name in enumerate(header)}
+    (_print_colored if takes_colors(sys.stdout) else _print_plain)(columns, numbers, spare)
 
 
 def print_fields(fields: Mapping[str, str | None]) -> None:
-    """Print one field a line, leaving out those without a value."""
+    """Print one field per line, without those that have no value."""
     known = {name: value for name, value in fields.items() if value}
     width = max(map(len, known), default=0)
     for name, value in known.items():
         _echo(f"{click.style(f'{name:<{width}}', dim=True)}  {value}", sys.stdout)
 
 
-# --- News, on stderr --------------------------------------------------------------------------------------------------
+# --- Messages, on stderr ----------------------------------------------------------------------------------------------
 
 
 def say(message: str) -> None:
-    """Tell in a line what was done or should be known, beside the results."""
+    """Print a message next to the results."""
     _echo(message, sys.stderr)
 
 
 def warn(message: str) -> None:
-    """Show a warning."""
+    """Print a warning."""
     _echo(f"{click.style('warning:', fg='yellow')} {message}", sys.stderr)
 
 
 def complain(error: BaseException) -> None:
-    """Show an error: its type, what it says, and what to do."""
+    """Print an error: its type and its message."""
     _echo(f"{click.style(f'{type(error).__name__}:', fg='red', bold=True)} {error}", sys.stderr)
 
 
@@ -107,7 +111,7 @@ def progress(doing: str, total: int | None = None, *, unit: str) -> Iterator[Cal
 
 
 def _echo(text: str, stream: TextIO) -> None:
-    click.echo(text, file=stream, color=takes_colours(stream))
+    click.echo(text, file=stream, color=takes_colors(stream))
 
 
 def _plain(value: Any) -> Any:
@@ -117,7 +121,7 @@ def _plain(value: Any) -> Any:
 
 
 Columns: TypeAlias = dict[str, list[str]]
-"""The cells below each heading."""
+"""The cells of each column, by its name."""
 
 
 def _widths(columns: Columns) -> list[int]:
@@ -134,7 +138,7 @@ def _print_plain(columns: Columns, numbers: Collection[str], _spare: Sequence[st
         click.echo("  ".join(cells).rstrip())
 
 
-def _print_coloured(columns: Columns, numbers: Collection[str], spare: Sequence[str]) -> None:
+def _print_colored(columns: Columns, numbers: Collection[str], spare: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -144,9 +148,9 @@ def _print_coloured(columns: Columns, numbers: Collection[str], spare: Sequence[
         if sum(_widths(columns)) + 2 * (len(columns) - 1) > console.width:
             columns = {other: cells for other, cells in columns.items() if other != name}
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for place, name in enumerate(columns):
+    for index, name in enumerate(columns):
         justify: Any = "right" if name in numbers else "left"
-        table.add_column(name, style="cyan" if place == 0 else None, overflow="fold", justify=justify)
+        table.add_column(name, style="cyan" if index == 0 else None, overflow="fold", justify=justify)
     for row in zip(*columns.values(), strict=True):
         table.add_row(*map(Text, row))
     console.print(table)

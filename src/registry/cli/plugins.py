@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 import click
 
+from registry.cli.exit_codes import ExitCode
 from registry.cli.output import json_option, print_json, print_table
 
 if TYPE_CHECKING:
@@ -14,18 +15,19 @@ if TYPE_CHECKING:
     from registry.discovery.probe import Probe
 
     Probes: TypeAlias = Mapping[tuple[str, str | None], Probe]
-    """What was found of each plugin, by its name and its distribution's."""
+    """The observations of each plugin, by its name and its distribution's."""
 
 
 @click.command()
 @json_option
-@click.option("--check", is_flag=True, help="Import each, and all that it refers to, in a process of its own.")
-@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds that --check gives each.")
+@click.option("--check", is_flag=True, help="Import each plugin and all its classes in a separate process.")
+@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds that --check allows per plugin.")
 @click.pass_context
 def command(ctx: click.Context, as_json: bool, check: bool, timeout: float) -> None:
-    """List the plugins, and say why one is not at work.
+    """List plugins and their status.
 
-    With --check, one that hangs or ends its process does no harm; the command ends with 1 when one is broken.
+    With --check, each is imported in a separate process, so that one that hangs or crashes is reported as well; exits
+    with 1 if one is broken.
     """
     from registry.catalog import plugins
 
@@ -36,14 +38,14 @@ def command(ctx: click.Context, as_json: bool, check: bool, timeout: float) -> N
     else:
         _print(found, probes)
     if any(probe.error or probe.broken for probe in probes.values()):
-        ctx.exit(1)
+        ctx.exit(ExitCode.ERROR)
 
 
 # --- Checking ---------------------------------------------------------------------------------------------------------
 
 
 def _probes(timeout: float) -> "Probes":
-    """Observe every plugin that is not disabled; none is imported here."""
+    """Observe every enabled plugin in a separate process."""
     from registry.discovery import announced
     from registry.discovery.probe import probe
 
@@ -55,7 +57,7 @@ def _probes(timeout: float) -> "Probes":
 
 
 def _without_harmful(probes: "Probes") -> "list[PluginInfo]":
-    """All plugins; those that failed in a process of their own are not imported here, where they might do harm."""
+    """All plugins; those that failed in their separate process are not imported in this one."""
     from registry.catalog import plugins
 
     failed = {name: probe.error for (name, _), probe in probes.items() if probe.error}
@@ -101,19 +103,19 @@ def _print(found: "list[PluginInfo]", probes: "Probes") -> None:
         for line in (plugin.error or "").splitlines():
             click.echo(line if plugin.state == "failed" else f"{plugin} is {line}.")
         for record, winner in plugin.shadowed.items():
-            click.echo(f"{record} of {plugin} is hidden by the one of {winner}.")
+            click.echo(f"{record} of {plugin} is shadowed by the one of {winner}.")
         for line in _remarks(probes.get((plugin.name, plugin.distribution))):
             click.echo(f"{plugin} {line}.")
 
 
 def _remarks(probe: "Probe | None") -> Iterator[str]:
-    """What a check found, in words that follow the name of the plugin."""
+    """Findings of a check, as text after the name of the plugin."""
     if probe is None or probe.error:
         return
     for reference, problem in probe.broken.items():
         yield f"refers to {reference}, which fails: {problem}"
     if probe.heavy:
-        yield f"imports {', '.join(probe.heavy)} when it is asked"
+        yield f"imports {', '.join(probe.heavy)} when its hooks are called"
     if probe.heavy_for_text:
         yield f"imports {', '.join(probe.heavy_for_text)} for a configuration, a tokenizer or a detector"
     for change in probe.changed:
@@ -121,5 +123,5 @@ def _remarks(probe: "Probe | None") -> Iterator[str]:
 
 
 def _counted(kind: str, number: int) -> str:
-    words = kind.replace("_", " ")
-    return f"{number} {words.removesuffix('s') if number == 1 else words}"
+    noun = kind.replace("_", " ")
+    return f"{number} {noun.removesuffix('s') if number == 1 else noun}"

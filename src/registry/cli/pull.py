@@ -2,18 +2,19 @@
 
 import click
 
+from registry.cli.names import name_argument
 from registry.cli.output import json_option, print_json, print_table
 
 
 @click.command()
-@click.argument("name")
-@click.option("--update", is_flag=True, help="Fetch anew what is here already, and say what changed.")
-@click.option("--revision", help="Branch, tag or commit of a repository of the hub.")
+@name_argument()
+@click.option("--update", is_flag=True, help="Download again, and report what changed.")
+@click.option("--revision", help="Branch, tag or commit of a hub repository.")
 @json_option
 def command(name: str, update: bool, revision: str | None, as_json: bool) -> None:
-    """Bring all files of a model into the cache; print their folder.
+    """Download a model; print its directory.
 
-    A model that was pulled, or used once, loads without a network.
+    A model that was downloaded once loads without a network.
     """
     from registry.sources.pull import pull_files
 

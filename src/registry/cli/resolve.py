@@ -7,11 +7,11 @@ from registry.cli.output import json_option, print_fields, print_json
 
 
 @click.command()
-@name_argument
-@click.option("--revision", help="Branch, tag or commit of a repository of the hub.")
+@name_argument()
+@click.option("--revision", help="Branch, tag or commit of a hub repository.")
 @json_option
 def command(name: str, revision: str | None, as_json: bool) -> None:
-    """Say what a name is taken to mean, and why."""
+    """Show how a name is resolved, and by which rule."""
     from registry.sources.resolve import resolve
 
     found = resolve(name, revision=revision)
@@ -23,7 +23,7 @@ def command(name: str, revision: str | None, as_json: bool) -> None:
             "meaning": str(found),
             "because": found.rule,
             "path": str(found.path or ""),
-            "address": found.url,
+            "URL": found.url,
             "revision": found.revision,
         }
     )

@@ -1,4 +1,4 @@
-"""Models for the commands that use one: found by what they were trained for, and never with random parts."""
+"""Models for commands: found by their task, and never with newly initialized weights."""
 
 from typing import TYPE_CHECKING
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from registry.loading.pretrained import Pretrained
 
 HELD_BY = {"masked-lm": ("masked-lm", "pretraining"), "causal-lm": ("causal-lm", "double-heads")}
-"""A task, and the tasks of the cards whose files hold the weights for it."""
+"""For a task, the tasks of cards whose files have its weights."""
 
 
 def _usable(_ctx: click.Context, _parameter: click.Parameter, device: str | None) -> str | None:
-    """The device, once torch has shown that it can compute there.  Raises BadParameter."""
+    """The device, once torch has allocated a tensor there.  Raises BadParameter."""
     if device is not None:
         import torch
 
@@ -25,15 +25,15 @@ def _usable(_ctx: click.Context, _parameter: click.Parameter, device: str | None
     return device
 
 
-device_option = click.option(
-    "--device", metavar="NAME", callback=_usable, help="Where to compute, such as cuda; else the CPU."
-)
+device_option = click.option("--device", metavar="NAME", callback=_usable, help="Device, such as cuda (default: cpu).")
 
 
 def load_trained(name: str, task: str, device: str | None) -> "Pretrained":
-    """Load a model for a task whose weights its files hold.
+    """Load a model for a task, with all of its weights.
 
-    Raises what ``registry.load`` raises, and UnknownTaskError rather than return a model with a random head.
+    Raises:
+        UnknownTaskError: The files have no weights for the task, so that its head would be random.
+        RegistryError: Whatever ``registry.load`` raises.
     """
     from registry.loading.pretrained import load
     from registry.records import TASKS
@@ -41,17 +41,18 @@ def load_trained(name: str, task: str, device: str | None) -> "Pretrained":
 
     card = resolve(name).card
     if card is not None and card.task in TASKS and card.task not in HELD_BY[task]:
-        raise _untrained(name, task, f"its card says that they are for {card.task!r}")
+        raise _untrained(name, task, f"its card has the task {card.task!r}")
     loaded = load(name, task, device=device)
     if loaded.report.new:
-        raise _untrained(name, task, f"they lack {loaded.report.new[0]} and the like, which would be random")
+        raise _untrained(name, task, f"{loaded.report.new[0]} and others are missing, and would be random")
     return loaded
 
 
 def best_known(task: str) -> str:
-    """The first model that was trained for a task, in the order of the plugins; one on this computer comes first.
+    """The name of the first known model for a task, preferring downloaded ones.
 
-    Raises UnknownModelError when no plugin declares one.
+    Raises:
+        UnknownModelError: No plugin declares one.
     """
     from registry.catalog import search
     from registry.sources.files import is_local
@@ -59,7 +60,8 @@ def best_known(task: str) -> str:
     names = [card for card in search() if card.task in HELD_BY[task]]
     if not names:
         raise UnknownModelError(
-            f"no installed plugin declares a model for {task!r}.", hint="Name one, or the folder that holds it."
+            f"no installed plugin declares a model for {task!r}.",
+            hint="Name one, or the directory with its files.",
         )
     return next((card for card in names if is_local(card)), names[0]).name
 
@@ -67,5 +69,5 @@ def best_known(task: str) -> str:
 def _untrained(name: str, task: str, why: str) -> UnknownTaskError:
     listing = " or ".join(f"`registry list --task {held}`" for held in HELD_BY[task])
     return UnknownTaskError(
-        f"the weights of {name!r} are not for {task!r}: {why}.", hint=f"{listing} lists models that are."
+        f"the weights of {name!r} are not for {task!r}: {why}.", hint=f"{listing} lists suitable models."
     )

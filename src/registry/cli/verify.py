@@ -1,17 +1,18 @@
-"""``registry verify NAME|DIR``."""
+"""``registry verify NAME|DIRECTORY``."""
 
 import click
 
+from registry.cli.names import name_argument
 from registry.cli.output import json_option, print_json, print_table
 
 
 @click.command()
-@click.argument("name", metavar="NAME|DIR")
+@name_argument(metavar="NAME|DIRECTORY")
 @json_option
 def command(name: str, as_json: bool) -> None:
-    """Compare the files of a model with what was promised.
+    """Verify checksums of a model's files.
 
-    What was promised is on its card, in the manifest of a saved folder, or was noted when the file was first used.
+    They come from its card, from the manifest of a saved directory, or from the first download.
     """
     from registry.saving.verify import verify
 

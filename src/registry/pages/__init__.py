@@ -1,4 +1,4 @@
-"""Pages for people: HTML that needs no network, made of what is known of models.
+"""HTML pages that need no network: the model catalog and the attention of a model.
 
-A page is a template in ``templates/``, filled with values and nothing else; text is escaped by the template engine.
+A page is a template in ``templates/`` filled with values; the template engine escapes text.
 """

@@ -1,7 +1,6 @@
-"""A picture of attention: how much each token of a text looks at each other, in every layer and head of a model.
+"""A page that visualizes attention: the weight of every token to every other, in every layer and head of a model.
 
-The page is one file that needs nothing else.  Attention is what the model computed, softmax after softmax; it holds
-16 bits of each weight.
+The page is one self-contained file.  The weights are those that the model computed, stored with 16 bits each.
 """
 
 import base64
@@ -16,15 +15,21 @@ from registry.loading.pretrained import Pretrained
 from registry.pages.rendering import render
 
 MOST_BYTES = 64_000_000
-"""Weights on a page; more would take a browser too long."""
+"""Bytes of weights on a page; more would be too slow in a browser."""
 BLANKS = str.maketrans({" ": "␣", "\n": "↵", "\t": "⇥"})
-"""Signs for tokens that would not be seen."""
+"""Visible signs for tokens of blanks."""
 
 
 def attention_page(loaded: Pretrained, name: str, text: str) -> str:
-    """The page for a text and a model, which bears ``name`` on it.
+    """The HTML page of a model's attention between the tokens of a text.
 
-    Raises InputError when the model does not give its attention, and for a text that is too long for a page.
+    Args:
+        loaded: The model and its tokenizer.
+        name: The name of the model, for the title.
+        text: The text; it is truncated to the model's longest input.
+
+    Raises:
+        InputError: The model does not return attention weights, or the text is too long for a page.
     """
     labels, added, ids = _tokens(loaded, text)
     weights = attention_weights(loaded, ids)
@@ -33,7 +38,7 @@ def attention_page(loaded: Pretrained, name: str, text: str) -> str:
     if size > MOST_BYTES:
         raise InputError(
             f"{layers} layers of {heads} heads over {tokens} tokens make a page of {size / 1e6:,.0f} MB.",
-            hint=f"Give a shorter text: {MOST_BYTES / 1e6:,.0f} MB are the most.",
+            hint=f"Use a shorter text: the limit is {MOST_BYTES / 1e6:,.0f} MB.",
         )
     data = {
         "layers": layers,
@@ -47,34 +52,42 @@ def attention_page(loaded: Pretrained, name: str, text: str) -> str:
 
 
 def attention_weights(loaded: Pretrained, ids: Tensor) -> Tensor:
-    """Weights of every layer and head for ids of shape ``(1, tokens)``: ``(layers, heads, tokens, tokens)``.
+    """The attention weights of every layer and head.
 
-    Row ``i`` says how much token ``i`` looks at each token; what it looks at before the text, in the memory of a model
-    that has one, is left out.
+    Args:
+        loaded: The model.
+        ids: Token ids, ``(1, tokens)``.
+
+    Returns:
+        Weights ``(layers, heads, tokens, tokens)``: row ``i`` is the attention of token ``i`` to each token.  Attention
+        to the memory of a recurrent model is dropped.
+
+    Raises:
+        InputError: The model does not return attention weights.
     """
     with torch.inference_mode():
         attentions = getattr(loaded.model(ids, output_attentions=True), "attentions", None)
     if not attentions:
-        raise InputError(f"{type(loaded.model).__name__} does not give its attention.")
+        raise InputError(f"{type(loaded.model).__name__} does not return attention weights.")
     return torch.stack([layer[0, :, :, -ids.shape[1] :].float().cpu() for layer in attentions])
 
 
 def _tokens(loaded: Pretrained, text: str) -> tuple[list[str], list[bool], Tensor]:
-    """What to call each token, whether the tokenizer added it, and the ids, ``(1, tokens)``."""
+    """The label of each token, whether it is an added special token, and the ids, ``(1, tokens)``."""
     tokenizer = loaded.tokenizer
     batch = tokenizer([text], truncation=True, return_offsets_mapping=True)
     (ids,), (offsets,) = batch["input_ids"], batch["offset_mapping"]
     if not ids:
-        raise InputError("The text has no tokens, so there is nothing to look at.")
+        raise InputError("The text has no tokens.")
     labels = []
     for number, (start, end) in zip(ids, offsets, strict=True):
-        piece = text[start:end] if end > start else tokenizer.ids_to_tokens[number]
-        labels.append(piece.strip() or piece.translate(BLANKS))
+        token = text[start:end] if end > start else tokenizer.ids_to_tokens[number]
+        labels.append(token.strip() or token.translate(BLANKS))
     device = next(loaded.model.parameters()).device
     return labels, [start == end for start, end in offsets], torch.tensor([ids], device=device)
 
 
 def _packed(weights: Tensor) -> bytes:
-    """Weights from 0 to 1 as 16-bit whole numbers, little-endian as browsers read them."""
-    whole = (weights * 65535).round().clamp(0, 65535).to(torch.uint16).contiguous()
-    return ctypes.string_at(whole.data_ptr(), whole.nbytes)
+    """Weights from 0 to 1 as 16-bit integers, little-endian as browsers read them."""
+    integers = (weights * 65535).round().clamp(0, 65535).to(torch.uint16).contiguous()
+    return ctypes.string_at(integers.data_ptr(), integers.nbytes)

@@ -1,7 +1,7 @@
-"""A site of all models that installed plugins declare: a table of them, and a page for each.
+"""The static site of all models that installed plugins declare: a table of them, and a page for each.
 
-The site is a folder of plain files, which can be opened from a disk or served by anything.  Reading it needs no script;
-searching, filtering and sorting do.
+The site is a directory of plain files, for a local browser or any web server.  It can be read without scripts;
+searching, filtering and sorting need them.
 """
 
 import json
@@ -19,32 +19,32 @@ from registry.catalog import estimated_size
 from registry.errors import SaveError
 from registry.files.atomic import content_writer
 from registry.formatting import format_size
-from registry.pages.anatomy import anatomy
 from registry.pages.rendering import render, source
 from registry.pages.snippets import python_snippet, shell_snippet
+from registry.pages.structure import structure
 from registry.records import Card
 from registry.saving.folder import write_file
 from registry.sources.files import is_local
 
 DATA = "catalog.json"
-"""The records of the site, for programs; by it the folder is known to be ours."""
+"""The records of the site as JSON; it marks a directory as a catalog of ours."""
 ASSETS = {"style.css": ("base.css", "catalog.css"), "catalog.js": ("catalog.js",)}
-"""Files beside the pages, and the sources that they are made of."""
+"""Assets of the pages, and the sources that each is made of."""
 
 LANGUAGES = {"de": "German", "en": "English", "es": "Spanish", "fr": "French", "mul": "many", "zh": "Chinese"}
-"""Languages by their ISO 639 code; one that is not here is shown by its code."""
+"""Names of languages by their ISO 639 code; others are shown by their code."""
 
 BYTES = (("float32", 4), ("bfloat16 or float16", 2))
-"""Types of the weights, and bytes for each number."""
+"""Data types of weights, and bytes per number."""
 SIZES = (100_000_000, 500_000_000, 1_000_000_000, 5_000_000_000)
-"""Bytes that the table can be narrowed to."""
+"""Upper limits in bytes by which the table can be filtered."""
 TRAINING_BYTES = 16
-"""Of each parameter in float32: itself, its gradient, and the two means that Adam keeps (Kingma and Ba, 2015)."""
+"""Bytes per parameter in float32: the parameter, its gradient, and Adam's two moments (Kingma and Ba, 2015)."""
 
 
 @frozen(kw_only=True)
-class Entry:
-    """A model of the site."""
+class ModelEntry:
+    """A model on the site."""
 
     card: Card
     plugin: str
@@ -52,31 +52,39 @@ class Entry:
 
     @property
     def page(self) -> str:
-        """Where its page is, from the root of the site."""
+        """The path of its page, relative to the root of the site."""
         return f"models/{self.card.name}.html"
 
     @property
     def size(self) -> int | None:
-        """Bytes to have on disk, perhaps estimated."""
+        """Bytes on disk, estimated where they are not published."""
         return estimated_size(self.card)
 
     @property
     def languages(self) -> str:
-        """Names of its languages."""
+        """The names of its languages."""
         return ", ".join(LANGUAGES.get(code, code) for code in self.card.languages)
 
 
 def write_catalog(directory: Path, cards: Iterable[Card], *, advance: Callable[[int], object] = lambda _: None) -> Path:
-    """Write the site into ``directory``, or over an earlier one that is there; returns the path of its first page.
+    """Write the site, or replace an earlier one; every file is either the old one or the new one.
 
-    ``advance`` is called with the number of pages that were written since the last call.  Raises SaveError for a folder
-    that holds something else; every file is old or new, and none is torn.
+    Args:
+        directory: A new or empty directory, or an earlier catalog.
+        cards: The models of the site.
+        advance: Called with the number of pages written since its last call.
+
+    Returns:
+        The path of ``index.html``.
+
+    Raises:
+        SaveError: The directory contains something else.
     """
     earlier = _earlier_pages(directory)
-    entries = [Entry(card=card, plugin=str(discovery.owner(card)), cached=is_local(card)) for card in cards]
+    entries = [ModelEntry(card=card, plugin=str(discovery.owner(card)), cached=is_local(card)) for card in cards]
     for page in earlier - {entry.page for entry in entries}:
         (directory / page).unlink(missing_ok=True)
-    # the data first, so that the next run takes over a broken-off one
+    # the data first, so that the next run can replace an interrupted one
     write_file(directory / DATA, content_writer(_data(entries)))
     for name, sources in ASSETS.items():
         write_file(directory / name, content_writer(source(*sources)))
@@ -87,7 +95,7 @@ def write_catalog(directory: Path, cards: Iterable[Card], *, advance: Callable[[
 
 
 def _earlier_pages(directory: Path) -> set[str]:
-    """Pages of the site that is there; none in a new folder.  Raises SaveError for a folder of other things."""
+    """The pages of an earlier site; empty for a new directory.  Raises SaveError for a directory of other files."""
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return set()
     try:
@@ -95,15 +103,15 @@ def _earlier_pages(directory: Path) -> set[str]:
         return {f"models/{name}.html" for name in names if "/" not in name}
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise SaveError(
-            f"{directory} is not an earlier catalogue: it has no {DATA} with models.",
-            hint="Give a new or an empty folder; nothing was written.",
+            f"{directory} is not an earlier catalog: it has no {DATA} with models.",
+            hint="Choose a new or empty directory; nothing was written.",
         ) from problem
 
 
 # --- Pages ------------------------------------------------------------------------------------------------------------
 
 
-def _index(entries: Sequence[Entry]) -> str:
+def _index(entries: Sequence[ModelEntry]) -> str:
     cards = [entry.card for entry in entries]
     return render(
         "index.html",
@@ -123,7 +131,7 @@ def _index(entries: Sequence[Entry]) -> str:
     )
 
 
-def _model_page(entry: Entry) -> str:
+def _model_page(entry: ModelEntry) -> str:
     card = entry.card
     number = card.num_parameters
     return render(
@@ -136,7 +144,7 @@ def _model_page(entry: Entry) -> str:
             "shell": shell_snippet(card),
             "memory": [] if number is None else [(name, format_size(size * number)) for name, size in BYTES],
             "training": None if number is None else format_size(TRAINING_BYTES * number),
-            "anatomy": anatomy(card),
+            "structure": structure(card),
         },
     )
 
@@ -145,7 +153,7 @@ def _shared(root: str) -> dict[str, Any]:
     return {"root": root, "version": __version__, "today": datetime.now(UTC).date().isoformat()}
 
 
-def _data(entries: Sequence[Entry]) -> str:
+def _data(entries: Sequence[ModelEntry]) -> str:
     models = [
         {**attrs.asdict(entry.card, value_serializer=_plain), "plugin": entry.plugin, "cached": entry.cached}
         for entry in entries

@@ -1,4 +1,4 @@
-"""Templates and what stands beside them: style sheets and scripts."""
+"""Templates, style sheets and scripts."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -14,12 +14,12 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """Fill a template of this folder; what a value holds is shown as text, never taken for HTML."""
+    """Fill a template; values are escaped, so that they are shown as text and never parsed as HTML."""
     return _environment().get_template(template).render(values)
 
 
 def source(*names: str) -> Markup:
-    """The text of style sheets or scripts, one after the other; a template may have it as it stands."""
+    """The concatenated text of style sheets or scripts; templates insert it unescaped."""
     return Markup("\n".join((TEMPLATES / name).read_text("utf-8") for name in names))  # noqa: S704  # our own files
 
 

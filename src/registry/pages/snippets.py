@@ -1,4 +1,4 @@
-"""How a model is used, in a few lines: what its page offers to copy."""
+"""Code snippets that use a model, to be copied from its page."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ _ANSWER = (
     'print(loaded.tokenizer.decode(batch["input_ids"][0, start : end + 1].tolist()))\n'
 )
 
-_WRITE = (
+_GENERATE = (
     _LOAD + 'prompt = loaded.tokenizer(["Once upon a time"], return_tensors="pt")["input_ids"]\n'
     "ids = loaded.model.generate(prompt, max_new_tokens=40)\n"
     "print(loaded.tokenizer.decode(ids[0].tolist()))\n"
@@ -32,10 +32,10 @@ PYTHON: Mapping[str, str] = {
     "pretraining": _FILL,
     "masked-lm": _FILL,
     "question-answering": _ANSWER,
-    "causal-lm": _WRITE,
-    "double-heads": _WRITE,
+    "causal-lm": _GENERATE,
+    "double-heads": _GENERATE,
 }
-"""By the task of the card; the others are called, and that is all."""
+"""By the task of the card; for other tasks the model is called."""
 
 SHELL: Mapping[str, str] = {
     "base": 'registry embed {name} "A name becomes a working model." --normalize',
@@ -44,20 +44,20 @@ SHELL: Mapping[str, str] = {
     "causal-lm": 'registry generate {name} "Once upon a time"',
     "double-heads": 'registry generate {name} "Once upon a time"',
 }
-"""By the task of the card, where there is a command for it."""
+"""By the task of the card, where a command exists for it."""
 
-_ASKED = {"pretraining": "masked-lm", "double-heads": "causal-lm"}
-"""The task that is asked for, where it is not the card's."""
+_LOADED = {"pretraining": "masked-lm", "double-heads": "causal-lm"}
+"""The task to load, where it differs from the card's."""
 
 
 def python_snippet(card: Card) -> str:
-    """Lines of Python that load and use a model."""
-    task = _ASKED.get(card.task)
+    """Python code that loads and uses a model."""
+    task = _LOADED.get(card.task)
     lines = PYTHON.get(card.task, _READ + "logits = loaded.model(**batch).logits\n")
     return lines.format(name=card.name, task=f', "{task}"' if task else "")
 
 
 def shell_snippet(card: Card) -> str | None:
-    """A command that uses a model; None where no command does what it is for."""
+    """A command that uses a model; None where no command serves its task."""
     line = SHELL.get(card.task)
     return None if line is None else line.format(name=card.name)

@@ -1,6 +1,6 @@
-"""The conformance kit: proves that a plugin keeps its contract with the registry, and with the people who load by name.
+"""The conformance kit: tests that a plugin keeps the contract of ``registry.v1`` and that its models work.
 
-In ``conftest.py``, which need not stand in the same folder as the tests::
+In ``conftest.py``, which may be in another directory than the tests::
 
     pytest_plugins = ["registry.testing.plugin"]
 
@@ -11,13 +11,13 @@ In a test module, one class for each architecture of the plugin::
     class TestMyArchitecture(Conformance):
         plugin = "my-plugin"
         config = {"vocab_size": 99, "hidden_size": 24, "num_layers": 2}
-        lacks = {"left-padding": "positions are absolute, and count from the first column"}
+        unsupported = {"left-padding": "positions are absolute, counted from the first column"}
 
-        def make_tokenizer(self, folder):
+        def make_tokenizer(self, directory):
             return MyTokenizer({"[PAD]": 0, "[UNK]": 1, "hello": 2, "world": 3})
 
-Every check is a method ``test_...`` whose docstring says what is promised.  ``Suite`` has all that a subclass may say;
-``Conformance`` is all suites in one, and each may be subclassed alone.  Nothing is active before a subclass exists.
+Every check is a method ``test_...`` whose docstring states the requirement.  ``Suite`` lists all that a subclass may
+declare; ``Conformance`` is all suites in one, and each can be subclassed alone.  Without a subclass nothing runs.
 """
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ _MODULES = {
 
 __all__ = [*_MODULES]
 
-if not TYPE_CHECKING:  # pytest imports this package with its plugin, before it can prepare the suites' assertions
+if not TYPE_CHECKING:  # pytest imports this package with its plugin, before it can rewrite the suites' assertions
 
     def __getattr__(name: str) -> object:
         """Import a suite when it is first used."""

@@ -1,4 +1,4 @@
-"""The configuration: faithful to its file, and strict about what stands there."""
+"""Checks of the configuration: it restores its file, and refuses invalid values."""
 
 import json
 import pickle
@@ -15,27 +15,27 @@ from registry.errors import ConfigError, UnknownOptionError
 from registry.testing.suite import Suite
 
 FOREIGN = {"a_key_of_the_future": {"nested": [1, None, "ü"]}}
-"""A key that no class knows."""
+"""A key that no class has as a field."""
 
 SHARED_FIELDS = frozenset(attrs.fields_dict(Config))
-"""Fields of every configuration, which the core tests itself."""
+"""Fields of every configuration; the core tests these."""
 
 
 class ConfigSuite(Suite):
-    """Reading, writing and refusing configurations."""
+    """Reading, writing and validation of configurations."""
 
     def test_the_defaults_are_a_configuration(self) -> None:
-        """The class can be made without arguments: its defaults are those of a published model."""
+        """The class can be constructed without arguments: its defaults are those of a published model."""
         discovery.load_class(self.config_spec())()
 
-    def test_a_configuration_survives_its_file(self, registry_folder: Path) -> None:
-        """What is written is read back equal, as a mapping, as a file and as a pickle, with equal hashes."""
+    def test_a_configuration_survives_its_file(self, registry_directory: Path) -> None:
+        """A mapping, a file and a pickle of it restore an equal configuration, with an equal hash."""
         config = self.make_config()
-        config.to_json_file(registry_folder / "config.json")
-        written = json.loads((registry_folder / "config.json").read_text("utf-8"))
+        config.to_json_file(registry_directory / "config.json")
+        written = json.loads((registry_directory / "config.json").read_text("utf-8"))
         copies = (
             type(config).from_dict(config.to_dict()),
-            type(config).from_json_file(registry_folder / "config.json"),
+            type(config).from_json_file(registry_directory / "config.json"),
             pickle.loads(pickle.dumps(config)),  # noqa: S301  # made on the line itself
         )
         for copy in copies:
@@ -43,53 +43,53 @@ class ConfigSuite(Suite):
             assert hash(copy) == hash(config)
             assert copy.to_dict() == written
 
-    def test_what_a_file_says_is_what_the_configuration_has(self) -> None:
-        """Every key of the tiny configuration arrives in the field of its name, and is written under it again."""
+    def test_every_key_of_a_file_becomes_its_field(self) -> None:
+        """Every key of the tiny configuration is the value of the field of that name, and is written under it again."""
         config = self.make_config()
         for key, value in self.config.items():
             field = config.aliases.get(key, key)
-            assert field in attrs.fields_dict(type(config)), f"{key!r} of the tiny configuration is no field"
-            assert config.to_dict()[field] == value, f"{key} is {value!r} in the file, and is written otherwise"
+            assert field in attrs.fields_dict(type(config)), f"{key!r} of the tiny configuration is not a field"
+            assert config.to_dict()[field] == value, f"{key} is {value!r} in the file, but another value is written"
 
     def test_unknown_keys_are_kept_and_written_back(self) -> None:
-        """Files carry keys of other libraries and of later versions; a fine-tuned model must not lose them."""
+        """Files have keys of other libraries and of later versions; a fine-tuned model keeps them."""
         config = self.make_config(**FOREIGN)
         assert dict(config.extra) == FOREIGN
         assert config.to_dict().items() >= FOREIGN.items()
-        assert config == self.make_config(), "what is not understood must not make two models different"
+        assert config == self.make_config(), "unknown keys must not make two configurations unequal"
 
     def test_a_configuration_cannot_be_changed(self) -> None:
-        """Models share their configuration; ``replace`` makes another one."""
+        """Models share their configuration; ``replace`` returns a changed copy."""
         config = self.make_config()
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
-            config.num_labels = 7  # type: ignore[misc]  # that it is refused is the point
+            config.num_labels = 7  # type: ignore[misc]  # the assignment is what must fail
         assert config.replace(num_labels=7).num_labels == 7
         assert config.num_labels != 7
 
     def test_impossible_values_are_refused(self) -> None:
-        """Every field refuses what it cannot mean, by a ConfigError that names it."""
+        """Every field refuses values of another type or range with a ConfigError that names the field."""
         config = self.make_config()
         accepted = [f"{name}={value!r}" for name, value in impossible(config) if not _refuses(config, name, value)]
         assert not accepted, f"not refused with a ConfigError that names the field: {', '.join(accepted)}"
 
     def test_an_unknown_override_is_refused(self) -> None:
-        """A misspelt keyword must not be taken for a key that is kept."""
+        """A misspelled keyword is an error and not an unknown key that is kept."""
         with pytest.raises(UnknownOptionError):
             self.make_config().replace(no_such_field=1)
 
-    def test_its_files_are_recognised(self, registry_folder: Path) -> None:
-        """A folder is of this architecture by each ``model_type`` that is claimed, under each name of the file."""
+    def test_its_files_are_recognized(self, registry_directory: Path) -> None:
+        """Each declared ``model_type``, in each declared file name, identifies this architecture."""
         spec, config = self.config_spec(), self.make_config()
         for number, filename in enumerate(spec.filenames):
             for model_type in spec.model_types:
-                folder = registry_folder / f"{number}-{model_type}"
-                folder.mkdir()
-                (folder / filename).write_text(json.dumps({**config.to_dict(), "model_type": model_type}))
-                assert load_config(folder) == config, f"{filename} with the model_type {model_type!r}"
+                directory = registry_directory / f"{number}-{model_type}"
+                directory.mkdir()
+                (directory / filename).write_text(json.dumps({**config.to_dict(), "model_type": model_type}))
+                assert load_config(directory) == config, f"{filename} with the model_type {model_type!r}"
 
 
 def impossible(config: Config) -> Iterator[tuple[str, Any]]:
-    """Values that no field of a configuration can mean, by the name of the field."""
+    """Pairs of a field's name and a value that is invalid for it."""
     for name in attrs.fields_dict(type(config)):
         if name in SHARED_FIELDS:
             continue
@@ -106,6 +106,6 @@ def _refuses(config: Config, name: str, value: Any) -> bool:
         type(config).from_dict({**config.to_dict(), name: value})
     except ConfigError as refusal:
         return name in str(refusal)
-    except Exception:  # noqa: BLE001  # of the wrong type, and so a mistake of the class
+    except Exception:  # noqa: BLE001  # of another type than promised: the class is wrong
         return False
     return False

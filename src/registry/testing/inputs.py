@@ -1,4 +1,4 @@
-"""What a model of each task is given, and the shapes of what it must return."""
+"""Inputs of a model for each task, and the shapes of its outputs."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 BATCH, CHOICES, TOKENS = 3, 2, 9
 LENGTHS = (9, 5, 7)
-"""Tokens of each text in a padded batch."""
+"""Tokens of each sequence in a padded batch."""
 
-CHOOSING_TASKS = ("multiple-choice", "double-heads")
-"""Tasks whose ids have an axis of choices: ``(batch, choices, tokens)``."""
+TASKS_WITH_CHOICES = ("multiple-choice", "double-heads")
+"""Tasks whose ids have the shape ``(batch, choices, tokens)``."""
 
 SHAPES: Mapping[str, Mapping[str, tuple[str | int, ...]]] = {
     "base": {"last_hidden_state": ("batch", "tokens", "any")},
@@ -31,22 +31,22 @@ SHAPES: Mapping[str, Mapping[str, tuple[str | int, ...]]] = {
     "causal-lm": {"logits": ("batch", "tokens", "vocabulary")},
     "double-heads": {"logits": ("batch", "choices", "tokens", "vocabulary"), "mc_logits": ("batch", "choices")},
 }
-"""Fields of the output that a task promises, with their axes; a task of the plugin's own promises none."""
+"""Required fields of the output by task, with their axes; a plugin's own task requires none."""
 
 
 def vocabulary(config: "Config") -> int:
-    """Ids that may be given: the rows of the embedding, or few where the configuration does not tell."""
+    """The number of valid ids: the rows of the embedding, or 8 where the configuration has no such number."""
     return config.total_tokens_embeddings or 8
 
 
 def random_ids(config: "Config", task: str) -> Tensor:
-    """The same random ids at each call, ``(batch, tokens)`` or ``(batch, choices, tokens)``; none is 0."""
-    shape = (BATCH, CHOICES, TOKENS) if task in CHOOSING_TASKS else (BATCH, TOKENS)
+    """Random ids, the same at each call and never 0, ``(batch, tokens)`` or ``(batch, choices, tokens)``."""
+    shape = (BATCH, CHOICES, TOKENS) if task in TASKS_WITH_CHOICES else (BATCH, TOKENS)
     return torch.randint(1, vocabulary(config), shape, generator=torch.Generator().manual_seed(1))
 
 
 def labels_for(task: str, input_ids: Tensor, config: "Config") -> dict[str, Tensor]:
-    """The labels that a task needs for a loss; none for ``base`` and for a task of the plugin's own."""
+    """The labels that a task needs for a loss; empty for ``base`` and for a plugin's own task."""
     batch = input_ids.shape[0]
     numbers = torch.arange(batch)
     match task:
@@ -68,7 +68,7 @@ def labels_for(task: str, input_ids: Tensor, config: "Config") -> dict[str, Tens
 
 
 def expected_shapes(task: str, input_ids: Tensor, config: "Config") -> dict[str, tuple[int, ...]]:
-    """The shape of each field that a task promises; -1 for an axis of any size."""
+    """The required shape of each field of the output; -1 for an axis of any size."""
     axes = {
         "batch": input_ids.shape[0],
         "choices": input_ids.shape[1],
@@ -84,7 +84,7 @@ def expected_shapes(task: str, input_ids: Tensor, config: "Config") -> dict[str,
 
 
 def padded(input_ids: Tensor, side: str) -> tuple[Tensor, Tensor]:
-    """Texts of ``LENGTHS``, filled up with id 0 on one side, and the mask that is 0 there."""
+    """Sequences of ``LENGTHS`` tokens, padded with id 0 on one side, and their attention mask."""
     lengths = torch.tensor([LENGTHS[number % len(LENGTHS)] for number in range(input_ids.shape[:-1].numel())])
     columns = torch.arange(input_ids.shape[-1])
     mask = (columns < lengths[:, None]).long()

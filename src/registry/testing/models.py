@@ -1,4 +1,4 @@
-"""The model: its numbers, its gradients, and the names of its parameters."""
+"""Checks of the model: outputs, gradients, padding, caching, and the names of its parameters."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -12,48 +12,48 @@ from torch import Tensor
 from registry import discovery
 from registry.generation import CausalModel
 from registry.loading.meta import build
-from registry.testing.inputs import CHOOSING_TASKS, TOKENS, expected_shapes, padded, random_ids
+from registry.testing.inputs import TASKS_WITH_CHOICES, TOKENS, expected_shapes, padded, random_ids
 from registry.testing.suite import Suite, needs
 
 if TYPE_CHECKING:
     from registry.loading.model import Model
     from registry.testing.recorded import RecordedWeights
 
-READ = 4
-"""Tokens that a causal model reads first, before it goes on one by one."""
+PREFIX = 4
+"""Tokens that a causal model reads at once, before it continues one by one."""
 
 
 class ModelSuite(Suite):
     """Each model class, built from the tiny configuration with random weights."""
 
-    # --- What comes out
+    # --- Outputs
 
     def test_outputs_have_the_fields_and_shapes_of_the_task(self, task: str) -> None:
-        """A named tuple with the field's names; ``loss`` is a finite number where labels are given, else None."""
+        """A named tuple with the usual field names; ``loss`` is a finite number with labels, else None."""
         model, inputs = self.make_model(task), self.make_inputs(task)
         output = model(**inputs)
-        assert isinstance(output, tuple), f"{type(output).__name__} is no named tuple"
-        assert hasattr(output, "_fields"), f"{type(output).__name__} is no named tuple"
+        assert isinstance(output, tuple), f"{type(output).__name__} is not a named tuple"
+        assert hasattr(output, "_fields"), f"{type(output).__name__} is not a named tuple"
         for field, wanted in expected_shapes(task, inputs["input_ids"], model.config).items():
             found = tuple(getattr(output, field).shape)
             assert len(found) == len(wanted), f"{field} has the shape {found}, not {wanted}"
             assert all(w in (-1, f) for f, w in zip(found, wanted, strict=True)), f"{field}: {found}, not {wanted}"
         labels = self.make_labels(task, inputs)
         if labels:
-            assert output._fields[0] == "loss", "loss comes first"
+            assert output._fields[0] == "loss", "loss must be the first field"
             assert output[0] is None, "there is a loss without labels"
             loss = model(**inputs, **labels)[0]
-            assert loss.shape == (), "loss is not one number"
+            assert loss.shape == (), "loss is not a scalar"
             assert loss.isfinite()
 
     def test_evaluation_is_deterministic(self, task: str) -> None:
-        """The same input gives the same numbers, bit by bit: no dropout, no state, no seed."""
+        """The same input gives bit-equal outputs: no dropout, no state, no seed."""
         model, inputs = self.make_model(task), self.make_inputs(task)
         for field, (first, second) in both(model(**inputs), model(**inputs)):
             assert torch.equal(first, second), f"{field} differs from one call to the next"
 
     def test_building_it_twice_gives_the_same_weights(self, task: str) -> None:
-        """Weights come from torch's generator alone, so that a seed settles them; and each of them is drawn."""
+        """Random weights come from torch's global generator alone, so that a seed fixes them."""
         cls: type[Model] = discovery.load_class(self.model_spec(task))
         models = []
         for _ in range(2):
@@ -63,18 +63,18 @@ class ModelSuite(Suite):
         for (name, one), other in zip(models[0].state_dict().items(), models[1].state_dict().values(), strict=True):
             assert torch.equal(one, other), f"{name} differs"
 
-    def test_every_parameter_is_initialised(self, task: str) -> None:
-        """``_init`` fills whatever its module owns: loading relies on it for parts that a file lacks."""
+    def test_every_parameter_is_initialized(self, task: str) -> None:
+        """``_init`` fills every parameter of its module: loading calls it for newly initialized heads."""
         model = self.make_model(task)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.fill_(torch.nan)
             model.init_weights()
         left = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
-        assert not left, f"_init leaves as they were: {', '.join(left)}"
+        assert not left, f"_init does not initialize {', '.join(left)}"
 
     def test_gradients_reach_every_parameter(self, task: str) -> None:
-        """In training mode, from the loss or, for a task without labels, from all that comes out."""
+        """In training mode, from the loss or, for a task without labels, from all outputs."""
         model, inputs = self.make_model(task).train(), self.make_inputs(task)
         labels = self.make_labels(task, inputs)
         fields = dict(tensors_of(model(**inputs, **labels)))
@@ -83,72 +83,72 @@ class ModelSuite(Suite):
         lost = [name for name, parameter in model.named_parameters() if parameter.grad is None]
         assert not lost, f"no gradient reaches {', '.join(lost)}"
         odd = [name for name, parameter in model.named_parameters() if not parameter.grad.isfinite().all()]  # type: ignore[union-attr]
-        assert not odd, f"the gradient of {', '.join(odd)} is no number"
+        assert not odd, f"the gradient of {', '.join(odd)} is not finite"
 
     # --- Padding
 
     @needs("padding")
     def test_padding_on_the_right_changes_nothing(self, task: str) -> None:
-        """A text in a padded batch has the numbers that it has alone."""
-        self._compare_with_each_text_alone(task, "right")
+        """A sequence in a padded batch has the outputs that it has alone."""
+        self._compare_with_each_sequence_alone(task, "right")
 
     @needs("padding", "left-padding")
     def test_padding_on_the_left_changes_nothing(self, task: str) -> None:
-        """Generation pads on the left."""
-        self._compare_with_each_text_alone(task, "left")
+        """The same for padding on the left, as in generation."""
+        self._compare_with_each_sequence_alone(task, "left")
 
     @needs("padding")
-    def test_a_text_of_nothing_but_padding_gives_numbers(self, task: str) -> None:
-        """A softmax over nothing would be NaN, and would spread to the whole batch by the loss."""
+    def test_a_sequence_of_padding_alone_has_finite_outputs(self, task: str) -> None:
+        """A softmax over no tokens would be NaN and spread to the whole batch through the loss."""
         model, inputs = self.make_model(task), self.make_inputs(task)
         mask = torch.ones_like(inputs["input_ids"])
         mask[0] = 0
         for field, value in tensors_of(model(**inputs, attention_mask=mask)):
-            assert value.isfinite().all(), f"{field} has values that are no numbers"
+            assert value.isfinite().all(), f"{field} is not finite"
 
-    def _compare_with_each_text_alone(self, task: str, side: str) -> None:
+    def _compare_with_each_sequence_alone(self, task: str, side: str) -> None:
         model, inputs = self.make_model(task), self.make_inputs(task)
         ids, mask = padded(inputs["input_ids"], side)
         batch = dict(tensors_of(model(**{**inputs, "input_ids": ids}, attention_mask=mask)))
         lead = ids.shape[:-1]
-        for place in product(*map(range, lead)):
-            tokens = mask[place].bool()
-            text = {
-                key: x[place][tokens].view(*[1] * len(lead), -1) for key, x in inputs.items() if x.shape == ids.shape
+        for index in product(*map(range, lead)):
+            tokens = mask[index].bool()
+            sequence = {
+                key: x[index][tokens].view(*[1] * len(lead), -1) for key, x in inputs.items() if x.shape == ids.shape
             }
-            for field, alone in tensors_of(model(**{**inputs, **text})):
+            for field, alone in tensors_of(model(**{**inputs, **sequence})):
                 value = batch[field]
                 if value.shape[: ids.dim()] == ids.shape:
-                    found, wanted = value[place][tokens], alone[(0,) * len(lead)]
+                    found, wanted = value[index][tokens], alone[(0,) * len(lead)]
                 elif value.shape[: len(lead)] == lead and alone.shape[: len(lead)] == (1,) * len(lead):
-                    found, wanted = value[place], alone[(0,) * len(lead)]
+                    found, wanted = value[index], alone[(0,) * len(lead)]
                 else:
                     continue
-                self.assert_close(f"{field} of text {place}", found, wanted)
+                self.assert_close(f"{field} of sequence {index}", found, wanted)
 
-    # --- Going on from what was read
+    # --- Caching and generation
 
     @needs("cache")
-    def test_reading_on_gives_the_numbers_of_reading_at_once(self, causal_task: str) -> None:
-        """``score`` with a cache, in pieces of any length, gives the logits that ``forward`` gives for the whole."""
-        model, ids = self._causal(causal_task), self._text(causal_task)
-        whole = self._logits(model, causal_task, ids)
+    def test_a_cache_changes_no_score(self, causal_task: str) -> None:
+        """``score`` with a cache, for chunks of any length, equals the logits of ``forward`` for all tokens at once."""
+        model, ids = self._causal(causal_task), self._ids(causal_task)
+        full = self._logits(model, causal_task, ids)
         with torch.inference_mode():
             cache = model.new_cache(len(ids), TOKENS)
             last = 0
-            for stop in (READ, READ + 1, READ + 2, TOKENS):
+            for stop in (PREFIX, PREFIX + 1, PREFIX + 2, TOKENS):
                 scores = model.score(ids[:, last:stop], cache)
-                self.assert_close(f"the score after {stop} tokens", scores, whole[:, stop - 1])
+                self.assert_close(f"the score after {stop} tokens", scores, full[:, stop - 1])
                 last = stop
 
     @needs("cache")
-    def test_generation_writes_what_the_logits_say(self, causal_task: str) -> None:
-        """Greedy decoding, with its cache, takes the likeliest token of a model that reads all anew at each step."""
-        model, ids = self._causal(causal_task), self._text(causal_task)[:, :READ]
-        written = model.generate(ids, max_new_tokens=TOKENS - READ)
-        for _ in range(TOKENS - READ):
+    def test_greedy_generation_follows_the_logits(self, causal_task: str) -> None:
+        """Greedy decoding with a cache takes the most likely token of ``forward`` without a cache at each step."""
+        model, ids = self._causal(causal_task), self._ids(causal_task)[:, :PREFIX]
+        generated = model.generate(ids, max_new_tokens=TOKENS - PREFIX)
+        for _ in range(TOKENS - PREFIX):
             ids = torch.cat([ids, self._logits(model, causal_task, ids)[:, -1:].argmax(-1)], dim=1)
-        assert written.tolist() == ids.tolist()
+        assert generated.tolist() == ids.tolist()
 
     def _causal(self, task: str) -> Any:
         model = self.make_model(task)
@@ -157,31 +157,31 @@ class ModelSuite(Suite):
         )
         return model
 
-    def _text(self, task: str) -> Tensor:
-        """Ids ``(batch, tokens)``, also for a task with choices."""
-        return random_ids(self.make_config(), "causal-lm" if task in CHOOSING_TASKS else task)
+    def _ids(self, task: str) -> Tensor:
+        """Ids ``(batch, tokens)``, for a task with choices too."""
+        return random_ids(self.make_config(), "causal-lm" if task in TASKS_WITH_CHOICES else task)
 
     @torch.inference_mode()
     def _logits(self, model: Any, task: str, ids: Tensor) -> Tensor:
-        logits: Tensor = model(ids[:, None] if task in CHOOSING_TASKS else ids).logits
-        return logits[:, 0] if task in CHOOSING_TASKS else logits
+        logits: Tensor = model(ids[:, None] if task in TASKS_WITH_CHOICES else ids).logits
+        return logits[:, 0] if task in TASKS_WITH_CHOICES else logits
 
-    # --- Names and places of parameters
+    # --- Names of parameters
 
     def test_names_of_weights_do_not_change_by_use(self, task: str) -> None:
-        """Not by a call, by training, by copying or by another type: the names are the interchange format."""
+        """A call, training, a copy and another dtype leave the names as they are: they are the interchange format."""
         model, inputs = self.make_model(task), self.make_inputs(task)
         names = list(model.state_dict())
         sum(x.sum() for _, x in tensors_of(model.train()(**inputs))).backward()  # type: ignore[union-attr]
         model.eval()(**inputs)
         assert list(model.state_dict()) == names, "a call changed them"
-        assert list(copy.deepcopy(model).double().state_dict()) == names, "a copy has others"
-        assert list(type(model)(self.make_config()).state_dict()) == names, "another model of the class has others"
+        assert list(copy.deepcopy(model).double().state_dict()) == names, "those of a copy differ"
+        assert list(type(model)(self.make_config()).state_dict()) == names, "those of another model of the class differ"
 
     def test_names_of_weights_are_those_that_were_published(
         self, task: str, registry_recorded: "RecordedWeights"
     ) -> None:
-        """And their shapes: ``pytest --record-weights`` records them beside the suite, and from then on they stay."""
+        """Nor do their shapes change, once ``pytest --record-weights`` has recorded them next to the suite."""
         state = self.make_model(task).state_dict()
         found = {name: "x".join(map(str, tensor.shape)) or "scalar" for name, tensor in state.items()}
         if registry_recorded.renew:
@@ -190,38 +190,36 @@ class ModelSuite(Suite):
         if not recorded:
             name = registry_recorded.path.name
             pytest.skip(f"nothing is recorded for {task!r}: run `pytest --record-weights`, and commit {name}")
-        changes = [f"{name} ({shape}) is gone" for name, shape in recorded.items() if name not in found]
+        changes = [f"{name} ({shape}) is missing" for name, shape in recorded.items() if name not in found]
         changes += [f"{name} ({shape}) is new" for name, shape in found.items() if name not in recorded]
         changes += [
-            f"{name} was {recorded[name]}, and is {shape}"
+            f"{name} was {recorded[name]} and is {shape}"
             for name, shape in found.items()
             if recorded.get(name, shape) != shape
         ]
         assert not changes, (
-            f"checkpoints that were saved before would no longer load: {'; '.join(changes)}. "
-            "A weight that has another name needs a row in the layout's NameTable, from the old name to the new; "
-            "then, or when the tiny configuration was changed, record anew: `pytest --record-weights`."
+            f"checkpoints saved earlier would no longer load: {'; '.join(changes)}. "
+            "A renamed weight needs a row in the layout's NameTable, from the old name to the new one; after that, or "
+            "after a change of the tiny configuration, record them again: `pytest --record-weights`."
         )
 
     def test_its_constructor_computes_nothing(self, task: str) -> None:
-        """It allocates parameters, by ``torch.empty`` or as constants, so that loading can leave out even that."""
+        """It allocates parameters with ``torch.empty`` or as constants, so that loading can skip even that."""
         cls: type[Model] = discovery.load_class(self.model_spec(task))
-        laid_out = build(lambda: cls(self.make_config())).named_parameters()
-        computed = [
-            name for name, tensor in laid_out if not tensor.is_meta and not (tensor == tensor.flatten()[0]).all()
-        ]
-        assert not computed, f"drawn or computed before anything is loaded: {', '.join(computed)}"
+        built = build(lambda: cls(self.make_config())).named_parameters()
+        computed = [name for name, tensor in built if not tensor.is_meta and not (tensor == tensor.flatten()[0]).all()]
+        assert not computed, f"initialized or computed in the constructor: {', '.join(computed)}"
 
 
 def tensors_of(output: Any) -> Iterator[tuple[str, Tensor]]:
-    """The fields of an output that hold a tensor of numbers."""
+    """The floating-point tensors of an output, by field."""
     for field, value in zip(output._fields, output, strict=True):
         if isinstance(value, Tensor) and value.is_floating_point():
             yield field, value
 
 
 def both(one: Any, other: Any) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
-    """The fields of two outputs, side by side."""
+    """The tensors of two outputs, paired by field."""
     fields: Mapping[str, Tensor] = dict(tensors_of(other))
     for field, value in tensors_of(one):
         yield field, (value, fields[field])

@@ -1,7 +1,7 @@
-"""The kit's pytest plugin, which an author turns on: ``pytest_plugins = ["registry.testing.plugin"]``.
+"""The kit's pytest plugin; an author enables it with ``pytest_plugins = ["registry.testing.plugin"]``.
 
-It fills in what the checks of a ``Suite`` ask for, skips those for which the architecture lacks the capability, and
-keeps them away from the caches and settings of the machine.  Other tests are left alone.
+It provides the fixtures of a ``Suite``, skips checks of unsupported capabilities, and isolates checks from the caches
+and settings of the machine.  Other tests are not affected.
 """
 
 import os
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 for _module in ("declarations", "configs", "tokenizers", "models", "checkpoints"):
-    if f"registry.testing.{_module}" not in sys.modules:  # else its assertions explain less, and still hold
+    if f"registry.testing.{_module}" not in sys.modules:  # else its assertions explain less
         pytest.register_assert_rewrite(f"registry.testing.{_module}")
 
-from registry import discovery  # noqa: E402  # assertions must be prepared before suites are imported
+from registry import discovery  # noqa: E402  # assertions are rewritten before suites are imported
 from registry.errors import PluginError  # noqa: E402
 from registry.testing.recorded import RecordedWeights  # noqa: E402
 from registry.testing.suite import CAUSAL_TASKS, Suite  # noqa: E402
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     from registry.tokenization.base import Tokenizer
 
 ENVIRONMENT = pytest.StashKey[Mapping[str, str]]()
-"""The environment before anything was imported that could change it."""
+"""The environment before plugins are imported, which may change it."""
 
 SETTINGS = ("REGISTRY_PLUGINS", "REGISTRY_DISABLE_PLUGINS", "REGISTRY_STRICT")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let an author record what is published."""
+    """Add ``--record-weights``."""
     parser.addoption(
         "--record-weights",
         action="store_true",
-        help="write the names and shapes of the tiny models' weights beside their suite, instead of comparing them",
+        help="write the names and shapes of the tiny models' weights next to their suite instead of comparing them",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the environment, and make a mark known: ``-m "not another_process"`` leaves out what starts interpreters."""
+    """Save the environment, and register the marker of checks that start another interpreter."""
     config.stash[ENVIRONMENT] = {key: value for key, value in os.environ.items() if key not in SETTINGS}
     config.addinivalue_line("markers", "another_process: starts another interpreter, which takes a second or two")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give a check that asks for ``task`` or ``causal_task`` one run for each that the plugin declares."""
+    """Parametrize ``task`` and ``causal_task`` with the tasks that the plugin declares."""
     suite = metafunc.cls
     if not isinstance(suite, type) or not issubclass(suite, Suite):
         return
@@ -60,25 +60,25 @@ def _tasks(suite: type[Suite], among: tuple[str, ...] | None) -> list[Any]:
     try:
         tasks = [spec.task for spec in suite.specs() if among is None or spec.task in among]
     except PluginError:
-        return ["unknown"]  # the check will ask the plugin too, and raise what it raises
+        return ["unknown"]  # the check loads the plugin as well, and raises the same error
     reason = f"{suite.plugin} declares no model for {' or '.join(among or ('any task',))} of {suite.architecture}"
     return tasks or [pytest.param("none", marks=pytest.mark.skip(reason=reason))]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a check that needs a capability which the architecture lacks, and say why."""
+    """Skip a check of an unsupported capability, with the author's reason."""
     suite = getattr(item, "cls", None)
     if isinstance(suite, type) and issubclass(suite, Suite):
         for capability in getattr(getattr(item, "function", None), "needs", ()):
-            if capability in suite.lacks:
-                pytest.skip(f"{suite.architecture} lacks {capability!r}: {suite.lacks[capability]}")
+            if capability in suite.unsupported:
+                pytest.skip(f"{suite.architecture} does not support {capability!r}: {suite.unsupported[capability]}")
 
 
 @pytest.fixture(autouse=True)
 def _registry_settings(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Let no setting of this machine decide what a suite finds, and let it download nothing."""
+    """Isolate a suite from the settings of this machine, and forbid downloads."""
     if isinstance(request.cls, type) and issubclass(request.cls, Suite):
         for name in SETTINGS:
             monkeypatch.delenv(name, raising=False)
@@ -88,7 +88,7 @@ def _registry_settings(
             try:
                 discovery.records(request.cls.plugin)
             except PluginError as problem:
-                pytest.fail(f"This check cannot begin, since the plugin cannot be loaded. {problem}")
+                pytest.fail(f"This check cannot run, since the plugin cannot be loaded. {problem}")
 
 
 @pytest.fixture(scope="class")
@@ -101,27 +101,27 @@ def registry_tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.
 
 @pytest.fixture(scope="class")
 def registry_probe(request: pytest.FixtureRequest) -> "Probe":
-    """What the plugin did in a process of its own; see ``registry.discovery.probe``."""
+    """The observations of the plugin in a separate process; see ``registry.discovery.probe``."""
     from registry.discovery.probe import probe
 
     suite: Any = request.cls
     found = probe(suite.plugin, environment=request.config.stash[ENVIRONMENT])
     if found.error is not None:
-        pytest.fail(f"{suite.plugin!r} cannot be observed: {found.error}")
+        pytest.fail(f"{suite.plugin!r} could not be checked in a separate process: {found.error}")
     return found
 
 
 @pytest.fixture
-def registry_folder(tmp_path: Path) -> Path:
-    """An empty folder for what a check saves."""
-    folder = tmp_path / "saved"
-    folder.mkdir()
-    return folder
+def registry_directory(tmp_path: Path) -> Path:
+    """An empty directory for what a check saves."""
+    directory = tmp_path / "saved"
+    directory.mkdir()
+    return directory
 
 
 @pytest.fixture
 def registry_recorded(request: pytest.FixtureRequest, task: str) -> RecordedWeights:
-    """What is recorded of the weights for a task, in a file beside the suite's module."""
+    """The recorded weights of a task, in a file next to the suite's module."""
     suite: Any = request.cls
     path = request.path.with_name(f"{suite.__name__}.weights.txt")
     return RecordedWeights(path, task, renew=request.config.getoption("--record-weights", False))

@@ -1,4 +1,4 @@
-"""Names and shapes of weights as a plugin published them: a text file beside the author's tests, one weight a line.
+"""Names and shapes of weights as a plugin published them: a text file next to the tests, one weight per line.
 
 ::
 
@@ -14,19 +14,19 @@ from attrs import field, frozen
 
 @frozen
 class RecordedWeights:
-    """What is recorded of the weights of one task."""
+    """The recorded weights of one task."""
 
     path: Path
     task: str
     renew: bool = field(default=False, kw_only=True)
-    """Whether what is found shall replace what is recorded (``pytest --record-weights``)."""
+    """Whether to replace the recorded weights (``pytest --record-weights``)."""
 
     def read(self) -> dict[str, str]:
-        """Name -> shape; empty when nothing is recorded of the task."""
+        """The shape of each weight by name; empty when nothing is recorded for the task."""
         return {name: shape for task, name, shape in self._lines() if task == self.task}
 
     def write(self, found: Mapping[str, str]) -> None:
-        """Replace what is recorded of the task, and of no other."""
+        """Replace the recorded weights of this task; those of others stay."""
         others = [line for line in self._lines() if line[0] != self.task]
         lines = sorted(
             [*others, *((self.task, name, shape) for name, shape in found.items())], key=lambda line: line[0]

@@ -1,4 +1,4 @@
-"""What an author says of an architecture, for all suites to know."""
+"""``Suite``, the base class of all suites: what an author declares about an architecture."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,15 +22,15 @@ CAPABILITIES: Mapping[str, str] = MappingProxyType(
     {
         "cards": "the plugin declares models by name",
         "tokenizer": "the architecture has a tokenizer",
-        "exact-text": "decoding gives back the very text, character by character",
-        "special-tokens": "special tokens are recognised wherever they stand in a text",
-        "offsets": "the tokenizer tells where in the text a token stands",
+        "exact-text": "decoding restores the text, character by character",
+        "special-tokens": "special tokens are recognized anywhere in a text",
+        "offsets": "the tokenizer returns the offsets of tokens in the text",
         "padding": "forward takes attention_mask, and padding on the right changes no result",
         "left-padding": "padding on the left changes no result either",
-        "cache": "a causal model goes on from what it has read, with the numbers it would have without",
+        "cache": "a causal model continues from a cache, with the results that it has without one",
     }
 )
-"""What most architectures can; one that cannot says so in ``lacks``, with the reason."""
+"""Capabilities of most architectures; one without says so in ``unsupported``, with the reason."""
 
 CAUSAL_TASKS = ("causal-lm", "double-heads")
 
@@ -38,7 +38,7 @@ Check = TypeVar("Check", bound=Callable[..., Any])
 
 
 def needs(*capabilities: str) -> Callable[[Check], Check]:
-    """Mark a check as one that is skipped where one of the capabilities is lacking, with the author's reason."""
+    """Mark a check to be skipped where one of the capabilities is unsupported, with the author's reason."""
 
     def mark(check: Check) -> Check:
         vars(check)["needs"] = capabilities
@@ -48,90 +48,97 @@ def needs(*capabilities: str) -> Callable[[Check], Check]:
 
 
 def of_loading(check: Check) -> Check:
-    """Mark a check which says itself what is wrong with a plugin that cannot be loaded; the others cannot begin."""
+    """Mark a check that reports why a plugin cannot be loaded; the other checks then end in an error of setup."""
     vars(check)["of_loading"] = True
     return check
 
 
 class Suite:
-    """What a subclass says of its architecture; every suite knows the same words."""
+    """The base class of all suites: what a subclass declares about its architecture."""
 
     plugin: ClassVar[str]
-    """The name of the entry point; the plugin must be installed, ``pip install -e .`` will do."""
+    """The name of the entry point; the plugin must be installed (``pip install -e .``)."""
     architecture: ClassVar[str]
-    """The architecture that is tested; the plugin's name unless given."""
+    """The architecture under test; default: the plugin's name."""
     config: ClassVar[Mapping[str, Any]]
-    """The keys of a tiny configuration: two layers, and rates of dropout above zero where the architecture has any."""
-    lacks: ClassVar[Mapping[str, str]] = {}
-    """Capabilities that the architecture does not have, each with the reason: names of ``CAPABILITIES``."""
+    """The keys of a tiny configuration: two layers, and dropout rates above zero where the architecture has any."""
+    unsupported: ClassVar[Mapping[str, str]] = {}
+    """Names of ``CAPABILITIES`` that the architecture does not have, each with the reason."""
     texts: ClassVar[tuple[str, ...]] = ("hello world", "the cat sat on the mat .")
-    """Ordinary texts, spelt as the tokenizer spells what it decodes."""
+    """Ordinary texts, written as the tokenizer decodes them."""
     most_modules: ClassVar[int] = 40
-    """Modules that importing the plugin, and asking it for its records, may add."""
-    most_seconds: ClassVar[float] = 0.3
-    """Time of the processor which that may take."""
+    """Modules that importing the plugin and calling its hooks may add to ``sys.modules``."""
+    most_seconds: ClassVar[float] = 2.0
+    """CPU seconds that importing the plugin and calling its hooks may take."""
     tolerance: ClassVar[float] = 1e-5
-    """How far two ways to the same number may be apart."""
+    """Largest absolute difference between two computations of the same number."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "plugin" in vars(cls) and "architecture" not in vars(cls):
             cls.architecture = cls.plugin
-        for capability, reason in cls.lacks.items():
+        for capability, reason in cls.unsupported.items():
             if capability not in CAPABILITIES:
                 raise ValueError(
-                    f"{cls.__name__}.lacks names {capability!r}.{did_you_mean(capability, CAPABILITIES)} "
+                    f"{cls.__name__}.unsupported names {capability!r}.{did_you_mean(capability, CAPABILITIES)} "
                     f"Capabilities are: {', '.join(CAPABILITIES)}."
                 )
             if not isinstance(reason, str) or len(reason.split()) < 2:
-                raise ValueError(f"{cls.__name__}.lacks must give a reason in words for {capability!r}.")
+                raise ValueError(f"{cls.__name__}.unsupported must give a reason for {capability!r}.")
 
     # --- What a subclass may define
 
-    def make_tokenizer(self, folder: Path) -> "Tokenizer":
-        """A tiny tokenizer whose ids the tiny configuration embeds; ``folder`` is empty, for files that it needs."""
+    def make_tokenizer(self, directory: Path) -> "Tokenizer":
+        """A tiny tokenizer with no more ids than the tiny configuration embeds.
+
+        Args:
+            directory: An empty directory for files that the tokenizer needs.
+        """
         raise NotImplementedError(
-            f"{type(self).__name__} must define make_tokenizer(self, folder), or say why not: "
-            f'lacks = {{"tokenizer": "..."}}.'
+            f"{type(self).__name__} must define make_tokenizer(self, directory), or say why not: "
+            f'unsupported = {{"tokenizer": "..."}}.'
         )
 
     def make_inputs(self, task: str) -> "dict[str, Tensor]":
-        """The arguments of ``forward``: three texts of nine tokens, or three times two for a task with choices."""
+        """The arguments of ``forward``: ids ``(3, 9)``, or ``(3, 2, 9)`` for a task with choices."""
         from registry.testing.inputs import random_ids
 
         return {"input_ids": random_ids(self.make_config(), task)}
 
     def make_labels(self, task: str, inputs: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
-        """The further arguments that make ``forward`` return a loss; none for a task that has none."""
+        """The additional arguments that make ``forward`` return a loss; empty for a task without one."""
         from registry.testing.inputs import labels_for
 
         return labels_for(task, inputs["input_ids"], self.make_config())
 
-    def write_checkpoint(self, format: str, model: "Model", folder: Path) -> None:
-        """Write the weights of ``model`` into ``folder`` in a format which only this plugin reads.
+    def write_checkpoint(self, format: str, model: "Model", directory: Path) -> None:
+        """Write weights in a format that only this plugin reads; needed if it declares a ``WeightLoaderSpec``.
 
-        Needed where the plugin declares a ``WeightLoaderSpec``; ``format`` is its name.
+        Args:
+            format: The format's name, ``WeightLoaderSpec.format``.
+            model: The model whose weights are written.
+            directory: Where; it holds the configuration.
         """
         raise NotImplementedError(
-            f"{type(self).__name__} must define write_checkpoint(self, format, model, folder), since the plugin "
+            f"{type(self).__name__} must define write_checkpoint(self, format, model, directory), since the plugin "
             f"declares a loader for the format {format!r}."
         )
 
-    # --- What the suites ask
+    # --- What the suites use
 
     def assert_close(self, what: str, found: "Tensor", wanted: "Tensor") -> None:
         """Fail unless two tensors have one shape and differ by at most ``tolerance``; ``what`` names them."""
         from torch.testing import assert_close
 
-        assert_close(found, wanted, atol=self.tolerance, rtol=0, msg=lambda words: f"{what}: {words}")
+        assert_close(found, wanted, atol=self.tolerance, rtol=0, msg=lambda details: f"{what}: {details}")
 
     def make_config(self, **changes: Any) -> "Config":
-        """The tiny configuration, made as from a file."""
+        """The tiny configuration, read as from a file; ``changes`` replace keys."""
         cls: type[Config] = discovery.load_class(self.config_spec())
         return cls.from_dict({**self.config, **changes})
 
     def make_model(self, task: str) -> "Model":
-        """A tiny model of random weights, the same at each call, in evaluation mode."""
+        """A tiny model in evaluation mode, with the same random weights at each call."""
         import torch
 
         cls: type[Model] = discovery.load_class(self.model_spec(task))
@@ -139,7 +146,7 @@ class Suite:
             torch.manual_seed(0)
             model = cls(self.make_config())
             with torch.no_grad():
-                for parameter in model.parameters():  # biases and norms, too, must matter
+                for parameter in model.parameters():  # so that biases and norms are not 0 and 1
                     parameter.add_(0.1 * torch.randn_like(parameter))
         return model.eval()
 
@@ -153,7 +160,7 @@ class Suite:
         ]
 
     def main_task(self) -> str:
-        """The task that is loaded unless another is asked for."""
+        """The task that is loaded by default."""
         tasks = [spec.task for spec in self.specs()]
         default = self.config_spec().default_task
         return default if default in tasks else tasks[0]
@@ -172,8 +179,8 @@ class Suite:
         """The plugin's record of the model class for a task."""
         return next(spec for spec in self.specs() if spec.task == task)
 
-    def _spec(self, kind: Any, words: str) -> Any:
+    def _spec(self, kind: Any, noun: str) -> Any:
         for record in discovery.records(self.plugin):
             if isinstance(record, kind) and record.architecture == self.architecture:
                 return record
-        return pytest.fail(f"The plugin {self.plugin!r} declares no {words} for {self.architecture!r}.")
+        return pytest.fail(f"The plugin {self.plugin!r} declares no {noun} for {self.architecture!r}.")

@@ -76,11 +76,11 @@ class TokenizerSuite(Suite):
             assert registry_tokenizer.convert_ids_to_tokens(ids) == tokens
 
     @needs("tokenizer")
-    def test_it_survives_saving_and_pickling(self, registry_tokenizer: "Tokenizer", registry_folder: Path) -> None:
+    def test_it_survives_saving_and_pickling(self, registry_tokenizer: "Tokenizer", registry_directory: Path) -> None:
         """A saved folder and a pickle give the same vocabulary, options and ids."""
-        registry_tokenizer.save_pretrained(registry_folder)
+        registry_tokenizer.save_pretrained(registry_directory)
         copies = (
-            type(registry_tokenizer).from_pretrained(registry_folder),
+            type(registry_tokenizer).from_pretrained(registry_directory),
             pickle.loads(pickle.dumps(registry_tokenizer)),  # noqa: S301  # made on the line itself
         )
         for copy in copies:
@@ -92,12 +92,12 @@ class TokenizerSuite(Suite):
 
     @needs("tokenizer")
     def test_its_files_are_those_that_the_plugin_declares(
-        self, registry_tokenizer: "Tokenizer", registry_folder: Path
+        self, registry_tokenizer: "Tokenizer", registry_directory: Path
     ) -> None:
         """``TokenizerSpec.files`` names what is written, so that a card which lists these files can be loaded."""
-        registry_tokenizer.save_pretrained(registry_folder)
+        registry_tokenizer.save_pretrained(registry_directory)
         declared = set(self.tokenizer_spec().files.values())
-        written = {path.name for path in registry_folder.iterdir()} - {"tokenizer_config.json"}
+        written = {path.name for path in registry_directory.iterdir()} - {"tokenizer_config.json"}
         assert written & declared, f"{sorted(written)} is written, and {sorted(declared)} declared"
 
     # --- Special tokens

@@ -22,7 +22,7 @@ class TestTransfoXL(Conformance):
         "tgt_len": 8,
         "clamp_len": 10,
     }
-    lacks = {
+    unsupported = {
         "exact-text": "runs of blanks are given up",
         "special-tokens": "they are words like others, which stand between spaces, as in the published vocabulary",
     }

@@ -3,16 +3,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 import registry
 from registry import Card, FileSpec, hookimpl
-from registry.cli import COMMANDS, exit_code, main
+from registry.cli import COMMANDS, main
+from registry.cli.exit_codes import ExitCode, exit_code
 from registry.errors import (
     CorruptWeightsError,
     IntegrityError,
@@ -77,8 +79,8 @@ def test_list_sorts_by_name_and_by_size() -> None:
 
     assert listed() == ["large", "unknown", "big"]
     assert listed("--sort", "name") == ["big", "large", "unknown"]
-    assert listed("--sort", "size") == ["large", "big", "unknown"], "what is not known comes last"
-    assert "~800 MB" in run("list", "large").output, "a size that follows from the parameters is marked"
+    assert listed("--sort", "size") == ["large", "big", "unknown"], "unknown sizes come last"
+    assert "~800 MB" in run("list", "large").output, "an estimated size is marked"
 
 
 def test_list_says_which_models_are_on_this_computer() -> None:
@@ -94,18 +96,18 @@ def test_list_takes_conditions() -> None:
         assert [card["name"] for card in json.loads(run("list", *conditions, "--json").output)] == ["toy"]
     for conditions in (["--task", "nothing"], ["--architecture", "toy", "--cached"]):
         result = run("list", *conditions)
-        assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No model matches.\n")
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No matching models.\n")
         assert json.loads(run("list", *conditions, "--json").output) == []
 
 
-def test_list_shows_names_that_are_hidden(install: Install) -> None:
+def test_list_shows_names_that_are_shadowed(install: Install) -> None:
     install(
         "mine-dist",
         "from registry import Card, hookimpl\n@hookimpl\ndef registry_cards():\n"
         " yield Card(name='bert-base-uncased', architecture='mine', task='base', files=())",
         plugin="mine",
     )
-    line = "Card bert-base-uncased of mine (mine-dist 1.0) is hidden by the one of bert.\n"
+    line = "Card bert-base-uncased of mine (mine-dist 1.0) is shadowed by the one of bert.\n"
     assert run("list").stderr == line
     assert run("plugins").stdout.endswith(line)
 
@@ -119,7 +121,7 @@ def test_info_prints_what_is_known() -> None:
     assert "tokenizer     do_lower_case=True" in lines
     assert "plugin        toys" in lines
     assert f"weights  model.bin      90.9 MB  {'0' * 64}" in lines
-    assert not any(line.startswith("source") for line in lines), "what is not known is left out"
+    assert not any(line.startswith("source") for line in lines), "fields without a value are not printed"
 
 
 def test_info_prints_the_card_as_json() -> None:
@@ -137,7 +139,7 @@ def test_info_prints_the_card_as_json() -> None:
 def test_info_says_which_sizes_differ_and_whether_the_files_are_here() -> None:
     lines = run("info", "gpt2-xl").output.splitlines()
     assert "configuration  n_embd=1600, n_layer=48, n_head=25" in lines
-    assert "on this disk   no" in lines
+    assert "downloaded     no" in lines
     card = json.loads(run("info", "all-minilm-l6-v2", "--json").output)
     assert (card["size"], card["cached"], card["config"]["hidden_size"]) == (91_100_496, True, 384)
 
@@ -203,6 +205,42 @@ def test_commands_options_names_and_values_are_completed() -> None:
     assert completed("registry", "resolve", "sentence-transformers/") == ["sentence-transformers/all-MiniLM-L6-v2"]
     assert completed("registry", "list", "--task", "masked") == ["masked-lm"]
     assert completed("registry", "list", "--language", "fr") == ["fr"]
+
+
+BEFORE_A_NAME = (
+    *("registry info", "registry resolve", "registry pull", "registry verify", "registry inspect", "registry embed"),
+    *("registry generate", "registry evaluate", "registry attention", "registry convert", "registry lock"),
+    *("registry lock gpt2", "registry diff", "registry diff ./other", "registry cache rm", "registry cache rm gpt2"),
+    "registry fill-mask --model",
+)
+"""Command lines after which a model's name is expected."""
+
+
+@pytest.mark.parametrize("line", BEFORE_A_NAME)
+def test_every_command_that_takes_a_name_completes_it(line: str) -> None:
+    assert completed(*line.split(), "all-") == ["all-minilm-l6-v2"]
+
+
+def test_every_argument_for_a_name_is_the_one_that_completes() -> None:
+    """No command declares such an argument again: all go through ``name_argument`` or ``complete_names``."""
+    taking = {"name", "names", "source", "left", "right"}
+    without = [
+        (path, parameter.name)
+        for path, command in all_commands()
+        for parameter in command.params
+        if parameter.name in taking and path not in ("new", "embed") and parameter._custom_shell_complete is None
+    ]
+    assert without == []
+
+
+def all_commands() -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(main)
+    for name in COMMANDS:
+        command = main.get_command(context, name)
+        assert command is not None
+        yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {inner}", found) for inner, found in command.commands.items())
 
 
 def test_paths_are_left_to_the_shell() -> None:
@@ -275,7 +313,13 @@ def test_each_kind_of_error_has_its_code(error: type[registry.RegistryError], co
     assert exit_code(error("no")) == code
 
 
-def test_a_misspelt_command_or_option_is_answered_with_suggestions() -> None:
+def test_the_codes_are_those_of_the_documentation() -> None:
+    page = Path(__file__).parents[3] / "docs" / "command-line.md"
+    listed = re.findall(r"^\| (\d+) \|", page.read_text("utf-8"), re.MULTILINE)
+    assert [int(code) for code in listed] == [code.value for code in ExitCode]
+
+
+def test_a_misspelled_command_or_option_is_answered_with_suggestions() -> None:
     assert run("lst").stderr.endswith("Error: No such command 'lst'. Did you mean 'list'?\n")
     assert run("nothing-like-it").stderr.endswith("Error: No such command 'nothing-like-it'.\n")
     assert "Did you mean '--task'?" in run("list", "--tsk", "base").stderr
@@ -286,7 +330,7 @@ def test_a_misspelt_command_or_option_is_answered_with_suggestions() -> None:
     [
         (KeyboardInterrupt(), 130, ""),
         (OSError(28, "No space left on device"), 1, "OSError: [Errno 28] No space left on device\n"),
-        (TypeError("odd"), 1, "TypeError: odd\nThis is a mistake in the registry or in a plugin: "),
+        (TypeError("odd"), 1, "TypeError: odd\nThis is a bug in registry or in a plugin; "),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -372,7 +416,7 @@ terminals = pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals ther
 
 
 @terminals
-def test_a_terminal_gets_colours() -> None:
+def test_a_terminal_gets_colors() -> None:
     shown, news = on_a_terminal("-m", "registry", "list", "minilm")
     assert "\x1b[" in shown
     assert "all-minilm-l6-v2" in shown
@@ -393,7 +437,7 @@ def test_a_narrow_terminal_gets_fewer_columns() -> None:
 
 @terminals
 @pytest.mark.parametrize("wish", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_a_terminal_without_colours_gets_what_a_file_gets(wish: dict[str, str]) -> None:
+def test_a_terminal_without_colors_gets_what_a_file_gets(wish: dict[str, str]) -> None:
     for command in (["list", "minilm"], ["info", "all-minilm-l6-v2"], ["resolve", "./nothing"]):
         shown, news = on_a_terminal("-m", "registry", *command, **wish)
         plain = run(*command)

@@ -81,7 +81,7 @@ def test_what_is_heavy_or_changes_the_state_of_others_is_remarked_on(install: In
     install("toy-dist", "import numpy, os, sys\nos.environ['TOY'] = '1'\nsys.path.append('/nowhere')")
     result = check()
     assert result.exit_code == 0
-    assert "toy_plugin (toy-dist 1.0) imports numpy when it is asked." in result.stdout
+    assert "toy_plugin (toy-dist 1.0) imports numpy when its hooks are called." in result.stdout
     assert "changes the state of others: os.environ: TOY." in result.stdout
     assert "changes the state of others: sys.path: " in result.stdout
 

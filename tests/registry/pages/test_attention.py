@@ -71,7 +71,7 @@ def test_the_weights_are_those_that_transformers_computes(encoder: Path) -> None
     np.testing.assert_allclose(data["weights"], torch.cat(attentions).numpy(), atol=1e-5)
 
 
-def test_a_causal_model_looks_back_only_and_its_blanks_can_be_seen(causal: Path) -> None:
+def test_a_causal_model_attends_to_earlier_tokens_only_and_its_blanks_can_be_seen(causal: Path) -> None:
     data = data_of(attention_page(registry.load(causal, "base"), "causal", "a\n b"))
     assert data["tokens"] == ["a", "↵", "␣", "b"]
     assert data["added"] == [False] * 4

@@ -64,18 +64,18 @@ def test_every_layer_and_head_is_there(browser: Any, page: Path) -> None:
 
 
 @pytest.mark.parametrize(("layer", "number"), [(1, 1), (4, 7), (6, 12)])
-def test_a_token_shows_what_it_looks_at(layer: int, number: int, browser: Any, page: Path, attentions: Any) -> None:
+def test_a_token_shows_what_it_attends_to(layer: int, number: int, browser: Any, page: Path, attentions: Any) -> None:
     browser.open(page)
     head(browser, f"Layer {layer}, head {number}").click()
     assert browser.texts(".which") == [f"Layer {layer}, head {number}"]
     press(browser, "from", "it")
     expected = 100 * attentions[layer - 1, number - 1, TOKENS.index("it")]
     torch.testing.assert_close(torch.tensor(shares(browser, "to")), expected, rtol=0, atol=0.11)
-    assert browser.texts(".readout")[0].startswith(f"it looks most at {TOKENS[int(expected.argmax())]} ")
+    assert browser.texts(".readout")[0].startswith(f"it attends most to {TOKENS[int(expected.argmax())]} ")
     press(browser, "to", "violinist")
     expected = 100 * attentions[layer - 1, number - 1, :, TOKENS.index("violinist")]
     torch.testing.assert_close(torch.tensor(shares(browser, "from")), expected, rtol=0, atol=0.11)
-    assert browser.texts(".readout")[0].startswith("violinist is looked at most by ")
+    assert browser.texts(".readout")[0].startswith("violinist is attended to most by ")
 
 
 def test_the_mean_of_a_layer_is_shown(browser: Any, page: Path, attentions: Any) -> None:
@@ -117,7 +117,7 @@ def test_the_matrix_tells_the_weight_of_a_cell(browser: Any, page: Path, attenti
     y = cell["top"] + (i + 0.5) * cell["size"] - canvas.size["height"] / 2
     ActionChains(browser.driver).move_to_element_with_offset(canvas, int(x), int(y)).perform()
     (told,) = browser.texts(".readout")
-    assert told.startswith("it looks at instrument: ")
+    assert told.startswith("it attends to instrument: ")
     assert float(told.split()[-2]) == pytest.approx(100 * float(attentions[2, 1, i, j]), abs=0.11)
 
 

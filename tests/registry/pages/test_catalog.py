@@ -154,7 +154,7 @@ def test_a_folder_of_other_things_is_refused_and_left_as_it_was(catalog: str | N
     if catalog is not None:
         (tmp_path / "catalog.json").write_text(catalog)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(SaveError, match="is not an earlier catalogue"):
+    with pytest.raises(SaveError, match="is not an earlier catalog"):
         write_catalog(tmp_path, search())
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 

@@ -48,7 +48,7 @@ def test_searching_narrows_the_table(browser: Any, site: Path) -> None:
     assert names(browser) == ["all-minilm-l6-v2"]
     type_into_search(browser, "nothing like it")
     assert names(browser) == browser.texts(".count") == []
-    assert browser.texts(".none") == ["No model is like that. Show all"]
+    assert browser.texts(".none") == ["No matching models. Clear filters"]
     browser.click("[data-reset]")
     assert names(browser) == NAMES
 

@@ -1,10 +1,10 @@
-// Draws what tokens look at: all heads as small pictures, and the chosen one as lines or as a matrix.
+// Draws attention weights: all heads as small images, and the selected one as lines or as a matrix.
 "use strict";
 
 const { layers, heads, tokens, added, weights: packed } = JSON.parse(document.getElementById("data").textContent);
 const count = tokens.length;
 const weights = new Uint16Array(Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0)).buffer);
-const MEAN = heads; // the "head" behind the last one
+const MEAN = heads; // the "head" after the last one
 const FAINT = 0.01; // lines below are not drawn
 
 const $ = (selector) => document.querySelector(selector);
@@ -17,12 +17,12 @@ const percent = (weight) => (weight < 0.001 && weight > 0 ? "< 0.1 %" : `${(100 
 
 // --- Numbers ---------------------------------------------------------------------------------------------------------
 
-const remembered = new Map();
+const matrices = new Map();
 
 /** Weights of one head, or of the mean of a layer's heads: from token i to token j at i * count + j. */
 function matrixOf(layer, head) {
   const key = layer * (heads + 1) + head;
-  if (!remembered.has(key)) {
+  if (!matrices.has(key)) {
     const size = count * count;
     const matrix = new Float32Array(size);
     const parts = head === MEAN ? [...Array(heads).keys()] : [head];
@@ -30,17 +30,17 @@ function matrixOf(layer, head) {
       const start = (layer * heads + part) * size;
       for (let k = 0; k < size; k++) matrix[k] += weights[start + k] / 65535 / parts.length;
     }
-    remembered.set(key, matrix);
+    matrices.set(key, matrix);
   }
-  return remembered.get(key);
+  return matrices.get(key);
 }
 
-// --- What is shown ---------------------------------------------------------------------------------------------------
+// --- State ----------------------------------------------------------------------------------------------------------
 
 const state = { layer: 0, head: 0, view: "lines", withoutAdded: false, side: null, token: null, pinned: false };
-let colours = {};
+let colors = {};
 
-function readColours() {
+function readColors() {
   const style = getComputedStyle(document.documentElement);
   const canvas = make("canvas").getContext("2d", { willReadFrequently: true });
   const rgb = (name) => {
@@ -48,10 +48,10 @@ function readColours() {
     canvas.fillRect(0, 0, 1, 1);
     return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
   };
-  colours = Object.fromEntries(["accent", "ink", "soft", "line", "raised"].map((name) => [name, rgb(`--${name}`)]));
+  colors = Object.fromEntries(["accent", "ink", "soft", "line", "raised"].map((name) => [name, rgb(`--${name}`)]));
 }
-const css = (name, alpha = 1) => `rgb(${colours[name].join(" ")} / ${alpha})`;
-const shade = (weight) => Math.sqrt(weight); // small weights are most of what there is to see
+const css = (name, alpha = 1) => `rgb(${colors[name].join(" ")} / ${alpha})`;
+const shade = (weight) => Math.sqrt(weight); // most weights are small
 
 const shown = () => [...tokens.keys()].filter((index) => !(state.withoutAdded && added[index]));
 const titleOf = (layer, head) => `Layer ${layer + 1}, ${head === MEAN ? "mean of heads" : `head ${head + 1}`}`;
@@ -64,7 +64,7 @@ function buildOverview() {
   const grid = $(".heads");
   grid.append(make("span"));
   for (let head = 0; head < heads; head++) grid.append(make("span", { textContent: head + 1 }));
-  grid.append(make("span", { className: "mean", textContent: "x̄", title: "mean" }));
+  grid.append(make("span", { className: "mean", textContent: "x̄", title: "mean over heads" }));
   for (let layer = 0; layer < layers; layer++) {
     grid.append(make("span", { className: "row", textContent: layer + 1 }));
     for (let head = 0; head <= heads; head++) {
@@ -89,8 +89,8 @@ function buildOverview() {
 
 function paintOverview() {
   const indices = shown();
-  const side = Math.min(indices.length, 40); // of several weights in one dot, the largest is seen
-  const [red, green, blue] = colours.accent;
+  const side = Math.min(indices.length, 40); // the largest of several weights in one dot is shown
+  const [red, green, blue] = colors.accent;
   buttons.forEach((button, number) => {
     const matrix = matrixOf(Math.floor(number / (heads + 1)), number % (heads + 1));
     const image = new ImageData(side, side);
@@ -224,7 +224,7 @@ function drawMatrix(pointed = null) {
     context.lineWidth = 1.5;
     context.strokeRect(left + pointed.j * size - 0.5, top + pointed.i * size - 0.5, size, size);
   }
-  frame.ariaLabel = `${titleOf(state.layer, state.head)}: rows look at columns`;
+  frame.ariaLabel = `${titleOf(state.layer, state.head)}: rows attend to columns`;
 }
 
 function pointAt(event) {
@@ -236,24 +236,24 @@ function pointAt(event) {
   drawMatrix(inside ? { i, j } : null);
   if (!inside) return say();
   const weight = matrixOf(state.layer, state.head)[indices[i] * count + indices[j]];
-  say(make("b", { textContent: tokens[indices[i]] }), " looks at ", make("b", { textContent: tokens[indices[j]] }), `: ${percent(weight)}`);
+  say(make("b", { textContent: tokens[indices[i]] }), " attends to ", make("b", { textContent: tokens[indices[j]] }), `: ${percent(weight)}`);
 }
 
-// --- In words --------------------------------------------------------------------------------------------------------
+// --- As text ----------------------------------------------------------------------------------------------------------
 
 function say(...parts) {
-  $(".readout").replaceChildren(...(parts.length ? parts : inWords()));
+  $(".readout").replaceChildren(...(parts.length ? parts : asText()));
 }
 
-function inWords() {
-  if (state.view === "matrix") return ["Rows look at columns: point at a cell."];
-  if (state.side === null) return ["Tokens on the left look at those on the right: point at one, or click to keep it."];
+function asText() {
+  if (state.view === "matrix") return ["Rows attend to columns. Hover over a cell."];
+  if (state.side === null) return ["Left attends to right. Hover over a token, or click to pin it."];
   const matrix = matrixOf(state.layer, state.head);
   const weight = (index) => (state.side === "from" ? matrix[state.token * count + index] : matrix[index * count + state.token]);
   const most = shown().sort((one, other) => weight(other) - weight(one)).slice(0, 3);
   const token = (index) => make("b", { textContent: tokens[index] });
   const listed = most.flatMap((index, place) => [place ? ", " : "", token(index), ` ${percent(weight(index))}`]);
-  return [token(state.token), state.side === "from" ? " looks most at " : " is looked at most by ", ...listed];
+  return [token(state.token), state.side === "from" ? " attends most to " : " is attended to most by ", ...listed];
 }
 
 // --- Together --------------------------------------------------------------------------------------------------------
@@ -266,8 +266,8 @@ function update(changes) {
     buildLines();
     paintOverview();
   }
-  const address = new URLSearchParams({ layer: state.layer + 1, head: state.head === MEAN ? "mean" : state.head + 1, view: state.view });
-  if (location.hash.slice(1) !== `${address}`) history.replaceState(null, "", `#${address}`);
+  const query = new URLSearchParams({ layer: state.layer + 1, head: state.head === MEAN ? "mean" : state.head + 1, view: state.view });
+  if (location.hash.slice(1) !== `${query}`) history.replaceState(null, "", `#${query}`);
   draw();
 }
 
@@ -286,12 +286,12 @@ function draw() {
   say();
 }
 
-function fromAddress() {
-  const address = new URLSearchParams(location.hash.slice(1));
-  const number = (name, most) => Math.min(Math.max((Number(address.get(name)) || 1) - 1, 0), most - 1);
+function fromHash() {
+  const query = new URLSearchParams(location.hash.slice(1));
+  const number = (name, most) => Math.min(Math.max((Number(query.get(name)) || 1) - 1, 0), most - 1);
   state.layer = number("layer", layers);
-  state.head = address.get("head") === "mean" ? MEAN : number("head", heads);
-  state.view = address.get("view") === "matrix" ? "matrix" : "lines";
+  state.head = query.get("head") === "mean" ? MEAN : number("head", heads);
+  state.view = query.get("view") === "matrix" ? "matrix" : "lines";
 }
 
 for (const button of document.querySelectorAll("[data-view]")) {
@@ -302,13 +302,13 @@ $(".lines").addEventListener("pointerleave", () => state.pinned || update({ side
 $(".matrix canvas").addEventListener("pointermove", pointAt);
 $(".matrix canvas").addEventListener("pointerdown", pointAt);
 $(".matrix canvas").addEventListener("pointerleave", () => draw());
-addEventListener("hashchange", () => (fromAddress(), draw()));
+addEventListener("hashchange", () => (fromHash(), draw()));
 addEventListener("resize", draw);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (readColours(), paintOverview(), draw()));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (readColors(), paintOverview(), draw()));
 
 $(".panes").hidden = false;
-readColours();
-fromAddress();
+readColors();
+fromHash();
 buildOverview();
 buildLines();
 paintOverview();

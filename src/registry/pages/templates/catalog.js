@@ -1,4 +1,4 @@
-// Search, filters and order of the table of models, and buttons that copy.  Every page is readable without.
+// Search, filters and sorting of the table of models, and copy buttons.  The pages can be read without it.
 "use strict";
 
 const table = document.querySelector(".models");
@@ -11,8 +11,8 @@ if (table) {
   const numeric = new Set(["parameters", "size"]);
   let sort = { key: null, descending: false };
 
-  // What is chosen stands in the address, so that it can be sent, and survives going back.
-  const chosen = () => Object.fromEntries([...new FormData(form)].filter(([, value]) => value.trim()));
+  // The selection is kept in the URL, so that it can be shared and survives navigation.
+  const selected = () => Object.fromEntries([...new FormData(form)].filter(([, value]) => value.trim()));
 
   const tests = {
     q: (row, value) => {
@@ -27,13 +27,13 @@ if (table) {
 
   const compare = (one, other) => {
     const [a, b] = [one.dataset[sort.key], other.dataset[sort.key]];
-    if (!a || !b) return (a ? 0 : 1) - (b ? 0 : 1); // what is not known comes last, either way
+    if (!a || !b) return (a ? 0 : 1) - (b ? 0 : 1); // unknown values come last in both directions
     const order = numeric.has(sort.key) ? a - b : a.localeCompare(b);
     return sort.descending ? -order : order;
   };
 
   const show = () => {
-    const wanted = chosen();
+    const wanted = selected();
     let shown = 0;
     for (const row of rows) {
       row.hidden = !matches(row, wanted);
@@ -51,19 +51,19 @@ if (table) {
   };
 
   const write = () => {
-    const address = new URLSearchParams(chosen());
-    if (sort.key) address.set("sort", (sort.descending ? "-" : "") + sort.key);
-    history.replaceState(null, "", `${location.pathname}${location.search}${address.size ? `#${address}` : ""}`);
+    const query = new URLSearchParams(selected());
+    if (sort.key) query.set("sort", (sort.descending ? "-" : "") + sort.key);
+    history.replaceState(null, "", `${location.pathname}${location.search}${query.size ? `#${query}` : ""}`);
     show();
   };
 
   const read = () => {
-    const address = new URLSearchParams(location.hash.slice(1));
+    const query = new URLSearchParams(location.hash.slice(1));
     for (const field of form.elements) {
-      if (field.type === "checkbox") field.checked = address.get(field.name) === field.value;
-      else field.value = address.get(field.name) ?? "";
+      if (field.type === "checkbox") field.checked = query.get(field.name) === field.value;
+      else field.value = query.get(field.name) ?? "";
     }
-    const key = address.get("sort") ?? "";
+    const key = query.get("sort") ?? "";
     sort = { key: key.replace(/^-/, "") || null, descending: key.startsWith("-") };
     show();
   };
@@ -77,12 +77,12 @@ if (table) {
       const key = header.dataset.key;
       if (sort.key !== key) sort = { key, descending: false };
       else if (!sort.descending) sort = { key, descending: true };
-      else sort = { key: null, descending: false }; // as it was
+      else sort = { key: null, descending: false }; // the original order
       write();
     });
   }
   form.addEventListener("input", write);
-  form.addEventListener("change", write); // what the browser fills in by itself
+  form.addEventListener("change", write); // values that the browser restores
   form.addEventListener("submit", (event) => event.preventDefault());
   document.querySelector("[data-reset]").addEventListener("click", () => {
     form.reset();
