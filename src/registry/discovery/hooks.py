@@ -36,15 +36,9 @@ class HookManager(pluggy.PluginManager):
 
         """
         self.forget(name)  # left by a plugin that was being imported when discovery was refreshed
-        for other, registered in self.list_name_plugin():
-            if registered is plugin and plugin is not None:
-                raise PluginIncompatibleError(f"it is the same object as the plugin {other}.")
         try:
-            self.register(plugin, name)
+            self._register(plugin, name)
             return self.answers(plugin)
-        except pluggy.PluginValidationError as problem:
-            self.forget(name)
-            raise PluginIncompatibleError(f"{problem}.", hint="Hooks take no arguments.") from problem
         except BaseException:
             self.forget(name)
             raise
@@ -67,19 +61,26 @@ class HookManager(pluggy.PluginManager):
         if self.has_plugin(name):
             self.unregister(name=name)
 
+    def _register(self, plugin: object, name: str) -> None:
+        try:
+            self.register(plugin, name)
+        except pluggy.PluginValidationError as problem:
+            raise PluginIncompatibleError(f"{problem}.", hint="Hooks take no arguments.") from problem
+        except ValueError as problem:
+            raise PluginIncompatibleError(f"it is the plugin {self.get_name(plugin)} once more.") from problem
+
     def _answers(self, plugin: object, hook: str) -> Iterator[Record]:
         kind: Any = RECORD_TYPES[hook]
         wanted = f"{hook} must yield records of the type {kind.__name__}"
-        for implementation in getattr(self.hook, hook).get_hookimpls():
-            if implementation.plugin is not plugin:
-                continue
-            answer = implementation.function()
-            if not isinstance(answer, Iterable):
-                raise PluginIncompatibleError(f"{wanted}, but returned {answer!r}.", hint="Write `yield` for `return`.")
-            for record in answer:
-                if not isinstance(record, kind):
-                    raise PluginIncompatibleError(f"{wanted}, but yielded {record!r}.")
-                yield record
+        implementations = reversed(getattr(self.hook, hook).get_hookimpls())  # that of a new plugin is the last
+        own = next((implementation for implementation in implementations if implementation.plugin is plugin), None)
+        answer = () if own is None else own.function()
+        if not isinstance(answer, Iterable):
+            raise PluginIncompatibleError(f"{wanted}, but returned {answer!r}.", hint="Write `yield` for `return`.")
+        for record in answer:
+            if not isinstance(record, kind):
+                raise PluginIncompatibleError(f"{wanted}, but yielded {record!r}.")
+            yield record
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         """Decide whether ``name`` is a hook; what was meant as one and would be ignored is refused."""

@@ -128,6 +128,11 @@ def test_entry_points_are_read_as_python_reads_them(text: str) -> None:
         assert list(entries_in(text)) == wanted
 
 
+def test_a_comment_in_an_entry_points_file_is_no_entry() -> None:
+    text = "# [registry.v1]\n[registry.v1]\n#old = old_plugin\n  # a comment without an equals sign\ntoy = toy_plugin\n"
+    assert list(entries_in(text)) == [("toy", "toy_plugin")]
+
+
 @pytest.mark.parametrize("target", ["a.b", "a.b:c.d", "a:b [x, y]", "a : b", "a [x]", "a.b:c[x]"])
 def test_targets_are_understood_as_python_does(target: str) -> None:
     entry = metadata.EntryPoint("name", target, "registry.v1")

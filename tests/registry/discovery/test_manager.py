@@ -116,6 +116,89 @@ def test_an_architecture_of_a_plugin_may_be_asked_from_many_threads(install: Ins
     assert all(one is found[0] is not None for one in found)
 
 
+def test_one_object_is_one_plugin(install: Install) -> None:
+    mine = plugin_with(card("mine-tiny"))
+    registry.register(mine)
+    with pytest.raises(PluginIncompatibleError, match=r"it is the plugin 'mine' \(registered at run time\) once more"):
+        registry.register(mine, "again")
+    discovery.unregister("mine")
+    registry.register(mine, "again")
+    install("toy-dist", entry_points="[registry.v1]\ntoy = toy_plugin\nold-name = toy_plugin\n")
+    with pytest.warns(PluginWarning, match=r"it is the plugin 'toy' \(toy-dist 1.0\) once more"):
+        assert plugin_info("old-name").state == "failed"
+    assert find("toy") is not None
+
+
+def test_an_architecture_is_one_value_whose_entries_are_looked_up_when_used(install: Install) -> None:
+    install(
+        "toy-dist",
+        HEAD + "@hookimpl\ndef registry_models():\n"
+        " yield ModelSpec(architecture='bert', task='toying', cls='toy:BertForToying')\n"
+        " yield ModelSpec(architecture='bert', task='base', cls='toy:BertModel')",
+    )
+    bert = discovery.architecture("bert")
+    assert bert.name == "bert"
+    assert bert.config is discovery.architecture_of_model_type("bert")
+    assert bert.tokenizer is discovery.class_named("BertTokenizer")
+    assert bert.models["masked-lm"] is bert.model_named("BertForMaskedLM") is discovery.class_named("BertForMaskedLM")
+    assert [loader.format for loader in bert.weight_loaders] == ["tensorflow"]
+    sys.modules.pop("toy_plugin", None)
+    discovery.refresh()
+    assert discovery.architecture("bert").models["base"].cls.target == "plugins.bert.modeling:BertModel"
+    assert discovery.architecture("bert").weight_loader("tensorflow") is not None
+    assert next(iter(discovery.architecture("bert").layers)) == next(iter(bert.layers))
+    assert "toy_plugin" not in sys.modules, "a third party is imported only for what no first-party plugin declares"
+    assert bert.models["toying"].cls.name == "BertForToying"
+    assert list(bert.models).count("base") == 1
+    assert set(bert.models) >= {"base", "masked-lm", "toying"}
+
+
+def test_an_unknown_architecture_has_no_entries() -> None:
+    unknown = discovery.architecture("no-such")
+    assert unknown.config is unknown.tokenizer is unknown.model_named("X") is unknown.weight_loader("x") is None
+    assert not unknown.models
+    assert not unknown.layers
+    assert unknown.weight_loaders == ()
+    assert discovery.architecture_of_model_type(5) is discovery.architecture_of_model_type("no-such") is None
+
+
+def test_a_conflict_is_an_error_of_the_entry_in_conflict(install: Install) -> None:
+    models = (
+        "@hookimpl\ndef registry_models():\n yield ModelSpec(architecture='toy', task='base', cls='toy:Toy')\n"
+        " yield ModelSpec(architecture='toy', task='{0}', cls='toy:Toy{0}')\n"
+    )
+    install("first-dist", HEAD + models.format("one"), plugin="first")
+    install("second-dist", HEAD + models.format("two"), plugin="second")
+    toy = discovery.architecture("toy")
+    assert list(toy.models) == ["base", "one", "two"]
+    assert toy.models["two"].cls.name == "Toytwo"
+    with pytest.raises(PluginConflictError, match=r"The model 'base' of 'toy' is declared by 2 plugins"):
+        toy.models.get("base")
+    registry.prefer("second")
+    assert toy.models["base"] is next(r for r in discovery.records("second") if r.task == "base")
+
+
+def test_the_task_of_a_model_class_is_that_of_its_record() -> None:
+    from registry.zoo import BertConfig, BertForMaskedLM
+
+    assert discovery.model_class_task(BertForMaskedLM) == "masked-lm"
+    assert discovery.model_class_task(BertConfig) is None
+
+
+def test_settings_made_in_isolation_are_undone(install: Install) -> None:
+    registry.register(plugin_with(card("mine-tiny")))
+    with discovery.isolated():
+        install("toy-dist")
+        registry.register(plugin_with(card("inner")), "inner")
+        registry.prefer("inner")
+        discovery.unregister("mine")
+        assert find("mine-tiny") is None
+    assert find("mine-tiny") is not None
+    assert find("inner") is None
+    with pytest.raises(UnknownPluginError):
+        registry.prefer("inner")
+
+
 # --- Settings ---------------------------------------------------------------------------------------------------------
 
 
