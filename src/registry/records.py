@@ -1,7 +1,7 @@
 """What a plugin declares: frozen records which hold strings, never classes.
 
-Asking a plugin for its records is therefore cheap, and imports neither torch nor any architecture.  Every record
-checks itself when it is made, so that an error points at the line of its author.
+Calling the hooks of a plugin is therefore cheap, and imports neither torch nor any architecture.  Every record checks
+itself in its constructor, so that an error points at the line of its author.
 """
 
 import re
@@ -10,8 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, evolve, field, frozen
 
+from registry.files.filenames import ARCHIVE_SUFFIXES
 from registry.namespace import NAMESPACE, import_plugin_module
 
 TASKS = (
@@ -26,13 +27,16 @@ TASKS = (
     "causal-lm",
     "double-heads",
 )
-"""The words for what a model is for; a plugin may add words of its own."""
+"""The field's words for tasks; a plugin may add words of its own."""
 
 ROLES = ("config", "weights", "vocab", "merges", "special_tokens", "tokenizer", "tokenizer_config")
-"""What a file is to a model."""
+"""The roles of files in a model; a plugin may add words of its own."""
+
+HUB = "https://huggingface.co"
+"""The Hugging Face hub, whose files ``hub:organization/name@revision/file`` names."""
 
 Paths: TypeAlias = Mapping[str, Path]
-"""Files of one model: published file name -> where it lies on this disk (a cache may call it otherwise there)."""
+"""Files of one model: published file name -> path on this disk, whose own name may differ (in a cache)."""
 
 
 # --- Checks -----------------------------------------------------------------------------------------------------------
@@ -41,7 +45,7 @@ Check: TypeAlias = Callable[[Any, "Attribute[Any]", Any], None]
 
 
 def matching(pattern: str, meaning: str) -> Check:
-    """A check that a text matches ``pattern`` whole; ``meaning`` says in words what is allowed."""
+    """A check that a complete string matches ``pattern``; ``meaning`` describes in messages what is allowed."""
     compiled = re.compile(pattern)
 
     def check(record: object, attribute: "Attribute[Any]", value: object) -> None:
@@ -77,7 +81,7 @@ def _count(record: object, attribute: "Attribute[Any]", value: object) -> None:
 
 
 def _strings(value: Iterable[str]) -> tuple[str, ...]:
-    """A tuple of strings; a single string, which would fall apart into letters, is refused."""
+    """A tuple of strings; a single string, which would be taken for a sequence of letters, is refused."""
     if isinstance(value, str):
         raise TypeError(f"A sequence of strings is needed, not the single string {value!r}.")
     return tuple(value)
@@ -88,16 +92,20 @@ def _files(value: "Iterable[FileSpec]") -> "tuple[FileSpec, ...]":
 
 
 def _mapping(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A mapping that nobody can change."""
+    """A mapping that cannot be changed."""
     return MappingProxyType(dict(value))
 
 
 _word = matching(r"[a-z0-9]+([_-][a-z0-9]+)*", "lower-case letters, digits, '-' and '_'")
 _card_name = matching(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", "lower-case ASCII letters, digits, '.', '_' and '-'")
-_alias = matching(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?", "a model name or 'organisation/name'")
-_file_name = matching(r"(?!\.\.?$)[^/\\\x00-\x1f]{1,200}", "a plain file name without folders")
-_url = matching(r"(https|http|hub|pkg|file):\S+", "an https:, hub:, pkg: or file: address")
-_archive = matching(r"https?://\S+\.tar\.gz", "the https: address of a .tar.gz")
+_alias = matching(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?", "a model name or 'organization/name'")
+_file_name = matching(r"(?!\.\.?$)[^/\\\x00-\x1f]{1,200}", "a plain file name without directories")
+_url = matching(r"(https|http|hub|pkg|file):\S+", "an https:, hub:, pkg: or file: URL")
+_archive = matching(
+    rf"https?://[^\s#]+({'|'.join(map(re.escape, ARCHIVE_SUFFIXES))})(#sha256=[0-9a-f]{{64}})?",
+    f"the https: URL of a {', '.join(ARCHIVE_SUFFIXES[:-1])} or {ARCHIVE_SUFFIXES[-1]}, at most with a fragment "
+    "'#sha256=' and 64 lower-case hex digits",
+)
 _language = matching(r"[a-z]{2,3}", "an ISO 639 code")
 _digest = matching(r"[0-9a-f]{64}", "a sha256 digest of 64 lower-case hex digits")
 
@@ -107,20 +115,22 @@ _digest = matching(r"[0-9a-f]{64}", "a sha256 digest of 64 lower-case hex digits
 
 @frozen
 class LazyRef:
-    """The name of something that can be imported, ``"module:attribute"``; imported when it is first needed."""
+    """A reference to something that can be imported, ``"module:attribute"``; imported when it is first needed."""
 
     target: str = field(validator=matching(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", "a reference of the form 'module:name'"))
-    """``"package.module:Class"``; dots after the colon lead further in."""
+    """``"package.module:Class"``; dots after the colon name attributes of attributes."""
 
     @property
     def name(self) -> str:
-        """The last word: the class's name."""
+        """The last part: the name of the class."""
         return self.target.rpartition(":")[2].rpartition(".")[2]
 
     def load(self) -> Any:
-        """Import the module, and return what the reference names.
+        """Import the module, and return the attribute that the reference names.
 
-        Raises ImportError when the module cannot be imported, and AttributeError when it has no such name.
+        Raises:
+            ImportError: The module cannot be imported.
+            AttributeError: The module has no such attribute.
         """
         module, _, path = self.target.partition(":")
         found: Any = import_plugin_module(module)
@@ -141,11 +151,15 @@ def _optional_ref(target: str | LazyRef | None) -> LazyRef | None:
 
 
 def revive(reference: str | type, state: Mapping[str, Any] | None = None) -> Any:
-    """Remake a pickled object of a plugin's class, whatever an application calls ``plugins``.
+    """Restore a pickled object of a plugin's class, even where an application has its own ``plugins``.
 
-    A class named as text is imported as a ``LazyRef`` is; ``state`` goes to its ``__setstate__``, or into its
-    ``__dict__``.  Without a state, the pickle supplies it afterwards (as torch modules need, which may refer to
-    themselves).
+    Args:
+        reference: What ``reference_to`` returned; a class named by a string is imported as a ``LazyRef`` is.
+        state: The argument of its ``__setstate__``, else the contents of its ``__dict__``.  Without a state, the
+            pickle sets it afterwards (as torch modules need, which may refer to themselves).
+
+    Returns:
+        The object, made without its constructor.
     """
     cls: Any = LazyRef(reference).load() if isinstance(reference, str) else reference
     made = cls.__new__(cls)
@@ -158,7 +172,7 @@ def revive(reference: str | type, state: Mapping[str, Any] | None = None) -> Any
 
 
 def reference_to(cls: type) -> str | type:
-    """What ``revive`` needs to find a class again: its name where ``plugins`` may be hidden, else the class itself."""
+    """The argument by which ``revive`` finds a class: its name where ``plugins`` may be hidden, else the class."""
     in_namespace = cls.__module__.partition(".")[0] == NAMESPACE
     return f"{cls.__module__}:{cls.__qualname__}" if in_namespace else cls
 
@@ -168,7 +182,7 @@ def reference_to(cls: type) -> str | type:
 
 @frozen(kw_only=True)
 class ConfigSpec:
-    """The configuration of an architecture, and how a folder that holds one is recognised."""
+    """The configuration class of an architecture, and how its configuration files are recognized."""
 
     architecture: str = field(validator=_word)
     """The architecture's name: ``gpt2``."""
@@ -177,13 +191,13 @@ class ConfigSpec:
     model_types: tuple[str, ...] = field(converter=_strings)
     """Values of ``model_type`` in a ``config.json`` which this architecture claims; the first is written on saving."""
     filenames: tuple[str, ...] = field(default=("config.json",), converter=_strings, validator=each(_file_name))
-    """Names under which folders hold the configuration, the preferred one first."""
+    """Names of the configuration file in a directory, the preferred one first."""
     default_task: str = field(default="base", validator=_word)
-    """The task when neither caller, card nor configuration names one."""
+    """The task where neither the caller, the card nor the configuration names one."""
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What may be declared only once."""
+        """Identifies the record: no two of a plugin may have the same."""
         return (self.architecture,)
 
 
@@ -192,7 +206,7 @@ class ModelSpec:
     """The model class of an architecture for one task."""
 
     architecture: str = field(validator=_word)
-    """The architecture that the class is of."""
+    """The architecture of the class."""
     task: str = field(validator=_word)
     """A word of ``TASKS``, or the plugin's own."""
     cls: LazyRef = field(converter=_ref)
@@ -200,16 +214,16 @@ class ModelSpec:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What may be declared only once."""
+        """Identifies the record: no two of a plugin may have the same."""
         return (self.architecture, self.task)
 
 
 @frozen(kw_only=True)
 class TokenizerSpec:
-    """The tokenizer class of an architecture, and the files which it reads."""
+    """The tokenizer class of an architecture, and the files that it reads."""
 
     architecture: str = field(validator=_word)
-    """The architecture whose models take what it returns."""
+    """The architecture whose models take its ids."""
     cls: LazyRef = field(converter=_ref)
     """The tokenizer class; importing it needs no torch."""
     files: Mapping[str, str] = field(converter=_mapping, hash=False)
@@ -217,107 +231,150 @@ class TokenizerSpec:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What may be declared only once."""
+        """Identifies the record: no two of a plugin may have the same."""
         return (self.architecture,)
 
 
 @frozen(kw_only=True)
 class WeightLoaderSpec:
-    """A format of weight files: how it is recognised, and how it is read."""
+    """A format of weight files: how it is recognized, and how it is read."""
 
     format: str = field(validator=_word)
     """The format's name: ``safetensors``."""
     detect: LazyRef = field(converter=_ref)
     """``detect(paths: Paths) -> bool``: imports no torch, and reads at most 4 KiB."""
     loader: LazyRef = field(converter=_ref)
-    """``loader(paths: Paths) -> Mapping[str, Tensor]``: lazy, a tensor is read when it is asked for."""
+    """``loader(paths: Paths) -> Mapping[str, Tensor]``: lazy, a tensor is read when it is accessed."""
     names: LazyRef | None = field(default=None, converter=_optional_ref)
-    """A ``NameTable`` from the file's names to the model's, where they differ."""
+    """A ``NameTable`` from the file's names to the model's, where they differ; None where they do not."""
     headers: LazyRef | None = field(default=None, converter=_optional_ref)
-    """``headers(paths: Paths) -> Mapping[str, Header]``: imports no torch, and reads no tensor.  Without it, a look at
-    the file (`registry inspect`) reads the tensors."""
+    """``headers(paths: Paths) -> Mapping[str, Header]``: imports no torch, and reads no tensor.  Without it,
+    `registry inspect` reads the tensors."""
     architecture: str = field(
         default="*", validator=matching(r"\*|[a-z0-9]+([_-][a-z0-9]+)*", "an architecture or '*'")
     )
-    """The architecture whose files these are; ``*`` for any."""
+    """The architecture of the files; ``*`` for any."""
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What may be declared only once."""
+        """Identifies the record: no two of a plugin may have the same."""
         return (self.architecture, self.format)
 
 
 @frozen(kw_only=True)
 class FileSpec:
-    """One published file of a model: what it is to the model, what it is called, and where it can be had."""
+    """One published file of a model: its role, its name, and where it is available."""
 
     role: str = field(validator=_word)
     """A word of ``ROLES``, or the plugin's own."""
     filename: str = field(validator=_file_name)
-    """The published name: ``model.safetensors``; files of a cache may be called otherwise."""
-    urls: tuple[str, ...] = field(converter=_strings, validator=each(_url))
-    """Addresses in the order in which they are tried."""
+    """The published name: ``model.safetensors``; its name in a cache may differ."""
+    urls: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_url))
+    """URLs in the order in which they are tried; ``Card.on_hub`` adds that of the hub."""
     sha256: str | None = field(default=None, validator=optional(_digest))
-    """The digest, null where it is not known."""
+    """The digest; None where it is not known."""
     size: int | None = field(default=None, validator=optional(_count))
-    """Bytes, null where it is not known."""
+    """Bytes; None where the number is not known."""
 
     @urls.validator
     def _plain_http_needs_a_digest(self, _attribute: object, urls: tuple[str, ...]) -> None:
         for url in urls:
             if url.startswith("http:") and self.sha256 is None:
-                raise ValueError(f"{url!r} can be changed on its way: declare its sha256, or give an https: address.")
+                raise ValueError(f"{url!r} can be changed on its way: declare its sha256, or give an https: URL.")
 
 
 @frozen(kw_only=True)
 class Card:
-    """All that is known of a model before any of its files is touched."""
+    """All that is known of a model before any of its files is touched.
+
+    ``Card.on_hub`` makes one whose files lie in a repository of the Hugging Face hub.
+    """
 
     name: str = field(validator=_card_name)
-    """The name under which the model is loaded; once published, it means the same weights for ever."""
+    """The name under which the model is loaded; once published, it means the same weights forever."""
     architecture: str = field(validator=_word)
     """The architecture of the weights: that of a ``ConfigSpec``, of any plugin."""
     task: str = field(validator=_word)
     """The richest task whose weights the file holds complete."""
     files: tuple[FileSpec, ...] = field(converter=_files)
-    """The model's files; of several with one role, the first that can be had is taken."""
+    """The model's files; of several with one role, the first that is available is taken."""
     archives: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_archive))
-    """Addresses of tar.gz archives which hold the same files."""
+    """URLs of archives (``.tar.gz``, ``.tgz``, ``.zip``) that hold the same files.  A fragment ``#sha256=<hex digits>``
+    is the digest of the archive; a plain http: URL needs it."""
     aliases: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_alias))
-    """Other names for the same, such as ``organisation/name`` on the hub."""
+    """Other names of the model, such as ``organization/name`` on the hub."""
     tokenizer: Mapping[str, Any] = field(default=MappingProxyType({}), converter=_mapping, hash=False)
     """Options of the tokenizer that belong to the weights: ``{"do_lower_case": True, "max_len": 512}``."""
     config: Mapping[str, Any] = field(default=MappingProxyType({}), converter=_mapping, hash=False)
-    """Fields of the configuration whose values are not the architecture's defaults, as far as they decide sizes."""
+    """Fields of the configuration that decide sizes and differ from the architecture's defaults."""
     num_parameters: int | None = field(default=None, validator=optional(_count))
-    """Parameters of the model class of ``task``; tied ones count once."""
+    """Parameters of the model class of ``task``; tied ones are counted once."""
     languages: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_language))
     """ISO 639 codes; ``mul`` for many."""
     license: str | None = field(default=None, validator=optional(matching(r"\S+", "an SPDX identifier")))
-    """The licence of the weights, as an SPDX identifier: ``Apache-2.0``."""
+    """The license of the weights, as an SPDX identifier: ``Apache-2.0``."""
     description: str = ""
     """One sentence."""
-    source: str | None = field(default=None, validator=optional(matching(r"https://\S+", "an https: address")))
+    source: str | None = field(default=None, validator=optional(matching(r"https://\S+", "an https: URL")))
     """A page about the model."""
+
+    @archives.validator
+    def _plain_http_needs_a_digest(self, _attribute: object, archives: tuple[str, ...]) -> None:
+        for url in archives:
+            if url.startswith("http:") and "#" not in url:
+                raise ValueError(
+                    f"{url!r} can be changed on its way: append '#sha256=' and its digest, or give an https: URL."
+                )
+
+    @classmethod
+    def on_hub(
+        cls, repository: str, files: "Iterable[FileSpec]", *, revision: str | None = None, **fields: Any
+    ) -> "Card":
+        """A card whose files lie in a repository of the Hugging Face hub, under their published names.
+
+        Args:
+            repository: ``organization/name``.  It is also the alias of the model, and its page is the ``source``,
+                unless ``fields`` say otherwise.
+            files: The files.  The hub's URL is tried after their own URLs on this disk (``pkg:``, ``file:``), and
+                before all their others.
+            revision: A commit, branch or tag of the repository; its main branch when None.
+            fields: The other fields of the card.
+
+        Raises:
+            ValueError: A field, the repository or the revision is not of the right form.
+        """
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+            raise ValueError(f"A repository must be 'organization/name', not {repository!r}.")
+        if revision is not None and not re.fullmatch(r"[\w.-]+", revision):
+            raise ValueError(f"A revision must be a commit, branch or tag, not {revision!r}.")
+        at = repository if revision is None else f"{repository}@{revision}"
+        placed = [evolve(file, urls=_with_hub(f"hub:{at}/{file.filename}", file.urls)) for file in files]
+        return cls(files=placed, **{"aliases": (repository,), "source": f"{HUB}/{repository}", **fields})
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What may be declared only once."""
+        """Identifies the record: no two of a plugin may have the same."""
         return (self.name,)
 
     @property
     def size(self) -> int | None:
-        """Bytes of the preferred file of every role together; None when one of them is not known."""
+        """Total bytes of the preferred file of every role; None when one of the sizes is not known."""
         preferred = {file.role: file.size for file in reversed(self.files)}
         return None if None in preferred.values() else sum(size for size in preferred.values() if size is not None)
 
 
+def _with_hub(url: str, others: Iterable[str]) -> tuple[str, ...]:
+    """The URLs of a file, sorted: those on this disk, the hub's, all others."""
+    here = [other for other in others if other.startswith(("pkg:", "file:"))]
+    return (*here, url, *(other for other in others if other not in here))
+
+
 @frozen(kw_only=True)
 class LayerSpec:
-    """A layer of an architecture, which others may build with."""
+    """A layer of an architecture, for others to build with."""
 
     architecture: str = field(validator=_word)
-    """The architecture that the layer is of."""
+    """The architecture of the layer."""
     name: str = field(validator=_word)
     """The layer's name: ``block``."""
     cls: LazyRef = field(converter=_ref)
@@ -327,7 +384,7 @@ class LayerSpec:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What may be declared only once."""
+        """Identifies the record: no two of a plugin may have the same."""
         return (self.architecture, self.name)
 
 

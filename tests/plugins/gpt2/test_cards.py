@@ -3,6 +3,7 @@ import pytest
 from plugins.gpt2.cards import CARDS
 from plugins.gpt2.config import GPT2Config
 from plugins.gpt2.modeling import GPT2LMHeadModel
+from registry.download.hub import address
 from registry.loading.fill import build
 from registry.records import Card
 
@@ -28,15 +29,15 @@ def test_the_number_of_parameters_is_that_of_the_model(name: str) -> None:
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 def test_the_hub_comes_first_and_s3_after_it(card: Card) -> None:
-    organisation = "distilbert" if card.name == "distilgpt2" else "openai-community"
+    organization = "distilbert" if card.name == "distilgpt2" else "openai-community"
     for file in card.files:
         hub, *mirrors = file.urls
-        assert hub == f"https://huggingface.co/{organisation}/{card.name}/resolve/main/{file.filename}"
+        assert address(hub) == f"https://huggingface.co/{organization}/{card.name}/resolve/main/{file.filename}"
         mirrored = card.name in ("gpt2", "gpt2-medium") and file.filename != "model.safetensors"
         s3 = f"https://s3.amazonaws.com/models.huggingface.co/bert/{card.name}-{file.filename}"
         assert mirrors == ([s3] if mirrored else [])
     assert [file.role for file in card.files] == ["config", "weights", "weights", "vocab", "merges"]
-    assert card.aliases == (f"{organisation}/{card.name}",)
+    assert card.aliases == (f"{organization}/{card.name}",)
     assert card.tokenizer == {"max_len": 1024}
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import registry
-from registry import Card, ConfigSpec, FileSpec, discovery, hookimpl
+from registry import Card, ConfigSpec, discovery, hookimpl
 from registry.discovery import PluginInfo
 from registry.discovery.entry_points import PluginWarning
 from registry.errors import (
@@ -465,11 +465,6 @@ def test_a_class_that_cannot_be_imported_names_the_plugin() -> None:
     )
     with pytest.raises(PluginLoadError, match="nowhere:ToyConfig of the plugin mine failed: ModuleNotFoundError"):
         registry.zoo.ToyConfig  # noqa: B018
-
-
-def test_plain_http_needs_a_digest() -> None:
-    with pytest.raises(ValueError, match="declare its sha256"):
-        FileSpec(role="weights", filename="a.bin", urls=("http://example.org/a.bin",))
 
 
 def test_no_code_of_ours_opens_an_unsafe_door() -> None:
