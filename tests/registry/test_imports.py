@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,15 +14,37 @@ import registry
 
 CORE = Path(registry.__file__).parent
 
-ORDER = (
-    *("collector", "errors", "numbers", "namespace", "records", "hookspecs", "harvest"),
-    *("distributions", "installed", "card_file"),
-    *("discovery", "resolution", "files", "fields", "config"),
-    *("serialization", "tokenization", "weights", "inputs", "layers", "outputs", "generation", "loading", "model"),
-    *("evaluation", "pretrained", "inspection", "conversion", "catalogue", "zoo", "probe", "pages", "cli", "__main__"),
-    *("testing",),
-)
-"""A module imports only from those before it: DESIGN, section 3."""
+ORDER = {
+    "_version": "the version",
+    "errors": "every error and warning, as one tree",
+    "garbage": "Python's garbage collector, paused while models are made",
+    "formatting": "numbers for people",
+    "files": "facts about files: published names, first bytes, digests, URLs, strict JSON, atomic writing",
+    "namespace": "the package `plugins`, where an application hides it",
+    "records": "what plugins declare, as values",
+    "hookspecs": "the six hooks",
+    "discovery": "entry points -> plugins -> records; a site's card files",
+    "cache": "what was downloaded, by its digest",
+    "download": "HTTP, resumption, the hub, the policy of a load",
+    "archives": "tar and zip, member by member",
+    "sources": "a name -> a source -> files",
+    "config": "configurations, and the architecture of one",
+    "saving": "a directory that appears complete, and its manifest",
+    "tokenization": "what tokenizers share",
+    "weights": "formats of weights, names of weights",
+    "nn": "layers, inputs, outputs: what `modeling.py` imports",
+    "generation": "sampling, beams, perplexity",
+    "loading": "files -> a model; a model -> files",
+    "catalog": "what is available: models, layers, plugins",
+    "zoo": "every class by its name",
+    "pages": "models and attention as web pages",
+    "cli": "the commands",
+    "__main__": "`python -m registry`",
+    "testing": "the conformance kit for plugins",
+}
+"""The rooms of the core, in order: a module imports only from its own room and those above it, also in functions."""
+
+ROOMS = tuple(ORDER)
 
 HEAVY = (
     "torch",
@@ -73,7 +96,7 @@ def imports(tree: ast.Module) -> Iterator[str]:
 
 def test_importing_the_registry_imports_nothing_else() -> None:
     added = loaded_after("import registry") - loaded_after("")
-    assert added <= {"registry", *sys.builtin_module_names}
+    assert added <= {"registry", "registry._version", *sys.builtin_module_names}
     assert not added & set(HEAVY)
 
 
@@ -123,30 +146,57 @@ def test_type_checkers_see_the_public_names() -> None:
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("registry")
         for alias in node.names
     }
-    assert seen == {**registry._MODULES, "zoo": "registry"}
+    assert seen == {**registry._MODULES, "zoo": "registry", "__version__": "registry._version"}
 
 
 def test_no_public_name_is_also_the_name_of_a_module() -> None:
-    names = {name.partition(".")[0] for name, _, _ in modules()}
-    assert names & set(registry.__all__) == {"zoo"}
+    """``import registry.x`` would put the module in place of the function; ``zoo`` is meant as the module."""
+    rooms = {folder for _, folder, _ in modules()}
+    assert rooms & set(registry.__all__) == {"zoo"}
 
 
 # --- The source -------------------------------------------------------------------------------------------------------
 
 
-def test_the_core_imports_only_downwards() -> None:
-    for name, folder, tree in modules():
-        for imported in imports(tree):
-            above = imported.partition(".")[0]
-            if above != "__version__":
-                assert ORDER.index(above) <= ORDER.index(folder), f"{name} imports {imported}"
+def test_every_room_is_in_the_order() -> None:
+    assert {folder for _, folder, _ in modules()} <= set(ORDER)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_from_those_above_it(room: str) -> None:
+    wrong = [
+        f"{name} imports {imported}"
+        for name, folder, tree in modules()
+        if folder == room
+        for imported in imports(tree)
+        if ROOMS.index(imported.partition(".")[0]) > ROOMS.index(room)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_rooms_are_small() -> None:
+    """A dozen loose modules, and some fourteen in a folder; the commands are one module each."""
+    loose = [path for path in CORE.glob("*.py")]
+    assert len(loose) <= 12, loose
+    sizes = Counter(path.parent for path in CORE.rglob("*.py") if path.name != "__init__.py")
+    assert {str(folder): size for folder, size in sizes.items() if size > 14 and folder.name != "cli"} == {}
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """One word, one meaning: in the core and the first-party plugins together."""
+    places = defaultdict(list)
+    for path in sorted(CORE.parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(f"{path.relative_to(CORE.parent)}:{node.lineno}")
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_the_core_names_no_plugin() -> None:
     plugin = re.compile(r"(?<![a-z])(bert|gpt|gpt2|openai|transfo|transformer_?xl)(?![a-z])", re.IGNORECASE)
     for name, _, tree in modules():
         for line, word in words(tree):
-            word = re.sub("pytorch_pretrained_bert", "", word, flags=re.IGNORECASE)  # the ancestor's name
+            word = re.sub("pytorch_pretrained_bert", "", word, flags=re.IGNORECASE)  # whose cache is read
             assert not plugin.search(word), f"{name}, line {line}: {word!r}"
 
 

@@ -3,7 +3,7 @@
 The functions here are the methods of one ``Discovery``, that of this process.
 """
 
-from registry.discovery.architecture import Architecture as Architecture
+from registry.discovery.architectures import Architecture as Architecture
 from registry.discovery.manager import Discovery as Discovery
 from registry.discovery.plugin import ClassSpec as ClassSpec
 from registry.discovery.plugin import Plugin as Plugin

@@ -61,7 +61,7 @@ class TomlKey:
 
 
 @frozen(kw_only=True, eq=False)
-class Entry:
+class CardEntry:
     """One model of a card file: a new card, additions to a known one, or what is wrong with it."""
 
     key: TomlKey
@@ -75,7 +75,7 @@ class Entry:
     error: CardFileError | None = None
     """Why it cannot be used."""
 
-    def checked(self) -> "Entry":
+    def checked(self) -> "CardEntry":
         """The entry itself; raises CardFileError when it is wrong."""
         if self.error is not None:
             raise self.error.with_traceback(None)
@@ -85,7 +85,7 @@ class Entry:
 # --- Entries ----------------------------------------------------------------------------------------------------------
 
 
-def entries_of(path: Path) -> Iterator[Entry]:
+def entries_of(path: Path) -> Iterator[CardEntry]:
     """The entries of a card file, wrong ones too.
 
     Raises CardFileError, with the line, for a file that cannot be read or is no TOML: it could name any model.
@@ -99,13 +99,13 @@ def entries_of(path: Path) -> Iterator[Entry]:
             if not isinstance(fields, dict):
                 key.refuse(f"a model is described by {TABLE}, not by {fields!r}.")
             if "architecture" in fields:
-                yield Entry(key=key, name=name, claims=claims, card=_new(key, name, fields))
+                yield CardEntry(key=key, name=name, claims=claims, card=_new(key, name, fields))
             else:
                 added = _checked(key, fields, ADDITION_KEYS, hint="A new model needs an `architecture`.")
                 list(_files(key, added))  # checks them
-                yield Entry(key=key, name=name, claims=claims, added=added)
+                yield CardEntry(key=key, name=name, claims=claims, added=added)
         except CardFileError as problem:
-            yield Entry(key=key, name=name, claims=claims, error=problem)
+            yield CardEntry(key=key, name=name, claims=claims, error=problem)
 
 
 def _claims(name: str, fields: Any) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ def _new(key: TomlKey, name: str, fields: Mapping[str, Any]) -> Card:
     return _made(key, lambda: Card(**{**values, "name": name, "files": files}))
 
 
-def add(entry: Entry, card: Card) -> Card:
+def add(entry: CardEntry, card: Card) -> Card:
     """The card with what an entry adds to it.
 
     Raises CardFileError when the card has no such file, or another role, digest or size of it.

@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from registry.discovery.architecture import Architecture
+from registry.discovery.architectures import Architecture
 from registry.discovery.entry_points import DISTRIBUTION
 from registry.discovery.loader import PluginLoader
 from registry.discovery.order import named
@@ -30,7 +30,7 @@ from registry.errors import CardFileError, PluginConflictError, PluginLoadError,
 from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, Record, TokenizerSpec, WeightLoaderSpec
 
 if TYPE_CHECKING:
-    from registry.discovery.card_file import Entry
+    from registry.discovery.card_file import CardEntry
     from registry.discovery.overlay import Overlay
 
 
@@ -250,7 +250,7 @@ class Discovery(PluginLoader):
             return None if entry is None else self.find(("card", entry.name), f"The model {entry.name!r}")
         return None if self._order.narrowed else entry.card
 
-    def _new_entries(self) -> "list[Entry]":
+    def _new_entries(self) -> "list[CardEntry]":
         """The entries of card files that declare new models; none while ``only`` is in force, or a file is wrong."""
         try:
             overlay = None if self._order.narrowed else self._overlay()
@@ -306,7 +306,7 @@ def _shadowed(plugin: Plugin, winners: dict[object, str]) -> dict[str, str]:
     return found
 
 
-def _warn_of_unused(entries: "Iterable[Entry]") -> None:
+def _warn_of_unused(entries: "Iterable[CardEntry]") -> None:
     for entry in entries:
         warnings.warn(
             f"{entry.key.path} adds to {entry.name!r}, which no installed plugin declares; a new model needs an "

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from attrs import evolve, field, frozen
 
-from registry.discovery.card_file import Entry, add, entries_of
+from registry.discovery.card_file import CardEntry, add, entries_of
 from registry.discovery.plugin import PluginInfo, names_of
 from registry.errors import CardFileError
 from registry.records import Card
@@ -26,11 +26,11 @@ Reserved: TypeAlias = frozenset[tuple[str, str]]
 class Overlay:
     """The entries of all card files, as one value."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[CardEntry, ...]
     _applied: dict[int, tuple[Card, Card]] = field(factory=dict, init=False)
     """Cards by identity, each with what became of it: an overlaid card is the same object each time."""
 
-    def giving(self, name: str) -> Entry | None:
+    def giving(self, name: str) -> CardEntry | None:
         """The entry that gives this name to a model.  Raises CardFileError when it is wrong, or another does too."""
         entries = [entry.checked() for entry in self.entries if name in entry.claims]
         return entries[0] if entries else None
@@ -90,7 +90,7 @@ def _overlay(files: tuple[tuple[Path, tuple[int, ...]], ...], reserved: Reserved
     return Overlay(tuple(_unique(entry, known, claimed) for path, _ in files for entry in entries_of(path)))
 
 
-def _unique(entry: Entry, reserved: Mapping[str, str], claimed: dict[str, str]) -> Entry:
+def _unique(entry: CardEntry, reserved: Mapping[str, str], claimed: dict[str, str]) -> CardEntry:
     """The entry; as a wrong one when a first-party plugin or an earlier entry has one of its names."""
     try:
         for name in entry.claims:
@@ -147,7 +147,7 @@ def _describe(path: Path, together: Overlay | None, reserved: Reserved, cards: M
     )
 
 
-def _problem(entry: Entry, cards: Mapping[str, Card]) -> CardFileError | None:
+def _problem(entry: CardEntry, cards: Mapping[str, Card]) -> CardFileError | None:
     """What is wrong with an entry; an addition may contradict the card that it adds to."""
     try:
         if entry.checked().card is None and entry.name in cards:
