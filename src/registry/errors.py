@@ -1,50 +1,50 @@
-"""Every refusal of the registry, as one tree.
+"""Every error of the registry, as one tree.
 
 ::
 
     RegistryError
-     ├─ UnknownModelError (KeyError)             no plugin, file or folder has this name
-     ├─ UnknownTaskError (ValueError)            no model class for this task
+     ├─ UnknownModelError (KeyError)             no plugin, file or directory has this name
+     ├─ UnknownTaskError (ValueError)            the architecture has no model class for this task
      ├─ UnknownLayerError (KeyError)             no plugin declares this layer
-     ├─ UnknownOptionError (TypeError)           a keyword that nothing here understands
-     ├─ ArchitectureMismatchError (ValueError)   a class was given a checkpoint of another architecture
-     ├─ UnsupportedError (NotImplementedError)        understood, and not built in this version
+     ├─ UnknownOptionError (TypeError)           a keyword that neither loader, class nor configuration has
+     ├─ ArchitectureMismatchError (ValueError)   a checkpoint of another architecture than the class
+     ├─ UnsupportedError (NotImplementedError)   not supported by this version
      ├─ ConflictingOptionsError (ValueError)     two options that exclude each other
      ├─ FetchError (OSError)
-     │   ├─ MissingFileError (FileNotFoundError) a file which the model needs is not there
+     │   ├─ MissingFileError (FileNotFoundError) a required file is missing
      │   │   ├─ MissingTokenizerError            ... and it is the tokenizer's
-     │   │   └─ NotCachedError                   ... nor can it be fetched: offline, or the server is out of reach
-     │   ├─ HTTPStatusError                      a server answered, and refused
-     │   ├─ DownloadTimeoutError                 a server stalled, or sends next to nothing
-     │   ├─ IncompleteDownloadError              a download was cut short, again and again
-     │   ├─ UnsafeURLError                       an address that is not opened, or must not be led to
-     │   └─ IntegrityError                       size or digest differ from what was promised
-     │       ├─ LockError                        a model is not what the lock file says
-     │       └─ UnexpectedContentError                    an error page, or a pointer, in place of the file
-     ├─ CacheError (OSError)                     the cache's folder cannot be used
+     │   │   └─ NotCachedError                   ... and cannot be fetched: offline, or the server is out of reach
+     │   ├─ HTTPStatusError                      an HTTP status of refusal
+     │   ├─ DownloadTimeoutError                 a download that stalled
+     │   ├─ IncompleteDownloadError              a download that was cut short, also when it was resumed
+     │   ├─ UnsafeURLError                       a URL that is not opened, or not from where it was linked
+     │   └─ IntegrityError                       another size or digest than promised
+     │       ├─ LockError                        another model than the lock file has
+     │       └─ UnexpectedContentError           an error page, or a git-lfs pointer, in place of the file
+     ├─ CacheError (OSError)                     the cache directory cannot be used
      │   ├─ CacheReadOnlyError                   ... for writing
-     │   ├─ CacheFullError                       ... since disk or quota is full
-     │   └─ CacheCorruptError                    what lies in the cache is not what was put there
+     │   ├─ CacheFullError                       ... because disk or quota is full
+     │   └─ CacheCorruptError                    a cached file that has changed
      ├─ ArchiveError (ValueError)
-     │   ├─ UnsafeArchiveError                   a member could land elsewhere, or means two things
-     │   ├─ CorruptArchiveError                  the archive is damaged, or holds no model
+     │   ├─ UnsafeArchiveError                   a member that could land elsewhere, or is ambiguous
+     │   ├─ CorruptArchiveError                  an archive that is damaged, or holds no model
      │   └─ ArchiveLimitError                    unpacking would take absurd amounts of disk or time
-     ├─ InputError (ValueError)                  what a model was given to compute does not fit it
-     ├─ ConfigError (ValueError)                 a configuration is damaged, or its values are impossible
-     ├─ VocabError (ValueError)                  a vocabulary is damaged, or does not fit the model
+     ├─ InputError (ValueError)                  an input that does not fit the model
+     ├─ ConfigError (ValueError)                 a configuration that is damaged, or has impossible values
+     ├─ VocabError (ValueError)                  a vocabulary that is damaged, or does not fit the model
      ├─ WeightsError (ValueError)
-     │   ├─ AmbiguousWeightsError                two files could be meant
-     │   ├─ UnsafeWeightsError                   the file could run code, or hides what it holds
-     │   ├─ CorruptWeightsError                  the file is damaged
-     │   ├─ WeightsLimitError                    the file asks for absurd amounts of memory
-     │   └─ WeightsMismatchError                 names, shapes or types differ from the model's
-     ├─ SaveError (OSError)                      a folder could not be written; what was there before is intact
+     │   ├─ AmbiguousWeightsError                two weight files, either of which could be meant
+     │   ├─ UnsafeWeightsError                   weights that could run code, or hide data
+     │   ├─ CorruptWeightsError                  a damaged weight file
+     │   ├─ WeightsLimitError                    reading would take absurd amounts of memory or time
+     │   └─ WeightsMismatchError                 other names, shapes or dtypes than the model's
+     ├─ SaveError (OSError)                      a directory could not be written; its former contents are intact
      └─ PluginError (RuntimeError)
-         ├─ UnknownPluginError (KeyError)        no such plugin is installed
-         ├─ PluginLoadError                      a plugin failed while it was imported or asked
-         ├─ PluginConflictError                  two plugins declare what was asked for
-         ├─ CardFileError (ValueError)           the file of cards that REGISTRY_CARDS names is wrong
-         └─ PluginIncompatibleError              a plugin breaks the hook contract
+         ├─ UnknownPluginError (KeyError)        no plugin has this name
+         ├─ PluginLoadError                      a plugin failed while it was imported or its hooks were called
+         ├─ PluginConflictError                  two plugins declare the same name
+         ├─ CardFileError (ValueError)           a card file (REGISTRY_CARDS) is wrong
+         └─ PluginIncompatibleError              a plugin breaks the contract of the hooks
 
 The second bases keep old ``except OSError``, ``except KeyError`` and ``except ValueError`` clauses working.
 
@@ -56,10 +56,11 @@ from pathlib import Path
 from typing import Any
 
 MOST_SUGGESTIONS = 3
+"""Suggestions in a message."""
 
 
 def suggestions(word: str, words: Iterable[str]) -> tuple[str, ...]:
-    """Up to three of ``words`` that ``word`` may have been meant to be; case, ``_`` and ``-`` are not told apart."""
+    """Up to three of ``words`` that are similar to ``word``; case, ``_`` and ``-`` make no difference."""
     from difflib import get_close_matches  # most commands end without a suggestion
 
     spellings: dict[str, str] = {}
@@ -81,7 +82,12 @@ def _plain(word: str) -> str:
 
 
 class RegistryError(Exception):
-    """Base of every error which the registry raises; survives pickling with all its attributes."""
+    """Base of all errors of the registry; pickled with all attributes.
+
+    Args:
+        message: What was asked, which rule was applied and what was found.
+        hint: What to do about it; printed below the message.
+    """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -99,25 +105,18 @@ class RegistryError(Exception):
 
 
 class RegistryWarning(UserWarning):
-    """Something that a user should know and that did not stop the work."""
-
-
-class RegistryDeprecationWarning(RegistryWarning, FutureWarning):
-    """A public name or option that will be removed; shown by default, also outside of ``__main__``.
-
-    The message has one form: ``"X is deprecated since 0.3 and will be removed in 0.5; use Y."``
-    """
+    """Base of all warnings of the registry: the work went on."""
 
 
 def _revive(cls: type[RegistryError], message: str) -> RegistryError:
-    """Make an error without its constructor's keywords; pickle then restores its attributes."""
+    """Make an error without its constructor's keywords; pickle restores its attributes afterwards."""
     error = cls.__new__(cls, message)
     RegistryError.__init__(error, message)
     return error
 
 
 class UnknownModelError(RegistryError, KeyError):
-    """No installed plugin declares a model of this name, and no file or folder has it."""
+    """No plugin declares a model of this name, and no file or directory has it; ``suggestions`` are similar names."""
 
     def __init__(self, message: str, *, suggestions: Iterable[str] = (), hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -133,7 +132,7 @@ class UnknownLayerError(RegistryError, KeyError):
 
 
 class UnknownOptionError(RegistryError, TypeError):
-    """A keyword is known neither to the loader, nor to the class, nor to the configuration."""
+    """Neither the loader, nor the class, nor the configuration has this keyword."""
 
 
 class ArchitectureMismatchError(RegistryError, ValueError):
@@ -145,27 +144,27 @@ class ConflictingOptionsError(RegistryError, ValueError):
 
 
 class UnsupportedError(RegistryError, NotImplementedError):
-    """The request was understood; this version of the registry cannot do it."""
+    """The request is valid, but this version of the registry does not support it."""
 
 
 class FetchError(RegistryError, OSError):
-    """Files of a model could not be had."""
+    """Files of a model are not available."""
 
 
 class MissingFileError(FetchError, FileNotFoundError):
-    """A file which the model needs is not where it should be."""
+    """A file that the model needs is missing."""
 
 
 class MissingTokenizerError(MissingFileError):
-    """The model carries no files of a tokenizer."""
+    """The model has no tokenizer files."""
 
 
 class NotCachedError(MissingFileError):
-    """A file is not on this disk, and cannot be fetched: offline, or its server is out of reach."""
+    """A file is not on this disk and cannot be fetched: offline, or its server is out of reach."""
 
 
 class HTTPStatusError(FetchError):
-    """A server refused: ``status`` says how, and ``retry_after`` for how many seconds it wants to be left alone."""
+    """A server refused the request, with the HTTP ``status``; ``retry_after`` is the number of seconds to wait."""
 
     def __init__(self, message: str, *, status: int, retry_after: float | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -174,11 +173,11 @@ class HTTPStatusError(FetchError):
 
 
 class DownloadTimeoutError(FetchError, TimeoutError):
-    """A server stalled, or sent less than the slowest useful rate."""
+    """A download stalled: no data, or less than the slowest useful rate."""
 
 
 class IncompleteDownloadError(FetchError):
-    """A download was cut short, again and again: ``got`` of ``expected`` bytes (None where that is not known)."""
+    """A download was cut short at every try: ``got`` of ``expected`` bytes (None where that is not known)."""
 
     def __init__(self, message: str, *, got: int, expected: int | None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -187,31 +186,31 @@ class IncompleteDownloadError(FetchError):
 
 
 class UnsafeURLError(FetchError):
-    """An address of a kind that is not opened, or to which no server may lead."""
+    """A URL of a scheme that is not opened, or to which no server may redirect."""
 
 
 class IntegrityError(FetchError):
-    """Size or digest of a file differ from what was promised."""
+    """The size or digest of a file differs from the promised one."""
 
 
 class LockError(IntegrityError):
-    """A model is not what the lock file in force says, or that file is damaged; nothing was loaded."""
+    """A model differs from the lock file, or the lock file is damaged; nothing was loaded."""
 
 
 class CacheError(RegistryError, OSError):
-    """The cache's folder cannot be used."""
+    """The cache directory cannot be used."""
 
 
 class CacheReadOnlyError(CacheError):
-    """Something must be written into the cache, and it does not let us."""
+    """The cache must be written to, and is read-only."""
 
 
 class CacheFullError(CacheError):
-    """The disk, the quota or the largest size of a file is exhausted; what was being written is removed."""
+    """The disk, the quota or the file size limit is exhausted; the partial file was removed."""
 
 
 class CacheCorruptError(CacheError):
-    """What lies in the cache, at ``path``, is not what was put there."""
+    """The cached file at ``path`` is not the one that was written there."""
 
     def __init__(self, message: str, *, path: Path, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -223,7 +222,7 @@ class ArchiveError(RegistryError, ValueError):
 
 
 class UnsafeArchiveError(ArchiveError):
-    """A member of the archive could land elsewhere, or means different things to different readers."""
+    """A member of the archive could land elsewhere, or is read differently by different readers."""
 
 
 class CorruptArchiveError(ArchiveError):
@@ -235,11 +234,11 @@ class ArchiveLimitError(ArchiveError):
 
 
 class InputError(RegistryError, ValueError):
-    """What a model was given to compute does not fit the model."""
+    """An input does not fit the model."""
 
 
 class ConfigError(RegistryError, ValueError):
-    """A configuration is damaged, or its values are impossible."""
+    """A configuration is damaged, or has impossible values."""
 
 
 class VocabError(RegistryError, ValueError):
@@ -247,23 +246,23 @@ class VocabError(RegistryError, ValueError):
 
 
 class WeightsError(RegistryError, ValueError):
-    """Weights could not be read, or do not fit the model."""
+    """Weights cannot be read, or do not fit the model."""
 
 
 class AmbiguousWeightsError(WeightsError):
-    """Two weight files lie in one folder, and nothing says which is meant."""
+    """Two weight files lie in one directory, and nothing decides between them."""
 
 
 class UnsafeWeightsError(WeightsError):
-    """The file could run code, or hides what it holds; nothing of it was loaded."""
+    """The file could run code, or hides data; nothing of it was loaded."""
 
 
 class CorruptWeightsError(WeightsError):
-    """The file is damaged: truncated, overlapping, or not of the format that it claims."""
+    """The file is damaged: truncated, overlapping, or of another format than it claims."""
 
 
 class UnexpectedContentError(IntegrityError, CorruptWeightsError):
-    """A server sent an error page, or a pointer of git-lfs, in place of the file; nothing was kept."""
+    """A server sent an error page, or a git-lfs pointer, in place of the file; nothing was kept."""
 
 
 class WeightsLimitError(WeightsError):
@@ -271,15 +270,15 @@ class WeightsLimitError(WeightsError):
 
 
 class WeightsMismatchError(WeightsError):
-    """Names, shapes or types of the weights differ from the model's; the model was not touched."""
+    """Names, shapes or dtypes of the weights differ from the model's; the model is unchanged."""
 
 
 class SaveError(RegistryError, OSError):
-    """A folder could not be written; every file that was there before is intact."""
+    """A directory could not be written; every file that was there before is intact."""
 
 
 class PluginError(RegistryError, RuntimeError):
-    """A plugin is at fault."""
+    """Base of the errors of plugins."""
 
 
 class UnknownPluginError(PluginError, KeyError):
@@ -287,15 +286,15 @@ class UnknownPluginError(PluginError, KeyError):
 
 
 class PluginLoadError(PluginError):
-    """A plugin raised an error while it was imported or asked for its records."""
+    """A plugin raised an error while it was imported or its hooks were called."""
 
 
 class PluginConflictError(PluginError):
-    """Two plugins declare what was asked for, and neither is preferred."""
+    """Two plugins declare the same name, and neither is preferred."""
 
 
 class CardFileError(PluginError, ValueError):
-    """The file of cards that ``REGISTRY_CARDS`` names cannot be read, or says what cannot be."""
+    """A card file that ``REGISTRY_CARDS`` names cannot be read, or its entry of the model is wrong."""
 
 
 class PluginIncompatibleError(PluginError):

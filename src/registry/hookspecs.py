@@ -1,4 +1,4 @@
-"""The six questions which the registry asks its plugins.
+"""The six hooks of the registry.
 
 A plugin is a module (or any object) with functions of these names, marked with ``@registry.hookimpl``, and announced
 under the entry-point group ``registry.v1``::
@@ -23,36 +23,35 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class RegistrySpecs:
-    """The questions which the registry asks its plugins, in the order in which it needs the answers.
+    """The hooks that a plugin may implement, in the order in which they are called.
 
     Every hook takes no argument and yields frozen records of one type.  Records name classes as ``"module:Class"``, so
-    that answering imports nothing heavy.  A plugin is asked once, when something of it is first needed, and must give
-    the same answer whenever it is asked; a hook that it has no answer to is left out.
+    that calling a hook imports nothing heavy.  The hooks of a plugin are called once, when a record of it is first
+    needed, and must yield the same records at every call; a plugin omits the hooks for which it has no records.
     """
 
     @hookspec
     def registry_cards(self) -> Iterable[Card]:
-        """Declare models by name: where their files are, and what is known of them.
+        """Declare models by name, with the URLs of their files.
 
         Example::
 
             @hookimpl
             def registry_cards():
-                yield Card(
-                    name="my-tiny",
-                    architecture="my-architecture",
-                    task="masked-lm",
-                    files=(
-                        FileSpec(role="config", filename="config.json", urls=("hub:me/my-tiny/config.json",)),
-                        FileSpec(role="weights", filename="model.safetensors", urls=("pkg:my-tiny/model.safetensors",)),
-                    ),
+                files = (
+                    FileSpec(role="config", filename="config.json"),
+                    FileSpec(role="weights", filename="model.safetensors"),
+                    FileSpec(role="vocab", filename="vocab.txt", urls=("https://example.org/vocab.txt",)),
+                )
+                yield Card.on_hub(
+                    "me/my-tiny", files, revision="v1.0", name="my-tiny", architecture="my-tiny", task="masked-lm"
                 )
         """
         yield from ()
 
     @hookspec
     def registry_configs(self) -> Iterable[ConfigSpec]:
-        """Declare the configuration class of an architecture, and the ``model_type`` which it claims.
+        """Declare the configuration class of an architecture, and the ``model_type`` that it claims.
 
         Example::
 
@@ -76,7 +75,7 @@ class RegistrySpecs:
 
     @hookspec
     def registry_tokenizers(self) -> Iterable[TokenizerSpec]:
-        """Declare the tokenizer of an architecture, and the files which it reads.
+        """Declare the tokenizer of an architecture, and the files that it reads.
 
         Example::
 
@@ -90,7 +89,7 @@ class RegistrySpecs:
 
     @hookspec
     def registry_weight_loaders(self) -> Iterable[WeightLoaderSpec]:
-        """Declare a format of weight files: how it is recognised, and how it is read.
+        """Declare a format of weight files: how it is recognized, and how it is read.
 
         Example::
 
@@ -104,7 +103,7 @@ class RegistrySpecs:
 
     @hookspec
     def registry_layers(self) -> Iterable[LayerSpec]:
-        """Declare layers which others may build with, reachable as ``registry.layer(architecture, name)``.
+        """Declare layers for others to build with, available as ``registry.layer(architecture, name)``.
 
         Example::
 
