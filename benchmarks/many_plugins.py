@@ -1,7 +1,7 @@
-"""How long it takes to find a model by name among 200 installed plugins of strangers, in fresh processes.
+"""How long it takes to find a model by name among 200 installed third-party plugins, in fresh processes.
 
 Run with the interpreter that the registry is installed in: ``python benchmarks/many_plugins.py``.  The distributions
-are made in a folder of their own: metadata, and a package with a plugin that declares a card, a configuration and a
+are made in a directory of their own: metadata, and a package with a plugin that declares a card, a configuration and a
 model.  Each question runs once unmeasured, and then in turn with the others; what is measured is the time from after
 ``import registry`` to the answer.  The peers do what other frameworks do: scan all metadata with the standard library,
 and import every plugin that is installed, with pluggy's own loader.
@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-SOURCE = '''"""What this plugin tells the registry."""
+SOURCE = '''"""The hooks of this plugin."""
 
 from collections.abc import Iterable
 
@@ -46,7 +46,7 @@ IMPORTED = RESOLVE.replace("import registry", "import registry\nregistry.resolve
 QUESTIONS = {
     "a first-party name": (RESOLVE.format(name="bert-base-uncased"), "50"),
     "... without imports of the core": (IMPORTED.format(name="bert-base-uncased"), ""),
-    "a stranger's name": (RESOLVE.format(name="toy-137"), "300"),
+    "a third party's name": (RESOLVE.format(name="toy-137"), "300"),
     "peer: importlib.metadata scans": (
         "from importlib.metadata import entry_points\nasked = perf_counter()\nentry_points(group='registry.v1')",
         "",
@@ -98,7 +98,7 @@ def install(site: Path, number: int) -> None:
 
 
 def ask(code: str, environment: dict[str, str]) -> tuple[float, int, bool]:
-    """Seconds to the answer, plugins of strangers that were imported, and whether torch was."""
+    """Seconds to the answer, third-party plugins that were imported, and whether torch was."""
     run = subprocess.run(
         [sys.executable, "-c", REPORT.format(code=code)],
         env=environment,
@@ -111,17 +111,17 @@ def ask(code: str, environment: dict[str, str]) -> tuple[float, int, bool]:
 
 
 def report(found: dict[str, list[tuple[float, int, bool]]], arguments: argparse.Namespace) -> None:
-    print(f"{arguments.plugins} plugins of strangers, medians of {arguments.rounds} fresh processes")
+    print(f"{arguments.plugins} third-party plugins, medians of {arguments.rounds} fresh processes")
     print(f"{'':32}{'ms':>8}{'limit':>8}{'imported':>10}{'torch':>7}")
     medians = {question: statistics.median(seconds for seconds, *_ in answers) for question, answers in found.items()}
     for question, answers in found.items():
         _, imported, torch = answers[0]
         limit = QUESTIONS[question][1]
         print(f"{question:32}{1000 * medians[question]:8.1f}{limit:>8}{imported:10}{'yes' if torch else 'no':>7}")
-    stranger = medians["a stranger's name"]
+    third_party = medians["a third party's name"]
     scan, all_imported = (medians[f"peer: {peer}"] for peer in ("importlib.metadata scans", "pluggy imports all"))
     print(f"a first-party name / a scan of the metadata = {medians['a first-party name'] / scan:.2f}x")
-    print(f"a stranger's name / importing all with pluggy = {stranger / all_imported:.2f}x")
+    print(f"a third party's name / importing all with pluggy = {third_party / all_imported:.2f}x")
 
 
 if __name__ == "__main__":

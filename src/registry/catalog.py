@@ -1,6 +1,6 @@
-"""What can be had: models, layers and the plugins that declare them.
+"""The models and layers that installed plugins declare, and the plugins.
 
-Nothing here imports torch or an architecture, but ``layer``, which returns a class.
+Nothing here imports torch or an architecture, except ``layer``, which returns a class.
 """
 
 from fnmatch import fnmatchcase
@@ -26,7 +26,22 @@ def list_models(
     language: str | None = None,
     cached: bool | None = None,
 ) -> list[str]:
-    """Names of the models that installed plugins declare, and that meet every condition given; see ``search``."""
+    """Names of the models that installed plugins declare and that meet every given condition.
+
+    Args:
+        pattern: A glob over names and aliases (``"bert-*"``); a word without ``*``, ``?`` and ``[`` may stand anywhere
+            in them.
+        architecture: The architecture of the model.
+        task: The task of its card, which is the richest one.
+        language: One of its languages, as an ISO 639 code.
+        cached: True for models all of whose files are available without a network, False for the others.
+
+    Returns:
+        Names in the order of lookup: first-party models first.
+
+    Raises:
+        CardFileError: A card file (``REGISTRY_CARDS``) is wrong.
+    """
     cards = search(pattern, architecture=architecture, task=task, language=language, cached=cached)
     return [card.name for card in cards]
 
@@ -39,12 +54,7 @@ def search(
     language: str | None = None,
     cached: bool | None = None,
 ) -> list[Card]:
-    """The cards that meet every condition given.
-
-    ``pattern`` is a glob over names and aliases (``"bert-*"``); a plain word may stand anywhere in them.  ``task`` is
-    the card's, the richest one.  With ``cached=True``, only models all of whose files can be had without a network;
-    with False, only the others.
-    """
+    """The cards of the models that ``list_models`` names; it takes the same conditions."""
     return [
         card
         for card in discovery.every(Card)
@@ -57,7 +67,16 @@ def search(
 
 
 def info(name: str) -> Card:
-    """The card of a model, by its name or an alias.  Raises UnknownModelError."""
+    """The card of a model.
+
+    Args:
+        name: The name of the model, or an alias.
+
+    Raises:
+        UnknownModelError: No installed plugin declares the name.
+        PluginConflictError: Two plugins declare it, and neither is preferred.
+        CardFileError: A card file (``REGISTRY_CARDS``) has a wrong entry for the model.
+    """
     card = find_card(name)
     if card is None:
         raise unknown_model(name)
@@ -65,19 +84,30 @@ def info(name: str) -> Card:
 
 
 def estimated_size(card: Card) -> int | None:
-    """Bytes to have on disk; where the files' own sizes are not known, four for each parameter, or None."""
+    """Bytes of the files on disk; four for each parameter where their sizes are not known, None if neither is known."""
     return card.size if card.size is not None or card.num_parameters is None else 4 * card.num_parameters
 
 
 def list_layers(architecture: str | None = None) -> list[LayerSpec]:
-    """The layers that installed plugins declare, of one architecture or of all."""
+    """The layers that installed plugins declare.
+
+    Args:
+        architecture: The architecture of the layers; all when None.
+    """
     return [spec for spec in discovery.every(LayerSpec) if architecture in (None, spec.architecture)]
 
 
 def layer(architecture: str, name: str) -> "type[nn.Module]":
     """The class of a declared layer: ``layer("my-architecture", "pooler")``.
 
-    Raises UnknownLayerError, with suggestions, and PluginLoadError when the plugin's module cannot be imported.
+    Args:
+        architecture: The architecture of the layer.
+        name: The name of the layer.
+
+    Raises:
+        UnknownLayerError: No installed plugin declares the layer.
+        PluginConflictError: Two plugins declare it, and neither is preferred.
+        PluginLoadError: Its module cannot be imported.
     """
     spec = discovery.architecture(architecture).layers.get(name)
     if spec is None:

@@ -108,6 +108,10 @@ class RegistryWarning(UserWarning):
     """Base of all warnings of the registry: the work went on."""
 
 
+class RegistryDeprecationWarning(RegistryWarning, FutureWarning):
+    """Use of a name or an option that a later version removes; the message names the version and the replacement."""
+
+
 def _revive(cls: type[RegistryError], message: str) -> RegistryError:
     """Make an error without its constructor's keywords; pickle restores its attributes afterwards."""
     error = cls.__new__(cls, message)

@@ -1,4 +1,4 @@
-"""Python's garbage collector, kept from work that has nothing for it."""
+"""Python's garbage collector, paused where it has nothing to collect."""
 
 import gc
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Pause the garbage collector, while thousands of objects are made of which none is garbage.
+    """Pause the garbage collector while thousands of objects are made, none of which is garbage.
 
-    A full pass of it over all that ``import torch`` leaves takes longer than loading a model; this puts it off until
-    there may be something to collect.
+    A full collection over the objects of ``import torch`` takes longer than loading a model; it is put off until the
+    block ends.
     """
     enabled = gc.isenabled()
     gc.disable()

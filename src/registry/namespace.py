@@ -1,4 +1,4 @@
-"""The package ``plugins``: in which first-party plugins live, and which an application may hide behind its own."""
+"""The package ``plugins``, the home of first-party plugins, which an application may hide behind its own."""
 
 import sys
 from importlib import import_module
@@ -6,18 +6,18 @@ from pathlib import Path
 from types import ModuleType
 
 NAMESPACE = "plugins"
-"""The package in which first-party plugins live, and to which strangers may add theirs."""
+"""The package of first-party plugins, a namespace to which third parties may add theirs."""
 
 
 def import_plugin_module(module: str) -> ModuleType:
-    """Import ``module``, also where an application hides the namespace ``plugins`` behind a module of that name."""
+    """Import ``module``, even where an application hides the namespace ``plugins`` behind a module of that name."""
     if module.partition(".")[0] == NAMESPACE:
         extend_namespace()
     return import_module(module)
 
 
 def extend_namespace() -> None:
-    """Let ``import plugins.x`` find every portion of the namespace beside an application's own ``plugins``.
+    """Make ``import plugins.x`` find every portion of the namespace in addition to an application's own ``plugins``.
 
     An application may have a package ``plugins`` or a module ``plugins.py``; either hides the namespace.  As with
     ``pkgutil.extend_path``, the portions that lie on ``sys.path``, ours among them, are appended to its ``__path__``;

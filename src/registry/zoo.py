@@ -14,9 +14,12 @@ from registry.records import ConfigSpec, ModelSpec, TokenizerSpec
 def __getattr__(name: str) -> Any:
     """Import the class of this name.
 
-    Raises AttributeError, with suggestions; PluginConflictError; and PluginLoadError when its module is broken.
+    Raises:
+        AttributeError: No installed plugin declares a class of the name.
+        PluginConflictError: Two plugins declare one, and neither is preferred.
+        PluginLoadError: Its module cannot be imported.
     """
-    if name.startswith("__"):  # asked by Python itself and by tools, of every module
+    if name.startswith("__"):  # Python itself and tools look such names up in every module
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     spec = discovery.class_named(name)
     if spec is None:

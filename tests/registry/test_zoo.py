@@ -35,7 +35,7 @@ def test_declared_classes_are_imported_by_name() -> None:
     assert registry.zoo is zoo
 
 
-def test_first_party_classes_are_had_without_importing_a_stranger(install: Install) -> None:
+def test_first_party_classes_are_found_without_importing_third_parties(install: Install) -> None:
     install("toy-dist", "raise SystemExit")
     assert zoo.BertConfig.__name__ == "BertConfig"
 
@@ -49,7 +49,7 @@ def test_a_name_that_no_plugin_declares_is_answered_with_suggestions() -> None:
         from registry.zoo import BertConfg  # noqa: F401
 
 
-def test_two_strangers_with_one_class_name_are_an_error_when_it_is_used() -> None:
+def test_two_third_parties_with_one_class_name_are_an_error_when_it_is_used() -> None:
     registry.register(classes("fractions"), "toys")
     registry.register(classes("_pydecimal"), "games")
     assert "Decimal" in dir(zoo)

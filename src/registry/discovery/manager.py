@@ -178,7 +178,7 @@ class Discovery(PluginLoader):
             return tuple(record for plugin in self._load(name) for record in plugin.records)
 
     def answers_again(self, plugin: Plugin) -> tuple[Record, ...]:
-        """Call the hooks of a loaded plugin anew; nothing is kept of the answers."""
+        """Call the hooks of a loaded plugin again; the answers are not kept."""
         with self._lock:
             return self._hooks.answers(plugin.obtain())
 

@@ -1,7 +1,7 @@
-"""What importing one plugin does, seen from a process of its own: its cost, what it drags in, what it changes.
+"""The effects of importing one plugin, observed in a process of its own: cost, further imports, changed state.
 
 A plugin may hang, end its process, or change the state of others (``os.environ``, ``torch.set_default_dtype``); only
-another process survives to tell.  ``probe(name)`` starts one, which runs ``main``.
+another process survives to report.  ``probe(name)`` starts one, which runs ``main``.
 """
 
 import importlib
@@ -22,33 +22,33 @@ from registry.errors import UnknownPluginError
 from registry.records import Card, ConfigSpec, LazyRef, Record, TokenizerSpec, WeightLoaderSpec
 
 HEAVY = ("torch", "numpy", "requests", "regex", "sentencepiece", "safetensors", "tokenizers", "transformers", "jax")
-"""Packages that a plugin has no business to import before a class of it is needed."""
+"""Packages that a plugin should not import before a class of it is needed."""
 
 TOO_HEAVY_FOR_TEXT = ("torch", "numpy", "requests", "transformers", "jax")
-"""Packages that configurations and tokenizers do without."""
+"""Packages that configurations and tokenizers should not import."""
 
 
 @frozen(kw_only=True)
 class Probe:
-    """What one plugin did in a process of its own."""
+    """Effects of one plugin in a process of its own."""
 
     name: str
     error: str | None = None
-    """Why it cannot be used: its own error, how its process ended, or that it did not end in time."""
+    """Why it cannot be used: its own error, the end of its process, or a timeout."""
     imported_unasked: bool = False
-    """Whether its module was there already when the metadata of distributions had been read."""
+    """Whether its module was imported before the plugin was loaded."""
     imported_when_disabled: bool = False
     """Whether its module was imported although ``REGISTRY_DISABLE_PLUGINS`` named it."""
     modules: tuple[str, ...] = ()
-    """Modules that its import added, and its answers to all hooks."""
+    """Modules that were imported with it and by its hooks."""
     seconds: float = 0.0
-    """Time of the processor for that."""
+    """CPU time of its import and hooks."""
     heavy: tuple[str, ...] = ()
     """Those of ``HEAVY`` among the modules."""
     heavy_for_text: tuple[str, ...] = ()
-    """Those of ``TOO_HEAVY_FOR_TEXT`` that its configurations, tokenizers and detectors of formats add."""
+    """Those of ``TOO_HEAVY_FOR_TEXT`` that its configurations, tokenizers and format detectors import."""
     broken: Mapping[str, str] = {}
-    """References that lead nowhere: ``"module:Class"`` -> why."""
+    """Broken references: ``"module:Class"`` -> error."""
     changed: tuple[str, ...] = ()
     """State of others that importing all its references changed: ``"os.environ: KEY"``."""
 
@@ -60,11 +60,16 @@ def probe(
     timeout: float = 120.0,
     environment: Mapping[str, str] = os.environ,
 ) -> Probe:
-    """Import the installed plugin of this name, and everything that it refers to, in a process of its own.
+    """Import an installed plugin, and everything that it refers to, in a process of its own.
 
-    ``distribution`` tells which one is meant where several have plugins of the name.  ``timeout`` is in seconds;
-    ``environment`` is that of the process, whose ``sys.path`` is this one's.  Raises nothing for a plugin that fails;
-    its ``error`` says why.
+    Args:
+        name: The plugin's name.
+        distribution: Its distribution, where several have plugins of the name.
+        timeout: Seconds until the process is ended.
+        environment: The environment of the process, whose ``sys.path`` is this one's.
+
+    Returns:
+        The observations; for a plugin that fails, ``error`` says why.
     """
     command = [sys.executable, "-c", "from registry.discovery.probe import main; main()", name, distribution or ""]
     environment = {**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -77,7 +82,7 @@ def probe(
     try:
         found = json.loads(run.stdout)
     except ValueError:
-        last = (run.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+        last = (run.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
         return Probe(name=name, error=f"Its import ended the process with code {run.returncode}: {last}")
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
     return Probe(**fields)
@@ -128,7 +133,7 @@ def _installed(name: str, distribution: str) -> Plugin:
 
 
 def _imported_when_disabled(name: str, distribution: str, module: str) -> bool:
-    """Whether asking the other plugins of its distribution imports a disabled one; all are found anew afterwards."""
+    """Whether loading the other plugins of its distribution imports a disabled one."""
     before = dict(os.environ)
     os.environ |= {
         "REGISTRY_PLUGINS": str(_installed(name, distribution).distribution),
@@ -163,13 +168,13 @@ def _broken(plugin: Plugin, *, heavy: bool) -> dict[str, str]:
     for reference in (reference for record in plugin.records for reference in references(record, heavy=heavy)):
         try:
             reference.load()
-        except (Exception, SystemExit) as problem:  # noqa: BLE001  # a stranger's mistake, whatever it is
+        except (Exception, SystemExit) as problem:  # noqa: BLE001  # a third party's mistake, whatever it is
             problems[str(reference)] = describe_exception(problem)
     return problems
 
 
 def _state_of_others() -> dict[str, Any]:
-    """What an import must leave as it was; of torch only where it has been imported."""
+    """State that an import must not change; that of torch only where it has been imported."""
     import locale
     import logging
     import signal
@@ -209,7 +214,7 @@ def _state_of_torch(torch: Any) -> dict[str, Any]:
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What is no longer as it was, in words."""
+    """The state that changed, described."""
     changed = []
     for name, value in before.items():
         new = after[name]  # torch may have been imported meanwhile, but is never unloaded

@@ -32,7 +32,7 @@ def peer() -> set[str]:
     return {entry.name for entry in metadata.entry_points(group="registry.v1")} - {"bert", "gpt", "gpt2", "transfo_xl"}
 
 
-def folder(site: Path, name: str, described: str) -> Path:
+def directory(site: Path, name: str, described: str) -> Path:
     info = site / name
     info.mkdir(parents=True)
     (info / described).write_text("Metadata-Version: 2.1\nName: toy-dist\nVersion: 1.0\n")
@@ -48,13 +48,13 @@ def archive(path: Path, name: str, described: str) -> Path:
 
 
 PLACES: dict[str, Callable[[Path], Path]] = {
-    "what pip leaves": lambda path: folder(path / "site", "toy_dist-1.0.dist-info", "METADATA"),
-    "an older installer's folder": lambda path: folder(path / "site", "toy_dist-1.0-py3.11.egg-info", "PKG-INFO"),
-    "an installation in development": lambda path: folder(path / "src", "toy_dist.egg-info", "PKG-INFO"),
+    "what pip leaves": lambda path: directory(path / "site", "toy_dist-1.0.dist-info", "METADATA"),
+    "an older installer's directory": lambda path: directory(path / "site", "toy_dist-1.0-py3.11.egg-info", "PKG-INFO"),
+    "an installation in development": lambda path: directory(path / "src", "toy_dist.egg-info", "PKG-INFO"),
     "a wheel that is not unpacked": lambda path: archive(path / "toy.whl", "toy_dist-1.0.dist-info", "METADATA"),
-    "an egg": lambda path: folder(path / "toy_dist-1.0-py3.11.egg", "EGG-INFO", "PKG-INFO"),
+    "an egg": lambda path: directory(path / "toy_dist-1.0-py3.11.egg", "EGG-INFO", "PKG-INFO"),
     "an egg that is not unpacked": lambda path: archive(path / "toy_dist-1.0.egg", "EGG-INFO", "PKG-INFO"),
-    "a folder of another case": lambda path: folder(path / "site", "Toy.Dist-1.0.DIST-INFO", "METADATA"),
+    "a directory of another case": lambda path: directory(path / "site", "Toy.Dist-1.0.DIST-INFO", "METADATA"),
 }
 
 
@@ -74,7 +74,7 @@ def test_entries_of_the_path_that_hold_nothing_are_passed_over(tmp_path: Path, m
 
 
 def test_an_empty_entry_of_the_path_is_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder(tmp_path / "site", "toy_dist-1.0.dist-info", "METADATA"))
+    monkeypatch.chdir(directory(tmp_path / "site", "toy_dist-1.0.dist-info", "METADATA"))
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     assert announced() == peer() == {"toy"}
 
@@ -98,8 +98,8 @@ def test_a_finder_of_an_application_is_asked(monkeypatch: pytest.MonkeyPatch) ->
     assert announced() == peer() == {"toy"}
 
 
-def test_a_folder_in_place_of_a_file_counts_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = folder(tmp_path / "site", "toy_dist-1.0.dist-info", "METADATA")
+def test_a_directory_in_place_of_a_file_counts_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = directory(tmp_path / "site", "toy_dist-1.0.dist-info", "METADATA")
     (site / "toy_dist-1.0.dist-info" / "entry_points.txt").unlink()
     (site / "toy_dist-1.0.dist-info" / "entry_points.txt").mkdir()
     monkeypatch.syspath_prepend(site)
@@ -152,7 +152,7 @@ def test_a_damaged_archive_is_told_or_passed_over(tmp_path: Path, monkeypatch: p
 
 
 def test_metadata_that_are_not_in_utf_8_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = folder(tmp_path / "site", "toy_dist-1.0.dist-info", "METADATA")
+    site = directory(tmp_path / "site", "toy_dist-1.0.dist-info", "METADATA")
     (site / "toy_dist-1.0.dist-info" / "METADATA").write_bytes(b"Name: toy\xff\n")
     monkeypatch.syspath_prepend(site)
     with pytest.warns(PluginWarning, match="UnicodeDecodeError"):

@@ -92,7 +92,7 @@ def test_only_names_of_hooks_are_looked_at() -> None:
     assert plugin_info("Touchy").state == "loaded"
 
 
-def test_first_party_names_are_found_without_importing_a_stranger(install: Install) -> None:
+def test_first_party_names_are_found_without_importing_third_parties(install: Install) -> None:
     install("toy-dist")
     assert find("bert-base-uncased") is not None
     assert "toy_plugin" not in sys.modules
@@ -383,7 +383,7 @@ def test_the_same_version_twice_is_no_news(install: Install) -> None:
     assert [info.name for info in registry.plugins()].count("toy_plugin") == 1
 
 
-def test_two_strangers_with_one_name_are_an_error_when_it_is_used(install: Install) -> None:
+def test_two_third_parties_with_one_name_are_an_error_when_it_is_used(install: Install) -> None:
     install("first-dist", plugin="first")
     install("second-dist", plugin="second", version="2.0")
     assert "toy" in registry.list_models()

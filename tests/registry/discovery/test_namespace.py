@@ -36,7 +36,7 @@ if __name__ == "__main__":
 
 
 def run(folder: Path, code: str, python: str = sys.executable, **environment: str) -> str:
-    """Run ``code`` as the application in ``folder`` does, and return what it prints."""
+    """Run ``code`` as the application in a directory does, and return what it prints."""
     (folder / "main.py").write_text(textwrap.dedent(code))
     done = subprocess.run(
         [python, "main.py"], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
@@ -47,7 +47,7 @@ def run(folder: Path, code: str, python: str = sys.executable, **environment: st
 
 @pytest.fixture(params=["package", "module", "namespace", "nothing"])
 def application(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The folder of an application that has its own ``plugins``, in one of the ways there are."""
+    """The directory of an application that has its own ``plugins``, in one of the ways there are."""
     package = tmp_path / "plugins"
     if request.param == "package":
         package.mkdir()
@@ -100,7 +100,7 @@ def test_a_third_party_may_add_to_the_namespace(application: Path, tmp_path_fact
 
 @pytest.fixture(scope="session")
 def wheel_python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An interpreter in which this tree is installed from a wheel, beside the packages that are installed here."""
+    """An interpreter in which this tree is installed from a wheel, with the packages that are installed here."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(copy_of_tree(folder))]
