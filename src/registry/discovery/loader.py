@@ -1,23 +1,25 @@
-"""Loads plugins one at a time, keeps broken ones apart, and holds the order in which plugins are asked."""
+"""Loads plugins one at a time, isolates broken ones, and finds their records in the order of lookup."""
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import invalidate_caches
 from threading import RLock
+from typing import Any
 
 from attrs import evolve
 
 from registry.discovery.entry_points import PluginWarning, installed_plugins
 from registry.discovery.hooks import HookManager
 from registry.discovery.order import Order, Ranks, named
-from registry.discovery.plugin import Plugin, R
-from registry.errors import PluginConflictError
+from registry.discovery.plugin import Key, Plugin, R
+from registry.errors import PluginConflictError, UnknownPluginError
+from registry.records import Record
 
 
 class PluginLoader:
-    """The plugins of a process, installed and registered ones, and the settings that rank them."""
+    """The plugins of a process, installed and registered ones, the settings that rank them, and their records."""
 
     def __init__(self) -> None:
         self._lock = RLock()
@@ -122,6 +124,50 @@ class PluginLoader:
                 self._replace(before)
                 self.refresh()
 
+    # --- Records
+
+    def find(self, key: Key, asked: str) -> Any:
+        """The record of a plugin that ``keys_of`` gives this key; None when none declares one.
+
+        ``asked`` says in messages what was looked for.  Raises PluginConflictError when two plugins that are neither
+        preferred nor first-party declare it.
+        """
+        with self._lock:
+            ranks = self._ranks()
+            found = self._first(ranks.winners, key)
+            if found is not None:
+                return found
+            for plugin in ranks.third_party:
+                self._ask(plugin)
+            claimants = [plugin for plugin in ranks.third_party if key in plugin.index]
+        _refuse_conflict(claimants, asked)
+        return claimants[0].index[key] if claimants else None
+
+    def in_order(self, kind: type[R]) -> Iterator[R]:
+        """All records of a kind in the order of lookup, shadowed ones too; third parties are imported last."""
+        with self._lock:
+            ranks = self._ranks()
+            found = self._of_kind(ranks.winners, kind)
+        yield from found
+        with self._lock:
+            found = self._of_kind(ranks.third_party, kind)
+        yield from found
+
+    def settle(self, matching: Iterable[R], *, asked: str) -> R | None:
+        """The first of records that are given in the order of lookup; None when there is none.
+
+        Raises PluginConflictError when it is of a plugin that is neither preferred nor first-party, and so is another.
+        """
+        claims: dict[Plugin, R] = {}
+        for record in matching:
+            with self._lock:
+                plugin = self._declarer(record)
+                if plugin in self._ranks().winners:
+                    return record
+            claims.setdefault(plugin, record)
+        _refuse_conflict(list(claims), asked)
+        return next(iter(claims.values()), None)
+
     # --- inside
 
     def _known(self) -> tuple[Plugin, ...]:
@@ -163,3 +209,21 @@ class PluginLoader:
 
     def _of_kind(self, plugins: Iterable[Plugin], kind: type[R]) -> list[R]:
         return [record for plugin in plugins for record in self._ask(plugin).records if isinstance(record, kind)]
+
+    def _first(self, plugins: Iterable[Plugin], key: Key) -> Any:
+        return next((plugin.index[key] for plugin in plugins if key in self._ask(plugin).index), None)
+
+    def _declarer(self, record: Record) -> Plugin:
+        for plugin in self._known():
+            if any(record is declared for declared in plugin.records):
+                return plugin
+        raise UnknownPluginError(f"no plugin declared {record!r}.")
+
+
+def _refuse_conflict(claimants: Sequence[Plugin], asked: str) -> None:
+    """Raise PluginConflictError for more than one plugin."""
+    if len(claimants) > 1:
+        raise PluginConflictError(
+            f"{asked} is declared by {len(claimants)} plugins: {', '.join(map(str, claimants))}.",
+            hint=f"`registry.prefer({claimants[0].name!r})` settles it, and so does uninstalling one of them.",
+        )

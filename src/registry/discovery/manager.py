@@ -18,15 +18,16 @@ error instead of a warning.
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.discovery.architectures import Architecture
 from registry.discovery.entry_points import DISTRIBUTION
 from registry.discovery.loader import PluginLoader
 from registry.discovery.order import named
-from registry.discovery.plugin import ClassSpec, Key, Plugin, PluginInfo, R, describe, describe_exception, names_of
-from registry.errors import CardFileError, PluginConflictError, PluginLoadError, RegistryWarning, UnknownPluginError
+from registry.discovery.plugin import ClassSpec, Plugin, PluginInfo, R, describe, describe_exception, names_of
+from registry.errors import CardFileError, PluginLoadError, RegistryWarning
 from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, Record, TokenizerSpec, WeightLoaderSpec
 
 if TYPE_CHECKING:
@@ -98,48 +99,6 @@ class Discovery(PluginLoader):
                 found.setdefault(record.key, record)
             return list(found.values())
 
-    def find(self, key: Key, asked: str) -> Any:
-        """The record of a plugin that ``keys_of`` gives this key; None when none declares one.
-
-        ``asked`` says in messages what was looked for.  Raises PluginConflictError when two plugins that are neither
-        preferred nor first-party declare it.
-        """
-        with self._lock:
-            ranks = self._ranks()
-            found = self._first(ranks.winners, key)
-            if found is not None:
-                return found
-            for plugin in ranks.third_party:
-                self._ask(plugin)
-            claimants = [plugin for plugin in ranks.third_party if key in plugin.index]
-        _refuse_conflict(claimants, asked)
-        return claimants[0].index[key] if claimants else None
-
-    def in_order(self, kind: type[R]) -> Iterator[R]:
-        """All records of a kind in the order of lookup, shadowed ones too; third parties are imported last."""
-        with self._lock:
-            ranks = self._ranks()
-            found = self._of_kind(ranks.winners, kind)
-        yield from found
-        with self._lock:
-            found = self._of_kind(ranks.third_party, kind)
-        yield from found
-
-    def settle(self, matching: Iterable[R], *, asked: str) -> R | None:
-        """The first of records that are given in the order of lookup; None when there is none.
-
-        Raises PluginConflictError when it is of a plugin that is neither preferred nor first-party, and so is another.
-        """
-        claims: dict[Plugin, R] = {}
-        for record in matching:
-            with self._lock:
-                plugin = self._declarer(record)
-                if plugin in self._ranks().winners:
-                    return record
-            claims.setdefault(plugin, record)
-        _refuse_conflict(list(claims), asked)
-        return next(iter(claims.values()), None)
-
     def load_class(self, record: ConfigSpec | LayerSpec | ModelSpec | TokenizerSpec) -> Any:
         """Import the class that a record names; raises PluginLoadError, which names the plugin, when that fails."""
         try:
@@ -158,8 +117,9 @@ class Discovery(PluginLoader):
             if overlay is not None and isinstance(record, Card):
                 record = overlay.origin(record)
                 if (path := overlay.declaring(record)) is not None:
-                    return next(info for info in self._card_files() if info.name == path.name)
-            return self._describe(self._declarer(record))
+                    return self._describe_card_files((path,))[0]
+            plugin = self._declarer(record)
+            return describe(plugin, self._ranks().disabled.get(plugin))
 
     def plugins_called(self, name: str) -> list[Plugin]:
         """The plugins that ``name`` means, disabled ones too; several when it is a distribution's.  Imports none.
@@ -194,7 +154,8 @@ class Discovery(PluginLoader):
     def announced(self) -> list[PluginInfo]:
         """All plugins as far as they are known without asking them; imports none."""
         with self._lock:
-            return [self._describe(plugin) for plugin in self._known()]
+            disabled = self._ranks().disabled
+            return [describe(plugin, disabled.get(plugin)) for plugin in self._known()]
 
     def plugins(self) -> list[PluginInfo]:
         """A site's card files, then all plugins in the order of lookup, disabled ones last.
@@ -205,28 +166,14 @@ class Discovery(PluginLoader):
             ranks = self._ranks()
             for plugin in ranks.enabled:
                 self._ask(plugin)
-            files = self._card_files()
-            winners: dict[object, str] = {}
-            found = [self._describe(plugin, _shadowed(plugin, winners)) for plugin in ranks.preferred]
+            files = self._describe_card_files()
+            winners: dict[object, Plugin | CardEntry] = {}
+            found = [describe(plugin, None, _shadowed(plugin, winners)) for plugin in ranks.preferred]
             for entry in self._new_entries():
-                winners.setdefault((Card, (entry.name,)), entry.key.path.name)
+                winners.setdefault((Card, (entry.name,)), entry)
             others = ranks.first_party + ranks.third_party
-            found += [self._describe(plugin, _shadowed(plugin, winners)) for plugin in others]
-            return files + found + [self._describe(plugin) for plugin in ranks.disabled]
-
-    # --- inside
-
-    def _first(self, plugins: Iterable[Plugin], key: Key) -> Any:
-        return next((plugin.index[key] for plugin in plugins if key in self._ask(plugin).index), None)
-
-    def _declarer(self, record: Record) -> Plugin:
-        for plugin in self._known():
-            if any(record is declared for declared in plugin.records):
-                return plugin
-        raise UnknownPluginError(f"no plugin declared {record!r}.")
-
-    def _describe(self, plugin: Plugin, shadowed: Mapping[str, str] | None = None) -> PluginInfo:
-        return describe(plugin, self._ranks().disabled.get(plugin), shadowed)
+            found += [describe(plugin, None, _shadowed(plugin, winners)) for plugin in others]
+            return files + found + [describe(plugin, reason) for plugin, reason in ranks.disabled.items()]
 
     # --- inside: a site's card files
 
@@ -277,32 +224,24 @@ class Discovery(PluginLoader):
             if winning[card.name] is card:  # what is added to a shadowed card need not fit it
                 yield overlay.apply(card)
 
-    def _card_files(self) -> list[PluginInfo]:
+    def _describe_card_files(self, paths: Sequence[Path] | None = None) -> list[PluginInfo]:
         """The card files as they are listed, each with all that is wrong with it."""
         if not os.environ.get("REGISTRY_CARDS"):
             return []
         from registry.discovery.overlay import card_files, describe_card_files
 
         cards = {name: card for card in self._of_kind(self._ranks().enabled[::-1], Card) for name in names_of(card)}
-        return describe_card_files(card_files(), self._reserved(), cards)
+        return describe_card_files(paths or card_files(), self._reserved(), cards)
 
 
-def _refuse_conflict(claimants: Sequence[Plugin], asked: str) -> None:
-    """Raise PluginConflictError for more than one plugin."""
-    if len(claimants) > 1:
-        raise PluginConflictError(
-            f"{asked} is declared by {len(claimants)} plugins: {', '.join(map(str, claimants))}.",
-            hint=f"`registry.prefer({claimants[0].name!r})` settles it, and so does uninstalling one of them.",
-        )
-
-
-def _shadowed(plugin: Plugin, winners: dict[object, str]) -> dict[str, str]:
+def _shadowed(plugin: Plugin, winners: "dict[object, Plugin | CardEntry]") -> dict[str, str]:
     """Those of a plugin's names which one of the ``winners`` before it has; the others are added to them."""
     found = {}
     for record in plugin.records:
-        winner = winners.setdefault((type(record), record.key), plugin.name)
-        if winner is not plugin.name:
-            found[f"{type(record).__name__} {'/'.join(record.key)}"] = winner
+        winner = winners.setdefault((type(record), record.key), plugin)
+        if winner is not plugin:
+            name = winner.name if isinstance(winner, Plugin) else winner.key.path.name
+            found[f"{type(record).__name__} {'/'.join(record.key)}"] = name
     return found
 
 
