@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 E = TypeVar("E", ModelSpec, LayerSpec)
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Architecture:
     """What the installed plugins declare of one architecture; nothing at all where its name is unknown.
 

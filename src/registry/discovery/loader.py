@@ -8,8 +8,6 @@ from importlib import invalidate_caches
 from threading import RLock
 from typing import Any
 
-from attrs import evolve
-
 from registry.discovery.entry_points import PluginWarning, installed_plugins
 from registry.discovery.hooks import HookManager
 from registry.discovery.order import Order, Ranks, named
@@ -56,14 +54,14 @@ class PluginLoader:
             new.load(self._hooks)
             if new.error:
                 raise new.error
-            self._order = evolve(self._order, registered=(*self._order.registered, new))
+            self._order = self._order._replace(registered=(*self._order.registered, new))
 
     def unregister(self, name: str) -> None:
         """Take back ``register``; what was made with the plugin stays valid.  Raises UnknownPluginError."""
         with self._lock:
             gone = named(name, self._order.registered)
             kept = tuple(plugin for plugin in self._order.registered if plugin not in gone)
-            self._replace(evolve(self._order, registered=kept))
+            self._apply(self._order._replace(registered=kept))
 
     def prefer(self, *names: str) -> None:
         """Let these plugins win every name that they declare, the first before the second; replaces earlier calls.
@@ -79,7 +77,7 @@ class PluginLoader:
         with self._lock:
             for name in names:
                 self._load(name)
-            self._order = evolve(self._order, preferred=names)
+            self._order = self._order._replace(preferred=names)
 
     @contextmanager
     def only(self, *names: str) -> Iterator[None]:
@@ -95,14 +93,14 @@ class PluginLoader:
         with self._lock:
             for name in names:
                 self._load(name)
-            self._order = evolve(self._order, narrowed=(*self._order.narrowed, names))
+            self._order = self._order._replace(narrowed=(*self._order.narrowed, names))
         try:
             yield
         finally:
             with self._lock:
                 narrowed = list(self._order.narrowed)
                 narrowed.remove(names)
-                self._order = evolve(self._order, narrowed=tuple(narrowed))
+                self._order = self._order._replace(narrowed=tuple(narrowed))
 
     def refresh(self) -> None:
         """Look for installed plugins again when next asked; registered plugins and preferences stay."""
@@ -121,7 +119,7 @@ class PluginLoader:
             yield
         finally:
             with self._lock:
-                self._replace(before)
+                self._apply(before)
                 self.refresh()
 
     # --- Records
@@ -178,7 +176,7 @@ class PluginLoader:
     def _ranks(self) -> Ranks:
         return self._order.ranks(self._known())
 
-    def _replace(self, order: Order) -> None:
+    def _apply(self, order: Order) -> None:
         """Put other settings in force, and have pluggy's manager hold just their plugins."""
         for plugin in self._order.registered:
             if plugin not in order.registered:
