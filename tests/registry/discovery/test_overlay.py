@@ -176,7 +176,7 @@ def test_the_site_wins_over_third_parties_and_prefer_over_the_site(site: Site, i
     install("their-dist", source, plugin="theirs")
     site(OURS)
     assert registry.info("our-encoder").architecture == "bert"
-    assert "Card our-encoder of theirs (their-dist 1.0) is hidden by the one of cards.toml." in run("plugins")
+    assert "Card our-encoder of theirs (their-dist 1.0) is shadowed by the one of cards.toml." in run("plugins")
     registry.prefer("theirs")
     assert registry.info("our-encoder").architecture == "theirs"
 
