@@ -2,18 +2,15 @@
 
 import sys
 
-EXTRA = ("click", "rich")
-"""Packages of the extra ``cli``."""
-
 
 def main() -> None:
     """Run the command line; without the extra ``cli``, say how to install it and exit with 1."""
     try:
         from registry.cli import main as run
     except ModuleNotFoundError as problem:
-        if problem.name not in EXTRA:
+        if problem.name != "click":
             raise
-        sys.exit(f'The command line needs {problem.name}: pip install "torch-registry[cli]"')
+        sys.exit('The command line needs click: pip install "torch-registry[cli]"')
     run(prog_name="registry")
 
 

@@ -10,6 +10,7 @@
      ├─ ArchitectureMismatchError (ValueError)   a checkpoint of another architecture than the class
      ├─ UnsupportedError (NotImplementedError)   not supported by this version
      ├─ ConflictingOptionsError (ValueError)     two options that exclude each other
+     ├─ MissingDependencyError (ImportError)     a package of an extra that is not installed
      ├─ FetchError (OSError)
      │   ├─ MissingFileError (FileNotFoundError) a required file is missing
      │   │   ├─ MissingTokenizerError            ... and it is the tokenizer's
@@ -145,6 +146,10 @@ class ArchitectureMismatchError(RegistryError, ValueError):
 
 class ConflictingOptionsError(RegistryError, ValueError):
     """Two options exclude each other."""
+
+
+class MissingDependencyError(RegistryError, ImportError):
+    """A feature needs a package of one of the extras, which is not installed."""
 
 
 class UnsupportedError(RegistryError, NotImplementedError):
