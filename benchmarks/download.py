@@ -33,11 +33,11 @@ if sys.argv[1] == "broken":
     fcntl.flock = lambda *_: None
 import requests, filelock
 from hashlib import file_digest
-from registry.sources.files import collect
+from registry.sources.files import Files
 from registry.sources.resolve import resolve
 print("ready", flush=True)
 sys.stdin.readline()
-path = collect(resolve("hub:bench/model"))["model.safetensors"]
+path = Files(resolve("hub:bench/model")).of()["model.safetensors"]
 with path.open("rb") as file:
     print(file_digest(file, "sha256").hexdigest())
 """
@@ -51,7 +51,7 @@ def hear(event, arguments):
     if opened or event in WRITES or event.startswith("socket."):
         events.append(event)
 import registry
-from registry.sources.files import collect
+from registry.sources.files import Files
 from registry.sources.resolve import resolve
 first = time.perf_counter()
 import registry.sources.listings  # what a model in a folder does without, and one from the hub needs once
@@ -59,7 +59,7 @@ start = time.perf_counter()
 resolution = resolve("bench/model")  # asks every plugin whether it is the name of a card
 middle = time.perf_counter()
 sys.addaudithook(hear)
-paths = collect(resolution)
+paths = Files(resolution).of()
 end = time.perf_counter()
 times = [1000 * (end - middle), 1000 * (middle - start), 1000 * (start - first)]
 print(*times[:2], len(events), len(paths), "requests" in sys.modules, times[2])

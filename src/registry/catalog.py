@@ -11,8 +11,8 @@ from registry.discovery import PluginInfo as PluginInfo
 from registry.discovery import plugins as plugins
 from registry.errors import UnknownLayerError, did_you_mean
 from registry.records import Card, LayerSpec
-from registry.sources.files import is_local
-from registry.sources.resolve import find_card, unknown_model
+from registry.sources.card import is_local
+from registry.sources.resolve import unknown_model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,7 +77,7 @@ def info(name: str) -> Card:
         PluginConflictError: Two plugins declare it, and neither is preferred.
         CardFileError: A card file (``REGISTRY_CARDS``) has a wrong entry for the model.
     """
-    card = find_card(name)
+    card = discovery.card(name)
     if card is None:
         raise unknown_model(name)
     return card

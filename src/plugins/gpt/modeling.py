@@ -27,7 +27,7 @@ from registry.nn.heads import ChoiceHead, DoubleHeadsModel, LMHeadModel
 from registry.nn.inputs import check_length, check_shape, embed_ids
 from registry.nn.linear import Conv1D
 from registry.nn.outputs import DecoderOutput
-from registry.sources.resolve import Source
+from registry.sources.source import Source
 
 from .config import OpenAIGPTConfig
 from .weights import LAYOUT

@@ -1,7 +1,7 @@
-"""What a member of an archive may be, and how much an archive may hold.
+"""Members of an archive: which are allowed, and how many bytes an archive may hold.
 
-Names are plain, and no two of them mean the same file anywhere: file systems differ in whether they tell capitals
-apart, and composed from decomposed accents.
+Names are plain, and no two of them name the same file anywhere: file systems differ in whether they distinguish upper
+from lower case, and composed from decomposed accents.
 """
 
 import errno
@@ -26,9 +26,9 @@ LARGEST_RATIO = 200
 ALWAYS_ALLOWED = 2**20
 """Bytes that any archive may hold, whatever the ratio."""
 LONGEST_NAME = 200
-"""Characters of a file or folder in an archive."""
+"""Characters in the name of a file or directory in an archive."""
 
-PIECE = 2**18
+CHUNK = 2**18
 """Bytes that are read at once."""
 
 Parts: TypeAlias = tuple[str, ...]
@@ -37,44 +37,40 @@ Parts: TypeAlias = tuple[str, ...]
 
 @frozen
 class Member:
-    """A file or folder in an archive; ``pieces`` yields its bytes, once, before the next member is asked for."""
+    """A file or directory in an archive; ``chunks`` yields its bytes, once, before the next member is read."""
 
     name: str
-    is_folder: bool
-    pieces: Iterator[bytes]
-
-
-@frozen
-class Content:
-    """Size in bytes and sha256 of an unpacked file."""
-
-    size: int
-    sha256: str
+    is_directory: bool
+    chunks: Iterator[bytes]
 
 
 @define
 class Names:
-    """The names met so far in one archive."""
+    """The names of the members read so far from one archive."""
 
-    origin: str
+    archive: str
+    """The archive, for errors."""
     _seen: dict[Parts, tuple[Parts, str]] = field(factory=dict, init=False)
-    """Folded name -> the name as it was first spelt, and what it is of."""
+    """Case-folded name -> the name as it was first spelled, and ``"file"`` or ``"directory"``."""
 
     def add(self, member: Member) -> Parts:
-        """The parts of a member's name; () for the archive's own folder, ``./``.
+        """The parts of a member's name; () for the archive's own directory, ``./``.
 
-        Raises UnsafeArchiveError for a name that leads elsewhere, and for one that is there already.
+        Raises:
+            UnsafeArchiveError: The name leads elsewhere, or another member has it.
         """
-        parts = _parts(member.name, self.origin)
-        if not member.is_folder and (not parts or member.name.endswith("/")):
-            raise UnsafeArchiveError(f"{self.origin} holds a file that is named as a folder is: {member.name!r:.200}.")
+        parts = _parts(member.name, self.archive)
+        if not member.is_directory and (not parts or member.name.endswith("/")):
+            raise UnsafeArchiveError(
+                f"{self.archive} holds a file that is named as a directory is: {member.name!r:.200}."
+            )
         for depth in range(1, len(parts) + 1):
             name = parts[:depth]
-            what = "file" if depth == len(parts) and not member.is_folder else "folder"
+            what = "file" if depth == len(parts) and not member.is_directory else "directory"
             folded = tuple(unicodedata.normalize("NFC", part).casefold() for part in name)
             if folded in self._seen and (what == "file" or self._seen[folded] != (name, what)):
                 raise UnsafeArchiveError(
-                    f"{self.origin} holds {member.name!r}, and {'/'.join(self._seen[folded][0])!r} before it: systems "
+                    f"{self.archive} holds {member.name!r}, and {'/'.join(self._seen[folded][0])!r} before it: systems "
                     f"differ in which one counts."
                 )
             self._seen[folded] = name, what
@@ -86,17 +82,17 @@ def limit(archive_size: int) -> int:
     return min(LARGEST_CONTENT, max(ALWAYS_ALLOWED, LARGEST_RATIO * archive_size))
 
 
-def too_large(origin: str) -> ArchiveLimitError:
+def too_large(archive: str) -> ArchiveLimitError:
     """The error for an archive that holds more than its ``limit``."""
     return ArchiveLimitError(
-        f"{origin} holds more than {LARGEST_RATIO} times its own size, or than {LARGEST_CONTENT:,} bytes.",
-        hint="If you trust it, unpack it yourself, and give the folder's path.",
+        f"{archive} holds more than {LARGEST_RATIO} times its own size, or than {LARGEST_CONTENT:,} bytes.",
+        hint="If you trust it, unpack it yourself, and give the directory's path.",
     )
 
 
 @contextmanager
-def damage_as_corrupt(origin: str) -> Iterator[None]:
-    """Turn what readers raise for damaged archives, which is of every kind, into CorruptArchiveError."""
+def damage_as_corrupt(archive: str) -> Iterator[None]:
+    """Turn the exceptions of readers for damaged archives, which are of every kind, into CorruptArchiveError."""
     try:
         yield
     except RegistryError:
@@ -105,10 +101,10 @@ def damage_as_corrupt(origin: str) -> Iterator[None]:
         if isinstance(problem, OSError) and problem.errno not in (None, errno.EINVAL):  # the disk's fault
             raise
         what = f"{type(problem).__name__}: {problem}".rstrip(".: ")
-        raise CorruptArchiveError(f"{origin} is damaged: reading it ended in a {what}.") from problem
+        raise CorruptArchiveError(f"{archive} is damaged: reading it ended in a {what}.") from problem
 
 
-def _parts(name: str, origin: str) -> Parts:
+def _parts(name: str, archive: str) -> Parts:
     path = PurePosixPath(name)  # without slashes that are doubled or last, and without dots that stand alone
     plain = name.removeprefix("./").rstrip("/")
     if (
@@ -118,7 +114,7 @@ def _parts(name: str, origin: str) -> Parts:
         or ".." in path.parts
         or re.search(r"[\\:\x00-\x1f\x7f]", name)  # on Windows a colon follows a drive, or precedes a hidden stream
     ):
-        raise UnsafeArchiveError(f"{origin} holds a member named {name!r:.200}, which is no plain name.")
+        raise UnsafeArchiveError(f"{archive} holds a member named {name!r:.200}, which is no plain name.")
     if any(len(part) > LONGEST_NAME for part in path.parts):
-        raise UnsafeArchiveError(f"{origin} holds a name of more than {LONGEST_NAME} characters: {name!r:.200}.")
+        raise UnsafeArchiveError(f"{archive} holds a name of more than {LONGEST_NAME} characters: {name!r:.200}.")
     return path.parts

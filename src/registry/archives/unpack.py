@@ -1,8 +1,8 @@
-"""Unpack a tar.gz or zip that a stranger made: member by member, and never with ``extractall``.
+"""Unpacking of a tar.gz or zip from an untrusted source: member by member, and never with ``extractall``.
 
-Accepted are regular files and folders with plain names, in an archive that is whole to its last byte.  There are no
-links to follow, and a header only ever says how many bytes come after it, so that the known attacks on extraction have
-nothing to work with.  Modes, owners and times are not taken over.
+Regular files and directories with plain names are accepted, in an archive that is intact to its last byte.  There are
+no links to follow, and a header only declares how many bytes follow it, so that the known attacks on extraction do not
+apply.  Modes, owners and times are not taken over.
 """
 
 import hashlib
@@ -11,47 +11,47 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from registry.archives.members import Content, Member, Names, Parts
+from registry.archives.members import Member, Names, Parts
 from registry.archives.tarballs import read_tar_gz
 from registry.archives.zips import read_zip
 from registry.errors import CorruptArchiveError
-
-IMPOSTORS = {
-    b"\x1f\x8b": "a gzip file",
-    b"PK\3\4": "a zip archive",
-    b"<": "an HTML or XML page",
-    b"version https://git-lfs": "the pointer of git-lfs to a file; `git lfs pull` fetches it",
-    b"\x80": "a pickle",
-    b"{": "a JSON file",
-    b"": "something else",
-}
-"""What a file is that begins with these bytes; all begin with the last."""
-
-USTAR = slice(257, 262)
-"""Where a tar archive says that it is one."""
+from registry.files.digests import FileDigest
+from registry.files.signatures import GZIP, START, ZIP, describe
 
 
-def unpack(archive: Path, folder: Path, *, called: str | None = None) -> dict[str, Content]:
-    """Write the files of an archive into the empty ``folder``; return what was written, by name.
+def unpack(archive: Path, directory: Path, *, called: str | None = None) -> dict[str, FileDigest]:
+    """Write the files of an archive into an empty directory.
 
-    Taken are the files at the top of the archive or, where there are none, those of the one folder in it; what lies
-    deeper is checked and left out.  ``called`` is the archive's name (its own if None): the suffix says what it is.
+    Files at the top of the archive are taken or, where there are none, those of the only directory in it; members below
+    are checked and dropped.
 
-    Raises UnsafeArchiveError, CorruptArchiveError and ArchiveLimitError, and OSError where the disk is at fault.
-    ``folder`` then holds files named by numbers at most: names are given when the whole archive has been found good.
+    Args:
+        archive: The archive.
+        directory: An empty directory.  After an error it holds at most files named by numbers: names are given when the
+            whole archive has been found good.
+        called: The name of the archive, whose suffix says what it is; None for the name of its file.
+
+    Returns:
+        Name of each file -> its size and sha256.
+
+    Raises:
+        UnsafeArchiveError: A member could land elsewhere, or means two things.
+        CorruptArchiveError: The archive is damaged, or of another kind than its name says.
+        ArchiveLimitError: It holds absurdly much.
+        OSError: The disk is at fault.
     """
     called = called or archive.name
     with archive.open("rb") as file:
         members = _reader(called, file)(file, called)
-        written = _write_all(members, folder, called)
+        written = _write_all(members, directory, called)
     root = _root(written)
     found = {}
-    for parts, (number, content) in written.items():
+    for parts, (number, digest) in written.items():
         if parts[:-1] == root:
-            (folder / number).rename(folder / parts[-1])
-            found[parts[-1]] = content
+            (directory / number).rename(directory / parts[-1])
+            found[parts[-1]] = digest
         else:
-            (folder / number).unlink()
+            (directory / number).unlink()
     return found
 
 
@@ -60,66 +60,57 @@ def unpack(archive: Path, folder: Path, *, called: str | None = None) -> dict[st
 Reader = Callable[[IO[bytes], str], Iterator[Member]]
 
 READERS: Mapping[str, tuple[bytes, Reader]] = {
-    ".tar.gz": (b"\x1f\x8b", read_tar_gz),
-    ".tgz": (b"\x1f\x8b", read_tar_gz),
-    ".zip": (b"PK\3\4", read_zip),
+    ".tar.gz": (GZIP, read_tar_gz),
+    ".tgz": (GZIP, read_tar_gz),
+    ".zip": (ZIP, read_zip),
 }
-"""Suffix (those of ``ARCHIVE_SUFFIXES``) -> the bytes with which such a file begins, and what reads it."""
+"""Suffix (those of ``ARCHIVE_SUFFIXES``) -> the first bytes of such a file, and its reader."""
 
 
 def _reader(called: str, file: IO[bytes]) -> Reader:
-    start, reader = next(pair for suffix, pair in READERS.items() if called.endswith(suffix))
-    first = file.read(512)
+    signature, reader = next(pair for suffix, pair in READERS.items() if called.endswith(suffix))
+    start = file.read(START)
     file.seek(0)
-    if not first.startswith(start):
+    if not start.startswith(signature):
         raise CorruptArchiveError(
-            f"{called} is not what its name says: it is {_kind(first)}.",
+            f"{called} is not what its name says: it is {describe(start)}.",
             hint="Fetch it again: a download that went wrong leaves such files.",
         )
     return reader
 
 
-def _kind(first: bytes) -> str:
-    if not first:
-        return "an empty file"
-    if first[USTAR] == b"ustar":
-        return "a tar archive that is not compressed"
-    text = first.lstrip()
-    return next(kind for start, kind in IMPOSTORS.items() if text.startswith(start))
-
-
 # --- Members to files -------------------------------------------------------------------------------------------------
 
 
-def _write_all(members: Iterator[Member], folder: Path, called: str) -> dict[Parts, tuple[str, Content]]:
-    """Write every file that may be wanted: name in the archive -> the number which names it here, and its content."""
+def _write_all(members: Iterator[Member], directory: Path, called: str) -> dict[Parts, tuple[str, FileDigest]]:
+    """Write every file that may be needed: name in the archive -> the number that names it here, and its digest."""
     names = Names(called)
-    written: dict[Parts, tuple[str, Content]] = {}
+    written: dict[Parts, tuple[str, FileDigest]] = {}
     for member in members:
         parts = names.add(member)
-        if not member.is_folder and len(parts) <= 2 and not _is_apples(parts):
+        if not member.is_directory and len(parts) <= 2 and not _is_resource_fork(parts):
             number = str(len(written))
-            written[parts] = number, _write(folder / number, member.pieces)
+            written[parts] = number, _write(directory / number, member.chunks)
     return written
 
 
-def _write(path: Path, pieces: Iterable[bytes]) -> Content:
+def _write(path: Path, chunks: Iterable[bytes]) -> FileDigest:
     """Write a new file, which nobody may write to afterwards."""
     digest, size = hashlib.sha256(), 0
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o444)
     with os.fdopen(handle, "wb") as file:
-        for piece in pieces:
-            digest.update(piece)
-            size += file.write(piece)
-    return Content(size, digest.hexdigest())
+        for chunk in chunks:
+            digest.update(chunk)
+            size += file.write(chunk)
+    return FileDigest(size, digest.hexdigest())
 
 
 def _root(names: Iterable[Parts]) -> Parts:
-    """The folder in the archive whose files are meant: its top, unless there is but one folder."""
-    folders = {parts[:-1] for parts in names}
-    return folders.pop() if len(folders) == 1 else ()
+    """The directory in the archive whose files are taken: its top, unless there is but one directory."""
+    directories = {parts[:-1] for parts in names}
+    return directories.pop() if len(directories) == 1 else ()
 
 
-def _is_apples(parts: Parts) -> bool:
-    """Whether it holds what macOS packs beside a file: attributes that no other system has."""
+def _is_resource_fork(parts: Parts) -> bool:
+    """Whether a file holds what macOS packs next to another one: attributes that no other system has."""
     return parts[0] == "__MACOSX" or any(part.startswith("._") for part in parts)

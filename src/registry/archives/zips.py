@@ -1,118 +1,133 @@
-"""Read a zip: by its directory, after making sure that the directory and what it points at tell one story.
+"""Reader of zip archives, by their directory, after a check that the directory agrees with what it points at.
 
-``zipfile`` parses and inflates; here is checked what it lets pass: members that lie over each other, sizes that lie,
-links, and a directory of any length.  Format: PKWARE's APPNOTE 6.3.
+``zipfile`` parses and inflates; the checks here are for what it accepts: overlapping members, false sizes, links, and a
+directory of any length.  Format: PKWARE APPNOTE 6.3.
 """
 
 import os
 import stat
-import struct
 import zipfile
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import IO
 
 from registry.archives.members import (
+    CHUNK,
     MOST_MEMBERS,
     MOST_METADATA,
-    PIECE,
     Member,
     damage_as_corrupt,
     limit,
     too_large,
 )
 from registry.errors import ArchiveLimitError, CorruptArchiveError, UnsafeArchiveError
-
-END = struct.Struct("<4s4H2LH")
-"""The last record: signature, disks, counts, size and place of the directory, length of a comment."""
-END_SIGNATURE = b"PK\5\6"
-LOCAL = struct.Struct("<4s5H3L2H")
-"""What stands before a member's bytes; the last two are the lengths of its name and of more fields."""
-
-LARGE = 2**32 - 1
-"""Says that the number stands in a field of zip64."""
+from registry.files.zip_format import (
+    ENCRYPTED,
+    END_SIGNATURE,
+    END_SIZE,
+    IN_ZIP64,
+    LOCAL_SIZE,
+    SEPARATE_SIZES,
+    STRONGLY_ENCRYPTED,
+    EndRecord,
+    LocalHeader,
+)
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-ENCRYPTED = 0b1 | 0b1000000
-"""Bits of a member's flags."""
-SEPARATE_SIZES = 0b1000
-"""Bit: checksum and sizes stand again behind the member's bytes."""
 
 
-def read_zip(file: IO[bytes], origin: str) -> Iterator[Member]:
-    """The files and folders of a zip, in the order of its directory."""
-    with damage_as_corrupt(origin):
-        directory, members = _directory(file, origin)
-        with zipfile.ZipFile(file) as archive:
-            records = archive.infolist()
-            if len(records) != members:
-                raise CorruptArchiveError(f"{origin} has {len(records):,} members, where its end says {members:,}.")
+def read_zip(file: IO[bytes], archive: str) -> Iterator[Member]:
+    """The members of a zip, in the order of its directory.
+
+    Args:
+        file: The archive, open at its start.
+        archive: Its name, for errors.
+
+    Raises:
+        UnsafeArchiveError: A member is no regular file or directory, encrypted, or overlaps another.
+        CorruptArchiveError: The archive is damaged.
+        ArchiveLimitError: It holds more than its ``limit``.
+    """
+    with damage_as_corrupt(archive):
+        end = _end_record(file, archive)
+        with zipfile.ZipFile(file) as opened:
+            records = opened.infolist()
+            _check_all(file, records, end, archive)
             for record in records:
-                _check(record, origin)
-            if sum(record.file_size for record in records) > limit(os.fstat(file.fileno()).st_size):
-                raise too_large(origin)
-            _check_places(file, records, directory, origin)
-            for record in records:
-                pieces = _pieces(archive, record, origin)
-                yield Member(record.orig_filename, record.is_dir(), pieces)
-                for _ in pieces:  # what nobody wanted
+                chunks = _chunks(opened, record, archive)
+                yield Member(record.orig_filename, record.is_dir(), chunks)
+                for _ in chunks:  # those that were not read
                     pass
 
 
-def _directory(file: IO[bytes], origin: str) -> tuple[int, int]:
-    """Where the directory begins, and of how many members it tells; its size is looked at before it is read."""
+def _end_record(file: IO[bytes], archive: str) -> EndRecord:
+    """The end of the archive; the size of the directory is checked before the directory is read."""
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - END.size))
-    end = file.read()
-    if len(end) < END.size or not end.startswith(END_SIGNATURE):
+    file.seek(max(0, size - END_SIZE))
+    data = file.read()
+    if len(data) < END_SIZE or not data.startswith(END_SIGNATURE):
         raise CorruptArchiveError(
-            f"{origin} does not end as a zip archive does: it was cut short, or something follows it."
+            f"{archive} does not end as a zip archive does: it was cut short, or something follows it."
         )
-    *_, members, directory, place, _ = END.unpack(end)
-    if members > MOST_MEMBERS or directory > MOST_METADATA:  # also where zip64 writes 0xffff, 0xffffffff and elsewhere
+    end = EndRecord.of(data)
+    if end.members > MOST_MEMBERS or end.directory_size > MOST_METADATA:  # also where zip64 writes 2^16-1, 2^32-1
         raise ArchiveLimitError(
-            f"{origin} holds more than {MOST_MEMBERS:,} files and folders, or {MOST_METADATA:,} bytes about them."
+            f"{archive} holds more than {MOST_MEMBERS:,} files and directories, or {MOST_METADATA:,} bytes about them."
         )
-    if place + directory + END.size != size:
-        raise CorruptArchiveError(f"{origin} is not one whole zip archive: its directory is not where its end says.")
-    return place, members
+    if end.directory_offset + end.directory_size + END_SIZE != size:
+        raise CorruptArchiveError(f"{archive} is not one whole zip archive: its directory is not where its end says.")
+    return end
 
 
-def _check(record: zipfile.ZipInfo, origin: str) -> None:
+def _check_all(file: IO[bytes], records: list[zipfile.ZipInfo], end: EndRecord, archive: str) -> None:
+    """Refuse an archive whose directory is not to be trusted."""
+    if len(records) != end.members:
+        raise CorruptArchiveError(f"{archive} has {len(records):,} members, where its end says {end.members:,}.")
+    for record in records:
+        _check(record, archive)
+    if sum(record.file_size for record in records) > limit(os.fstat(file.fileno()).st_size):
+        raise too_large(archive)
+    spans = sorted((record.header_offset, _end_of(file, record)) for record in records)
+    start_of_directory = end.directory_offset
+    if any(stop > start for (_, stop), (start, _) in pairwise([*spans, (start_of_directory, start_of_directory)])):
+        raise UnsafeArchiveError(f"{archive} holds members that overlap.")  # readers differ in what they find there
+
+
+def _check(record: zipfile.ZipInfo, archive: str) -> None:
     kind = stat.S_IFMT(record.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or (kind == stat.S_IFDIR) > record.is_dir():
-        raise UnsafeArchiveError(f"{origin} holds a link or device, {record.orig_filename!r:.200}; no model needs one.")
-    if record.flag_bits & ENCRYPTED or record.compress_type not in METHODS:
         raise UnsafeArchiveError(
-            f"{origin} holds {record.orig_filename!r:.200} encrypted, or compressed by another method than deflate."
+            f"{archive} holds a link or device, {record.orig_filename!r:.200}; no model needs one."
+        )
+    if record.flag_bits & (ENCRYPTED | STRONGLY_ENCRYPTED) or record.compress_type not in METHODS:
+        raise UnsafeArchiveError(
+            f"{archive} holds {record.orig_filename!r:.200} encrypted, or compressed by another method than deflate."
         )
     if record.is_dir() and record.file_size:
-        raise UnsafeArchiveError(f"{origin} holds a folder with content, {record.orig_filename!r:.200}.")
-
-
-def _check_places(file: IO[bytes], records: list[zipfile.ZipInfo], end: int, origin: str) -> None:
-    """Refuse members that lie over each other: they hold more than their bytes, or one thing to each reader."""
-    places = sorted((record.header_offset, _end_of(file, record)) for record in records)
-    if any(stop > start for (_, stop), (start, _) in pairwise([*places, (end, end)])):
-        raise UnsafeArchiveError(f"{origin} holds members that lie over each other.")
+        raise UnsafeArchiveError(f"{archive} holds a directory with content, {record.orig_filename!r:.200}.")
 
 
 def _end_of(file: IO[bytes], record: zipfile.ZipInfo) -> int:
-    """Where a member's bytes end, after comparing what stands before them with what the directory says."""
+    """The offset after a member's bytes, once the header before them has been compared with the directory."""
     file.seek(record.header_offset)
-    *_, flags, method, _, _, crc, packed, size, name, extra = LOCAL.unpack(file.read(LOCAL.size))
-    left_open = {LARGE, 0} if flags & SEPARATE_SIZES else {LARGE}
-    pairs = ((crc, record.CRC), (packed, record.compress_size), (size, record.file_size))
-    if method != record.compress_type or any(said != known and said not in left_open for said, known in pairs):
+    header = LocalHeader.of(file.read(LOCAL_SIZE))
+    left_open = {IN_ZIP64, 0} if header.flags & SEPARATE_SIZES else {IN_ZIP64}
+    pairs = (
+        (header.crc, record.CRC),
+        (header.compressed_size, record.compress_size),
+        (header.size, record.file_size),
+    )
+    differs = any(local != listed and local not in left_open for local, listed in pairs)
+    if header.method != record.compress_type or differs:
         raise zipfile.BadZipFile(f"{record.orig_filename!r:.200} is described in two ways")
-    return int(record.header_offset + LOCAL.size + name + extra + record.compress_size)
+    return record.header_offset + header.length + record.compress_size
 
 
-def _pieces(archive: zipfile.ZipFile, record: zipfile.ZipInfo, origin: str) -> Iterator[bytes]:
-    with damage_as_corrupt(origin), archive.open(record) as content:
+def _chunks(opened: zipfile.ZipFile, record: zipfile.ZipInfo, archive: str) -> Iterator[bytes]:
+    with damage_as_corrupt(archive), opened.open(record) as content:
         left = record.file_size
-        while piece := content.read(PIECE):
-            left -= len(piece)
-            yield piece
+        while chunk := content.read(CHUNK):
+            left -= len(chunk)
+            yield chunk
         if left:
-            raise CorruptArchiveError(f"{origin} holds fewer bytes of {record.orig_filename!r:.200} than it says.")
+            raise CorruptArchiveError(f"{archive} holds fewer bytes of {record.orig_filename!r:.200} than it declares.")

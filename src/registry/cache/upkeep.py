@@ -1,49 +1,48 @@
-"""Looking after the cache: what is in it, whether it is whole, and removing what is not wanted.
+"""Upkeep of the cache: its contents, whether they are intact, and removing what is not wanted.
 
-Files are unlinked, never truncated, so that a process which reads one goes on undisturbed.  Correctness depends on no
+Files are unlinked, never truncated, so that a process which reads one continues undisturbed.  Correctness depends on no
 lock here either: what is removed at the wrong moment is fetched again.
 """
 
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from hashlib import file_digest
 from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
 
-from registry.archives.unpacked import FILES, MANIFEST, contents, discard
 from registry.cache.cache import Cache
 from registry.cache.entry import CacheEntry
-from registry.cache.provenance import addresses, is_among, recorded_address
-from registry.download.policy import WEB
+from registry.cache.provenance import place_of
+from registry.cache.unpacked import FILES, MANIFEST, discard, read_manifest, unpacked_directory
 from registry.errors import CacheError, MissingFileError
-from registry.sources.resolve import resolve
+from registry.files.digests import FileDigest, sha256_of
+from registry.files.urls import is_at_or_below
 
 YOUNG = 3600
-"""Seconds for which nothing is pruned: a process may be about to name it."""
+"""Seconds for which nothing is pruned: a process may be about to record it."""
+
+State = Literal["here", "another program's", "gone"]
 
 
 @frozen(kw_only=True)
-class CachedFile:
-    """What is kept of one address."""
+class CachedFile(FileDigest):
+    """The file of one URL in the cache."""
 
     url: str
-    size: int
-    sha256: str
     fetched: str | None
+    """When, in UTC; None for a file of another program."""
     path: Path
-    """Where the bytes lie."""
-    state: Literal["here", "another program's", "gone"]
+    state: State
 
 
 def kept(cache: Cache) -> list[CachedFile]:
-    """What is kept, by address; nothing is hashed."""
+    """All files of the cache, by URL; nothing is hashed."""
     found = []
     for entry in sorted(cache.entries(), key=lambda entry: entry.url):
-        path = _place(entry, cache)
-        state: Literal["here", "another program's", "gone"] = "here" if entry.path is None else "another program's"
+        path = place_of(entry, cache)
+        state: State = "here" if entry.path is None else "another program's"
         found.append(
             CachedFile(
                 url=entry.url,
@@ -71,18 +70,23 @@ def disk_usage(cache: Cache) -> int:
 # --- Removing ---------------------------------------------------------------------------------------------------------
 
 
-def remove(name: str, cache: Cache) -> list[str]:
-    """Remove what is kept of a model, or of an address; returns the addresses.  Raises MissingFileError for nothing.
+def remove(urls: Collection[str], cache: Cache, *, asked: str) -> list[str]:
+    """Remove the records of URLs, and the bytes that no other URL names.
 
-    Bytes which another address names stay.
+    Args:
+        urls: URLs as the cache records them, or directories of URLs.
+        cache: The cache.
+        asked: The model or URL that was asked for, for the error.
+
+    Returns:
+        The URLs whose records were removed.
+
+    Raises:
+        MissingFileError: Nothing of these is in the cache.
     """
-    if name.startswith(WEB) and name.partition(":")[0] != "hub":
-        wanted = [recorded_address(name)]
-    else:
-        wanted = list(addresses(resolve(name)))
-    records = {path: record for path, record in cache.records() if is_among(record.url, wanted)}
+    records = {path: record for path, record in cache.records() if is_at_or_below(record.url, urls)}
     if not records:
-        raise MissingFileError(f"nothing of {name!r} is in the cache {cache.directory}.")
+        raise MissingFileError(f"nothing of {asked!r} is in the cache {cache.directory}.")
     digests = {record.sha256 for record in records.values() if isinstance(record, CacheEntry)}
     for path, record in records.items():
         with cache.lock(record.url), cache.writing():
@@ -92,33 +96,36 @@ def remove(name: str, cache: Cache) -> list[str]:
 
 
 def prune(cache: Cache) -> list[str]:
-    """Remove what no address names and what dead processes left, unless it is young; returns what went, by its path.
+    """Remove what no URL names and what dead processes left, unless it is young.
 
-    Removed are temporaries, nameless blobs and quarantined files after a day; records whose bytes are gone, and folders
-    unpacked from archives that no address names, after an hour.
+    Temporaries, nameless blobs and quarantined files are removed after a day; records whose bytes are gone, and
+    directories unpacked from archives that no URL names, after an hour.
+
+    Returns:
+        The paths that were removed.
     """
     before = set(_everything(cache))
     cache.sweep()
     for path, record in cache.records():
-        if isinstance(record, CacheEntry) and not _place(record, cache).exists() and _is_old(path):
+        if isinstance(record, CacheEntry) and not place_of(record, cache).exists() and _is_old(path):
             with cache.lock(record.url), cache.writing():
                 path.unlink(missing_ok=True)
     named = {entry.sha256 for entry in cache.entries()}
-    for folder in _unpacked(cache):
-        if (folder / MANIFEST).is_file() and folder.name not in named and _is_old(folder):
-            discard(folder, cache)
+    for directory in _unpacked(cache):
+        if (directory / MANIFEST).is_file() and directory.name not in named and _is_old(directory):
+            discard(directory, cache)
     return sorted(str(path) for path in before - set(_everything(cache)))
 
 
 def _remove_unnamed(digests: Collection[str], cache: Cache) -> None:
-    """Remove those contents which no record names any more, and the folders which are made of them."""
+    """Remove those contents that no record names any more, and the directories that are made of them."""
     unnamed = set(digests) - {entry.sha256 for entry in cache.entries()}
     files = [cache.blob(digest) for digest in unnamed]
-    files += [path for digest in unnamed for path in (cache.home / "unpacked" / digest / FILES).glob("*")]
+    files += [path for digest in unnamed for path in (unpacked_directory(digest, cache) / FILES).glob("*")]
     identities = {_identity(path) for path in files} - {None}
-    for folder in _unpacked(cache):
-        if folder.name in unnamed or any(_identity(path) in identities for path in folder.iterdir()):
-            discard(folder, cache)
+    for directory in _unpacked(cache):
+        if directory.name in unnamed or any(_identity(path) in identities for path in directory.iterdir()):
+            discard(directory, cache)
     for digest in unnamed:
         with cache.writing():
             cache.blob(digest).unlink(missing_ok=True)
@@ -137,7 +144,7 @@ def _unpacked(cache: Cache) -> list[Path]:
 
 
 def _everything(cache: Cache) -> Iterator[Path]:
-    """Every file and unpacked folder, but locks, which stay for ever."""
+    """Every file and unpacked directory, but locks, which are never removed."""
     for part in ("refs", "partial", "quarantine"):
         yield from (cache.home / part).glob("*")
     yield from (cache.home / "blobs").glob("*/*")
@@ -154,20 +161,20 @@ def _is_old(path: Path) -> bool:
 
 
 @frozen(kw_only=True)
-class Checked:
-    """What came of hashing everything that is kept."""
+class VerifyResult:
+    """The outcome of hashing every file of the cache."""
 
     sound: int
-    """Files that are what they were."""
+    """Files that are unchanged."""
     damaged: Mapping[str, str]
     """Path -> what is wrong with it."""
 
 
-def verify(cache: Cache) -> Checked:
+def verify(cache: Cache) -> VerifyResult:
     """Hash every blob, every unpacked file, and the files of other programs that records refer to.
 
-    Damaged blobs are put in quarantine and damaged folders removed, where the cache can be written, so that they are
-    made anew when they are needed next.
+    Where the cache can be written, damaged blobs are put in quarantine and damaged directories removed, so that they
+    are fetched or unpacked again when they are next needed.
     """
     blobs = {path: path.name for path in sorted((cache.home / "blobs").glob("*/*")) if not path.name.endswith(".tmp")}
     others = {Path(entry.path): entry.sha256 for entry in cache.entries() if entry.path is not None}
@@ -176,31 +183,33 @@ def verify(cache: Cache) -> Checked:
     for path in damaged.keys() & blobs.keys():
         with suppress(CacheError):  # a cache that cannot be written is verified all the same
             cache.quarantine(path)
-    for folder in _unpacked(cache):
-        if not (folder / MANIFEST).exists():
-            continue  # a folder of links to blobs
-        listed = contents(folder)
-        wrong = {folder / FILES / name: _problem(folder / FILES / name, c.sha256) for name, c in (listed or {}).items()}
-        found = {path: problem for path, problem in wrong.items() if problem}
-        found |= {} if listed else {folder / MANIFEST: "it lists no files"}
-        sound += len(wrong) - len(found)
-        damaged |= found
-        if found:
-            with suppress(CacheError):
-                discard(folder, cache)
-    return Checked(sound=sound, damaged={str(path): problem for path, problem in damaged.items()})
+    for directory in _unpacked(cache):
+        if (directory / MANIFEST).exists():  # else it is a directory of links to blobs
+            intact, found = _verify_unpacked(directory, cache)
+            sound += intact
+            damaged |= found
+    return VerifyResult(sound=sound, damaged={str(path): problem for path, problem in damaged.items()})
+
+
+def _verify_unpacked(directory: Path, cache: Cache) -> tuple[int, dict[Path, str]]:
+    """How many files of an unpacked directory are unchanged, and what is wrong with the others."""
+    listed = read_manifest(directory) or {}
+    problems = {directory / FILES / name: _problem(directory / FILES / name, d.sha256) for name, d in listed.items()}
+    damaged = {path: problem for path, problem in problems.items() if problem}
+    sound = len(problems) - len(damaged)
+    if not listed:
+        damaged = {directory / MANIFEST: "it lists no files"}
+    if damaged:
+        with suppress(CacheError):
+            discard(directory, cache)
+    return sound, damaged
 
 
 def _problem(path: Path, digest: str) -> str | None:
     if not path.is_file() or (path.is_symlink() and path.parent.name == digest[:2]):
         return "it is gone, or no regular file"
     try:
-        with path.open("rb") as file:
-            found = file_digest(file, "sha256").hexdigest()
+        found = sha256_of(path)
     except OSError as problem:
         return f"it cannot be read: {problem.strerror}"
     return None if found == digest else f"its sha256 is {found}, and was {digest}"
-
-
-def _place(entry: CacheEntry, cache: Cache) -> Path:
-    return cache.blob(entry.sha256) if entry.path is None else Path(entry.path)

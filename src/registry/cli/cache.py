@@ -53,9 +53,10 @@ def remove_models(names: tuple[str, ...], as_json: bool) -> None:
     """Remove the files of models or URLs; files shared with other models are kept."""
     from registry.cache.cache import Cache
     from registry.cache.upkeep import remove
+    from registry.sources.origins import urls_of
 
     cache = Cache.at()
-    _print_removed([url for name in names for url in remove(name, cache)], as_json)
+    _print_removed([url for name in names for url in remove(urls_of(name), cache, asked=name)], as_json)
 
 
 @command.command("prune")

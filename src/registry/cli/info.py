@@ -14,7 +14,7 @@ def command(name: str, as_json: bool) -> None:
     """Show a model's card (no download)."""
     from registry.catalog import info
     from registry.discovery import owner
-    from registry.sources.files import is_local
+    from registry.sources.card import is_local
 
     card = info(name)
     if as_json:

@@ -55,7 +55,7 @@ def command(
     parameters, at four bytes each.
     """
     from registry.catalog import plugins, search
-    from registry.sources.files import is_local
+    from registry.sources.card import is_local
 
     cards = search(pattern, architecture=architecture, task=task, language=language, cached=cached)
     if sort is not None:

@@ -27,21 +27,19 @@ def command(names: tuple[str, ...], as_json: bool) -> None:  # noqa: ARG001  # a
 
 
 def _locked(names: Iterable[str]) -> "Models":
-    from registry.cache.provenance import origins
     from registry.download.policy import Policy
     from registry.errors import LockError
-    from registry.sources.files import gather
-    from registry.sources.lockfile import key
+    from registry.sources.origins import origins
     from registry.sources.resolve import resolve
 
-    models, how = {}, Policy()
+    models, policy = {}, Policy()
     for name in names:
-        resolution = resolve(name)
-        model = key(resolution)
+        source = resolve(name)
+        model = source.lock_key
         if model is None:
             raise LockError(
-                f"{resolution} is on this disk and cannot be locked: it is not downloaded.",
+                f"{source} is on this disk and cannot be locked: it is not downloaded.",
                 hint="`registry verify DIR` compares a saved folder with its own manifest.",
             )
-        models[model] = origins(resolution, gather(resolution, None, how), how.cache)
+        models[model] = origins(source, source.files(None, policy), policy.cache)
     return models

@@ -40,7 +40,7 @@ def print_json(value: Any) -> None:
 
 def card_as_json(card: "Card") -> dict[str, Any]:
     """The fields of a card, its size in bytes, and whether its files are on this computer."""
-    from registry.sources.files import is_local
+    from registry.sources.card import is_local
 
     return {**_plain(card), "size": card.size, "cached": is_local(card)}
 

@@ -16,7 +16,8 @@ def command(name: str, revision: str | None, as_json: bool) -> None:
 
     found = resolve(name, revision=revision)
     if as_json:
-        print_json(found)
+        fields = ("asked", "kind", "rule", "card", "path", "url", "revision")
+        print_json({name: getattr(found, name) for name in fields})
         return
     print_fields(
         {

@@ -55,7 +55,7 @@ def best_known(task: str) -> str:
         UnknownModelError: No plugin declares one.
     """
     from registry.catalog import search
-    from registry.sources.files import is_local
+    from registry.sources.card import is_local
 
     names = [card for card in search() if card.task in HELD_BY[task]]
     if not names:

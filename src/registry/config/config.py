@@ -25,7 +25,8 @@ from registry.errors import (
 from registry.files.strict_json import read_json_object
 from registry.records import ConfigSpec, Paths, reference_to, revive
 from registry.sources.files import collect
-from registry.sources.resolve import Source, resolve
+from registry.sources.resolve import resolve
+from registry.sources.source import Source
 
 MOST_PARAMETERS = 20_000_000_000
 """No model of this library is larger; a configuration that asks for more is taken for damaged."""

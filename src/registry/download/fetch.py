@@ -1,13 +1,12 @@
-"""From an address to a path on this disk: what is here already, else what another program has, else the network."""
+"""From a URL to a path on this disk: from the cache, else from another program's cache, else over the network."""
 
 import os
 import warnings
 from pathlib import Path
 
-from registry.cache import foreign
 from registry.cache.cache import Cache
-from registry.download import hub
-from registry.download.policy import WEB, Policy
+from registry.download import foreign, hub
+from registry.download.policy import Policy
 from registry.download.retries import is_transient
 from registry.errors import (
     CacheCorruptError,
@@ -15,70 +14,105 @@ from registry.errors import (
     MissingFileError,
     NotCachedError,
     RegistryWarning,
+    UnknownOptionError,
 )
 from registry.files.digests import sha256_of
-from registry.files.urls import redacted
+from registry.files.urls import WEB, redacted
 
 
-def cached_path(url: str | Path, cache_dir: str | bytes | Path | None = None) -> Path:
-    """The file that an address names, on this disk: fetched when it is first asked for, and kept.
+def cached_path(
+    url: str | Path,
+    cache_dir: str | bytes | Path | None = None,
+    *,
+    offline: bool | None = None,
+    revision: str | None = None,
+    progress: bool | None = None,
+) -> Path:
+    """The file at a URL, on this disk: fetched when it is first asked for, and kept.
 
-    ``url`` is an ``https:``, ``http:`` or ``hub:organisation/name/file`` address; the path of a file is returned as it
-    is.  Raises FetchError in its many kinds, and CacheError.
+    Args:
+        url: ``https:``, ``http:`` or ``hub:organization/name/file``.  The path of a file is returned as it is.
+        cache_dir: The directory of the cache, for None what the environment says; see ``docs/cache.md``.
+        offline: True forbids every connection; for None, ``REGISTRY_OFFLINE`` and ``HF_HUB_OFFLINE`` decide.
+        revision: Branch, tag or commit, for a file of the hub.
+        progress: Whether a bar is shown; None shows one on a terminal.
+
+    Returns:
+        The path of a file that must not be written to.
+
+    Raises:
+        FetchError: The file is not available; its subclasses say why.
+        CacheError: The cache is damaged, or cannot be written.
+        UnknownOptionError: ``revision`` of a file that is not on the hub.
     """
     text = os.fspath(url)
+    if revision is not None:
+        text = _at_revision(text, revision)
     if text.lower().startswith(WEB):
-        return fetch(text, Policy(cache_dir=cache_dir))
+        return fetch(text, Policy(cache_dir=cache_dir, offline=offline, progress=progress))
     path = Path(os.path.expanduser(text))  # noqa: PTH111  # Path.expanduser raises where there is no home
     if os.path.lexists(path):
         return path
     if "://" in text:
-        hub.address(text)  # says what is wrong with it
-    raise MissingFileError(f"there is no file {str(path)!r}, and it is no web address either.")
+        hub.canonical(text)  # says what is wrong with it
+    raise MissingFileError(f"there is no file {str(path)!r}, and it is no web URL either.")
 
 
-def fetch(url: str, how: Policy, *, sha256: str | None = None, size: int | None = None) -> Path:
-    """The bytes of a web address, whose digest and size may be promised: from the cache, or over the network.
+def _at_revision(url: str, revision: str) -> str:
+    found = hub.at_revision(url, revision)
+    if found is None:
+        raise UnknownOptionError(
+            f"{redacted(url)!r} has no revisions, so revision={revision!r} means nothing.",
+            hint="Only the hub has revisions.",
+        )
+    return found
 
-    Raises NotCachedError when they are not here and may not or cannot be fetched, what ``download`` raises otherwise,
-    and CacheCorruptError for a damaged blob that cannot be replaced now.
+
+def fetch(url: str, policy: Policy, *, sha256: str | None = None, size: int | None = None) -> Path:
+    """The bytes at a web URL, whose digest and size may be promised: from the cache, or over the network.
+
+    Raises:
+        NotCachedError: They are not here, and may not or cannot be fetched now.
+        FetchError: Whatever else ``download`` raises.
+        CacheCorruptError: A damaged blob cannot be replaced now.
     """
-    address = hub.address(url)
-    cache = how.cache
-    if not how.update and (path := _held(address, how, sha256, size)) is not None:
+    address = hub.canonical(url)
+    cache = policy.cache
+    if not policy.update and (path := _held(address, policy, sha256, size)) is not None:
         return path
-    if how.is_offline:
+    if policy.is_offline:
         raise NotCachedError(
             f"{redacted(address)} is not in the cache {cache.directory}, and offline nothing is fetched.",
             hint="Where there is a network, `registry pull NAME` fetches a model into its cache.",
         )
     with cache.lock(address):
-        if not how.update and (path := _held(address, how, sha256, size)) is not None:
+        if not policy.update and (path := _held(address, policy, sha256, size)) is not None:
             return path  # another process was faster
-        return _fetched(address, how, sha256, size)
+        return _fetched(address, policy, sha256, size)
 
 
-def held(url: str, how: Policy, *, sha256: str | None = None, size: int | None = None) -> bool:
-    """Whether the bytes of a web address are on this disk, as far as can be told without reading them."""
-    address = hub.address(url)
-    entry = how.cache.entry(address)
+def is_held(url: str, policy: Policy, *, sha256: str | None = None, size: int | None = None) -> bool:
+    """Whether the bytes at a web URL are on this disk, as far as it shows without reading them."""
+    address = hub.canonical(url)
+    cache = policy.cache
+    entry = cache.entry(address)
     if entry is not None and sha256 in (None, entry.sha256) and size in (None, entry.size):
-        path = how.cache.blob(entry.sha256) if entry.path is None else Path(entry.path)
+        path = cache.blob(entry.sha256) if entry.path is None else Path(entry.path)
         return path.is_file() and path.stat().st_size == entry.size
-    if sha256 is not None and how.cache.blob(sha256).is_file():
+    if sha256 is not None and cache.blob(sha256).is_file():
         return True
-    return foreign.find(address, cache_dir=how.cache.directory, sha256=sha256, verify=False) is not None
+    return foreign.find(address, cache_dir=cache.directory, sha256=sha256, verify=False) is not None
 
 
-def _held(address: str, how: Policy, sha256: str | None, size: int | None) -> Path | None:
-    """What needs no network: our blob, or the file of another program."""
-    cache = how.cache
+def _held(address: str, policy: Policy, sha256: str | None, size: int | None) -> Path | None:
+    """Our blob, or the file of another program; None where neither is here."""
+    cache = policy.cache
     try:
         path = cache.find(address, digest=sha256, size=size)
     except CacheCorruptError as problem:
-        if how.is_offline:
+        if policy.is_offline:
             raise
-        warnings.warn(f"{problem.message} It is fetched anew.", RegistryWarning, stacklevel=5)
+        warnings.warn(f"{problem.message} It is fetched again.", RegistryWarning, stacklevel=5)
         cache.quarantine(problem.path)
         path = None
     if path is None:
@@ -88,15 +122,15 @@ def _held(address: str, how: Policy, sha256: str | None, size: int | None) -> Pa
     return path
 
 
-def _fetched(address: str, how: Policy, sha256: str | None, size: int | None) -> Path:
-    """Download; what is here already does while a server is in trouble."""
-    from registry.download.body import ExpectedFile  # imports requests, which what is cached does not need
+def _fetched(address: str, policy: Policy, sha256: str | None, size: int | None) -> Path:
+    """Download; while a server is in trouble, what the cache has is returned."""
+    from registry.download.body import ExpectedFile  # imports requests, which cached files do not need
     from registry.download.download import download
 
-    cache = how.cache
-    old = _held(address, how, None, None) if how.update else None
+    cache = policy.cache
+    old = _held(address, policy, None, None) if policy.update else None
     try:
-        return download(address, cache, ExpectedFile(sha256=sha256, size=size), held=old, progress=how.progress)
+        return download(address, cache, ExpectedFile(sha256=sha256, size=size), held=old, progress=policy.progress)
     except FetchError as problem:
         if old is None or not is_transient(problem):
             raise _explained(problem, cache) from problem.__cause__

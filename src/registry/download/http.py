@@ -18,7 +18,7 @@ from registry._version import __version__
 from registry.download import hub
 from registry.download.http_errors import request_error, status_error
 from registry.errors import DownloadTimeoutError, FetchError, UnsafeURLError
-from registry.files.urls import credentials, normalised, redacted
+from registry.files.urls import credentials, normalized, redacted
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
@@ -120,7 +120,7 @@ def get(
 def _followed(here: str, target: str) -> str:
     """The URL to which a redirect leads.  Raises UnsafeURLError."""
     try:
-        there = normalised(urljoin(here, target))
+        there = normalized(urljoin(here, target))
     except (UnsafeURLError, ValueError) as problem:
         raise UnsafeURLError(f"{redacted(here)} leads to {redacted(target)!r}, which is not followed.") from problem
     if here.startswith("https:") and not there.startswith("https:"):

@@ -1,5 +1,7 @@
 """The names of published files, each stated once."""
 
+import re
+
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "pytorch_model.bin"
 WEIGHTS_INDEX_NAME = "pytorch_model.bin.index.json"
@@ -25,3 +27,26 @@ NUMPY_SHAPES_NAME = "params_shapes.json"
 """Shapes of the tensors in OpenAI's numpy shards."""
 NUMPY_NAMES_NAME = "parameters_names.json"
 """Names of the tensors in OpenAI's numpy shards."""
+
+WEIGHTS_NAMES = (
+    (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME),
+    (WEIGHTS_NAME, WEIGHTS_INDEX_NAME),
+)
+"""File and index of each format that keeps weights in one file or in shards, the preferred format first."""
+OTHER_WEIGHTS = re.compile(rf"checkpoint|.+\.ckpt(-\d+)?\..+|.+\.npy|{re.escape(NUMPY_SHAPES_NAME)}")
+"""Names of weights in formats of several files: TensorFlow checkpoints, and OpenAI's numpy shards."""
+TOKENIZER_NAMES = (
+    TOKENIZER_NAME,
+    TOKENIZER_CONFIG_NAME,
+    SPECIAL_TOKENS_MAP_NAME,
+    ADDED_TOKENS_NAME,
+    SPECIAL_TOKENS_NAME,
+)
+"""Files of any tokenizer, next to those which its architecture declares."""
+TOKENIZER_CONFIG_KEYS = {"max_len": "model_max_length", "additional_special_tokens": "extra_special_tokens"}
+"""Option of a tokenizer -> its key in ``tokenizer_config.json``, where the two differ."""
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file of this published name holds weights, or the index of sharded ones."""
+    return any(name in pair for pair in WEIGHTS_NAMES) or OTHER_WEIGHTS.fullmatch(name) is not None

@@ -5,6 +5,8 @@ from pathlib import Path
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
 JSON = b"{"
+TABLE_END = (0xDB4775248B80FB57).to_bytes(8, "little")
+"""The last bytes of the index of a TensorFlow checkpoint, and of a checkpoint in TensorFlow's older format."""
 
 STAND_INS = {
     b"<!doctype html": "an HTML page",

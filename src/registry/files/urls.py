@@ -1,30 +1,35 @@
-"""Addresses: one spelling for each, and no secrets in messages."""
+"""URLs: one spelling for each, what they carry, and no secrets in messages."""
 
 import re
-from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+from collections.abc import Iterable
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from registry.errors import UnsafeURLError
 
 SCHEMES = ("https", "http")
+WEB = ("https:", "http:", "hub:")
+"""Prefixes of the URLs that are fetched."""
+
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _SAFE = "%/:=&?~#+!$,;'@()*[]"
 
 
-def normalised(url: str) -> str:
-    """The one spelling of a web address: scheme and host in lower case, IDNA and percent codes, no fragment.
+def normalized(url: str) -> str:
+    """The one spelling of a web URL: scheme and host in lower case, IDNA and percent codes, no fragment.
 
-    Raises UnsafeURLError for what is no web address.
+    Raises:
+        UnsafeURLError: It is no URL, or of another scheme than https and http.
     """
     try:
         parts = urlsplit(url.strip())
         port = parts.port
         host = _host(parts.hostname or "")
     except ValueError as problem:
-        raise UnsafeURLError(f"{redacted(url)!r} is no address: {problem}.") from problem
+        raise UnsafeURLError(f"{redacted(url)!r} is no URL: {problem}.") from problem
     scheme = parts.scheme.lower()
     if scheme not in SCHEMES or not host:
         raise UnsafeURLError(
-            f"{redacted(url)!r} cannot be fetched: only https: and http: addresses can.", hint=_advice(scheme)
+            f"{redacted(url)!r} cannot be fetched: only https: and http: URLs can.", hint=_advice(scheme)
         )
     user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
     shown = "" if port in (None, _DEFAULT_PORTS[scheme]) else f":{port}"
@@ -33,7 +38,7 @@ def normalised(url: str) -> str:
 
 
 def redacted(url: str) -> str:
-    """An address for messages and records: without user name, password, fragment, and the values of its query."""
+    """A URL for messages and records: without user name, password, fragment, and the values of its query."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -42,14 +47,42 @@ def redacted(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
 
 
+def split_digest(url: str) -> tuple[str, str | None]:
+    """A URL, and the sha256 in its fragment: ``https://example.org/model.zip#sha256=<64 hex digits>``.
+
+    Returns:
+        The URL without its fragment, and the digest; None where there is no fragment.
+
+    Raises:
+        ValueError: There is a fragment of another form.
+    """
+    plain, mark, fragment = url.partition("#")
+    if not mark:
+        return plain, None
+    digest = re.fullmatch(r"sha256=([0-9a-f]{64})", fragment)
+    if digest is None:
+        raise ValueError(f"the fragment of {redacted(url)!r} must be 'sha256=' and 64 lower-case hex digits")
+    return plain, digest[1]
+
+
+def name_in(url: str) -> str:
+    """The last part of a URL's path, without percent codes: the name of a file."""
+    return unquote(urlsplit(url).path).rpartition("/")[2]
+
+
+def is_at_or_below(url: str, others: Iterable[str]) -> bool:
+    """Whether a URL is one of these, or lies in the directory that one of these names."""
+    return any(url == other or url.startswith(f"{other.rstrip('/')}/") for other in others)
+
+
 def origin(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port: what a credential is for."""
+    """Scheme, host and port: the scope of a credential."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
 
 def credentials(url: str) -> tuple[str, str] | None:
-    """User name and password that stand in an address."""
+    """User name and password in a URL; None where there are none."""
     parts: SplitResult = urlsplit(url)
     return None if parts.username is None else (parts.username, parts.password or "")
 
@@ -62,4 +95,4 @@ def _host(host: str) -> str:
 
 
 def _advice(scheme: str) -> str | None:
-    return "Give the https: address of the same object." if scheme in ("s3", "gs", "gcs") else None
+    return "Give the https: URL of the same object." if scheme in ("s3", "gs", "gcs") else None

@@ -29,7 +29,8 @@ from registry.records import reference_to, revive
 from registry.saving.folder import write_folder
 from registry.saving.manifest import warn_of_disagreements
 from registry.sources.files import collect
-from registry.sources.resolve import Source, resolve
+from registry.sources.resolve import resolve
+from registry.sources.source import Source
 from registry.weights.checkpoint import ORIGINAL, Checkpoint, open_checkpoint
 from registry.weights.names import Layout
 from registry.weights.write import Format, weight_writers

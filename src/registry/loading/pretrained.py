@@ -22,7 +22,8 @@ from registry.errors import (
 from registry.garbage import gc_paused
 from registry.records import Card, ConfigSpec, ModelSpec
 from registry.sources.files import collect
-from registry.sources.resolve import Source, resolve
+from registry.sources.resolve import resolve
+from registry.sources.source import Source
 
 if TYPE_CHECKING:
     import torch

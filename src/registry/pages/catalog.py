@@ -24,7 +24,7 @@ from registry.pages.snippets import python_snippet, shell_snippet
 from registry.pages.structure import structure
 from registry.records import Card
 from registry.saving.folder import write_file
-from registry.sources.files import is_local
+from registry.sources.card import is_local
 
 DATA = "catalog.json"
 """The records of the site as JSON; it marks a directory as a catalog of ours."""

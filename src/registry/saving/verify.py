@@ -13,7 +13,8 @@ from registry.files.filenames import MANIFEST_NAME
 from registry.records import Paths
 from registry.saving.manifest import read_manifest
 from registry.sources.files import Files
-from registry.sources.resolve import Source, resolve
+from registry.sources.resolve import resolve
+from registry.sources.source import Source
 
 
 def verify(
@@ -82,7 +83,7 @@ def _recorded(paths: Paths, cache: Cache) -> Mapping[str, str]:
     """The digests that the cache recorded of its files."""
     entries = list(cache.entries())
     found = {name: recorded(path, cache, entries) for name, path in paths.items()}
-    return {name: entry[2] for name, entry in found.items() if entry is not None}
+    return {name: entry.sha256 for name, entry in found.items() if entry is not None}
 
 
 def _hashed(paths: Paths, progress: bool | None) -> dict[str, str]:

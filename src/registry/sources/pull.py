@@ -1,110 +1,137 @@
-"""Bring a whole model into the cache, to be used where there is no network."""
+"""``pull``: a whole model in the cache, to be used where there is no network."""
 
 import json
 import shutil
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from os import link
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from registry.cache.cache import Cache
+from registry.download.policy import Policy
 from registry.errors import CacheError, FetchError, MissingFileError, RegistryWarning
+from registry.files.digests import sha256_of
+from registry.files.filenames import TOKENIZER_CONFIG_KEYS, TOKENIZER_CONFIG_NAME
 from registry.records import Paths
-from registry.sources.files import collect
-from registry.sources.resolve import Source, resolve
-
-TOKENIZER_CONFIG = "tokenizer_config.json"
-PUBLISHED = {"max_len": "model_max_length"}
-"""Options of tokenizers whose key in that file is another word."""
+from registry.sources.files import Files
+from registry.sources.resolve import resolve
+from registry.sources.source import Source
 
 
 @frozen(kw_only=True)
 class PullResult:
-    """A model that is on this disk whole."""
+    """A model whose files are all on this disk."""
 
     path: Path
-    """A folder with its files under their published names."""
+    """A directory with its files under their published names."""
     files: Mapping[str, str]
-    """What became of each file: ``fetched``, ``changed``, or ``unchanged`` where it was here before."""
+    """File -> ``fetched``, ``changed``, or ``unchanged`` where it was here before."""
 
 
-def pull(name: str | Path, update: bool = False) -> Path:  # the signature of DESIGN §6
-    """Bring all files of a model into the cache, by name or address; returns a folder with them.
+def pull(
+    name: str | Path,
+    update: bool = False,
+    *,
+    cache_dir: str | Path | None = None,
+    offline: bool | None = None,
+    revision: str | None = None,
+    progress: bool | None = None,
+) -> Path:
+    """Bring all files of a model into the cache; a model that was pulled loads without a network.
 
-    The folder shares its files with the cache where the disk can do that, and loads like any other.  With ``update``,
-    files that are here are fetched anew, and a warning names each that changed.
+    Args:
+        name: A name, URL, hub repository or path, as for ``registry.load``.
+        update: Whether files that are in the cache are fetched again; a warning names each that changed.
+        cache_dir: The directory of the cache, for None what the environment says; see ``docs/cache.md``.
+        offline: True forbids every connection; for None, ``REGISTRY_OFFLINE`` and ``HF_HUB_OFFLINE`` decide.
+        revision: Branch, tag or commit, for a model that is on the hub.
+        progress: Whether a bar is shown; None shows one on a terminal.
 
-    Raises what ``collect`` raises, MissingFileError for a model without files, and ConflictingOptionsError for an
-    update offline.
+    Returns:
+        A directory with the files under their published names, which loads like any other.  It shares its files with
+        the cache where the disk can do that.
+
+    Raises:
+        UnknownModelError: The name means nothing.
+        FetchError: A file is not available.
+        MissingFileError: The model has no files.
+        ConflictingOptionsError: An update is asked for offline.
     """
-    return pull_files(name, update=update).path
+    return pull_files(
+        name, update=update, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress
+    ).path
 
 
 def pull_files(
     name: str | Path,
     *,
     update: bool = False,
-    revision: str | None = None,
     cache_dir: str | Path | None = None,
+    offline: bool | None = None,
+    revision: str | None = None,
     progress: bool | None = None,
 ) -> PullResult:
-    """``pull``, with what became of each file."""
-    resolution = resolve(name, revision=revision)
-    before = _here(resolution, cache_dir)
-    after = collect(resolution, cache_dir=cache_dir, update=update, progress=progress)
+    """``pull``, with the outcome for each file."""
+    source = resolve(name, revision=revision)
+    policy = Policy(cache_dir=cache_dir, offline=offline, progress=progress, update=update)
+    before = _digests_here(source, policy)
+    after = Files(source, policy).of()
     if not after:
-        raise MissingFileError(f"{resolution} has no files that are known to belong to a model.")
+        raise MissingFileError(f"{source} has no files that are known to belong to a model.")
     digests = {file: _digest(path) for file, path in after.items()}
-    states = {
-        file: "fetched" if file not in before else "unchanged" if before[file] == digest else "changed"
-        for file, digest in digests.items()
-    }
+    states = {file: _state(before.get(file), digest) for file, digest in digests.items()}
     for file in (file for file, state in states.items() if state == "changed"):
         warnings.warn(
-            f"{resolution}: {file} changed; its sha256 was {before[file]}, and is {digests[file]}.",
+            f"{source}: {file} changed; its sha256 was {before[file]}, and is {digests[file]}.",
             RegistryWarning,
             stacklevel=3,
         )
-    if resolution.kind in ("directory", "file", "package"):
+    if source.in_place:
         return PullResult(path=next(iter(after.values())).parent, files=states)
-    options = {} if resolution.card is None else resolution.card.tokenizer
-    return PullResult(path=_folder(Cache.at(cache_dir), after, digests, options), files=states)
+    options = {} if source.card is None else source.card.tokenizer
+    return PullResult(path=_directory_of(after, digests, options, policy.cache), files=states)
 
 
-def _here(resolution: Source, cache_dir: str | Path | None) -> Mapping[str, str]:
+def _state(before: str | None, now: str) -> str:
+    if before is None:
+        return "fetched"
+    return "unchanged" if before == now else "changed"
+
+
+def _digests_here(source: Source, policy: Policy) -> Mapping[str, str]:
     """The digests of those files that need no network; none where one is missing."""
     with suppress(FetchError, CacheError):
-        return {file: _digest(path) for file, path in collect(resolution, cache_dir=cache_dir, offline=True).items()}
+        here = Files(source, evolve(policy, offline=True, update=False)).of()
+        return {file: _digest(path) for file, path in here.items()}
     return {}
 
 
 def _digest(path: Path) -> str:
-    if len(path.name) == 64 and path.parent.parent.name == "blobs":
-        return path.name
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    is_blob = len(path.name) == 64 and path.parent.parent.name == "blobs"
+    return path.name if is_blob else sha256_of(path)
 
 
-def _folder(cache: Cache, paths: Paths, digests: Mapping[str, str], options: Mapping[str, Any]) -> Path:
-    """The folder of these files, made of links to them where the disk can, else of copies.
+def _directory_of(paths: Paths, digests: Mapping[str, str], options: Mapping[str, Any], cache: Cache) -> Path:
+    """The directory of these files, made of links to them where the disk can, else of copies.
 
-    Options of the tokenizer that stand on the card, and in no file, are written beside them: casing belongs to weights.
+    Options of the tokenizer on the card, which no file has, are written next to them: casing belongs to weights.
     """
-    described = json.dumps({PUBLISHED.get(name, name): value for name, value in options.items()}, indent=2) + "\n"
-    listing = "".join(f"{digests[name]}  {name}\n" for name in sorted(paths)) + described
+    keys = {TOKENIZER_CONFIG_KEYS.get(name, name): value for name, value in options.items()}
+    tokenizer_config = json.dumps(keys, indent=2) + "\n"
+    listing = "".join(f"{digests[name]}  {name}\n" for name in sorted(paths)) + tokenizer_config
 
-    def fill(folder: Path) -> None:
+    def fill(directory: Path) -> None:
         for name, path in paths.items():
             try:
-                link(path, folder / name)
+                link(path, directory / name)
             except OSError:
-                shutil.copyfile(path, folder / name)
-        if options and TOKENIZER_CONFIG not in paths:
-            (folder / TOKENIZER_CONFIG).write_text(described, "utf-8")
+                shutil.copyfile(path, directory / name)
+        if options and TOKENIZER_CONFIG_NAME not in paths:
+            (directory / TOKENIZER_CONFIG_NAME).write_text(tokenizer_config, "utf-8")
 
     return cache.unpack(sha256(listing.encode()).hexdigest(), fill)

@@ -22,7 +22,7 @@ from registry.tokenization.vocabulary import parse_vocabulary
 if TYPE_CHECKING:
     from registry.files.atomic import Writer
     from registry.records import Paths
-    from registry.sources.resolve import Source
+    from registry.sources.source import Source
 
 # Modules that resolve, save and pickle are imported where they are used: a tokenizer of a file on disk needs none of
 # them, and is made in a third of the time.
@@ -288,10 +288,11 @@ class Tokenizer(Lookup):
     ) -> Self:
         """Load the tokenizer of what a name was resolved to; see ``from_pretrained``."""
         from registry.sources.files import collect
+        from registry.sources.on_disk import FileSource
 
         options.refuse_unknown(values, cls.options, cls.__name__)
         paths = collect(resolution, roles=ROLES, cache_dir=cache_dir, offline=offline, progress=progress)
-        if resolution.kind == "file":  # whatever its name
+        if isinstance(resolution, FileSource):  # whatever its name
             paths = {name if name == TOKENIZER else cls.vocabulary_name: path for name, path in paths.items()}
         of_card = {} if resolution.card is None else resolution.card.tokenizer
         return cls.from_files(paths, **{**of_card, **values})

@@ -12,7 +12,8 @@ from registry.config.config import Config, read_config
 from registry.errors import ArchitectureMismatchError, ConfigError, MissingFileError
 from registry.records import Paths
 from registry.sources.files import collect
-from registry.sources.resolve import Source, resolve
+from registry.sources.resolve import resolve
+from registry.sources.source import Source
 from registry.weights.checkpoint import Found, find_weights, open_checkpoint
 from registry.weights.headers import Header, header_of
 from registry.weights.matching import offer, pair_up

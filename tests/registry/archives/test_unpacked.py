@@ -30,13 +30,14 @@ from registry.errors import (
     NotCachedError,
     UnsafeArchiveError,
 )
-from registry.sources.files import collect, is_local
+from registry.sources.card import is_local
+from registry.sources.files import Files
 from registry.sources.resolve import resolve
 
-Files = dict[str, bytes]
+Members = dict[str, bytes]
 
 
-def packed(files: Files, folder: str = "") -> bytes:
+def packed(files: Members, folder: str = "") -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name, data in files.items():
@@ -47,7 +48,7 @@ def packed(files: Files, folder: str = "") -> bytes:
 
 
 @pytest.fixture
-def model(tmp_path: Path, sizes: dict[str, int], vocab_file: Path) -> Files:
+def model(tmp_path: Path, sizes: dict[str, int], vocab_file: Path) -> Members:
     """The files of the ancestor's first generation: bert_config.json and pytorch_model.bin; and a vocabulary."""
     from registry.zoo import BertConfig, BertForPreTraining
 
@@ -61,7 +62,7 @@ def model(tmp_path: Path, sizes: dict[str, int], vocab_file: Path) -> Files:
 
 
 @pytest.fixture
-def toy() -> Files:
+def toy() -> Members:
     """What may be a model, to those who do not read it."""
     return {"config.json": b"{}", "pytorch_model.bin": bytes(range(256)) * 4}
 
@@ -93,7 +94,7 @@ def unpacked_folders(cache: Cache) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", ["model.tar.gz", "model.tgz", "model.zip"])
-def test_an_archive_on_this_disk_loads(name: str, model: Files, tmp_path: Path) -> None:
+def test_an_archive_on_this_disk_loads(name: str, model: Members, tmp_path: Path) -> None:
     if name.endswith("zip"):
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
             for file, data in model.items():
@@ -109,36 +110,36 @@ def test_an_archive_on_this_disk_loads(name: str, model: Files, tmp_path: Path) 
 
 
 def test_an_archive_is_hashed_and_unpacked_once_and_then_nothing_is_written(
-    toy: Files, tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    toy: Members, tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "model.tar.gz"
     path.write_bytes(packed(toy))
-    first = collect(resolve(path))
+    first = Files(resolve(path)).of()
     assert {name: file.read_bytes() for name, file in first.items()} == toy
     digest = sha256(path.read_bytes()).hexdigest()
     assert [folder.name for folder in unpacked_folders(cache)] == [digest]
     before = {file: file.stat().st_mtime_ns for file in cache.directory.rglob("*")}
     os.utime(path, ns=(0, path.stat().st_mtime_ns))
-    monkeypatch.setattr("registry.archives.unpacked.file_digest", lambda *_: pytest.fail("hashed again"))
+    monkeypatch.setattr("registry.archives.unpacked.sha256_of", lambda *_: pytest.fail("hashed again"))
     monkeypatch.setattr("registry.archives.unpack.unpack", lambda *_, **__: pytest.fail("unpacked again"))
-    assert collect(resolve(path)) == first
+    assert Files(resolve(path)).of() == first
     assert {file: file.stat().st_mtime_ns for file in cache.directory.rglob("*")} == before
 
 
-def test_an_archive_that_was_changed_is_unpacked_anew(toy: Files, tmp_path: Path, cache: Cache) -> None:
+def test_an_archive_that_was_changed_is_unpacked_anew(toy: Members, tmp_path: Path, cache: Cache) -> None:
     path = tmp_path / "model.tar.gz"
     path.write_bytes(packed(toy))
-    collect(resolve(path))
+    Files(resolve(path)).of()
     path.write_bytes(packed(toy | {"config.json": b'{"a": 1}'}))
-    assert collect(resolve(path))["config.json"].read_bytes() == b'{"a": 1}'
+    assert Files(resolve(path)).of()["config.json"].read_bytes() == b'{"a": 1}'
     assert len(unpacked_folders(cache)) == 2
 
 
 @pytest.mark.parametrize("harm", ["remove", "truncate", "manifest"])
-def test_an_unpacked_folder_that_was_harmed_is_made_anew(harm: str, toy: Files, tmp_path: Path, cache: Cache) -> None:
+def test_an_unpacked_folder_that_was_harmed_is_made_anew(harm: str, toy: Members, tmp_path: Path, cache: Cache) -> None:
     path = tmp_path / "model.tar.gz"
     path.write_bytes(packed(toy))
-    file = collect(resolve(path))["pytorch_model.bin"]
+    file = Files(resolve(path)).of()["pytorch_model.bin"]
     manifest = file.parents[1] / "manifest.json"
     if harm == "remove":
         file.unlink()
@@ -147,15 +148,15 @@ def test_an_unpacked_folder_that_was_harmed_is_made_anew(harm: str, toy: Files, 
         file.write_bytes(b"short")
     else:
         manifest.write_text('{"files": 5}')
-    assert {name: found.read_bytes() for name, found in collect(resolve(path)).items()} == toy
+    assert {name: found.read_bytes() for name, found in Files(resolve(path)).of().items()} == toy
     assert len(unpacked_folders(cache)) == 1
 
 
-def test_two_files_of_the_same_bytes_share_what_was_unpacked(toy: Files, tmp_path: Path, cache: Cache) -> None:
+def test_two_files_of_the_same_bytes_share_what_was_unpacked(toy: Members, tmp_path: Path, cache: Cache) -> None:
     archive = packed(toy)
     for name in ("a.tar.gz", "b.tgz"):
         (tmp_path / name).write_bytes(archive)
-        collect(resolve(tmp_path / name))
+        Files(resolve(tmp_path / name)).of()
     assert len(unpacked_folders(cache)) == 1
 
 
@@ -168,7 +169,7 @@ def test_two_files_of_the_same_bytes_share_what_was_unpacked(toy: Files, tmp_pat
     ],
 )
 def test_an_archive_without_a_model_is_corrupt_and_leaves_nothing(
-    left: list[str], missing: str, toy: Files, tmp_path: Path, cache: Cache
+    left: list[str], missing: str, toy: Members, tmp_path: Path, cache: Cache
 ) -> None:
     (tmp_path / "model.tar.gz").write_bytes(packed({name: toy[name] for name in left}))
     with pytest.raises(CorruptArchiveError, match=f"model.tar.gz holds no model: {missing}"):
@@ -176,7 +177,7 @@ def test_an_archive_without_a_model_is_corrupt_and_leaves_nothing(
     assert unpacked_folders(cache) == []
 
 
-def test_a_refused_archive_leaves_nothing(toy: Files, tmp_path: Path, cache: Cache) -> None:
+def test_a_refused_archive_leaves_nothing(toy: Members, tmp_path: Path, cache: Cache) -> None:
     (tmp_path / "model.tar.gz").write_bytes(packed(toy | {"../x": b""}))
     with pytest.raises(UnsafeArchiveError):
         registry.load(tmp_path / "model.tar.gz")
@@ -184,7 +185,7 @@ def test_a_refused_archive_leaves_nothing(toy: Files, tmp_path: Path, cache: Cac
 
 
 def test_an_archive_and_a_read_only_cache_name_the_variable(
-    toy: Files, tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    toy: Members, tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "model.tar.gz").write_bytes(packed(toy))
 
@@ -193,7 +194,7 @@ def test_an_archive_and_a_read_only_cache_name_the_variable(
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(CacheReadOnlyError, match="PYTORCH_PRETRAINED_BERT_CACHE"):
-        collect(resolve(tmp_path / "model.tar.gz"))
+        Files(resolve(tmp_path / "model.tar.gz")).of()
 
 
 # --- Faults while unpacking -------------------------------------------------------------------------------------------
@@ -204,26 +205,26 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 import registry
 from registry.errors import CacheFullError
-from registry.sources.files import collect
+from registry.sources.files import Files
 try:
-    collect(registry.resolve(sys.argv[1]))
+    Files(registry.resolve(sys.argv[1])).of()
 except CacheFullError as error:
     print(error.errno, "has no room" in str(error))
 """
 
 
-def test_a_full_disk_leaves_nothing(toy: Files, tmp_path: Path, cache: Cache) -> None:
+def test_a_full_disk_leaves_nothing(toy: Members, tmp_path: Path, cache: Cache) -> None:
     path = tmp_path / "model.tar.gz"
     path.write_bytes(packed(toy | {"pytorch_model.bin": os.urandom(500_000)}))
     ended = subprocess.run([sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, check=True)
     assert ended.stdout == "27 True\n"  # EFBIG
     assert unpacked_folders(cache) == []
-    assert len(collect(resolve(path))) == 2
+    assert len(Files(resolve(path)).of()) == 2
 
 
 @pytest.mark.parametrize("call", ["open", "mkdir", "rename", "fsync"])
 def test_a_disk_that_fails_at_any_call_leaves_nothing(
-    call: str, toy: Files, tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    call: str, toy: Members, tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "model.tar.gz"
     path.write_bytes(packed(toy))
@@ -245,7 +246,7 @@ def test_a_disk_that_fails_at_any_call_leaves_nothing(
         with monkeypatch.context() as patch:
             patch.setattr(module, call, failing)
             try:
-                collect(resolve(path))
+                Files(resolve(path)).of()
             except CacheFullError as error:
                 codes.add(error.errno)
             else:
@@ -255,7 +256,7 @@ def test_a_disk_that_fails_at_any_call_leaves_nothing(
             assert {file.name: file.read_bytes() for file in (folder / "files").iterdir()} == toy
             subprocess.run(["rm", "-rf", str(folder)], check=True)
     assert codes == {28}
-    assert {name: file.read_bytes() for name, file in collect(resolve(path)).items()} == toy
+    assert {name: file.read_bytes() for name, file in Files(resolve(path)).of().items()} == toy
 
 
 KILLED = """
@@ -263,20 +264,20 @@ import os, signal, sys
 import registry
 from registry.archives import unpack as archives
 from registry.archives import unpacked as unpacking
-from registry.sources.files import collect
-module, name = {"write": (archives, "_write"), "manifest": (unpacking, "_manifest")}[sys.argv[2]]
+from registry.sources.files import Files
+module, name = {"write": (archives, "_write"), "manifest": (unpacking, "write_manifest")}[sys.argv[2]]
 real = getattr(module, name)
 def once(*arguments):
     real(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
 setattr(module, name, once)
-collect(registry.resolve(sys.argv[1]))
+Files(registry.resolve(sys.argv[1])).of()
 """
 
 
 @pytest.mark.parametrize("point", ["write", "manifest"])
 def test_killed_while_unpacking_leaves_a_temporary_that_is_swept_after_a_day(
-    point: str, toy: Files, tmp_path: Path, cache: Cache
+    point: str, toy: Members, tmp_path: Path, cache: Cache
 ) -> None:
     path = tmp_path / "model.tar.gz"
     path.write_bytes(packed(toy))
@@ -284,7 +285,7 @@ def test_killed_while_unpacking_leaves_a_temporary_that_is_swept_after_a_day(
     assert ended.returncode == -signal.SIGKILL
     (left,) = unpacked_folders(cache)
     assert left.name.endswith(".tmp")
-    assert {name: file.read_bytes() for name, file in collect(resolve(path)).items()} == toy
+    assert {name: file.read_bytes() for name, file in Files(resolve(path)).of().items()} == toy
     cache.sweep()
     assert left.exists(), "its writer may be alive"
     old = time.time() - 25 * 3600
@@ -293,12 +294,12 @@ def test_killed_while_unpacking_leaves_a_temporary_that_is_swept_after_a_day(
     assert [folder.name for folder in unpacked_folders(cache)] == [sha256(path.read_bytes()).hexdigest()]
 
 
-def test_many_who_unpack_at_once_find_one_whole_folder(toy: Files, tmp_path: Path, cache: Cache) -> None:
+def test_many_who_unpack_at_once_find_one_whole_folder(toy: Members, tmp_path: Path, cache: Cache) -> None:
     path = tmp_path / "model.tar.gz"
     path.write_bytes(packed(toy | {"pytorch_model.bin": os.urandom(2_000_000)}))
     code = (
-        "import sys, hashlib, registry\nfrom registry.sources.files import collect\n"
-        "sys.stdin.read(1)\npaths = collect(registry.resolve(sys.argv[1]))\n"
+        "import sys, hashlib, registry\nfrom registry.sources.files import Files\n"
+        "sys.stdin.read(1)\npaths = Files(registry.resolve(sys.argv[1])).of()\n"
         "print(hashlib.sha256(paths['pytorch_model.bin'].read_bytes()).hexdigest())"
     )
     started = [
@@ -330,7 +331,7 @@ def test_many_who_unpack_at_once_find_one_whole_folder(toy: Files, tmp_path: Pat
 
 
 def test_an_archive_at_an_address_loads_and_then_needs_no_network(
-    model: Files, server: "object", no_sockets: Callable[[], None]
+    model: Members, server: "object", no_sockets: Callable[[], None]
 ) -> None:
     url = server.s3("/bert/model.tar.gz", packed(model))
     loaded = registry.zoo.BertForPreTraining.from_pretrained(url)
@@ -350,7 +351,7 @@ def test_an_archive_at_an_address_is_not_fetched_offline(server: "object") -> No
     assert server.count("/model.tar.gz") == 0
 
 
-def test_a_page_in_place_of_an_archive_is_not_kept(model: Files, server: "object", reply: type) -> None:
+def test_a_page_in_place_of_an_archive_is_not_kept(model: Members, server: "object", reply: type) -> None:
     page = b"<!DOCTYPE html><html>Sign in to the network</html>"
     url = server.add("/model.tar.gz", reply(page), reply(packed(model)))
     with pytest.raises((CorruptArchiveError, registry.RegistryError), match="HTML"):
@@ -358,19 +359,19 @@ def test_a_page_in_place_of_an_archive_is_not_kept(model: Files, server: "object
     assert registry.load(url).config.hidden_size == 24
 
 
-def test_a_damaged_archive_is_fetched_anew_the_next_time(toy: Files, server: "object", reply: type) -> None:
+def test_a_damaged_archive_is_fetched_anew_the_next_time(toy: Members, server: "object", reply: type) -> None:
     whole = packed(toy)
     url = server.add("/model.tar.gz", reply(whole[:-9]), reply(whole))
     with pytest.raises(CorruptArchiveError):
-        collect(resolve(url))
-    assert {name: file.read_bytes() for name, file in collect(resolve(url)).items()} == toy
+        Files(resolve(url)).of()
+    assert {name: file.read_bytes() for name, file in Files(resolve(url)).of().items()} == toy
 
 
 # --- A name -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def ancient(model: Files, server: "object") -> Card:
+def ancient(model: Members, server: "object") -> Card:
     """The card of a model of the ancestor's first generation; of its newer files, only the vocabulary is left."""
     weights, config = (
         FileSpec(role=role, filename=name, urls=(f"hub:me/ancient/{name}",))
@@ -410,7 +411,7 @@ def test_a_name_whose_archive_alone_is_left_loads_and_then_needs_no_network(
 
 
 def test_a_name_whose_files_are_there_needs_no_archive(
-    ancient: Card, model: Files, server: "object", monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ancient: Card, model: Members, server: "object", monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     saved = {path.name: path.read_bytes() for path in (tmp_path / "saved").iterdir()}
@@ -433,7 +434,7 @@ def test_a_name_offline_tells_of_its_archive_too(ancient: Card) -> None:
 
 
 def test_the_ancestors_own_archive_is_used_where_it_lies(
-    ancient: Card, model: Files, server: "object", cache: Cache, no_sockets: Callable[[], None]
+    ancient: Card, model: Members, server: "object", cache: Cache, no_sockets: Callable[[], None]
 ) -> None:
     from pytorch_pretrained_bert.file_utils import get_from_cache
 
@@ -449,7 +450,7 @@ def test_the_ancestors_own_archive_is_used_where_it_lies(
 
 
 def test_a_name_of_the_manual_loads_from_what_the_ancestor_kept_in_its_older_folder(
-    model: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_sockets: Callable[[], None]
+    model: Members, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_sockets: Callable[[], None]
 ) -> None:
     from pytorch_pretrained_bert.file_utils import url_to_filename
 
@@ -470,7 +471,7 @@ def test_a_name_of_the_manual_loads_from_what_the_ancestor_kept_in_its_older_fol
     assert registry.list_models(cached=True, architecture="bert")[0] == "bert-base-uncased"
 
 
-def test_a_card_that_describes_no_files_has_those_of_its_archive(model: Files, server: "object") -> None:
+def test_a_card_that_describes_no_files_has_those_of_its_archive(model: Members, server: "object") -> None:
     card = Card(
         name="bare",
         architecture="bert",

@@ -16,7 +16,7 @@ from registry.cache.cache import Cache
 from registry.cache.directories import cache_directory
 from registry.download.fetch import Policy, cached_path, fetch
 from registry.errors import ConflictingOptionsError, NotCachedError
-from registry.sources.files import collect
+from registry.sources.files import Files
 from registry.sources.resolve import resolve
 
 BODY = bytes(range(256)) * 4096
@@ -93,7 +93,7 @@ def test_offline_no_socket_is_opened_and_the_error_says_what_is_missing(server, 
     monkeypatch.setattr(socket, "socket", forbidden)
     monkeypatch.setattr(socket, "getaddrinfo", forbidden)
     with watched() as events, pytest.raises(NotCachedError) as error:
-        collect(resolve("toy"), offline=True if how == "argument" else None)
+        Files(resolve("toy"), Policy(offline=True if how == "argument" else None)).of()
     assert not events
     text = str(error.value)
     for part in (
@@ -109,12 +109,12 @@ def test_offline_no_socket_is_opened_and_the_error_says_what_is_missing(server, 
 def test_what_was_used_once_opens_no_socket_and_writes_nothing(server, watched, monkeypatch) -> None:
     card = declare(server)
     monkeypatch.setenv("HF_ENDPOINT", server.url)
-    paths = collect(resolve("toy"))
-    hub = collect(resolve("hub:me/toy"))
+    paths = Files(resolve("toy")).of()
+    hub = Files(resolve("hub:me/toy")).of()
     server.close()
     with watched() as events:
-        assert collect(resolve("toy")) == paths
-        assert collect(resolve("hub:me/toy")) == hub
+        assert Files(resolve("toy")).of() == paths
+        assert Files(resolve("hub:me/toy")).of() == hub
         assert registry.list_models(cached=True, architecture="toy") == [card.name]
     assert events == []
 
@@ -123,9 +123,9 @@ def test_what_is_cached_is_listed_as_cached(server, monkeypatch: pytest.MonkeyPa
     declare(server)
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     assert registry.list_models(cached=True, architecture="toy") == []
-    collect(resolve("toy"), roles=("config",))
+    Files(resolve("toy")).of("config")
     assert registry.list_models(cached=True, architecture="toy") == [], "half a model is none"
-    path = collect(resolve("toy"))["model.safetensors"]
+    path = Files(resolve("toy")).of()["model.safetensors"]
     assert registry.list_models(cached=True, architecture="toy") == ["toy"]
     path.unlink()
     assert registry.list_models(cached=True, architecture="toy") == []

@@ -15,7 +15,7 @@ from registry.cache.cache import Cache
 from registry.cli import main
 from registry.download.fetch import Policy, fetch
 from registry.errors import CacheCorruptError
-from registry.sources.files import collect
+from registry.sources.files import Files
 from registry.sources.resolve import resolve
 
 FILES = {"config.json": b'{"model_type": "toy"}', "pytorch_model.bin": bytes(range(256)) * 4}
@@ -65,7 +65,7 @@ def test_path_prints_the_folder(cache: Cache) -> None:
 def test_list_prints_what_is_kept_and_writes_nothing(hub: Any, cache: Cache) -> None:
     assert (run("cache", "list").stdout, listed()) == ("", [])
     assert not cache.directory.exists()
-    collect(resolve("me/toy"))
+    Files(resolve("me/toy")).of()
     result = run("cache", "list")
     line = next(line for line in result.stdout.splitlines() if "pytorch_model.bin" in line)
     assert "1,024 bytes" in line
@@ -80,13 +80,13 @@ def test_list_prints_what_is_kept_and_writes_nothing(hub: Any, cache: Cache) -> 
 
 
 def test_rm_removes_a_model_and_leaves_what_another_needs(hub: Any, cache: Cache) -> None:
-    toy, twin = collect(resolve("me/toy")), collect(resolve("me/twin"))
+    toy, twin = Files(resolve("me/toy")).of(), Files(resolve("me/twin")).of()
     assert toy["pytorch_model.bin"] == twin["pytorch_model.bin"]
     result = run("cache", "rm", "hub:me/toy", "--json")
     assert all("me/toy" in url for url in json.loads(result.stdout))
     assert not any("me/toy" in url for url in listed())
     assert not toy["config.json"].exists()
-    assert collect(resolve("me/twin"), offline=True) == twin
+    assert Files(resolve("me/twin"), Policy(offline=True)).of() == twin
     assert run("cache", "rm", "hub:me/twin").exit_code == 0
     assert listed() == []
     assert list((cache.home / "blobs").glob("*/*")) == []
@@ -96,7 +96,7 @@ def test_rm_takes_addresses_archives_and_pulled_folders(hub: Any, cache: Cache, 
     url = hub.add("/file.bin", b"bytes")
     fetch(url, Policy())
     path = packed(tmp_path)
-    collect(resolve(path))
+    Files(resolve(path)).of()
     pulled = registry.pull("me/toy")
     assert run("cache", "rm", url, str(path), "hub:me/toy").exit_code == 0
     assert listed() == []
@@ -112,21 +112,21 @@ def test_rm_of_what_is_not_there_ends_with_3(hub: Any) -> None:
 
 
 def test_a_reader_goes_on_undisturbed_when_a_file_is_removed(hub: Any) -> None:
-    path = collect(resolve("me/toy"))["pytorch_model.bin"]
+    path = Files(resolve("me/toy")).of()["pytorch_model.bin"]
     with path.open("rb") as file:
         assert run("cache", "rm", "me/toy").exit_code == 0
         assert not path.exists()
         assert file.read() == FILES["pytorch_model.bin"]
-    assert collect(resolve("me/toy"))["pytorch_model.bin"].read_bytes() == FILES["pytorch_model.bin"]
+    assert Files(resolve("me/toy")).of()["pytorch_model.bin"].read_bytes() == FILES["pytorch_model.bin"]
 
 
 # --- prune ------------------------------------------------------------------------------------------------------------
 
 
 def test_prune_leaves_what_is_young_or_needed(hub: Any, cache: Cache, tmp_path: Path) -> None:
-    collect(resolve("me/toy"))
+    Files(resolve("me/toy")).of()
     path = packed(tmp_path)
-    collect(resolve(path))
+    Files(resolve(path)).of()
     blob = cache.blob(sha256(b"nameless").hexdigest())
     blob.parent.mkdir(parents=True, exist_ok=True)
     blob.write_bytes(b"nameless")
@@ -136,13 +136,17 @@ def test_prune_leaves_what_is_young_or_needed(hub: Any, cache: Cache, tmp_path: 
     assert json.loads(run("cache", "prune", "--json").stdout) == [], "all but one are needed, and that is young"
     age(blob, hours=48)
     assert json.loads(run("cache", "prune", "--json").stdout) == [str(blob)]
-    assert len(collect(resolve("me/toy"), offline=True)) == len(collect(resolve(path), offline=True)) == 2
+    assert (
+        len(Files(resolve("me/toy"), Policy(offline=True)).of())
+        == len(Files(resolve(path), Policy(offline=True)).of())
+        == 2
+    )
 
 
 def test_prune_removes_what_nothing_names_any_more(hub: Any, cache: Cache, tmp_path: Path) -> None:
     path = packed(tmp_path)
-    folder = collect(resolve(path))["config.json"].parents[1]
-    config = collect(resolve("me/toy"))["config.json"]
+    folder = Files(resolve(path)).of()["config.json"].parents[1]
+    config = Files(resolve("me/toy")).of()["config.json"]
     config.unlink()
     path.unlink()
     assert run("cache", "prune").stdout == ""
@@ -158,8 +162,8 @@ def test_prune_removes_what_nothing_names_any_more(hub: Any, cache: Cache, tmp_p
 
 
 def test_verify_finds_a_flipped_bit_and_puts_it_aside(hub: Any, cache: Cache, tmp_path: Path) -> None:
-    blob = collect(resolve("me/toy"))["pytorch_model.bin"]
-    folder = collect(resolve(packed(tmp_path)))
+    blob = Files(resolve("me/toy")).of()["pytorch_model.bin"]
+    folder = Files(resolve(packed(tmp_path))).of()
     assert run("cache", "verify").exit_code == 0
     before = json.loads(run("cache", "verify", "--json").stdout)
     assert (before["damaged"], before["sound"] >= 5) == ({}, True)
@@ -176,8 +180,8 @@ def test_verify_finds_a_flipped_bit_and_puts_it_aside(hub: Any, cache: Cache, tm
     assert not blob.exists()
     assert len(list((cache.home / "quarantine").iterdir())) == 1
     assert run("cache", "verify").exit_code == 0
-    assert {name: path.read_bytes() for name, path in collect(resolve("me/toy")).items()} == FILES
-    assert {name: path.read_bytes() for name, path in collect(resolve(tmp_path / "model.tar.gz")).items()} == FILES
+    assert {name: path.read_bytes() for name, path in Files(resolve("me/toy")).of().items()} == FILES
+    assert {name: path.read_bytes() for name, path in Files(resolve(tmp_path / "model.tar.gz")).of().items()} == FILES
 
 
 def test_verify_finds_a_file_of_another_program_that_changed(cache: Cache, tmp_path: Path) -> None:
@@ -196,7 +200,7 @@ def test_verify_finds_a_file_of_another_program_that_changed(cache: Cache, tmp_p
 
 
 def test_verifying_a_model_hashes_what_the_cache_noted(hub: Any) -> None:
-    paths = collect(resolve("me/toy"))
+    paths = Files(resolve("me/toy")).of()
     hub.forget()
     assert json.loads(run("verify", "me/toy", "--json").stdout) == dict.fromkeys(FILES, "ok")
     assert "config.json        ok" in run("verify", "me/toy").stdout

@@ -20,7 +20,7 @@ from registry.cache import locks
 from registry.cache.cache import Cache
 from registry.download.fetch import Policy, fetch
 from registry.errors import CacheError, RegistryError
-from registry.files.urls import normalised
+from registry.files.urls import normalized
 
 BODY = bytes(range(256)) * 8192
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -310,7 +310,7 @@ def test_an_interpreter_that_exits_leaves_nothing_half_visible(server, reply, ca
     """
     found = run(code, url, cache.home)
     assert found.returncode in (0, -signal.SIGABRT), found.stderr
-    assert cache.find(normalised(url)) is None
+    assert cache.find(normalized(url)) is None
     server.add("/model.bin", BODY)
     assert fetch(url, Policy()).read_bytes() == BODY
 

@@ -35,7 +35,7 @@ from registry.errors import (
     UnexpectedContentError,
     UnsafeURLError,
 )
-from registry.files.urls import normalised, redacted
+from registry.files.urls import normalized, redacted
 
 BODY = bytes(range(256)) * 4096
 OTHER = bytes(reversed(BODY))
@@ -162,7 +162,7 @@ def test_a_body_cut_again_and_again_is_incomplete(server, reply, cache: Cache, n
     with pytest.raises(IncompleteDownloadError) as error:
         fetch(url, Policy())
     assert (error.value.got, error.value.expected, server.count()) == (1000, len(BODY), 5)
-    assert cache.find(normalised(url)) is None
+    assert cache.find(normalized(url)) is None
 
 
 def test_a_connection_that_is_reset_is_resumed(server, reply, cache: Cache) -> None:
@@ -180,7 +180,7 @@ def test_without_a_length_only_a_promise_tells_that_it_is_all(server, reply, cac
     for promise in ({"sha256": SHA}, {"size": len(BODY)}):
         with pytest.raises(IntegrityError):
             fetch(short, Policy(update=True), **promise)
-    assert cache.entry(normalised(short)) is None
+    assert cache.entry(normalized(short)) is None
 
 
 def test_chunks_without_the_last_one_are_not_all(server, reply, cache: Cache) -> None:
@@ -563,17 +563,17 @@ def test_what_stands_in_a_query_is_never_shown(server, reply, cache: Cache, capl
     ],
 )
 def test_an_address_has_one_spelling(given: str, expected: str) -> None:
-    assert normalised(given) == expected
+    assert normalized(given) == expected
 
 
 @given(st.text(max_size=60))
 def test_any_text_is_an_address_or_refused(text: str) -> None:
     for url in (text, f"https://{text}", f"https://example.org/{text}"):
         try:
-            once = normalised(url)
+            once = normalized(url)
         except UnsafeURLError:
             continue
-        assert normalised(once) == once
+        assert normalized(once) == once
         assert redacted(once)
 
 

@@ -20,7 +20,7 @@ from registry.errors import CorruptWeightsError, SaveError
 from registry.loading.convert import convert
 from registry.records import Paths
 from registry.saving.manifest import read_manifest
-from registry.sources.files import collect
+from registry.sources.files import Files
 from registry.sources.resolve import Source
 from registry.weights import inspect as inspection
 from registry.weights import write as saving
@@ -213,7 +213,7 @@ def test_inspect_of_a_name_looks_at_the_weights_alone(monkeypatch: pytest.Monkey
 
     def watched(resolution: Source, roles: Collection[str] | None = None) -> Paths:
         asked.append(roles)
-        return collect(resolution, roles=roles)
+        return Files(resolution).of(*roles)
 
     monkeypatch.setattr(inspection, "collect", watched)
     assert inspection.find("all-minilm-l6-v2").files == ("model.safetensors",)

@@ -14,9 +14,10 @@ from registry.errors import (
     NotCachedError,
     UnknownOptionError,
 )
-from registry.sources.files import collect, is_local
+from registry.sources.card import CardSource, is_local
+from registry.sources.files import Files
 from registry.sources.packages import package_path
-from registry.sources.resolve import Source, resolve
+from registry.sources.resolve import resolve
 
 Install = Callable[..., Path]
 
@@ -35,6 +36,11 @@ def carrier(install: Install) -> Path:
         "carrier/model/gone.txt,,\n../bin/tool,,\n"
     )
     return model
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGISTRY_OFFLINE", "1")
 
 
 def declare(*files: FileSpec, **fields: object) -> Card:
@@ -57,24 +63,24 @@ def vocab(*urls: str, **fields: object) -> FileSpec:
 
 def test_a_directory_gives_its_files_whatever_the_roles(carrier: Path) -> None:
     expected = {"config.json": carrier / "config.json", "vocab.txt": carrier / "vocab.txt"}
-    assert collect(resolve(carrier)) == expected
-    assert collect(resolve(carrier), roles=("config",)) == expected
+    assert Files(resolve(carrier)).of() == expected
+    assert Files(resolve(carrier)).of("config") == expected
 
 
 def test_a_file_gives_itself(carrier: Path) -> None:
-    assert collect(resolve(carrier / "vocab.txt")) == {"vocab.txt": carrier / "vocab.txt"}
+    assert Files(resolve(carrier / "vocab.txt")).of() == {"vocab.txt": carrier / "vocab.txt"}
 
 
 def test_a_link_into_a_cache_counts_as_the_file_it_names(tmp_path: Path, carrier: Path) -> None:
     (tmp_path / "snapshot").mkdir()
     (tmp_path / "snapshot" / "config.json").symlink_to(carrier / "config.json")
-    assert list(collect(resolve(tmp_path / "snapshot"))) == ["config.json"]
+    assert list(Files(resolve(tmp_path / "snapshot")).of()) == ["config.json"]
 
 
 def test_what_only_a_network_has_is_not_had_offline() -> None:
     for name in ("hub:org/name", "org/name", "https://example.org/model.bin", "https://example.org/folder"):
         with pytest.raises(NotCachedError, match="offline nothing is fetched"):
-            collect(resolve(name))
+            Files(resolve(name)).of()
 
 
 # --- Packages ---------------------------------------------------------------------------------------------------------
@@ -83,8 +89,8 @@ def test_what_only_a_network_has_is_not_had_offline() -> None:
 def test_a_package_gives_its_files(carrier: Path) -> None:
     assert package_path("pkg:carrier-dist/carrier/model/config.json") == carrier / "config.json"
     assert package_path("pkg:Carrier_Dist/carrier/model/") == carrier
-    assert list(collect(resolve("pkg:carrier-dist/carrier/model"))) == ["config.json", "vocab.txt"]
-    assert list(collect(resolve("pkg:carrier-dist/carrier/model/vocab.txt"))) == ["vocab.txt"]
+    assert list(Files(resolve("pkg:carrier-dist/carrier/model")).of()) == ["config.json", "vocab.txt"]
+    assert list(Files(resolve("pkg:carrier-dist/carrier/model/vocab.txt")).of()) == ["vocab.txt"]
 
 
 @pytest.mark.parametrize(
@@ -114,16 +120,16 @@ def test_a_card_gives_the_files_of_the_roles_asked_for(carrier: Path) -> None:
         vocab("pkg:nowhere-dist/vocab.txt", (carrier / "vocab.txt").as_uri(), "hub:me/toy/vocab.txt"),
     )
     resolution = resolve("toy")
-    assert collect(resolution) == {"config.json": carrier / "config.json", "vocab.txt": carrier / "vocab.txt"}
-    assert list(collect(resolution, roles=("vocab",))) == ["vocab.txt"]
-    assert collect(resolution, roles=("merges",)) == {}
+    assert Files(resolution).of() == {"config.json": carrier / "config.json", "vocab.txt": carrier / "vocab.txt"}
+    assert list(Files(resolution).of("vocab")) == ["vocab.txt"]
+    assert Files(resolution).of("merges") == {}
     assert is_local(card)
 
 
 def test_a_file_of_the_wrong_size_is_refused(carrier: Path) -> None:
     card = declare(config("pkg:carrier-dist/carrier/model/config.json", size=3))
     with pytest.raises(IntegrityError, match=r"config.json has 2 bytes, where 3 are promised"):
-        collect(resolve("toy"))
+        Files(resolve("toy")).of()
     assert not is_local(card)
 
 
@@ -133,7 +139,7 @@ def test_missing_files_are_named_with_the_way_to_get_them(carrier: Path) -> None
         vocab("pkg:nowhere-dist/vocab.txt", "hub:me/toy/vocab.txt"),
     )
     with pytest.raises(NotCachedError) as error:
-        collect(resolve("toy"))
+        Files(resolve("toy")).of()
     assert str(error.value).splitlines() == [
         "model 'toy' is known, but not all of its files are on this disk: vocab.txt is missing.",
         "Looked for: pkg:nowhere-dist/vocab.txt, hub:me/toy/vocab.txt.",
@@ -142,27 +148,27 @@ def test_missing_files_are_named_with_the_way_to_get_them(carrier: Path) -> None
         "Offline nothing is fetched. Where there is a network, `registry pull toy` fills the cache, which may then be "
         "copied here.",
     ]
-    assert list(collect(resolve("toy"), roles=("config",))) == ["config.json"]
+    assert list(Files(resolve("toy")).of("config")) == ["config.json"]
     assert not is_local(card)
 
 
 def test_what_no_network_has_is_missing_for_good(tmp_path: Path) -> None:
     declare(config("file:///nowhere/config.json"))
     with pytest.raises(MissingFileError, match=r"config.json is missing.\nLooked for: file:///nowhere/config.json"):
-        collect(resolve("toy"))
+        Files(resolve("toy")).of()
 
 
 def test_a_card_that_has_only_an_archive_is_not_had_offline() -> None:
     card = declare(archives=("https://example.org/toy.tar.gz",))
     with pytest.raises(FetchError, match=r"https://example\.org/toy\.tar\.gz"):
-        collect(resolve("toy"))
+        Files(resolve("toy")).of()
     assert not is_local(card)
 
 
 def test_only_what_the_hub_has_can_be_had_at_a_revision(carrier: Path) -> None:
     declare(config("pkg:carrier-dist/carrier/model/config.json"))
     with pytest.raises(UnknownOptionError, match="only the hub has revisions"):
-        collect(resolve("toy", revision="v1"))
+        Files(resolve("toy", revision="v1")).of()
 
 
 # --- The cache --------------------------------------------------------------------------------------------------------
@@ -206,7 +212,7 @@ def test_of_several_files_with_one_role_the_first_that_is_there_is_taken(tmp_pat
     names = ("model.safetensors", "pytorch_model.bin", "older.bin")
     files = tuple(FileSpec(role="weights", filename=name, urls=(f"file:{tmp_path / name}",)) for name in names)
     card = Card(name="x", architecture="x", task="base", files=files)
-    found = collect(Source(asked="x", kind="card", rule="", card=card))
+    found = Files(CardSource(asked="x", rule="", card=card)).of()
     assert found == {"pytorch_model.bin": tmp_path / "pytorch_model.bin"}
 
 

@@ -13,8 +13,9 @@ from click.testing import CliRunner
 import registry
 from registry import Card, FileSpec, hookimpl
 from registry.cli import main
+from registry.download.policy import Policy
 from registry.errors import IntegrityError, LockError
-from registry.sources.files import collect
+from registry.sources.files import Files
 from registry.sources.resolve import resolve
 
 CONFIG, WEIGHTS = b'{"model_type": "toy"}', bytes(range(256)) * 4
@@ -125,9 +126,9 @@ def test_what_is_locked_loads_here_and_elsewhere(
     locked("toy", "hub:me/toy", "all-minilm-l6-v2")
     for _ in range(2):
         for name in ("toy", "hub:me/toy"):
-            assert {file: path.read_bytes() for file, path in collect(resolve(name)).items()} == FILES
-            assert list(collect(resolve(name), roles=("config",))) == ["config.json"]
-            assert list(collect(resolve(name), roles=("config",), offline=True)) == ["config.json"]
+            assert {file: path.read_bytes() for file, path in Files(resolve(name)).of().items()} == FILES
+            assert list(Files(resolve(name)).of("config")) == ["config.json"]
+            assert list(Files(resolve(name), Policy(offline=True)).of("config")) == ["config.json"]
         assert registry.load_tokenizer("all-minilm-l6-v2").tokenize("a name") == ["a", "name"]
         elsewhere(monkeypatch, tmp_path)
 
@@ -140,9 +141,9 @@ def test_a_repository_that_moved_on_is_fetched_as_it_was_locked(
     hub.hub("me/toy", moved, commit="b" * 40)
     hub.hub("me/toy", FILES, commit=COMMIT, branch="old")
     elsewhere(monkeypatch, tmp_path)
-    assert collect(resolve("hub:me/toy"))["config.json"].read_bytes() == CONFIG
+    assert Files(resolve("hub:me/toy")).of()["config.json"].read_bytes() == CONFIG
     monkeypatch.delenv("REGISTRY_LOCK")
-    assert collect(resolve("hub:me/toy"))["config.json"].read_bytes() == moved["config.json"]
+    assert Files(resolve("hub:me/toy")).of()["config.json"].read_bytes() == moved["config.json"]
 
 
 def test_a_file_that_changed_is_refused_and_not_kept(
@@ -152,7 +153,7 @@ def test_a_file_that_changed_is_refused_and_not_kept(
     hub.hub("me/toy", FILES | {"pytorch_model.bin": WEIGHTS[::-1]}, commit="b" * 40)
     elsewhere(monkeypatch, tmp_path)
     with pytest.raises(IntegrityError):
-        collect(resolve("toy"))
+        Files(resolve("toy")).of()
     assert not (tmp_path / "elsewhere" / ".registry" / "v1" / "blobs" / sha256(WEIGHTS[::-1]).hexdigest()[:2]).exists()
 
 
@@ -167,17 +168,17 @@ def test_a_file_that_changed_is_refused_and_not_kept(
     ],
 )
 def test_any_difference_is_an_error(field: str, value: object, told: str, name: str, toy: Card, locked: Locked) -> None:
-    collect(resolve(name))
+    Files(resolve(name)).of()
     locked(name, change=lambda models: models[name]["config.json"].update({field: value}))
     with pytest.raises(IntegrityError, match=told):
-        collect(resolve(name))
+        Files(resolve(name)).of()
 
 
 def test_a_file_that_is_not_locked_is_an_error(toy: Card, locked: Locked) -> None:
-    collect(resolve("hub:me/toy"))
+    Files(resolve("hub:me/toy")).of()
     locked("hub:me/toy", change=lambda models: models["hub:me/toy"].pop("config.json"))
-    with pytest.raises(LockError, match=r"hub repository 'hub:me/toy' is not what .*: config.json is not locked"):
-        collect(resolve("hub:me/toy"))
+    with pytest.raises(LockError, match=r"'hub:me/toy' differs from the lock file .*: config.json is not locked"):
+        Files(resolve("hub:me/toy")).of()
 
 
 def test_a_locked_file_that_is_missing_is_an_error(
@@ -190,7 +191,7 @@ def test_a_locked_file_that_is_missing_is_an_error(
     del server.replies["/toy/vocab.txt"]
     elsewhere(monkeypatch, tmp_path)
     with pytest.raises(LockError, match=r"vocab.txt is missing"):
-        collect(resolve(url))
+        Files(resolve(url)).of()
 
 
 def test_a_model_that_is_not_locked_is_an_error_before_anything_is_fetched(
@@ -198,14 +199,14 @@ def test_a_model_that_is_not_locked_is_an_error_before_anything_is_fetched(
 ) -> None:
     locked("toy")
     hub.forget()
-    with pytest.raises(LockError, match=r"'hub:me/toy' is not in .*registry.lock, which REGISTRY_LOCK puts in force"):
-        collect(resolve("hub:me/toy"))
-    with pytest.raises(LockError, match="model 'gpt2' is not in"):
+    with pytest.raises(LockError, match=r"'hub:me/toy' is not in the lock file .*\.lock \(set by REGISTRY_LOCK\)"):
+        Files(resolve("hub:me/toy")).of()
+    with pytest.raises(LockError, match="model 'gpt2' is not in the lock file"):
         registry.load("gpt2")
     assert hub.count() == 0
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "config.json").write_bytes(CONFIG)
-    assert list(collect(resolve(tmp_path / "folder"))) == ["config.json"], "what lies here is not locked"
+    assert list(Files(resolve(tmp_path / "folder")).of()) == ["config.json"], "what lies here is not locked"
 
 
 def test_a_card_whose_addresses_or_digests_changed_is_an_error(toy: Card, locked: Locked) -> None:
@@ -219,8 +220,8 @@ def test_a_card_whose_addresses_or_digests_changed_is_an_error(toy: Card, locked
         card = Card(name="toy", architecture="toy", task="base", files=(FileSpec(**fields), toy.files[1]))
         registry.discovery.unregister("toys")
         registry.register(SimpleNamespace(registry_cards=hookimpl(lambda card=card: (card,))), "toys")
-        with pytest.raises(LockError, match=r"addresses now|the card promises"):
-            collect(resolve("toy"))
+        with pytest.raises(LockError, match=r"URLs now|the card promises"):
+            Files(resolve("toy")).of()
 
 
 def test_a_model_in_an_archive_is_locked_file_by_file(
@@ -245,11 +246,11 @@ def test_a_model_in_an_archive_is_locked_file_by_file(
         path = locked(name)
         entry = json.loads(path.read_text())["models"][name]["config.json"]
         assert entry == {"url": url, "size": len(CONFIG), "sha256": sha256(CONFIG).hexdigest()}
-        assert collect(resolve(name))["config.json"].read_bytes() == CONFIG
+        assert Files(resolve(name)).of()["config.json"].read_bytes() == CONFIG
     server.add("/toy.tar.gz", archive(FILES | {"config.json": b"{}"}))
     elsewhere(monkeypatch, tmp_path)
     with pytest.raises(LockError, match=r"the sha256 of config.json is"):
-        collect(resolve(url))
+        Files(resolve(url)).of()
 
 
 @pytest.mark.parametrize(
@@ -259,7 +260,7 @@ def test_a_model_in_an_archive_is_locked_file_by_file(
         ("{}", "is no lock file: it needs 'schema'"),
         ('{"schema": 2, "models": {}}', "is no lock file"),
         ('{"schema": 1, "models": []}', "is no lock file"),
-        ('{"schema": 1, "models": {"toy": {}}}', "locks no files of 'toy'"),
+        ('{"schema": 1, "models": {"toy": {}}}', "lists no files of 'toy'"),
         ('{"schema": 1, "models": {"toy": {"c": 5}}}', "damaged at 'c' of 'toy'"),
         ('{"schema": 1, "models": {"toy": {"c": {"url": "x", "size": 1}}}}', "damaged at 'c' of 'toy'"),
         ('{"schema": 1, "models": {"toy": {"c": {"url": "x", "size": 1, "sha256": "z"}}}}', "damaged at 'c' of 'toy'"),

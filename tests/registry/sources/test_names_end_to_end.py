@@ -15,6 +15,7 @@ from registry import Card, FileSpec, hookimpl
 from registry.cache.cache import Cache
 from registry.cli import main
 from registry.download.fetch import cached_path
+from registry.download.policy import Policy
 from registry.errors import (
     FetchError,
     HTTPStatusError,
@@ -23,7 +24,7 @@ from registry.errors import (
     NotCachedError,
     RegistryWarning,
 )
-from registry.sources.files import collect
+from registry.sources.files import Files
 from registry.sources.resolve import resolve
 from registry.zoo import (
     BertConfig,
@@ -236,10 +237,10 @@ def test_a_mirror_that_lies_is_passed_by(hub, other_server, saved) -> None:
     hub.hub("me/toy", {"config.json": b'{"lies": 1}'})
     good = other_server.add("/config.json", config)
     declare(FileSpec(role="config", filename="config.json", urls=("hub:me/toy/config.json", good), sha256=sha(config)))
-    assert collect(resolve("toy"))["config.json"].read_bytes() == config
+    assert Files(resolve("toy")).of()["config.json"].read_bytes() == config
     other_server.add("/config.json", b"lies, too")
     with pytest.raises(IntegrityError, match=r"missing[\s\S]*not what was promised"):
-        collect(resolve("toy"), update=True)
+        Files(resolve("toy"), Policy(update=True)).of()
 
 
 def test_files_that_nobody_has_are_told_with_every_answer(hub, other_server) -> None:
@@ -248,7 +249,7 @@ def test_files_that_nobody_has_are_told_with_every_answer(hub, other_server) -> 
     urls = ("hub:me/toy/config.json", f"{dead}/config.json")
     declare(FileSpec(role="config", filename="config.json", urls=urls, sha256="0" * 64))
     with pytest.raises(NotCachedError) as error:
-        collect(resolve("toy"))
+        Files(resolve("toy")).of()
     assert "answers 401" in str(error.value)
     assert "cannot be reached" in str(error.value)
 
@@ -277,7 +278,7 @@ def test_a_folder_on_the_web_without_a_model_is_told_and_not_remembered(server, 
 
 def test_a_file_on_the_web_is_that_file(server, saved) -> None:
     url = server.add("/model.safetensors", saved["model.safetensors"])
-    assert list(collect(resolve(url))) == ["model.safetensors"]
+    assert list(Files(resolve(url)).of()) == ["model.safetensors"]
     assert cached_path(url).read_bytes() == saved["model.safetensors"]
     with pytest.raises(MissingFileError):
         cached_path("no-such-file.bin")

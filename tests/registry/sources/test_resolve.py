@@ -7,7 +7,8 @@ import pytest
 import registry
 from registry import Card, hookimpl
 from registry.errors import MissingFileError, RegistryWarning, UnknownModelError, UnknownOptionError
-from registry.sources.resolve import Source, resolve
+from registry.sources.resolve import resolve
+from registry.sources.source import Source
 
 TOY = Card(name="toy", architecture="toy", task="base", files=(), aliases=("me/Toy-Uncased", "toy-small"))
 
@@ -119,7 +120,7 @@ def test_an_unknown_name_is_answered_with_suggestions() -> None:
         resolve("Toy_Larg")
     assert str(error.value).splitlines() == [
         "no model is named 'Toy_Larg'. Did you mean 'toy-large'?",
-        "It was read as a name, since no such file or folder exists; `registry list` prints the 2 known names.",
+        "It was read as a name, since no such file or directory exists; `registry list` prints the 2 known names.",
         *[line for line in str(error.value).splitlines() if line.startswith("Disabled plugins")],
     ]
     assert error.value.suggestions == ("toy-large",)
@@ -133,7 +134,7 @@ def test_what_nothing_has_is_never_none(asked: str) -> None:
 
 @pytest.mark.parametrize("asked", ["s3://bucket/model", "ftp://x/y", "hub:toy", "hub:a/b/c", "pkg:some-dist", "pkg:/x"])
 def test_an_address_of_a_wrong_form_is_refused_with_the_right_one(asked: str) -> None:
-    with pytest.raises(UnknownModelError, match=r"Addresses begin with|is not of the form"):
+    with pytest.raises(UnknownModelError, match=r"URLs begin with|is not of the form"):
         resolve(asked)
 
 
@@ -145,5 +146,5 @@ def test_what_is_neither_text_nor_a_path_is_a_type_error(asked: object) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="no devices there")
 def test_a_device_is_no_model() -> None:
-    with pytest.raises(MissingFileError, match="no file or folder '/dev/null'"):
+    with pytest.raises(MissingFileError, match="no file or directory '/dev/null'"):
         resolve("/dev/null")

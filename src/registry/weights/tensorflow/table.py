@@ -10,8 +10,8 @@ from itertools import islice, pairwise
 
 from registry.errors import CorruptWeightsError, WeightsLimitError
 from registry.files.protobuf import Malformed, varint
+from registry.files.signatures import TABLE_END
 from registry.files.strict_json import MEBIBYTE
-from registry.sources.resolve import TABLE_END
 
 FOOTER = 48
 """Bytes: two handles, zeros up to 40, and the magic number."""

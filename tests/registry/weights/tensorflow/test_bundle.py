@@ -28,7 +28,7 @@ from registry.errors import (
     WeightsLimitError,
     WeightsMismatchError,
 )
-from registry.sources.resolve import TABLE_END
+from registry.files.signatures import TABLE_END
 from registry.weights.checkpoint import find_weights, open_checkpoint
 from registry.weights.headers import header_of
 from registry.weights.tensorflow.bundle import detect, headers, load

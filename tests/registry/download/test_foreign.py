@@ -11,7 +11,7 @@ import pytest
 
 import registry
 from registry import Card, hookimpl
-from registry.cache.foreign import find, hub_cache, snapshot
+from registry.download.foreign import find, hub_cache, snapshot
 from registry.errors import RegistryWarning
 
 URL = "https://s3.amazonaws.com/models.huggingface.co/bert/toy-vocab.txt"
@@ -93,7 +93,7 @@ def test_the_name_of_an_entry_is_the_one_known_from_logs(cache: Path) -> None:
     (cache / name).write_bytes(BYTES)
     (cache / f"{name}.json").write_text(json.dumps({"url": url, "etag": '"64800d5d8528ce344256daf115d4965e"'}))
     assert look(url, cache, verify=False) == cache / name
-    with pytest.warns(RegistryWarning, match="passed over"):  # these bytes are not that vocabulary
+    with pytest.warns(RegistryWarning, match="ignored"):  # these bytes are not that vocabulary
         assert look(url, cache) is None
 
 
@@ -111,7 +111,7 @@ def test_the_etag_is_verified_whatever_digest_it_is(digest: object, cache: Path)
     path = keep_as_the_ancestor(cache, f'"{digest(BYTES)}"')
     assert look(URL, cache) == path
     path.write_bytes(BYTES[:-1])
-    with pytest.warns(RegistryWarning, match=f"{path.name} is passed over: it was damaged"):
+    with pytest.warns(RegistryWarning, match=f"{path.name} is ignored: it is damaged"):
         assert look(URL, cache) is None
     assert path.exists(), "what is not ours is never deleted"
 
@@ -131,10 +131,10 @@ def test_the_newest_sound_entry_wins(cache: Path) -> None:
         os.utime(path, (1e9 - age, 1e9 - age))
     paths[2].write_bytes(b"half")
     os.utime(paths[2], (1e9, 1e9))
-    with pytest.warns(RegistryWarning, match="passed over"):
+    with pytest.warns(RegistryWarning, match="ignored"):
         assert look(URL, cache) == paths[1]
     assert look(URL, cache, sha256(old), verify=False) == paths[2]
-    with pytest.warns(RegistryWarning, match="passed over"):
+    with pytest.warns(RegistryWarning, match="ignored"):
         assert look(URL, cache, sha256(old)) == paths[0]
 
 
@@ -147,7 +147,7 @@ def test_a_cached_error_page_is_never_used(cache: Path) -> None:
 def test_an_entry_without_an_etag_is_used_where_its_digest_is_promised(cache: Path) -> None:
     path = keep_as_the_ancestor(cache, None)
     assert look(URL, cache, sha256(BYTES)) == path
-    with pytest.warns(RegistryWarning, match="passed over"):
+    with pytest.warns(RegistryWarning, match="ignored"):
         assert look(URL, cache, "0" * 64) is None
 
 
@@ -205,7 +205,7 @@ def test_a_blob_that_is_itself_a_link_into_a_shared_store_is_verified(cache: Pat
     blob.symlink_to(shared)
     assert look(HUB, cache) == path
     shared.write_bytes(b"changed")
-    with pytest.warns(RegistryWarning, match="passed over"):
+    with pytest.warns(RegistryWarning, match="ignored"):
         assert look(HUB, cache) is None
 
 

@@ -1,0 +1,132 @@
+"""A repository of the hub.
+
+The hub lists in one response which files a repository has, and which commit its branch is; only those are requested.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from attrs import evolve, frozen
+
+from registry.download import hub
+from registry.download.policy import Policy
+from registry.errors import FetchError, NotCachedError
+from registry.files.filenames import OTHER_WEIGHTS
+from registry.files.strict_json import MEBIBYTE, read_json_object
+from registry.records import Paths
+from registry.sources.source import Roles, Source, checked_revision
+
+if TYPE_CHECKING:
+    from registry.cache.cache import Cache
+    from registry.sources.origins import Origin
+
+LARGEST_LISTING = 64 * MEBIBYTE
+
+
+@frozen(kw_only=True)
+class HubSource(Source):
+    """A repository of the hub, at a revision."""
+
+    repository: str
+    """``organization/name``."""
+    revision: str | None = None
+
+    kind: ClassVar[str] = "hub"
+    noun: ClassVar[str] = "hub repository"
+
+    @property
+    def url(self) -> str:
+        """``hub:organization/name``."""
+        return f"hub:{self.repository}"
+
+    def at(self, revision: str) -> Self:
+        """The repository at a revision."""
+        return evolve(self, revision=checked_revision(self, revision))
+
+    def files(self, roles: Roles, policy: Policy) -> Paths:
+        """The files in these roles, at the commit that the revision was when it was first asked for.
+
+        Raises:
+            HTTPStatusError: The hub refuses.
+            FetchError: Whatever else ``fetch`` raises.
+        """
+        from registry.download.fetch import fetch  # and with it the cache
+        from registry.sources.choosing import choose
+
+        try:
+            listing = list_repository(self.repository, self.revision or hub.DEFAULT_REVISION, roles, policy)
+        except NotCachedError as problem:
+            raise NotCachedError(
+                f"the files of the hub repository {self.repository!r} are not known here: {problem.message}",
+                hint=f"Where there is a network, `registry pull {self.repository}` fetches it into its cache, which "
+                "may then be copied here.",
+            ) from problem
+
+        def find(name: str) -> Path | None:
+            if name not in listing.names:
+                return None
+            return fetch(hub.HubFile(self.repository, listing.commit, name).url, policy)
+
+        return choose(find, roles, other_weights=filter(OTHER_WEIGHTS.fullmatch, sorted(listing.names)))
+
+    def urls(self) -> Iterator[str]:
+        """The directories of URLs of its files and listings."""
+        yield from hub.repository_urls(self.repository)
+
+    @property
+    def lock_key(self) -> str:
+        """Its URL, with ``@`` and the revision."""
+        return self.url if self.revision is None else f"{self.url}@{self.revision}"
+
+    def locked(self, files: "Mapping[str, Origin]", lock: Path, cache: "Cache") -> Self:  # noqa: ARG002
+        """The repository at the commit that is locked, unless the cache has settled its commit."""
+        if cache.entry(hub.listing_url(self.repository, self.revision or hub.DEFAULT_REVISION)) is not None:
+            return self  # it is settled which commit the revision is, and compared with the lock afterwards
+        commit = next((file.revision for file in files.values() if file.revision), None)
+        return self if commit is None else evolve(self, revision=commit)
+
+
+@frozen(kw_only=True)
+class Listing:
+    """A commit of a repository, and the files that are known to be in it."""
+
+    commit: str
+    names: frozenset[str]
+
+
+def list_repository(repository: str, revision: str, roles: Roles, policy: Policy) -> Listing:
+    """The files of a repository: as first listed, else as in the cache of another program, else as the hub lists them.
+
+    Raises:
+        FetchError: What ``fetch`` raises, and for an answer of another form than the hub's.
+    """
+    from registry.download import foreign
+    from registry.download.fetch import fetch, is_held
+    from registry.sources.choosing import suffices
+
+    url = hub.listing_url(repository, revision)
+    if not policy.update and not is_held(url, policy):
+        snapshot = foreign.snapshot(repository, revision)
+        if snapshot is not None:
+            listing = Listing(commit=snapshot.commit, names=snapshot.names)
+            if policy.is_offline or suffices(listing.names, roles):
+                return listing
+            url = hub.listing_url(repository, snapshot.commit)
+    return _read_listing(fetch(url, policy), repository)
+
+
+def _read_listing(path: Path, repository: str) -> Listing:
+    keys = read_json_object(path, limit=LARGEST_LISTING, error=FetchError)
+    try:
+        names = frozenset(str(file["rfilename"]) for file in keys["siblings"])
+        commit = str(keys["sha"])
+    except (KeyError, TypeError) as problem:
+        raise FetchError(
+            f"The hub's answer for {repository!r} is not of the form of its API: no 'sha', or no 'siblings'.",
+            hint=f"{hub.endpoint()} was asked; the variable HF_ENDPOINT names another server.",
+        ) from problem
+    if not re.fullmatch(r"[\w.-]+", commit):
+        raise FetchError(f"The hub names {commit!r:.80} as the commit of {repository!r}, which cannot be one.")
+    return Listing(commit=commit, names=names)

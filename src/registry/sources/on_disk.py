@@ -1,0 +1,95 @@
+"""Sources on this disk: a directory, a file, a TensorFlow checkpoint, an archive."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from attrs import frozen
+
+from registry.download.policy import Policy
+from registry.errors import FetchError
+from registry.files.filenames import INDEX_SUFFIX
+from registry.records import Paths
+from registry.sources.source import Roles, Source
+
+
+@frozen(kw_only=True)
+class LocalSource(Source):
+    """A path on this disk: the base of the sources in this module."""
+
+    path: Path
+
+    def urls(self) -> Iterator[str]:
+        """The ``file:`` URL of its path."""
+        yield self.path.resolve().as_uri()
+
+
+@frozen(kw_only=True)
+class DirectorySource(LocalSource):
+    """A directory; its files are given whatever the roles, without those of its subdirectories."""
+
+    kind: ClassVar[str] = "directory"
+    noun: ClassVar[str] = "directory"
+    in_place: ClassVar[bool] = True
+
+    def files(self, roles: Roles, policy: Policy) -> Paths:  # noqa: ARG002
+        """All files of the directory."""
+        return files_at(self.path)
+
+
+@frozen(kw_only=True)
+class FileSource(LocalSource):
+    """A single file; it is given whatever the roles."""
+
+    kind: ClassVar[str] = "file"
+    noun: ClassVar[str] = "file"
+    in_place: ClassVar[bool] = True
+
+    def files(self, roles: Roles, policy: Policy) -> Paths:  # noqa: ARG002
+        """The file itself."""
+        return {self.path.name: self.path}
+
+
+@frozen(kw_only=True)
+class CheckpointSource(LocalSource):
+    """A TensorFlow checkpoint; ``path`` is its prefix, mostly the name of no file."""
+
+    kind: ClassVar[str] = "checkpoint"
+    noun: ClassVar[str] = "checkpoint"
+
+    def files(self, roles: Roles, policy: Policy) -> Paths:  # noqa: ARG002
+        """The files of the checkpoint for the role ``weights`` alone, else all files next to them."""
+        siblings = files_at(self.path.parent)
+        if roles is None or set(roles) != {"weights"}:
+            return siblings
+        prefix = self.path.name
+        starts = f"{prefix}{INDEX_SUFFIX}", f"{prefix}.data-"
+        return {name: path for name, path in siblings.items() if name == prefix or name.startswith(starts)}
+
+
+@frozen(kw_only=True)
+class ArchiveSource(LocalSource):
+    """An archive (tar.gz, tgz or zip); its files are unpacked into the cache, and given whatever the roles."""
+
+    kind: ClassVar[str] = "archive"
+    noun: ClassVar[str] = "archive"
+
+    def files(self, roles: Roles, policy: Policy) -> Paths:  # noqa: ARG002
+        """All files of the archive."""
+        from registry.archives.unpacked import of_local_archive  # and with it the cache
+
+        return of_local_archive(self.path, policy)
+
+
+def files_at(path: Path) -> Paths:
+    """The file at a path, or all files of the directory there.
+
+    Raises:
+        FetchError: The directory cannot be read.
+    """
+    if path.is_file():
+        return {path.name: path}
+    try:
+        return {entry.name: entry for entry in sorted(path.iterdir()) if entry.is_file()}
+    except OSError as problem:
+        raise FetchError(f"the directory {str(path)!r} cannot be read: {problem.strerror}.") from problem
