@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from attrs import Attribute, evolve, field, frozen
+from attrs import Attribute, evolve, field, fields, frozen
 
 from registry.files.filenames import ARCHIVE_SUFFIXES
 from registry.namespace import NAMESPACE, import_plugin_module
@@ -94,6 +94,17 @@ def _files(value: "Iterable[FileSpec]") -> "tuple[FileSpec, ...]":
 def _mapping(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """A mapping that cannot be changed."""
     return MappingProxyType(dict(value))
+
+
+def _remade(cls: type, values: Mapping[str, Any]) -> Any:
+    return cls(**values)
+
+
+def _reduce(record: Any) -> tuple[Any, ...]:
+    """Pickle or copy a record by its fields; a read-only mapping, which cannot be pickled, becomes a dict meanwhile."""
+    values = {field.name: getattr(record, field.name) for field in fields(type(record))}
+    plain = {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+    return _remade, (type(record), plain)
 
 
 _word = matching(r"[a-z0-9]+([_-][a-z0-9]+)*", "lower-case letters, digits, '-' and '_'")
@@ -229,6 +240,8 @@ class TokenizerSpec:
     files: Mapping[str, str] = field(converter=_mapping, hash=False)
     """Role -> file name: ``{"vocab": "vocab.txt"}``."""
 
+    __reduce__ = _reduce
+
     @property
     def key(self) -> tuple[str, ...]:
         """Identifies the record: no two of a plugin may have the same."""
@@ -355,6 +368,8 @@ class Card:
     def key(self) -> tuple[str, ...]:
         """Identifies the record: no two of a plugin may have the same."""
         return (self.name,)
+
+    __reduce__ = _reduce
 
     @property
     def size(self) -> int | None:

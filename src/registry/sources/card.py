@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from registry.download import hub
 from registry.download.policy import Policy
 from registry.errors import CacheCorruptError, CacheError, FetchError, IntegrityError, MissingFileError
-from registry.files.urls import WEB
+from registry.files.urls import WEB, split_digest
 from registry.records import Card, FileSpec, Paths
 from registry.sources.card_errors import files_missing
 from registry.sources.card_variants import at_revision, with_locked
@@ -122,7 +122,8 @@ def is_local(card: Card, cache_dir: str | bytes | Path | None = None) -> bool:
     """Whether all files of a card are available without a network."""
     policy = Policy(cache_dir=cache_dir, offline=True)
     missing = [files[0].role for files in by_role(card) if not any_is_here(files, policy)]
-    if any(_is_held(url, policy) for url in card.archives):
+    archives = map(split_digest, card.archives)
+    if any(_is_held(url, policy, sha256=digest) for url, digest in archives):
         return not set(missing) - set(ARCHIVED)
     return bool(card.files) and not missing
 

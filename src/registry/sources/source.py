@@ -9,6 +9,7 @@ from attrs import frozen
 
 from registry.download.policy import Policy
 from registry.errors import UnknownOptionError
+from registry.files.urls import redacted
 from registry.records import Card, Paths
 
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ class Source(ABC):
         return self
 
     def __str__(self) -> str:
-        where = self.card.name if self.card is not None else self.path or self.url
-        return f"{self.noun} {str(where)!r}"
+        where = self.card.name if self.card is not None else str(self.path or redacted(self.url or ""))
+        return f"{self.noun} {where!r}"
 
 
 def checked_revision(source: Source, revision: str) -> str:

@@ -22,11 +22,13 @@ import pytest
 import registry
 from registry import Card, FileSpec, hookimpl
 from registry.cache.cache import Cache
+from registry.download.policy import Policy
 from registry.errors import (
     CacheFullError,
     CacheReadOnlyError,
     CorruptArchiveError,
     HTTPStatusError,
+    IntegrityError,
     NotCachedError,
     UnsafeArchiveError,
 )
@@ -45,6 +47,10 @@ def packed(files: Members, folder: str = "") -> bytes:
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
+
+
+def with_digest(url: str, archive: bytes) -> str:
+    return f"{url}#sha256={sha256(archive).hexdigest()}"
 
 
 @pytest.fixture
@@ -380,13 +386,16 @@ def ancient(model: Members, server: "object") -> Card:
     digest = sha256(model["vocab.txt"]).hexdigest()
     vocab_url = server.s3("/ancient-vocab.txt", model["vocab.txt"])
     vocab = FileSpec(role="vocab", filename="vocab.txt", urls=("hub:me/ancient/vocab.txt", vocab_url), sha256=digest)
-    archived = {name: model[name] for name in ("bert_config.json", "pytorch_model.bin")}
+    archived = packed({name: model[name] for name in ("bert_config.json", "pytorch_model.bin")})
     card = Card(
         name="ancient",
         architecture="bert",
         task="pretraining",
         files=(config, weights, vocab),
-        archives=(server.url + "/gone.tar.gz", server.s3("/ancient.tar.gz", packed(archived))),
+        archives=(
+            f"{server.url}/gone.tar.gz#sha256={'0' * 64}",
+            with_digest(server.s3("/ancient.tar.gz", archived), archived),
+        ),
         tokenizer={"do_lower_case": True},
     )
     registry.register(SimpleNamespace(registry_cards=hookimpl(lambda: (card,))), "ancient-names")
@@ -438,7 +447,7 @@ def test_the_ancestors_own_archive_is_used_where_it_lies(
 ) -> None:
     from pytorch_pretrained_bert.file_utils import get_from_cache
 
-    kept = Path(get_from_cache(ancient.archives[1], str(cache.directory)))
+    kept = Path(get_from_cache(ancient.archives[1].partition("#")[0], str(cache.directory)))
     vocabulary = Path(get_from_cache(ancient.files[2].urls[1], str(cache.directory)))
     before = {path: path.stat().st_mtime_ns for path in (kept, vocabulary)}
     server.forget()
@@ -472,17 +481,83 @@ def test_a_name_of_the_manual_loads_from_what_the_ancestor_kept_in_its_older_fol
 
 
 def test_a_card_that_describes_no_files_has_those_of_its_archive(model: Members, server: "object") -> None:
-    card = Card(
-        name="bare",
-        architecture="bert",
-        task="pretraining",
-        files=(),
-        archives=(server.add("/bare.tar.gz", packed(model)),),
-    )
-    registry.register(SimpleNamespace(registry_cards=hookimpl(lambda: (card,))), "bare-names")
+    archive = packed(model)
+    card = bare(with_digest(server.add("/bare.tar.gz", archive), archive))
     loaded = registry.load("bare")
     assert loaded.tokenizer.tokenize("the cat") == ["the", "cat"]
     assert is_local(card)
+
+
+def bare(url: str) -> Card:
+    """Declare the model ``bare``, all of whose files are in an archive."""
+    card = Card(name="bare", architecture="bert", task="pretraining", files=(), archives=(url,))
+    registry.register(SimpleNamespace(registry_cards=hookimpl(lambda: (card,))), "bare-names")
+    return card
+
+
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tgz", ".zip"])
+def test_a_card_may_have_any_kind_of_archive(suffix: str, model: Members, server: "object") -> None:
+    archive = packed(model)
+    if suffix == ".zip":
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as opened:
+            for name, data in model.items():
+                opened.writestr(name, data)
+        archive = buffer.getvalue()
+    bare(with_digest(server.add(f"/bare{suffix}", archive), archive))
+    assert registry.load("bare").tokenizer.tokenize("the cat") == ["the", "cat"]
+    Card(name="x", architecture="bert", task="base", files=(), archives=(f"https://example.org/x{suffix}",))
+
+
+def test_an_http_archive_of_a_card_without_a_digest_is_refused_and_nothing_is_loaded(
+    model: Members, server: "object"
+) -> None:
+    url = server.add("/bare.tar.gz", packed(model))
+    with pytest.raises(ValueError, match=r"can be changed on its way.*sha256"):
+        bare(url)
+    with pytest.raises(registry.RegistryError):
+        registry.load_model("bare")
+    assert server.count() == 0
+
+
+def test_an_archive_with_another_digest_than_promised_is_refused(
+    model: Members, server: "object", cache: Cache
+) -> None:
+    bare(f"{server.add('/bare.tar.gz', packed(model))}#sha256={'0' * 64}")
+    with pytest.raises(IntegrityError, match="not what was promised"):
+        registry.load_model("bare")
+    assert list(cache.entries()) == []
+    assert unpacked_folders(cache) == []
+
+
+def test_an_archive_in_the_cache_is_compared_with_a_digest_that_is_promised_later(
+    toy: Members, server: "object"
+) -> None:
+    archive = packed(toy)
+    url = server.add("/toy.tar.gz", archive)
+    assert set(Files(resolve(url)).of()) == set(toy)
+    with pytest.raises(NotCachedError):
+        Files(resolve(f"{url}#sha256={'0' * 64}"), Policy(offline=True)).of()
+    assert set(Files(resolve(with_digest(url, archive)), Policy(offline=True)).of()) == set(toy)
+
+
+def test_an_archive_is_read_as_its_directory_is_when_no_plugin_is_enabled(
+    toy: Members, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy["config.json"] = b'{"model_type": "bert"}'
+    (tmp_path / "model.tar.gz").write_bytes(packed(toy))
+    (tmp_path / "model").mkdir()
+    for name, data in toy.items():
+        (tmp_path / "model" / name).write_bytes(data)
+    monkeypatch.setenv("REGISTRY_PLUGINS", "")
+    errors = []
+    for name in ("model", "model.tar.gz"):
+        registry.refresh()
+        with pytest.raises(registry.RegistryError) as error:
+            registry.load_config(tmp_path / name)
+        errors.append((type(error.value), error.value.message.partition("config.json")[2]))
+    assert errors[0] == errors[1]
+    assert errors[0][0] is not CorruptArchiveError
 
 
 def test_the_gzip_of_a_pickle_is_never_run(tmp_path: Path) -> None:

@@ -158,6 +158,19 @@ def test_prune_removes_what_nothing_names_any_more(hub: Any, cache: Cache, tmp_p
     assert "gone" not in run("cache", "list").stdout
 
 
+def test_prune_leaves_unpacked_directories_younger_than_an_hour(cache: Cache, tmp_path: Path) -> None:
+    path = packed(tmp_path)
+    directory = Files(resolve(path)).of()["config.json"].parents[1]
+    for record in (cache.home / "refs").iterdir():
+        record.unlink()  # as if its process had not recorded it yet
+    age(directory, hours=0.9)
+    assert json.loads(run("cache", "prune", "--json").stdout) == []
+    assert directory.is_dir()
+    age(directory, hours=1.1)
+    assert json.loads(run("cache", "prune", "--json").stdout) == [str(directory)]
+    assert not directory.exists()
+
+
 # --- verify -----------------------------------------------------------------------------------------------------------
 
 

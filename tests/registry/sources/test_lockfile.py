@@ -239,8 +239,10 @@ def test_a_model_in_an_archive_is_locked_file_by_file(
                 tar.addfile(info, io.BytesIO(data))
         return buffer.getvalue()
 
-    url = server.add("/toy.tar.gz", archive(FILES))
-    card = Card(name="toy", architecture="toy", task="base", files=(), archives=(url,))
+    packed = archive(FILES)
+    url = server.add("/toy.tar.gz", packed)
+    digest = sha256(packed).hexdigest()
+    card = Card(name="toy", architecture="toy", task="base", files=(), archives=(f"{url}#sha256={digest}",))
     registry.register(SimpleNamespace(registry_cards=hookimpl(lambda: (card,))), "toys")
     for name in ("toy", url):
         path = locked(name)

@@ -23,6 +23,7 @@ from registry.errors import (
     MissingFileError,
     NotCachedError,
     RegistryWarning,
+    UnknownOptionError,
 )
 from registry.sources.files import Files
 from registry.sources.resolve import resolve
@@ -303,6 +304,32 @@ def test_a_pulled_folder_keeps_the_options_of_its_card(hub, saved) -> None:
     tokenizer = registry.load_tokenizer(registry.pull("bert-base-cased"))
     assert tokenizer.tokenize("Paris") == ["Paris"]
     assert tokenizer.max_len == 512
+
+
+def test_a_model_is_pulled_and_verified_in_the_cache_in_which_it_is_loaded(hub, saved, model, tmp_path: Path) -> None:
+    hub.hub("me/tiny", saved, branch="v1")
+    mine = {"cache_dir": tmp_path / "mine", "revision": "v1"}
+    folder = registry.pull("hub:me/tiny", progress=False, **mine)
+    assert folder.is_relative_to(tmp_path / "mine")
+    hub.close()
+    assert registry.pull("hub:me/tiny", offline=True, **mine) == folder
+    assert same(registry.load("hub:me/tiny", "pretraining", offline=True, **mine).model, model)
+    assert not Cache.at().directory.exists(), "the other cache was not touched"
+    with pytest.raises(NotCachedError):
+        registry.pull("hub:me/tiny", offline=True, revision="v1")
+
+
+def test_one_file_is_fetched_as_every_door_fetches(hub, saved, tmp_path: Path) -> None:
+    hub.hub("me/tiny", saved, commit="a" * 40)
+    hub.hub("me/tiny", {"config.json": b"{}"}, commit="b" * 40, branch="v1")
+    path = cached_path("hub:me/tiny/config.json", tmp_path / "mine", revision="v1", progress=False)
+    assert path.read_bytes() == b"{}"
+    assert path.is_relative_to(tmp_path / "mine")
+    assert cached_path("hub:me/tiny/config.json").read_bytes() == saved["config.json"]
+    with pytest.raises(NotCachedError):
+        cached_path("hub:me/tiny/vocab.txt", offline=True)
+    with pytest.raises(UnknownOptionError, match="has no revisions"):
+        cached_path("https://user:secret@example.org/x", revision="v1")
 
 
 @pytest.mark.filterwarnings("default")  # the command prints them
