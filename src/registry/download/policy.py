@@ -1,13 +1,13 @@
 """How files are fetched: cache directory, offline, progress, update."""
 
 import os
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from registry.errors import ConflictingOptionsError
+from registry.cache.directories import cache_directory
+from registry.errors import CacheError, ConflictingOptionsError
 
 if TYPE_CHECKING:
     from registry.cache.cache import Cache
@@ -39,16 +39,24 @@ class Policy:
                 hint="Leave out one of the two; REGISTRY_OFFLINE and HF_HUB_OFFLINE mean offline, too.",
             )
 
-    @cached_property
+    @property
     def is_offline(self) -> bool:
-        """Whether no connection may be opened; decided when it is first asked for."""
+        """Whether no connection may be opened."""
         if self.offline is not None:
             return self.offline
         return any(os.environ.get(name, "").upper() in _TRUE for name in ("REGISTRY_OFFLINE", "HF_HUB_OFFLINE"))
 
-    @cached_property
+    @property
     def cache(self) -> "Cache":
-        """The cache that is read and written; decided when it is first asked for."""
+        """The cache that is read and written.  Raises CacheError where no home directory is known."""
         from registry.cache.cache import Cache  # models in directories need none
 
         return Cache.at(self.cache_dir)
+
+    def settled(self) -> Self:
+        """The same policy, with what the environment says now in place of None."""
+        try:
+            cache_dir: str | bytes | Path | None = cache_directory(self.cache_dir)
+        except CacheError:  # models in directories need no cache; for others it is raised when they need it
+            cache_dir = self.cache_dir
+        return evolve(self, cache_dir=cache_dir, offline=self.is_offline)

@@ -54,7 +54,7 @@ class CardSource(Source):
         found: dict[str, Path] = {}
         for files in by_role(card, roles):
             here = policy.update or any_is_here(files, policy)
-            archived = {} if here else in_archives(files, card, _offline(policy))
+            archived = {} if here else in_archives(files, card, evolve(policy, offline=True))
             try:
                 found |= archived or self._first_available(files, card, policy)
             except FetchError:
@@ -185,10 +185,6 @@ def in_archives(files: list[FileSpec], card: Card, policy: Policy) -> Paths:
             if found := in_role(of_web_archive(url, policy), files[0].role, [file.filename for file in files]):
                 return found
     return {}
-
-
-def _offline(policy: Policy) -> Policy:
-    return evolve(policy, offline=True, cache_dir=policy.cache.directory)
 
 
 def _is_held(url: str, policy: Policy, *, sha256: str | None = None, size: int | None = None) -> bool:

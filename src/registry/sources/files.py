@@ -5,8 +5,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
 from registry.download.policy import Policy
 from registry.records import Paths
 from registry.sources.source import Source
@@ -43,9 +41,8 @@ class Files:
     """
 
     def __init__(self, source: Source, policy: Policy | None = None) -> None:
-        policy = policy or Policy()
         self.source = source
-        self.policy = evolve(policy, offline=policy.is_offline)
+        self.policy = (policy or Policy()).settled()
         self._lock = _lock_in_force()
         self._pinned = source if self._lock is None else self._lock.narrow(source, self.policy)
         self._answers: dict[frozenset[str], Paths] = {}

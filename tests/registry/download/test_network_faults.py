@@ -578,7 +578,7 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
 
 
 def test_what_needs_another_protocol_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UnsafeURLError, match="https: address of the same object"):
+    with pytest.raises(UnsafeURLError, match="https: URL of the same object"):
         cached_path("s3://bucket/model.bin")
     code = (
         "import registry, sys\ntry:\n registry.cached_path('s3://b/m')\nexcept OSError: print('boto3' in sys.modules)"

@@ -69,7 +69,7 @@ def test_a_second_question_asks_neither_discovery_nor_cache_nor_server(
     files = Files(resolve("hub:me/toy"))
     first = files.of("config"), files.of("vocab")
     hub.forget()
-    calls = [counted(discovery.filenames, "every"), counted(Cache, "entry"), counted(fetch, "fetch")]
+    calls = [counted(discovery, "every"), counted(Cache, "entry"), counted(fetch, "fetch")]
     assert (files.of("config"), files.of("vocab")) == first
     assert calls == [[], [], []]
     assert hub.count() == 0

@@ -314,6 +314,7 @@ def test_a_model_is_pulled_and_verified_in_the_cache_in_which_it_is_loaded(hub, 
     hub.close()
     assert registry.pull("hub:me/tiny", offline=True, **mine) == folder
     assert same(registry.load("hub:me/tiny", "pretraining", offline=True, **mine).model, model)
+    assert set(registry.verify("hub:me/tiny", **mine).values()) == {"ok"}
     assert not Cache.at().directory.exists(), "the other cache was not touched"
     with pytest.raises(NotCachedError):
         registry.pull("hub:me/tiny", offline=True, revision="v1")
