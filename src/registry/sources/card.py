@@ -13,8 +13,6 @@ from registry.download.policy import Policy
 from registry.errors import CacheCorruptError, CacheError, FetchError, IntegrityError, MissingFileError
 from registry.files.urls import WEB, split_digest
 from registry.records import Card, FileSpec, Paths
-from registry.sources.card_errors import files_missing
-from registry.sources.card_variants import at_revision, with_locked
 from registry.sources.packages import package_path
 from registry.sources.source import Roles, Source, checked_revision
 
@@ -48,7 +46,11 @@ class CardSource(Source):
         Raises:
             FetchError: A file is not available; the message lists where it was looked for.
         """
-        card = self.card if self.revision is None else at_revision(self.card, self.revision)
+        card = self.card
+        if self.revision is not None:
+            from registry.sources.card_variants import at_revision  # rarely needed
+
+            card = at_revision(card, self.revision)
         if not card.files:
             return self._whole_archive(card, policy)
         found: dict[str, Path] = {}
@@ -95,6 +97,8 @@ class CardSource(Source):
         raise self._missing(card, policy, failures)
 
     def _missing(self, card: Card, policy: Policy, failures: list[FetchError]) -> FetchError:
+        from registry.sources.card_errors import files_missing  # rarely needed
+
         missing = [files for files in by_role(card) if not any_is_here(files, policy)]
         return files_missing(str(self), card, missing, policy, failures)
 
@@ -115,6 +119,8 @@ class CardSource(Source):
 
     def locked(self, files: "Mapping[str, Origin]", lock: Path, cache: "Cache") -> Self:  # noqa: ARG002
         """The model with one URL, size and digest for each file."""
+        from registry.sources.card_variants import with_locked  # rarely needed
+
         return evolve(self, card=with_locked(self.card, files, lock))
 
 

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from registry.download.policy import Policy
 from registry.records import Paths
+from registry.sources.resolve import resolve
 from registry.sources.source import Source
 
 if TYPE_CHECKING:
@@ -46,6 +47,26 @@ class Files:
         self._lock = _lock_in_force()
         self._pinned = source if self._lock is None else self._lock.narrow(source, self.policy)
         self._answers: dict[frozenset[str], Paths] = {}
+
+    @classmethod
+    def named(
+        cls,
+        name: str | Path,
+        *,
+        cache_dir: str | Path | None = None,
+        offline: bool | None = None,
+        revision: str | None = None,
+        progress: bool | None = None,
+    ) -> Self:
+        """The files of what has this name, path or URL, with the keywords of every public door that fetches.
+
+        Raises:
+            UnknownModelError: Nothing has this name.
+            MissingFileError: A path leads nowhere.
+            UnknownOptionError: ``revision`` of something without revisions.
+            LockError: The lock file in force is damaged, or does not list the source.
+        """
+        return cls(resolve(name, revision=revision), Policy(cache_dir=cache_dir, offline=offline, progress=progress))
 
     def of(self, *roles: str) -> Paths:
         """The files that play one of these roles; without roles, all files.

@@ -15,7 +15,7 @@ from registry.sources.source import Roles, Source
 
 @frozen(kw_only=True)
 class LocalSource(Source):
-    """A path on this disk: the base of the sources in this module."""
+    """A path on this disk: the base of the sources in this module, which add no field and so need no decorator."""
 
     path: Path
 
@@ -24,9 +24,10 @@ class LocalSource(Source):
         yield self.path.resolve().as_uri()
 
 
-@frozen(kw_only=True)
 class DirectorySource(LocalSource):
     """A directory; its files are given whatever the roles, without those of its subdirectories."""
+
+    __slots__ = ()
 
     kind: ClassVar[str] = "directory"
     noun: ClassVar[str] = "directory"
@@ -37,9 +38,10 @@ class DirectorySource(LocalSource):
         return files_at(self.path)
 
 
-@frozen(kw_only=True)
 class FileSource(LocalSource):
     """A single file; it is given whatever the roles."""
+
+    __slots__ = ()
 
     kind: ClassVar[str] = "file"
     noun: ClassVar[str] = "file"
@@ -50,9 +52,10 @@ class FileSource(LocalSource):
         return {self.path.name: self.path}
 
 
-@frozen(kw_only=True)
 class CheckpointSource(LocalSource):
     """A TensorFlow checkpoint; ``path`` is its prefix, mostly the name of no file."""
+
+    __slots__ = ()
 
     kind: ClassVar[str] = "checkpoint"
     noun: ClassVar[str] = "checkpoint"
@@ -67,9 +70,10 @@ class CheckpointSource(LocalSource):
         return {name: path for name, path in siblings.items() if name == prefix or name.startswith(starts)}
 
 
-@frozen(kw_only=True)
 class ArchiveSource(LocalSource):
     """An archive (tar.gz, tgz or zip); its files are unpacked into the cache, and given whatever the roles."""
+
+    __slots__ = ()
 
     kind: ClassVar[str] = "archive"
     noun: ClassVar[str] = "archive"

@@ -56,12 +56,13 @@ class WebSource(Source):
         return redacted(self.url)
 
 
-@frozen(kw_only=True)
 class WebArchiveSource(WebSource):
     """An archive (tar.gz, tgz or zip) on the web; its files are unpacked into the cache, and given whatever the roles.
 
     The URL may end with ``#sha256=`` and a digest, with which the archive is then compared.
     """
+
+    __slots__ = ()  # it adds no field, and so needs no decorator
 
     kind: ClassVar[str] = "archive"
     noun: ClassVar[str] = "archive"
