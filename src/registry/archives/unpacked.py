@@ -54,17 +54,17 @@ def of_web_archive(url: str, policy: Policy) -> Paths:
         ArchiveError: What ``unpack`` raises, and for an archive without a model.
     """
     plain, promised = split_digest(url)
-    address = hub.canonical(plain)
-    path = fetch(address, policy, sha256=promised)
+    canonical = hub.canonical(plain)
+    path = fetch(canonical, policy, sha256=promised)
     cache = policy.cache
-    entry = cache.entry(address)
+    entry = cache.entry(canonical)
     if entry is None:  # it is another program's, and nothing can be written here
         return of_local_archive(path, policy)
     try:
-        return _unpacked(path, entry.sha256, cache, name_in(address))
+        return _unpacked(path, entry.sha256, cache, name_in(canonical))
     except ArchiveError:
         with suppress(CacheError):
-            cache.forget(address)
+            cache.forget(canonical)
         raise
 
 

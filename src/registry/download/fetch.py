@@ -76,39 +76,39 @@ def fetch(url: str, policy: Policy, *, sha256: str | None = None, size: int | No
         FetchError: Whatever else ``download`` raises.
         CacheCorruptError: A damaged blob cannot be replaced now.
     """
-    address = hub.canonical(url)
+    url = hub.canonical(url)
     cache = policy.cache
-    if not policy.update and (path := _held(address, policy, sha256, size)) is not None:
+    if not policy.update and (path := _held(url, policy, sha256, size)) is not None:
         return path
     if policy.is_offline:
         raise NotCachedError(
-            f"{redacted(address)} is not in the cache {cache.directory}, and offline nothing is fetched.",
+            f"{redacted(url)} is not in the cache {cache.directory}, and offline nothing is fetched.",
             hint="Where there is a network, `registry pull NAME` fetches a model into its cache.",
         )
-    with cache.lock(address):
-        if not policy.update and (path := _held(address, policy, sha256, size)) is not None:
+    with cache.lock(url):
+        if not policy.update and (path := _held(url, policy, sha256, size)) is not None:
             return path  # another process was faster
-        return _fetched(address, policy, sha256, size)
+        return _fetched(url, policy, sha256, size)
 
 
 def is_held(url: str, policy: Policy, *, sha256: str | None = None, size: int | None = None) -> bool:
     """Whether the bytes at a web URL are on this disk, as far as it shows without reading them."""
-    address = hub.canonical(url)
+    url = hub.canonical(url)
     cache = policy.cache
-    entry = cache.entry(address)
+    entry = cache.entry(url)
     if entry is not None and sha256 in (None, entry.sha256) and size in (None, entry.size):
         path = cache.blob(entry.sha256) if entry.path is None else Path(entry.path)
         return path.is_file() and path.stat().st_size == entry.size
     if sha256 is not None and cache.blob(sha256).is_file():
         return True
-    return foreign.find(address, cache_dir=cache.directory, sha256=sha256, verify=False) is not None
+    return foreign.find(url, cache_dir=cache.directory, sha256=sha256, verify=False) is not None
 
 
-def _held(address: str, policy: Policy, sha256: str | None, size: int | None) -> Path | None:
+def _held(url: str, policy: Policy, sha256: str | None, size: int | None) -> Path | None:
     """Our blob, or the file of another program; None where neither is here."""
     cache = policy.cache
     try:
-        path = cache.find(address, digest=sha256, size=size)
+        path = cache.find(url, digest=sha256, size=size)
     except CacheCorruptError as problem:
         if policy.is_offline:
             raise
@@ -116,21 +116,21 @@ def _held(address: str, policy: Policy, sha256: str | None, size: int | None) ->
         cache.quarantine(problem.path)
         path = None
     if path is None:
-        path = foreign.find(address, cache_dir=cache.directory, sha256=sha256)
+        path = foreign.find(url, cache_dir=cache.directory, sha256=sha256)
         if path is not None:
-            cache.refer(address, path, sha256_of(path))  # so that it need not be verified the next time
+            cache.refer(url, path, sha256_of(path))  # so that it need not be verified the next time
     return path
 
 
-def _fetched(address: str, policy: Policy, sha256: str | None, size: int | None) -> Path:
+def _fetched(url: str, policy: Policy, sha256: str | None, size: int | None) -> Path:
     """Download; while a server is in trouble, what the cache has is returned."""
     from registry.download.body import ExpectedFile  # imports requests, which cached files do not need
     from registry.download.download import download
 
     cache = policy.cache
-    old = _held(address, policy, None, None) if policy.update else None
+    old = _held(url, policy, None, None) if policy.update else None
     try:
-        return download(address, cache, ExpectedFile(sha256=sha256, size=size), held=old, progress=policy.progress)
+        return download(url, cache, ExpectedFile(sha256=sha256, size=size), held=old, progress=policy.progress)
     except FetchError as problem:
         if old is None or not is_transient(problem):
             raise _explained(problem, cache) from problem.__cause__

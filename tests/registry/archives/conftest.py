@@ -1,4 +1,4 @@
-"""Tests of this folder may use the network of this machine."""
+"""Tests of this directory may use the network of this machine."""
 
 import pytest
 

@@ -46,28 +46,28 @@ def tar(*entries: Entry, format: int = tarfile.PAX_FORMAT, end: bytes = bytes(10
 MODEL = [entry(name, data) for name, data in FILES.items()]
 
 
-def emptied(folder: Path) -> Path:
-    for path in folder.iterdir():
+def emptied(directory: Path) -> Path:
+    for path in directory.iterdir():
         path.unlink()
-    return folder
+    return directory
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Path:
     path = tmp_path / "unpacked"
     path.mkdir()
     return path
 
 
 @pytest.fixture
-def unpacked(tmp_path: Path, folder: Path) -> Callable[..., dict[str, bytes]]:
-    """Write bytes as an archive, unpack it, and return what lies in the folder then."""
+def unpacked(tmp_path: Path, directory: Path) -> Callable[..., dict[str, bytes]]:
+    """Write bytes as an archive, unpack it, and return what lies in the directory then."""
 
     def run(archive: bytes, name: str = "model.tar.gz") -> dict[str, bytes]:
         (tmp_path / name).write_bytes(archive)
-        emptied(folder)
-        found = unpack(tmp_path / name, folder)
-        here = {path.name: path.read_bytes() for path in folder.iterdir()}
+        emptied(directory)
+        found = unpack(tmp_path / name, directory)
+        here = {path.name: path.read_bytes() for path in directory.iterdir()}
         assert set(here) == set(found)
         return here
 
@@ -79,7 +79,7 @@ Unpacked = Callable[..., dict[str, bytes]]
 
 @pytest.fixture(autouse=True)
 def _nothing_lands_elsewhere(tmp_path: Path) -> Iterator[None]:
-    """Whatever an archive says, files appear only in the folder, and after an error only under numbers."""
+    """Whatever an archive says, files appear only in the directory, and after an error only under numbers."""
     yield
     outside = {path.name for path in tmp_path.iterdir()} - {"unpacked", "cache"}
     assert all(name.startswith("model.") for name in outside), outside
@@ -97,16 +97,18 @@ def zipped(*entries: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.
 
 
 @pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
-def test_a_model_is_unpacked_with_size_and_digest_of_each_file(format: int, tmp_path: Path, folder: Path) -> None:
+def test_a_model_is_unpacked_with_size_and_digest_of_each_file(format: int, tmp_path: Path, directory: Path) -> None:
     (tmp_path / "model.tar.gz").write_bytes(gzip.compress(tar(*MODEL, format=format)))
-    found = unpack(tmp_path / "model.tar.gz", folder)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
-    sums = subprocess.run(["sha256sum", *FILES], cwd=folder, capture_output=True, text=True, check=True).stdout.split()
+    found = unpack(tmp_path / "model.tar.gz", directory)
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == FILES
+    sums = subprocess.run(
+        ["sha256sum", *FILES], cwd=directory, capture_output=True, text=True, check=True
+    ).stdout.split()
     assert [found[name].sha256 for name in FILES] == sums[::2]
     assert [found[name].size for name in FILES] == [len(CONFIG), len(WEIGHTS)]
 
 
-def test_what_the_tar_command_writes_is_unpacked(tmp_path: Path, folder: Path) -> None:
+def test_what_the_tar_command_writes_is_unpacked(tmp_path: Path, directory: Path) -> None:
     (tmp_path / "model.src").mkdir()
     for name, data in FILES.items():
         (tmp_path / "model.src" / name).write_bytes(data)
@@ -114,11 +116,11 @@ def test_what_the_tar_command_writes_is_unpacked(tmp_path: Path, folder: Path) -
         for format in ("gnu", "pax", "ustar", "v7"):
             archive = f"model.{format}.tar.gz"
             subprocess.run(["tar", "-czf", archive, f"--format={format}", *arguments], cwd=tmp_path, check=True)
-            assert set(unpack(tmp_path / archive, emptied(folder))) == set(FILES)
-            assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
+            assert set(unpack(tmp_path / archive, emptied(directory))) == set(FILES)
+            assert {path.name: path.read_bytes() for path in directory.iterdir()} == FILES
 
 
-def test_one_folder_around_the_files_and_a_dot_before_them_are_accepted(unpacked: Unpacked) -> None:
+def test_one_directory_around_the_files_and_a_dot_before_them_are_accepted(unpacked: Unpacked) -> None:
     inside = [entry(f"./model/{name}", data) for name, data in FILES.items()]
     deeper = entry("model/code/inference.py", b"import os")
     archive = tar(entry("./", kind=tarfile.DIRTYPE), entry("./model/", kind=tarfile.DIRTYPE), *inside, deeper)
@@ -141,22 +143,22 @@ def test_what_lies_below_the_files_or_was_added_by_a_macintosh_is_left_out(suffi
     assert unpacked(packed, f"model.{suffix}") == FILES
 
 
-def test_long_names_and_exact_times_are_read_in_both_formats(tmp_path: Path, folder: Path) -> None:
+def test_long_names_and_exact_times_are_read_in_both_formats(tmp_path: Path, directory: Path) -> None:
     name = "model-" + "x" * 150 + ".bin"
     for format in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
         archive = tar(entry(name, WEIGHTS, mtime=12345.678), entry("ä.json", CONFIG), format=format)
         (tmp_path / "model.tar.gz").write_bytes(gzip.compress(archive))
-        assert set(unpack(tmp_path / "model.tar.gz", emptied(folder))) == {name, "ä.json"}
+        assert set(unpack(tmp_path / "model.tar.gz", emptied(directory))) == {name, "ä.json"}
 
 
-def test_modes_owners_and_times_are_our_own(unpacked: Unpacked, folder: Path) -> None:
+def test_modes_owners_and_times_are_our_own(unpacked: Unpacked, directory: Path) -> None:
     odd = [
         entry("config.json", CONFIG, mode=0o4777, uid=12345, gid=54321, mtime=-11644473600),
         entry("pytorch_model.bin", WEIGHTS, mode=0, mtime=253402300799),
     ]
     before = time.time() - 5
     assert unpacked(gzip.compress(tar(*odd))) == FILES
-    for path in folder.iterdir():
+    for path in directory.iterdir():
         status = path.stat()
         assert stat.S_IMODE(status.st_mode) == 0o444 & ~_umask()
         assert status.st_uid == os.getuid()
@@ -177,14 +179,14 @@ LEADS_ELSEWHERE = [
 
 
 @pytest.mark.parametrize("name", LEADS_ELSEWHERE)
-def test_a_name_that_leads_elsewhere_is_refused(name: str, unpacked: Unpacked, folder: Path) -> None:
+def test_a_name_that_leads_elsewhere_is_refused(name: str, unpacked: Unpacked, directory: Path) -> None:
     with pytest.raises(UnsafeArchiveError, match=r"model.tar.gz holds"):
         unpacked(gzip.compress(tar(*MODEL, entry("c", pax_headers={"path": name}))))
-    assert all(path.name.isdigit() for path in folder.iterdir())
+    assert all(path.name.isdigit() for path in directory.iterdir())
 
 
 @pytest.mark.parametrize("name", ["", "config.json/"])
-def test_a_file_that_is_named_as_a_folder_is_refused(name: str, unpacked: Unpacked) -> None:
+def test_a_file_that_is_named_as_a_directory_is_refused(name: str, unpacked: Unpacked) -> None:
     with pytest.raises(UnsafeArchiveError):
         unpacked(gzip.compress(tar(entry("c", pax_headers={"path": name}))))
 
@@ -260,7 +262,7 @@ def test_a_link_in_a_zip_is_refused(unpacked: Unpacked) -> None:
 
 @pytest.mark.parametrize("kind", [*b"34675SMVDNAXZ\xff"])
 def test_devices_pipes_and_unknown_members_are_refused(kind: int, unpacked: Unpacked) -> None:
-    data = b"data" if kind == ord("5") else b""  # a folder with content
+    data = b"data" if kind == ord("5") else b""  # a directory with content
     with pytest.raises(UnsafeArchiveError):
         unpacked(gzip.compress(tar(*MODEL, entry("m", data, kind=bytes([kind])))))
 
@@ -350,7 +352,7 @@ def test_what_is_said_of_all_members_may_not_name_them(unpacked: Unpacked) -> No
             unpacked(gzip.compress(tarfile.TarInfo.create_pax_global_header(said) + tar(*MODEL)))
 
 
-def test_a_gzip_bomb_stops_at_200_times_its_size(tmp_path: Path, folder: Path) -> None:
+def test_a_gzip_bomb_stops_at_200_times_its_size(tmp_path: Path, directory: Path) -> None:
     size = 256 * 2**20
     engine = zlib.compressobj(9, wbits=31)
     with (tmp_path / "model.tar.gz").open("wb") as file:
@@ -360,8 +362,8 @@ def test_a_gzip_bomb_stops_at_200_times_its_size(tmp_path: Path, folder: Path) -
         file.write(engine.compress(bytes(1024)) + engine.flush())
     packed = (tmp_path / "model.tar.gz").stat().st_size
     with pytest.raises(ArchiveLimitError, match="200 times its own size"):
-        unpack(tmp_path / "model.tar.gz", folder)
-    assert sum(path.stat().st_size for path in folder.iterdir()) <= 200 * packed < size
+        unpack(tmp_path / "model.tar.gz", directory)
+    assert sum(path.stat().st_size for path in directory.iterdir()) <= 200 * packed < size
 
 
 def test_more_than_eight_gibibytes_are_refused_by_their_header(unpacked: Unpacked) -> None:
@@ -382,21 +384,21 @@ def test_a_member_that_is_shorter_than_it_says_is_corrupt(unpacked: Unpacked) ->
             unpacked(gzip.compress(tar(entry("pytorch_model.bin", WEIGHTS, size=declared))))
 
 
-def test_an_archive_cut_at_any_byte_is_corrupt(tmp_path: Path, folder: Path) -> None:
+def test_an_archive_cut_at_any_byte_is_corrupt(tmp_path: Path, directory: Path) -> None:
     archive = gzip.compress(tar(entry("config.json", CONFIG), entry("pytorch_model.bin", bytes(range(200)))))
     assert len(archive) < 1000
     for cut in range(len(archive)):
         (tmp_path / "model.tar.gz").write_bytes(archive[:cut])
         with pytest.raises(CorruptArchiveError):
-            unpack(tmp_path / "model.tar.gz", emptied(folder))
+            unpack(tmp_path / "model.tar.gz", emptied(directory))
 
 
-def test_a_zip_cut_at_any_byte_is_corrupt(tmp_path: Path, folder: Path) -> None:
+def test_a_zip_cut_at_any_byte_is_corrupt(tmp_path: Path, directory: Path) -> None:
     archive = zipped(*FILES.items())
     for cut in range(len(archive)):
         (tmp_path / "model.zip").write_bytes(archive[:cut])
         with pytest.raises(CorruptArchiveError):
-            unpack(tmp_path / "model.zip", folder)
+            unpack(tmp_path / "model.zip", directory)
 
 
 @pytest.mark.parametrize("end", [b"", bytes(512), bytes(1023)])
@@ -422,14 +424,14 @@ def test_a_gzip_trailer_that_is_cut_or_wrong_is_corrupt(cut: int, unpacked: Unpa
         unpacked(bytes(wrong))
 
 
-def test_any_flipped_bit_in_the_content_is_corrupt(tmp_path: Path, folder: Path) -> None:
+def test_any_flipped_bit_in_the_content_is_corrupt(tmp_path: Path, directory: Path) -> None:
     archive = gzip.compress(tar(entry("config.json", CONFIG), entry("pytorch_model.bin", bytes(range(200)))), 0)
     for byte in range(10, len(archive), 37):  # after gzip's own header, whose time and system say nothing
         damaged = bytearray(archive)
         damaged[byte] ^= 1 << byte % 8
         (tmp_path / "model.tar.gz").write_bytes(damaged)
         with pytest.raises(ArchiveError):
-            unpack(tmp_path / "model.tar.gz", emptied(folder))
+            unpack(tmp_path / "model.tar.gz", emptied(directory))
 
 
 @pytest.mark.parametrize("junk", [b"\0", b"junk", gzip.compress(b""), gzip.compress(tar(*MODEL))])
@@ -488,7 +490,7 @@ def edited(archive: bytes, at: bytes, offset: int, value: bytes) -> bytes:
 LOCAL, CENTRAL = b"PK\3\4", b"PK\1\2"
 
 
-def test_a_zip_is_unpacked_stored_or_deflated_or_written_to_a_pipe(tmp_path: Path, folder: Path) -> None:
+def test_a_zip_is_unpacked_stored_or_deflated_or_written_to_a_pipe(tmp_path: Path, directory: Path) -> None:
     class Pipe(io.BytesIO):
         def seekable(self) -> bool:
             return False
@@ -502,10 +504,10 @@ def test_a_zip_is_unpacked_stored_or_deflated_or_written_to_a_pipe(tmp_path: Pat
         file.write(CONFIG)
     for content in (zipped(*FILES.items()), zipped(*FILES.items(), method=zipfile.ZIP_STORED), pipe.getvalue()):
         (tmp_path / "model.zip").write_bytes(content)
-        unpack(tmp_path / "model.zip", emptied(folder))
-        assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
+        unpack(tmp_path / "model.zip", emptied(directory))
+        assert {path.name: path.read_bytes() for path in directory.iterdir()} == FILES
     (tmp_path / "model.zip").write_bytes(forced.getvalue())
-    assert unpack(tmp_path / "model.zip", emptied(folder)).keys() == {"config.json"}
+    assert unpack(tmp_path / "model.zip", emptied(directory)).keys() == {"config.json"}
 
 
 def test_members_of_a_zip_that_lie_over_each_other_are_refused(unpacked: Unpacked) -> None:
@@ -564,18 +566,18 @@ def test_a_zip_whose_directory_tells_another_story_is_corrupt(unpacked: Unpacked
             unpacked(lie, "model.zip")
 
 
-def test_no_flipped_bit_of_a_zip_gives_other_content(tmp_path: Path, folder: Path) -> None:
+def test_no_flipped_bit_of_a_zip_gives_other_content(tmp_path: Path, directory: Path) -> None:
     archive = zipped(("config.json", CONFIG), ("vocab.txt", b"[UNK]\n"))
     for byte in range(len(archive)):
         damaged = bytearray(archive)
         damaged[byte] ^= 1 << byte % 8
         (tmp_path / "model.zip").write_bytes(damaged)
         try:
-            found = unpack(tmp_path / "model.zip", emptied(folder))
+            found = unpack(tmp_path / "model.zip", emptied(directory))
         except ArchiveError:
             pass
         else:
-            contents = [(folder / name).read_bytes() for name in found]
+            contents = [(directory / name).read_bytes() for name in found]
             assert contents == [CONFIG, b"[UNK]\n"][: len(contents)]
 
 
@@ -605,12 +607,12 @@ def test_a_zip_bomb_is_refused_by_its_directory(unpacked: Unpacked) -> None:
         unpacked(bomb, "model.zip")
 
 
-def test_a_zip_bomb_that_lies_of_its_size_stops_there(unpacked: Unpacked, folder: Path) -> None:
+def test_a_zip_bomb_that_lies_of_its_size_stops_there(unpacked: Unpacked, directory: Path) -> None:
     bomb = zipped(("pytorch_model.bin", bytes(32 * 2**20)))
     small = struct.pack("<L", 100)
     with pytest.raises(CorruptArchiveError):
         unpacked(edited(edited(bomb, LOCAL, 22, small), CENTRAL, 24, small), "model.zip")
-    assert sum(path.stat().st_size for path in folder.iterdir()) <= 100
+    assert sum(path.stat().st_size for path in directory.iterdir()) <= 100
 
 
 def test_the_limits_are_those_of_the_rules() -> None:

@@ -1,4 +1,4 @@
-"""Archives as users meet them: by path, by address, by name; unpacked once, kept, and whole whatever happens."""
+"""Archives as users meet them: by path, by URL, by name; unpacked once, kept, and whole whatever happens."""
 
 import gzip
 import io
@@ -39,11 +39,11 @@ from registry.sources.resolve import resolve
 Members = dict[str, bytes]
 
 
-def packed(files: Members, folder: str = "") -> bytes:
+def packed(files: Members, directory: str = "") -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name, data in files.items():
-            info = tarfile.TarInfo(folder + name)
+            info = tarfile.TarInfo(directory + name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
@@ -55,14 +55,14 @@ def with_digest(url: str, archive: bytes) -> str:
 
 @pytest.fixture
 def model(tmp_path: Path, sizes: dict[str, int], vocab_file: Path) -> Members:
-    """The files of the ancestor's first generation: bert_config.json and pytorch_model.bin; and a vocabulary."""
+    """The first files of pytorch-pretrained-bert, bert_config.json and pytorch_model.bin, and a vocabulary."""
     from registry.zoo import BertConfig, BertForPreTraining
 
-    folder = registry.save(BertForPreTraining(BertConfig(**sizes)), tmp_path / "saved", format="torch")
+    directory = registry.save(BertForPreTraining(BertConfig(**sizes)), tmp_path / "saved", format="torch")
     config = {key: sizes[key] for key in sizes} | {"hidden_act": "gelu", "type_vocab_size": 2}
     return {
         "bert_config.json": json.dumps(config).encode(),
-        "pytorch_model.bin": (folder / "pytorch_model.bin").read_bytes(),
+        "pytorch_model.bin": (directory / "pytorch_model.bin").read_bytes(),
         "vocab.txt": vocab_file.read_bytes(),
     }
 
@@ -87,13 +87,15 @@ def no_sockets(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return forbid
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def contents(directory: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+    }
 
 
-def unpacked_folders(cache: Cache) -> list[Path]:
-    folder = cache.home / "unpacked"
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+def unpacked_directories(cache: Cache) -> list[Path]:
+    directory = cache.home / "unpacked"
+    return sorted(directory.iterdir()) if directory.is_dir() else []
 
 
 # --- A path -----------------------------------------------------------------------------------------------------------
@@ -106,7 +108,7 @@ def test_an_archive_on_this_disk_loads(name: str, model: Members, tmp_path: Path
             for file, data in model.items():
                 archive.writestr(f"uncased_L-2/{file}", data)
     else:
-        (tmp_path / name).write_bytes(packed(model, folder="./"))
+        (tmp_path / name).write_bytes(packed(model, directory="./"))
     loaded = registry.load(tmp_path / name, "pretraining")
     assert loaded.report.new == ()
     assert loaded.tokenizer.tokenize("the cat") == ["the", "cat"]
@@ -123,7 +125,7 @@ def test_an_archive_is_hashed_and_unpacked_once_and_then_nothing_is_written(
     first = Files(resolve(path)).of()
     assert {name: file.read_bytes() for name, file in first.items()} == toy
     digest = sha256(path.read_bytes()).hexdigest()
-    assert [folder.name for folder in unpacked_folders(cache)] == [digest]
+    assert [directory.name for directory in unpacked_directories(cache)] == [digest]
     before = {file: file.stat().st_mtime_ns for file in cache.directory.rglob("*")}
     os.utime(path, ns=(0, path.stat().st_mtime_ns))
     monkeypatch.setattr("registry.archives.unpacked.sha256_of", lambda *_: pytest.fail("hashed again"))
@@ -138,11 +140,13 @@ def test_an_archive_that_was_changed_is_unpacked_anew(toy: Members, tmp_path: Pa
     Files(resolve(path)).of()
     path.write_bytes(packed(toy | {"config.json": b'{"a": 1}'}))
     assert Files(resolve(path)).of()["config.json"].read_bytes() == b'{"a": 1}'
-    assert len(unpacked_folders(cache)) == 2
+    assert len(unpacked_directories(cache)) == 2
 
 
 @pytest.mark.parametrize("harm", ["remove", "truncate", "manifest"])
-def test_an_unpacked_folder_that_was_harmed_is_made_anew(harm: str, toy: Members, tmp_path: Path, cache: Cache) -> None:
+def test_an_unpacked_directory_that_was_harmed_is_made_anew(
+    harm: str, toy: Members, tmp_path: Path, cache: Cache
+) -> None:
     path = tmp_path / "model.tar.gz"
     path.write_bytes(packed(toy))
     file = Files(resolve(path)).of()["pytorch_model.bin"]
@@ -155,7 +159,7 @@ def test_an_unpacked_folder_that_was_harmed_is_made_anew(harm: str, toy: Members
     else:
         manifest.write_text('{"files": 5}')
     assert {name: found.read_bytes() for name, found in Files(resolve(path)).of().items()} == toy
-    assert len(unpacked_folders(cache)) == 1
+    assert len(unpacked_directories(cache)) == 1
 
 
 def test_two_files_of_the_same_bytes_share_what_was_unpacked(toy: Members, tmp_path: Path, cache: Cache) -> None:
@@ -163,7 +167,7 @@ def test_two_files_of_the_same_bytes_share_what_was_unpacked(toy: Members, tmp_p
     for name in ("a.tar.gz", "b.tgz"):
         (tmp_path / name).write_bytes(archive)
         Files(resolve(tmp_path / name)).of()
-    assert len(unpacked_folders(cache)) == 1
+    assert len(unpacked_directories(cache)) == 1
 
 
 @pytest.mark.parametrize(
@@ -180,14 +184,14 @@ def test_an_archive_without_a_model_is_corrupt_and_leaves_nothing(
     (tmp_path / "model.tar.gz").write_bytes(packed({name: toy[name] for name in left}))
     with pytest.raises(CorruptArchiveError, match=f"model.tar.gz holds no model: {missing}"):
         registry.load(tmp_path / "model.tar.gz")
-    assert unpacked_folders(cache) == []
+    assert unpacked_directories(cache) == []
 
 
 def test_a_refused_archive_leaves_nothing(toy: Members, tmp_path: Path, cache: Cache) -> None:
     (tmp_path / "model.tar.gz").write_bytes(packed(toy | {"../x": b""}))
     with pytest.raises(UnsafeArchiveError):
         registry.load(tmp_path / "model.tar.gz")
-    assert unpacked_folders(cache) == []
+    assert unpacked_directories(cache) == []
 
 
 def test_an_archive_and_a_read_only_cache_name_the_variable(
@@ -224,7 +228,7 @@ def test_a_full_disk_leaves_nothing(toy: Members, tmp_path: Path, cache: Cache) 
     path.write_bytes(packed(toy | {"pytorch_model.bin": os.urandom(500_000)}))
     ended = subprocess.run([sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, check=True)
     assert ended.stdout == "27 True\n"  # EFBIG
-    assert unpacked_folders(cache) == []
+    assert unpacked_directories(cache) == []
     assert len(Files(resolve(path)).of()) == 2
 
 
@@ -258,9 +262,9 @@ def test_a_disk_that_fails_at_any_call_leaves_nothing(
             else:
                 if calls < number:
                     break
-        for folder in unpacked_folders(cache):  # what is there is whole
-            assert {file.name: file.read_bytes() for file in (folder / "files").iterdir()} == toy
-            subprocess.run(["rm", "-rf", str(folder)], check=True)
+        for directory in unpacked_directories(cache):  # what is there is whole
+            assert {file.name: file.read_bytes() for file in (directory / "files").iterdir()} == toy
+            subprocess.run(["rm", "-rf", str(directory)], check=True)
     assert codes == {28}
     assert {name: file.read_bytes() for name, file in Files(resolve(path)).of().items()} == toy
 
@@ -289,7 +293,7 @@ def test_killed_while_unpacking_leaves_a_temporary_that_is_swept_after_a_day(
     path.write_bytes(packed(toy))
     ended = subprocess.run([sys.executable, "-c", KILLED, str(path), point], check=False)
     assert ended.returncode == -signal.SIGKILL
-    (left,) = unpacked_folders(cache)
+    (left,) = unpacked_directories(cache)
     assert left.name.endswith(".tmp")
     assert {name: file.read_bytes() for name, file in Files(resolve(path)).of().items()} == toy
     cache.sweep()
@@ -297,10 +301,10 @@ def test_killed_while_unpacking_leaves_a_temporary_that_is_swept_after_a_day(
     old = time.time() - 25 * 3600
     os.utime(left, (old, old))
     cache.sweep()
-    assert [folder.name for folder in unpacked_folders(cache)] == [sha256(path.read_bytes()).hexdigest()]
+    assert [directory.name for directory in unpacked_directories(cache)] == [sha256(path.read_bytes()).hexdigest()]
 
 
-def test_many_who_unpack_at_once_find_one_whole_folder(toy: Members, tmp_path: Path, cache: Cache) -> None:
+def test_many_who_unpack_at_once_find_one_whole_directory(toy: Members, tmp_path: Path, cache: Cache) -> None:
     path = tmp_path / "model.tar.gz"
     path.write_bytes(packed(toy | {"pytorch_model.bin": os.urandom(2_000_000)}))
     code = (
@@ -315,9 +319,9 @@ def test_many_who_unpack_at_once_find_one_whole_folder(toy: Members, tmp_path: P
 
     def poll() -> None:
         while not stop.is_set():
-            for folder in unpacked_folders(cache):
-                if not folder.name.startswith("."):
-                    found.add(frozenset(name for name in contents(folder)))
+            for directory in unpacked_directories(cache):
+                if not directory.name.startswith("."):
+                    found.add(frozenset(name for name in contents(directory)))
 
     reader = threading.Thread(target=poll)
     reader.start()
@@ -330,13 +334,13 @@ def test_many_who_unpack_at_once_find_one_whole_folder(toy: Members, tmp_path: P
     reader.join()
     assert len(answers) == 1
     assert found <= {frozenset({"manifest.json", "files/config.json", "files/pytorch_model.bin"})}
-    assert len(unpacked_folders(cache)) == 1
+    assert len(unpacked_directories(cache)) == 1
 
 
-# --- An address -------------------------------------------------------------------------------------------------------
+# --- A URL ------------------------------------------------------------------------------------------------------------
 
 
-def test_an_archive_at_an_address_loads_and_then_needs_no_network(
+def test_an_archive_at_a_url_loads_and_then_needs_no_network(
     model: Members, server: "object", no_sockets: Callable[[], None]
 ) -> None:
     url = server.s3("/bert/model.tar.gz", packed(model))
@@ -348,7 +352,7 @@ def test_an_archive_at_an_address_loads_and_then_needs_no_network(
     assert registry.load(url, offline=True).config.hidden_size == 24
 
 
-def test_an_archive_at_an_address_is_not_fetched_offline(server: "object") -> None:
+def test_an_archive_at_a_url_is_not_fetched_offline(server: "object") -> None:
     url = server.add("/model.tar.gz", b"")
     with pytest.raises(NotCachedError):
         registry.load(url, offline=True)
@@ -378,7 +382,7 @@ def test_a_damaged_archive_is_fetched_anew_the_next_time(toy: Members, server: "
 
 @pytest.fixture
 def ancient(model: Members, server: "object") -> Card:
-    """The card of a model of the ancestor's first generation; of its newer files, only the vocabulary is left."""
+    """The card of a model with the first files of pytorch-pretrained-bert; of its newer ones, the vocabulary is left."""
     weights, config = (
         FileSpec(role=role, filename=name, urls=(f"hub:me/ancient/{name}",))
         for role, name in (("weights", "model.safetensors"), ("config", "config.json"))
@@ -442,7 +446,7 @@ def test_a_name_offline_tells_of_its_archive_too(ancient: Card) -> None:
         registry.load("ancient", offline=True)
 
 
-def test_the_ancestors_own_archive_is_used_where_it_lies(
+def test_pytorch_pretrained_berts_own_archive_is_used_where_it_lies(
     ancient: Card, model: Members, server: "object", cache: Cache, no_sockets: Callable[[], None]
 ) -> None:
     from pytorch_pretrained_bert.file_utils import get_from_cache
@@ -458,7 +462,7 @@ def test_the_ancestors_own_archive_is_used_where_it_lies(
     assert not (cache.home / "blobs").exists(), "nothing was copied"
 
 
-def test_a_name_of_the_manual_loads_from_what_the_ancestor_kept_in_its_older_folder(
+def test_a_documented_name_loads_from_what_pytorch_pretrained_bert_kept_in_its_older_directory(
     model: Members, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_sockets: Callable[[], None]
 ) -> None:
     from pytorch_pretrained_bert.file_utils import url_to_filename
@@ -466,11 +470,11 @@ def test_a_name_of_the_manual_loads_from_what_the_ancestor_kept_in_its_older_fol
     card = registry.info("bert-base-uncased")
     archive = packed({name: model[name] for name in ("bert_config.json", "pytorch_model.bin")})
     vocabulary = next(url for file in card.files if file.role == "vocab" for url in file.urls if "amazonaws" in url)
-    folder = tmp_path / "home" / ".pytorch_pretrained_bert"
-    folder.mkdir(parents=True)
+    directory = tmp_path / "home" / ".pytorch_pretrained_bert"
+    directory.mkdir(parents=True)
     for url, data in ((card.archives[0], archive), (vocabulary, model["vocab.txt"])):
         etag = f'"{md5(data).hexdigest()}"'
-        path = folder / url_to_filename(url, etag)
+        path = directory / url_to_filename(url, etag)
         path.write_bytes(data)
         path.with_name(path.name + ".json").write_text(json.dumps({"url": url, "etag": etag}))
     no_sockets()
@@ -527,7 +531,7 @@ def test_an_archive_with_another_digest_than_promised_is_refused(
     with pytest.raises(IntegrityError, match="not what was promised"):
         registry.load_model("bare")
     assert list(cache.entries()) == []
-    assert unpacked_folders(cache) == []
+    assert unpacked_directories(cache) == []
 
 
 def test_an_archive_in_the_cache_is_compared_with_a_digest_that_is_promised_later(

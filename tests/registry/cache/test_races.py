@@ -138,7 +138,7 @@ def test_threads_of_one_process_fetch_once(server, cache: Cache) -> None:
     assert server.count() == 1
 
 
-def test_one_content_at_two_addresses_is_kept_once(server, cache: Cache) -> None:
+def test_one_content_at_two_urls_is_kept_once(server, cache: Cache) -> None:
     urls = [server.add("/a.bin", BODY), server.add("/b.bin", BODY)]
     assert together(2, "print(fetch(urls[rank], Policy()))", *urls) == [str(cache.blob(SHA))] * 2
     assert len(list((cache.home / "blobs").glob("*/*"))) == 1
@@ -224,18 +224,18 @@ def test_what_a_network_disk_does_not_show_yet_is_looked_for_again(server, cache
     assert cache.find(url) is None, "after three looks, it is a miss"
 
 
-def test_two_that_unpack_at_once_share_one_folder(cache: Cache) -> None:
+def test_two_that_unpack_at_once_share_one_directory(cache: Cache) -> None:
     code = """
     import time
-    def fill(folder):
-        (folder / "a").write_text("same")
+    def fill(directory):
+        (directory / "a").write_text("same")
         time.sleep(0.2)
     print(Cache.at().unpack("0" * 64, fill))
     """
-    folder = cache.home / "unpacked" / ("0" * 64)
-    assert together(2, code) == [str(folder)] * 2
-    assert list((cache.home / "unpacked").iterdir()) == [folder]
-    assert (folder / "a").read_text() == "same"
+    directory = cache.home / "unpacked" / ("0" * 64)
+    assert together(2, code) == [str(directory)] * 2
+    assert list((cache.home / "unpacked").iterdir()) == [directory]
+    assert (directory / "a").read_text() == "same"
 
 
 def test_threads_that_ask_at_once_all_get_whole_answers() -> None:

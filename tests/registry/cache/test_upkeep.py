@@ -57,7 +57,7 @@ def packed(tmp_path: Path) -> Path:
 # --- path, list -------------------------------------------------------------------------------------------------------
 
 
-def test_path_prints_the_folder(cache: Cache) -> None:
+def test_path_prints_the_directory(cache: Cache) -> None:
     assert run("cache", "path").stdout == f"{cache.directory}\n"
     assert json.loads(run("cache", "path", "--json").stdout) == {"path": str(cache.directory)}
 
@@ -92,7 +92,7 @@ def test_rm_removes_a_model_and_leaves_what_another_needs(hub: Any, cache: Cache
     assert list((cache.home / "blobs").glob("*/*")) == []
 
 
-def test_rm_takes_addresses_archives_and_pulled_folders(hub: Any, cache: Cache, tmp_path: Path) -> None:
+def test_rm_takes_urls_archives_and_pulled_directories(hub: Any, cache: Cache, tmp_path: Path) -> None:
     url = hub.add("/file.bin", b"bytes")
     fetch(url, Policy())
     path = packed(tmp_path)
@@ -145,16 +145,16 @@ def test_prune_leaves_what_is_young_or_needed(hub: Any, cache: Cache, tmp_path: 
 
 def test_prune_removes_what_nothing_names_any_more(hub: Any, cache: Cache, tmp_path: Path) -> None:
     path = packed(tmp_path)
-    folder = Files(resolve(path)).of()["config.json"].parents[1]
+    directory = Files(resolve(path)).of()["config.json"].parents[1]
     config = Files(resolve("me/toy")).of()["config.json"]
     config.unlink()
     path.unlink()
     assert run("cache", "prune").stdout == ""
-    age(folder, *(cache.home / "refs").iterdir(), hours=2)
+    age(directory, *(cache.home / "refs").iterdir(), hours=2)
     gone = json.loads(run("cache", "prune", "--json").stdout)
-    assert str(folder) in gone
-    assert len(gone) == 3, "the folder, and the records of the archive and of the configuration"
-    assert not folder.exists()
+    assert str(directory) in gone
+    assert len(gone) == 3, "the directory, and the records of the archive and of the configuration"
+    assert not directory.exists()
     assert "gone" not in run("cache", "list").stdout
 
 
@@ -176,11 +176,11 @@ def test_prune_leaves_unpacked_directories_younger_than_an_hour(cache: Cache, tm
 
 def test_verify_finds_a_flipped_bit_and_puts_it_aside(hub: Any, cache: Cache, tmp_path: Path) -> None:
     blob = Files(resolve("me/toy")).of()["pytorch_model.bin"]
-    folder = Files(resolve(packed(tmp_path))).of()
+    directory = Files(resolve(packed(tmp_path))).of()
     assert run("cache", "verify").exit_code == 0
     before = json.loads(run("cache", "verify", "--json").stdout)
     assert (before["damaged"], before["sound"] >= 5) == ({}, True)
-    for path in (blob, folder["config.json"]):
+    for path in (blob, directory["config.json"]):
         status = path.stat()
         path.chmod(0o644)
         data = bytearray(path.read_bytes())
@@ -189,7 +189,7 @@ def test_verify_finds_a_flipped_bit_and_puts_it_aside(hub: Any, cache: Cache, tm
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # nothing but the digest tells
     result = run("cache", "verify", "--json")
     assert result.exit_code == 4
-    assert set(json.loads(result.stdout)["damaged"]) == {str(blob), str(folder["config.json"])}
+    assert set(json.loads(result.stdout)["damaged"]) == {str(blob), str(directory["config.json"])}
     assert not blob.exists()
     assert len(list((cache.home / "quarantine").iterdir())) == 1
     assert run("cache", "verify").exit_code == 0
@@ -238,12 +238,12 @@ def test_verifying_fetches_nothing(hub: Any) -> None:
     assert hub.count() == 0
 
 
-def test_verifying_a_saved_folder_compares_it_with_its_manifest(tmp_path: Path, sizes: dict[str, int]) -> None:
+def test_verifying_a_saved_directory_compares_it_with_its_manifest(tmp_path: Path, sizes: dict[str, int]) -> None:
     from registry.zoo import BertConfig, BertModel
 
-    folder = registry.save(BertModel(BertConfig(**sizes)), tmp_path / "saved")
-    assert set(json.loads(run("verify", str(folder), "--json").stdout).values()) == {"ok"}
-    (folder / "config.json").write_text("{}")
-    result = run("verify", str(folder))
+    directory = registry.save(BertModel(BertConfig(**sizes)), tmp_path / "saved")
+    assert set(json.loads(run("verify", str(directory), "--json").stdout).values()) == {"ok"}
+    (directory / "config.json").write_text("{}")
+    result = run("verify", str(directory))
     assert (result.exit_code, result.stdout) == (4, "")
     assert "config.json is changed" in result.stderr

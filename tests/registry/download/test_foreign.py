@@ -1,4 +1,4 @@
-"""The caches of the ancestor and of the hub's client; where it can be, their own code says what they look like."""
+"""The caches of pytorch-pretrained-bert and of the hub's client, written by their own code where possible."""
 
 import hashlib
 import json
@@ -32,15 +32,15 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def keep_as_the_ancestor(folder: Path, etag: str | None, data: bytes = BYTES, url: str = URL) -> Path:
-    """An entry under the name that the ancestor's own function gives it."""
+def keep_as_pytorch_pretrained_bert(directory: Path, etag: str | None, data: bytes = BYTES, url: str = URL) -> Path:
+    """An entry under the name that pytorch-pretrained-bert's own function gives it."""
     from pytorch_pretrained_bert.file_utils import filename_to_url, url_to_filename
 
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / url_to_filename(url, etag)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / url_to_filename(url, etag)
     path.write_bytes(data)
     path.with_name(path.name + ".json").write_text(json.dumps({"url": url, "etag": etag}))
-    assert filename_to_url(path.name, str(folder)) == (url, etag)
+    assert filename_to_url(path.name, str(directory)) == (url, etag)
     return path
 
 
@@ -53,8 +53,8 @@ def keep_as_the_hub(
     home = hub_cache() / f"models--{repository.replace('/', '--')}"
     blob = home / "blobs" / (etag or git_sha1(data))
     path = home / "snapshots" / COMMIT / name
-    for folder in (blob.parent, path.parent, home / "refs"):
-        folder.mkdir(parents=True, exist_ok=True)
+    for directory in (blob.parent, path.parent, home / "refs"):
+        directory.mkdir(parents=True, exist_ok=True)
     blob.write_bytes(data)
     path.symlink_to(os.path.relpath(blob, path.parent))
     (home / "refs" / "main").write_text(COMMIT)
@@ -71,11 +71,11 @@ def look(url: str, cache: Path, digest: str | None = None, verify: bool = True) 
     return find(url, cache_dir=cache, sha256=digest, verify=verify)
 
 
-# --- The ancestor -----------------------------------------------------------------------------------------------------
+# --- pytorch-pretrained-bert ------------------------------------------------------------------------------------------
 
 
-def test_an_entry_of_the_ancestor_is_used_where_it_lies(cache: Path) -> None:
-    path = keep_as_the_ancestor(cache, f'"{md5(BYTES)}"')
+def test_an_entry_of_pytorch_pretrained_bert_is_used_where_it_lies(cache: Path) -> None:
+    path = keep_as_pytorch_pretrained_bert(cache, f'"{md5(BYTES)}"')
     assert look(URL, cache) == path
     assert look(URL, cache, sha256(BYTES)) == path
     assert look("https://example.org/other", cache) is None
@@ -83,7 +83,7 @@ def test_an_entry_of_the_ancestor_is_used_where_it_lies(cache: Path) -> None:
 
 
 def test_the_name_of_an_entry_is_the_one_known_from_logs(cache: Path) -> None:
-    """facts: the vocabulary of the ancestor's most used model, whose ETag was an md5 in quotes."""
+    """facts: the vocabulary of pytorch-pretrained-bert's most used model, whose ETag was an md5 in quotes."""
     url = "https://s3.amazonaws.com/models.huggingface.co/bert/bert-base-uncased-vocab.txt"
     name = (
         "26bc1ad6c0ac742e9b52263248f6d0f00068293b33709fae12320c0e35ccfbbb"
@@ -97,18 +97,18 @@ def test_the_name_of_an_entry_is_the_one_known_from_logs(cache: Path) -> None:
         assert look(url, cache) is None
 
 
-def test_the_older_folder_of_the_ancestor_is_looked_at_too(
+def test_the_older_directory_of_pytorch_pretrained_bert_is_looked_at_too(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    path = keep_as_the_ancestor(tmp_path / "home" / ".pytorch_pretrained_bert", f'"{md5(BYTES)}"')
+    path = keep_as_pytorch_pretrained_bert(tmp_path / "home" / ".pytorch_pretrained_bert", f'"{md5(BYTES)}"')
     assert look(URL, cache) == path
 
 
 @pytest.mark.parametrize("digest", [md5, git_sha1, sha256])
 def test_the_etag_is_verified_whatever_digest_it_is(digest: object, cache: Path) -> None:
     assert callable(digest)
-    path = keep_as_the_ancestor(cache, f'"{digest(BYTES)}"')
+    path = keep_as_pytorch_pretrained_bert(cache, f'"{digest(BYTES)}"')
     assert look(URL, cache) == path
     path.write_bytes(BYTES[:-1])
     with pytest.warns(RegistryWarning, match=f"{path.name} is ignored: it is damaged"):
@@ -119,14 +119,14 @@ def test_the_etag_is_verified_whatever_digest_it_is(digest: object, cache: Path)
 def test_the_etag_of_a_file_that_was_uploaded_in_parts_verifies_nothing(cache: Path) -> None:
     parts = [BYTES[:7], BYTES[7:]]
     digest = md5(b"".join(hashlib.md5(part).digest() for part in parts))
-    path = keep_as_the_ancestor(cache, f'"{digest}-{len(parts)}"')
+    path = keep_as_pytorch_pretrained_bert(cache, f'"{digest}-{len(parts)}"')
     assert look(URL, cache) is None
     assert look(URL, cache, sha256(BYTES)) == path
 
 
 def test_the_newest_sound_entry_wins(cache: Path) -> None:
     old, new, damaged = BYTES, BYTES * 2, BYTES * 3
-    paths = [keep_as_the_ancestor(cache, f'"{md5(data)}"', data) for data in (old, new, damaged)]
+    paths = [keep_as_pytorch_pretrained_bert(cache, f'"{md5(data)}"', data) for data in (old, new, damaged)]
     for age, path in zip((300, 200, 100), paths, strict=True):
         os.utime(path, (1e9 - age, 1e9 - age))
     paths[2].write_bytes(b"half")
@@ -139,13 +139,13 @@ def test_the_newest_sound_entry_wins(cache: Path) -> None:
 
 
 def test_a_cached_error_page_is_never_used(cache: Path) -> None:
-    keep_as_the_ancestor(cache, None, b"<html>404</html>")
+    keep_as_pytorch_pretrained_bert(cache, None, b"<html>404</html>")
     assert look(URL, cache) is None
     assert look(URL, cache, verify=False) is None
 
 
 def test_an_entry_without_an_etag_is_used_where_its_digest_is_promised(cache: Path) -> None:
-    path = keep_as_the_ancestor(cache, None)
+    path = keep_as_pytorch_pretrained_bert(cache, None)
     assert look(URL, cache, sha256(BYTES)) == path
     with pytest.warns(RegistryWarning, match="ignored"):
         assert look(URL, cache, "0" * 64) is None
@@ -155,7 +155,7 @@ def test_an_entry_without_an_etag_is_used_where_its_digest_is_promised(cache: Pa
     "note", ['{"url": "https://other.example/", "etag": "x"}', '{"url": "U", "etag": 5}', '{"etag', "[]", ""]
 )
 def test_an_entry_whose_note_disagrees_is_not_used(note: str, cache: Path) -> None:
-    path = keep_as_the_ancestor(cache, f'"{md5(BYTES)}"')
+    path = keep_as_pytorch_pretrained_bert(cache, f'"{md5(BYTES)}"')
     path.with_name(path.name + ".json").write_text(note.replace("U", URL))
     assert look(URL, cache) is None
     path.with_name(path.name + ".json").unlink()
@@ -164,12 +164,12 @@ def test_an_entry_whose_note_disagrees_is_not_used(note: str, cache: Path) -> No
 
 @pytest.mark.parametrize("etag", ['"v1"', 'W/"abc"', '"' + "x" * 32 + '"', '"' + "0" * 32 + '-0"', '""'])
 def test_an_etag_that_is_no_digest_verifies_nothing(etag: str, cache: Path) -> None:
-    keep_as_the_ancestor(cache, etag)
+    keep_as_pytorch_pretrained_bert(cache, etag)
     assert look(URL, cache) is None
 
 
-def test_pipes_and_folders_in_place_of_entries_are_not_waited_for(cache: Path) -> None:
-    path = keep_as_the_ancestor(cache, f'"{md5(BYTES)}"')
+def test_pipes_and_directories_in_place_of_entries_are_not_waited_for(cache: Path) -> None:
+    path = keep_as_pytorch_pretrained_bert(cache, f'"{md5(BYTES)}"')
     path.unlink()
     os.mkfifo(path)
     assert look(URL, cache) is None
@@ -257,7 +257,7 @@ def test_the_place_of_the_hubs_cache_is_that_of_its_client(monkeypatch: pytest.M
         "https://example.org/me/toy/resolve/main/vocab.txt",
     ],
 )
-def test_an_address_leads_nowhere_else(url: str, cache: Path) -> None:
+def test_a_url_leads_nowhere_else(url: str, cache: Path) -> None:
     keep_as_the_hub()
     assert look(url, cache, verify=False) is None
 

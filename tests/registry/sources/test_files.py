@@ -24,7 +24,7 @@ Install = Callable[..., Path]
 
 @pytest.fixture
 def carrier(install: Install) -> Path:
-    """A distribution that carries a small model in the folder ``carrier/model``."""
+    """A distribution that carries a small model in the directory ``carrier/model``."""
     site = install("carrier-dist", entry_points="")
     model = site / "carrier" / "model"
     (model / "inner").mkdir(parents=True)
@@ -58,7 +58,7 @@ def vocab(*urls: str, **fields: object) -> FileSpec:
     return FileSpec(role="vocab", filename="vocab.txt", urls=urls, **fields)
 
 
-# --- Folders and files ------------------------------------------------------------------------------------------------
+# --- Directories and files --------------------------------------------------------------------------------------------
 
 
 def test_a_directory_gives_its_files_whatever_the_roles(carrier: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_link_into_a_cache_counts_as_the_file_it_names(tmp_path: Path, carrier
 
 
 def test_what_only_a_network_has_is_not_had_offline() -> None:
-    for name in ("hub:org/name", "org/name", "https://example.org/model.bin", "https://example.org/folder"):
+    for name in ("hub:org/name", "org/name", "https://example.org/model.bin", "https://example.org/directory"):
         with pytest.raises(NotCachedError, match="offline nothing is fetched"):
             Files(resolve(name)).of()
 

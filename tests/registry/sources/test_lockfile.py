@@ -204,12 +204,12 @@ def test_a_model_that_is_not_locked_is_an_error_before_anything_is_fetched(
     with pytest.raises(LockError, match="model 'gpt2' is not in the lock file"):
         registry.load("gpt2")
     assert hub.count() == 0
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "config.json").write_bytes(CONFIG)
-    assert list(Files(resolve(tmp_path / "folder")).of()) == ["config.json"], "what lies here is not locked"
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "directory" / "config.json").write_bytes(CONFIG)
+    assert list(Files(resolve(tmp_path / "directory")).of()) == ["config.json"], "what lies here is not locked"
 
 
-def test_a_card_whose_addresses_or_digests_changed_is_an_error(toy: Card, locked: Locked) -> None:
+def test_a_card_whose_urls_or_digests_changed_is_an_error(toy: Card, locked: Locked) -> None:
     locked("toy")
     for changed in (
         {"urls": ("https://other.example/config.json",)},

@@ -53,8 +53,8 @@ def model(sizes: dict[str, int]) -> BertForPreTraining:
 @pytest.fixture
 def saved(model: BertForPreTraining, vocab_file: Path, tmp_path: Path) -> dict[str, bytes]:
     """The files of a tiny BERT, as a repository of the hub has them."""
-    folder = registry.save(model, tmp_path / "saved", tokenizer=BertTokenizer(str(vocab_file), do_lower_case=True))
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "registry.json"}
+    directory = registry.save(model, tmp_path / "saved", tokenizer=BertTokenizer(str(vocab_file), do_lower_case=True))
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != "registry.json"}
 
 
 @pytest.fixture
@@ -121,8 +121,8 @@ def test_a_branch_that_moves_is_followed_only_when_asked(hub, saved) -> None:
 
 def test_a_sharded_repository_loads(hub, model, vocab_file: Path, tmp_path: Path) -> None:
     for format, count in (("safetensors", 3), ("torch", 3)):
-        folder = registry.save(model, tmp_path / format, format=format, max_shard_size="40KB")
-        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "registry.json"}
+        directory = registry.save(model, tmp_path / format, format=format, max_shard_size="40KB")
+        files = {path.name: path.read_bytes() for path in directory.iterdir() if path.name != "registry.json"}
         assert len(files) > count
         hub.hub(f"me/{format}", {**files, "notes.txt": b"not asked for"})
         assert same(registry.load_model(f"me/{format}"), model)
@@ -130,8 +130,8 @@ def test_a_sharded_repository_loads(hub, model, vocab_file: Path, tmp_path: Path
 
 
 def test_a_repository_with_only_a_bin_loads(hub, model, tmp_path: Path) -> None:
-    folder = registry.save(model, tmp_path / "old", format="torch")
-    hub.hub("me/old", {path.name: path.read_bytes() for path in folder.iterdir()})
+    directory = registry.save(model, tmp_path / "old", format="torch")
+    hub.hub("me/old", {path.name: path.read_bytes() for path in directory.iterdir()})
     assert same(BertForPreTraining.from_pretrained("me/old"), model)
 
 
@@ -158,8 +158,8 @@ WRITERS = (
 def test_a_repository_of_another_architecture_loads(hub, tmp_path: Path, writer) -> None:
     torch.manual_seed(0)
     writer.init_weights()
-    folder = registry.save(writer, tmp_path / "writer")
-    hub.hub("me/writer", {path.name: path.read_bytes() for path in folder.iterdir()})
+    directory = registry.save(writer, tmp_path / "writer")
+    hub.hub("me/writer", {path.name: path.read_bytes() for path in directory.iterdir()})
     assert same(registry.load_model("hub:me/writer"), writer)
 
 
@@ -184,7 +184,7 @@ def test_the_hubs_digest_is_held_against_the_bytes(hub, saved) -> None:
 # --- Cards ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_name_of_the_manual_loads_from_the_hub(hub, saved, model) -> None:
+def test_a_documented_name_loads_from_the_hub(hub, saved, model) -> None:
     hub.hub("google-bert/bert-base-uncased", saved, commit=COMMIT)
     loaded = registry.load("bert-base-uncased")
     assert same(loaded.model, model)
@@ -205,9 +205,9 @@ def on_s3(server, files: dict[str, bytes], names: dict[str, str]) -> dict[str, s
     return {name: server.s3(f"/models.huggingface.co/bert/{there}", files[name]) for name, there in names.items()}
 
 
-def test_addresses_are_tried_in_order_and_s3_after_the_hub(hub, other_server, saved, model, tmp_path: Path) -> None:
-    folder = registry.save(model, tmp_path / "torch", format="torch")
-    files = {**saved, "pytorch_model.bin": (folder / "pytorch_model.bin").read_bytes()}
+def test_urls_are_tried_in_order_and_s3_after_the_hub(hub, other_server, saved, model, tmp_path: Path) -> None:
+    directory = registry.save(model, tmp_path / "torch", format="torch")
+    files = {**saved, "pytorch_model.bin": (directory / "pytorch_model.bin").read_bytes()}
     published = {
         "config.json": "toy-config.json",
         "vocab.txt": "toy-vocab.txt",
@@ -255,10 +255,10 @@ def test_files_that_nobody_has_are_told_with_every_answer(hub, other_server) -> 
     assert "cannot be reached" in str(error.value)
 
 
-# --- Other addresses --------------------------------------------------------------------------------------------------
+# --- Other URLs -------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_on_the_web_loads_and_is_asked_once(server, saved, model, watched) -> None:
+def test_a_directory_on_the_web_loads_and_is_asked_once(server, saved, model, watched) -> None:
     for name, body in saved.items():
         server.add(f"/models/tiny/{name}", body)
     loaded = registry.load(f"{server.url}/models/tiny", "pretraining")
@@ -269,7 +269,7 @@ def test_a_folder_on_the_web_loads_and_is_asked_once(server, saved, model, watch
     assert (events, server.requests) == ([], [])
 
 
-def test_a_folder_on_the_web_without_a_model_is_told_and_not_remembered(server, saved) -> None:
+def test_a_directory_on_the_web_without_a_model_is_told_and_not_remembered(server, saved) -> None:
     with pytest.raises(MissingFileError, match="holds no configuration"):
         registry.load(f"{server.url}/models/tiny")
     for name, body in saved.items():
@@ -289,16 +289,16 @@ def test_a_file_on_the_web_is_that_file(server, saved) -> None:
 # --- pull -------------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_pulled_is_a_folder_that_loads(hub, saved, model) -> None:
+def test_what_was_pulled_is_a_directory_that_loads(hub, saved, model) -> None:
     hub.hub("me/tiny", saved)
-    folder = registry.pull("me/tiny")
-    assert {path.name for path in folder.iterdir()} == set(saved)
-    assert same(registry.load(folder, "pretraining").model, model)
-    weights = folder / "model.safetensors"
+    directory = registry.pull("me/tiny")
+    assert {path.name for path in directory.iterdir()} == set(saved)
+    assert same(registry.load(directory, "pretraining").model, model)
+    weights = directory / "model.safetensors"
     assert weights.stat().st_ino == Cache.at().blob(sha(weights.read_bytes())).stat().st_ino, "it takes no room"
 
 
-def test_a_pulled_folder_keeps_the_options_of_its_card(hub, saved) -> None:
+def test_a_pulled_directory_keeps_the_options_of_its_card(hub, saved) -> None:
     files = {name: body for name, body in saved.items() if name != "tokenizer_config.json"}
     hub.hub("google-bert/bert-base-cased", files)
     tokenizer = registry.load_tokenizer(registry.pull("bert-base-cased"))
@@ -309,10 +309,10 @@ def test_a_pulled_folder_keeps_the_options_of_its_card(hub, saved) -> None:
 def test_a_model_is_pulled_and_verified_in_the_cache_in_which_it_is_loaded(hub, saved, model, tmp_path: Path) -> None:
     hub.hub("me/tiny", saved, branch="v1")
     mine = {"cache_dir": tmp_path / "mine", "revision": "v1"}
-    folder = registry.pull("hub:me/tiny", progress=False, **mine)
-    assert folder.is_relative_to(tmp_path / "mine")
+    directory = registry.pull("hub:me/tiny", progress=False, **mine)
+    assert directory.is_relative_to(tmp_path / "mine")
     hub.close()
-    assert registry.pull("hub:me/tiny", offline=True, **mine) == folder
+    assert registry.pull("hub:me/tiny", offline=True, **mine) == directory
     assert same(registry.load("hub:me/tiny", "pretraining", offline=True, **mine).model, model)
     assert set(registry.verify("hub:me/tiny", **mine).values()) == {"ok"}
     assert not Cache.at().directory.exists(), "the other cache was not touched"
@@ -351,5 +351,5 @@ def test_an_update_says_what_changed_and_reads_no_body_of_what_did_not(hub, othe
     assert "config.json        unchanged" in result.stdout
     assert result.stderr.count("warning:") == 1
     assert "vocab.txt changed" in result.stderr
-    folder = Path(result.stdout.splitlines()[-1])
-    assert (folder / "vocab.txt").read_bytes() == changed["vocab.txt"]
+    directory = Path(result.stdout.splitlines()[-1])
+    assert (directory / "vocab.txt").read_bytes() == changed["vocab.txt"]

@@ -15,7 +15,7 @@ TOY = Card(name="toy", architecture="toy", task="base", files=(), aliases=("me/T
 
 @pytest.fixture(autouse=True)
 def _toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two cards, and a folder of our own to work in."""
+    """Two cards, and a directory of our own to work in."""
     other = Card(name="toy-large", architecture="toy", task="base", files=())
     registry.register(SimpleNamespace(registry_cards=hookimpl(lambda: (TOY, other))), "toys")
     monkeypatch.chdir(tmp_path)
@@ -41,7 +41,7 @@ def meaning(found: Source) -> tuple[str, str | None]:
         ("org/name@refs/pr/1", "hub", "hub:org/name"),
     ],
 )
-def test_an_address_is_recognised_by_its_form(asked: str, kind: str, url: str | None) -> None:
+def test_a_url_is_recognized_by_its_form(asked: str, kind: str, url: str | None) -> None:
     assert meaning(resolve(asked)) == (kind, url or asked)
 
 
@@ -61,7 +61,7 @@ def test_what_has_no_revisions_refuses_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("asked", ["./model", "~/model", "file:model", "file:./model", "model"])
-def test_a_folder_may_be_written_in_many_ways(tmp_path: Path, asked: str) -> None:
+def test_a_directory_may_be_written_in_many_ways(tmp_path: Path, asked: str) -> None:
     (tmp_path / "model").mkdir()
     found = resolve(asked)
     assert found.kind == "directory"
@@ -101,7 +101,7 @@ def test_a_card_is_found_by_its_name_and_its_aliases(asked: str) -> None:
     assert str(found) == "model 'toy'"
 
 
-def test_a_card_wins_over_a_folder_of_its_name_with_a_warning(tmp_path: Path) -> None:
+def test_a_card_wins_over_a_directory_of_its_name_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
     with pytest.warns(RegistryWarning, match=r"Write '\./toy' for the other"):
         assert resolve("toy").card is TOY
@@ -109,7 +109,7 @@ def test_a_card_wins_over_a_folder_of_its_name_with_a_warning(tmp_path: Path) ->
     assert resolve("file:toy").kind == "directory"
 
 
-def test_a_folder_wins_over_a_repository(tmp_path: Path) -> None:
+def test_a_directory_wins_over_a_repository(tmp_path: Path) -> None:
     (tmp_path / "org" / "name").mkdir(parents=True)
     assert resolve("org/name").kind == "directory"
     assert resolve("hub:org/name").kind == "hub"
@@ -133,7 +133,7 @@ def test_what_nothing_has_is_never_none(asked: str) -> None:
 
 
 @pytest.mark.parametrize("asked", ["s3://bucket/model", "ftp://x/y", "hub:toy", "hub:a/b/c", "pkg:some-dist", "pkg:/x"])
-def test_an_address_of_a_wrong_form_is_refused_with_the_right_one(asked: str) -> None:
+def test_a_url_of_a_wrong_form_is_refused_with_the_right_one(asked: str) -> None:
     with pytest.raises(UnknownModelError, match=r"URLs begin with|is not of the form"):
         resolve(asked)
 
