@@ -382,7 +382,7 @@ def test_a_damaged_archive_is_fetched_anew_the_next_time(toy: Members, server: "
 
 @pytest.fixture
 def ancient(model: Members, server: "object") -> Card:
-    """The card of a model with the first files of pytorch-pretrained-bert; of its newer ones, the vocabulary is left."""
+    """A card with the first files of pytorch-pretrained-bert; of its newer ones, the vocabulary is left."""
     weights, config = (
         FileSpec(role=role, filename=name, urls=(f"hub:me/ancient/{name}",))
         for role, name in (("weights", "model.safetensors"), ("config", "config.json"))
