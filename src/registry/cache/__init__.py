@@ -1,1 +1,1 @@
-"""The content-addressed cache on this disk, its locks and upkeep, and the caches of other libraries."""
+"""The content-addressed cache on this disk, its locks and its upkeep."""

@@ -1,1 +1,1 @@
-"""HTTP: one request, one download with resume and digests, and the policy under which files are fetched."""
+"""From a URL to a file: the policy of fetching, the caches of other programs, and HTTP with resume and digests."""

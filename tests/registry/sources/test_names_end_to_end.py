@@ -306,6 +306,17 @@ def test_a_pulled_directory_keeps_the_options_of_its_card(hub, saved) -> None:
     assert tokenizer.max_len == 512
 
 
+def test_options_of_a_card_are_written_under_their_published_keys(hub, saved) -> None:
+    hub.hub("me/toy", {"vocab.txt": saved["vocab.txt"]})
+    options = {"do_lower_case": True, "max_len": 99, "additional_special_tokens": ["[HOUSE]"]}
+    declare(FileSpec(role="vocab", filename="vocab.txt", urls=("hub:me/toy/vocab.txt",)), tokenizer=options)
+    assert json.loads((registry.pull("toy") / "tokenizer_config.json").read_text()) == {
+        "do_lower_case": True,
+        "model_max_length": 99,
+        "extra_special_tokens": ["[HOUSE]"],
+    }
+
+
 def test_a_model_is_pulled_and_verified_in_the_cache_in_which_it_is_loaded(hub, saved, model, tmp_path: Path) -> None:
     hub.hub("me/tiny", saved, branch="v1")
     mine = {"cache_dir": tmp_path / "mine", "revision": "v1"}
