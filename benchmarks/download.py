@@ -54,7 +54,7 @@ import registry
 from registry.sources.files import Files
 from registry.sources.resolve import resolve
 first = time.perf_counter()
-import registry.sources.listings  # what a model in a folder does without, and one from the hub needs once
+import registry.sources.choosing  # what a model in a directory does without, and one from the hub needs once
 start = time.perf_counter()
 resolution = resolve("bench/model")  # asks every plugin whether it is the name of a card
 middle = time.perf_counter()

@@ -7,7 +7,6 @@ from pathlib import Path
 from registry.cache.cache import Cache
 from registry.download import foreign, hub
 from registry.download.policy import Policy
-from registry.download.retries import is_transient
 from registry.errors import (
     CacheCorruptError,
     FetchError,
@@ -126,6 +125,7 @@ def _fetched(url: str, policy: Policy, sha256: str | None, size: int | None) -> 
     """Download; while a server is in trouble, what the cache has is returned."""
     from registry.download.body import ExpectedFile  # imports requests, which cached files do not need
     from registry.download.download import download
+    from registry.download.retries import is_transient
 
     cache = policy.cache
     old = _held(url, policy, None, None) if policy.update else None

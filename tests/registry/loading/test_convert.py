@@ -21,7 +21,7 @@ from registry.loading.convert import convert
 from registry.records import Paths
 from registry.saving.manifest import read_manifest
 from registry.sources.files import Files
-from registry.sources.resolve import Source
+from registry.sources.source import Source
 from registry.weights import inspect as inspection
 from registry.weights import write as saving
 from registry.weights.inspect import largest_difference
