@@ -14,6 +14,7 @@ import attrs
 from attrs import field, frozen
 
 from registry import discovery
+from registry.download.policy import Policy
 from registry.errors import (
     ArchitectureMismatchError,
     ConfigError,
@@ -24,7 +25,7 @@ from registry.errors import (
 )
 from registry.files.strict_json import read_json_object
 from registry.records import ConfigSpec, Paths, reference_to, revive
-from registry.sources.files import collect
+from registry.sources.files import Files
 from registry.sources.resolve import resolve
 from registry.sources.source import Source
 
@@ -277,7 +278,7 @@ def load_config(
     ConfigError, and ArchitectureMismatchError when the files are of another architecture than expected.
     """
     resolution = resolve(name, revision=revision)
-    paths = collect(resolution, roles=("config",), cache_dir=cache_dir, offline=offline)
+    paths = Files(resolution, Policy(cache_dir=cache_dir, offline=offline)).of("config")
     return read_config(resolution, paths, expected=expected, **overrides)[0]
 
 

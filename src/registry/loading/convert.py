@@ -18,7 +18,7 @@ from registry.loading.fill import LoadReport, build
 from registry.loading.model import LoadOptions, Model
 from registry.loading.pretrained import check_fit, load_tokenizer, task_of
 from registry.saving.folder import write_folder
-from registry.sources.files import collect
+from registry.sources.files import Files
 from registry.sources.resolve import resolve
 from registry.weights import safetensors
 from registry.weights.checkpoint import Checkpoint, open_checkpoint
@@ -66,8 +66,8 @@ def convert(
     Raises what ``registry.load`` raises, and SaveError; what was in the folder before is then intact.
     """
     resolution = resolve(source)
-    config, keys = read_config(resolution, collect(resolution, roles=("config",)), **config_overrides)
-    checkpoint = open_checkpoint(collect(resolution, roles=("weights",)), config.architecture)
+    config, keys = read_config(resolution, Files(resolution).of("config"), **config_overrides)
+    checkpoint = open_checkpoint(Files(resolution).of("weights"), config.architecture)
     cls = richest_class(config, checkpoint, task_of(resolution.card, config.architecture, keys))
     tokenizer = _tokenizer(source, config)
     with ProgressBar("Converting", total=2 * len(checkpoint.tensors), unit="tensors", shown=progress) as bar:

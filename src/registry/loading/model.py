@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from registry import discovery
 from registry._version import __version__
 from registry.config.config import Config, config_text, read_config
+from registry.download.policy import Policy
 from registry.errors import InputError, UnknownOptionError, did_you_mean
 from registry.files.atomic import Writer, content_writer
 from registry.files.filenames import CONFIG_NAME
@@ -28,7 +29,7 @@ from registry.nn.onednn import disable_unsuitable, enable
 from registry.records import reference_to, revive
 from registry.saving.folder import write_folder
 from registry.saving.manifest import warn_of_disagreements
-from registry.sources.files import collect
+from registry.sources.files import Files
 from registry.sources.resolve import resolve
 from registry.sources.source import Source
 from registry.weights.checkpoint import ORIGINAL, Checkpoint, open_checkpoint
@@ -64,7 +65,7 @@ class LoadOptions:
 
     @property
     def fetching(self) -> dict[str, Any]:
-        """The keywords among them which ``collect`` takes."""
+        """The keywords among them which ``Policy`` takes."""
         return {"cache_dir": self.cache_dir, "offline": self.offline, "progress": self.progress}
 
     @classmethod
@@ -145,7 +146,7 @@ class Model(nn.Module):
         options = LoadOptions(cache_dir=cache_dir, formats=ORIGINAL if from_tf else None, **how)
         cls._split(kwargs)  # refuses unknown keywords before anything is fetched
         resolution = resolve(name_or_path, revision=options.revision)
-        paths = collect(resolution, roles=("config",), **options.fetching)
+        paths = Files(resolution, Policy(**options.fetching)).of("config")
         config, _ = read_config(resolution, paths, expected=cls.config_class.architecture)
         return cls._load(resolution, config, inputs, kwargs, options, state_dict=state_dict)
 
@@ -165,7 +166,7 @@ class Model(nn.Module):
         arguments, overrides = cls._split(kwargs)
         config = config.replace(**overrides)
         if state_dict is None:
-            paths = collect(resolution, roles=("weights",), **options.fetching)
+            paths = Files(resolution, Policy(**options.fetching)).of("weights")
             warn_of_disagreements(paths)
             checkpoint = open_checkpoint(paths, config.architecture, options.formats)
         else:

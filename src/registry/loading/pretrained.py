@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from registry import discovery
 from registry.config.config import Config, read_config
+from registry.download.policy import Policy
 from registry.errors import (
     ArchitectureMismatchError,
     MissingTokenizerError,
@@ -21,7 +22,7 @@ from registry.errors import (
 )
 from registry.garbage import gc_paused
 from registry.records import Card, ConfigSpec, ModelSpec
-from registry.sources.files import collect
+from registry.sources.files import Files
 from registry.sources.resolve import resolve
 from registry.sources.source import Source
 
@@ -178,7 +179,7 @@ def _load_model(name: str | Path, task: str | None, keywords: Mapping[str, Any])
     how = LoadOptions(**{key: value for key, value in keywords.items() if key in LoadOptions.names()})
     others = {key: value for key, value in keywords.items() if key not in LoadOptions.names()}
     resolution = resolve(name, revision=how.revision)
-    paths = collect(resolution, roles=("config",), **how.fetching)
+    paths = Files(resolution, Policy(**how.fetching)).of("config")
     config, keys = read_config(resolution, paths)
     spec = _model_spec(config.architecture, task or task_of(resolution.card, config.architecture, keys), resolution)
     cls: type[Model] = discovery.load_class(spec)
@@ -220,7 +221,7 @@ def _model_spec(architecture: str, task: str, resolution: Source) -> ModelSpec:
 def _architecture(resolution: Source, cache_dir: str | Path | None, offline: bool | None) -> str:
     if resolution.card is not None:
         return resolution.card.architecture
-    paths = collect(resolution, roles=("config",), cache_dir=cache_dir, offline=offline)
+    paths = Files(resolution, Policy(cache_dir=cache_dir, offline=offline)).of("config")
     return read_config(resolution, paths)[0].architecture
 
 

@@ -1,7 +1,6 @@
 """The files of a source, asked for by role."""
 
 import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -12,20 +11,6 @@ from registry.sources.source import Source
 
 if TYPE_CHECKING:
     from registry.sources.lockfile import Lock
-
-
-def collect(
-    source: Source,
-    *,
-    roles: Collection[str] | None = None,
-    cache_dir: str | bytes | Path | None = None,
-    offline: bool | None = None,
-    progress: bool | None = None,
-    update: bool = False,
-) -> Paths:
-    """``Files(source, policy).of(*roles)``."""
-    policy = Policy(cache_dir=cache_dir, offline=offline, progress=progress, update=update)
-    return Files(source, policy).of(*(roles or ()))
 
 
 class Files:

@@ -287,11 +287,12 @@ class Tokenizer(Lookup):
         **values: Any,
     ) -> Self:
         """Load the tokenizer of what a name was resolved to; see ``from_pretrained``."""
-        from registry.sources.files import collect
+        from registry.download.policy import Policy
+        from registry.sources.files import Files
         from registry.sources.on_disk import FileSource
 
         options.refuse_unknown(values, cls.options, cls.__name__)
-        paths = collect(resolution, roles=ROLES, cache_dir=cache_dir, offline=offline, progress=progress)
+        paths = Files(resolution, Policy(cache_dir=cache_dir, offline=offline, progress=progress)).of(*ROLES)
         if isinstance(resolution, FileSource):  # whatever its name
             paths = {name if name == TOKENIZER else cls.vocabulary_name: path for name, path in paths.items()}
         of_card = {} if resolution.card is None else resolution.card.tokenizer

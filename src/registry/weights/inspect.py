@@ -11,7 +11,7 @@ from registry import discovery
 from registry.config.config import Config, read_config
 from registry.errors import ArchitectureMismatchError, ConfigError, MissingFileError
 from registry.records import Paths
-from registry.sources.files import collect
+from registry.sources.files import Files
 from registry.sources.resolve import resolve
 from registry.sources.source import Source
 from registry.weights.checkpoint import Found, find_weights, open_checkpoint
@@ -30,7 +30,7 @@ def find(name: str | Path) -> Found:
     Raises UnknownModelError, MissingFileError, and what ``find_weights`` raises.
     """
     resolution = resolve(name)
-    return find_weights(collect(resolution, roles=("weights",)), _architecture_of(resolution))
+    return find_weights(Files(resolution).of("weights"), _architecture_of(resolution))
 
 
 def _architecture_of(resolution: Source) -> str | None:
@@ -43,7 +43,7 @@ def _architecture_of(resolution: Source) -> str | None:
 def _config_of(resolution: Source) -> Config | None:
     """The configuration, which says how the architecture calls its tensors; None where none can be understood."""
     try:
-        return read_config(resolution, collect(resolution, roles=("config",)))[0]
+        return read_config(resolution, Files(resolution).of("config"))[0]
     except (MissingFileError, ConfigError, ArchitectureMismatchError):
         return None
 
@@ -117,7 +117,7 @@ class _Side:
     @classmethod
     def at(cls, name: str | Path) -> "_Side":
         resolution = resolve(name)
-        return cls(resolution, collect(resolution, roles=("weights",)), _config_of(resolution))
+        return cls(resolution, Files(resolution).of("weights"), _config_of(resolution))
 
 
 def _layout(config: Config) -> Layout:

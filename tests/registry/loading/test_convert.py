@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from registry.loading.convert import convert
 from registry.records import Paths
 from registry.saving.manifest import read_manifest
 from registry.sources.files import Files
-from registry.sources.source import Source
 from registry.weights import inspect as inspection
 from registry.weights import write as saving
 from registry.weights.inspect import largest_difference
@@ -209,13 +208,14 @@ def test_inspect_and_diff_take_the_name_of_a_model() -> None:
 
 def test_inspect_of_a_name_looks_at_the_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What else belongs to the model may be out of reach."""
-    asked: list[Collection[str] | None] = []
+    asked: list[tuple[str, ...]] = []
+    of = Files.of
 
-    def watched(resolution: Source, roles: Collection[str] | None = None) -> Paths:
+    def watched(files: Files, *roles: str) -> Paths:
         asked.append(roles)
-        return Files(resolution).of(*roles)
+        return of(files, *roles)
 
-    monkeypatch.setattr(inspection, "collect", watched)
+    monkeypatch.setattr(Files, "of", watched)
     assert inspection.find("all-minilm-l6-v2").files == ("model.safetensors",)
     assert asked == [("weights",)]
 
