@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from registry.errors import FetchError, UnsafeURLError
 from registry.files.urls import normalized, origin, redacted
+from registry.records import HUB
 
-HUB = "https://huggingface.co"
 DEFAULT_REVISION = "main"
 
 _SHORT = re.compile(r"hub:(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?/(?P<file>[^?#]+)")
