@@ -2,7 +2,7 @@
 
 import pytest
 
-from registry.download.hub import address
+from registry.download.hub import canonical
 from registry.records import Card, FileSpec
 
 DIGEST = "0123456789abcdef" * 4
@@ -67,14 +67,14 @@ def test_files_on_the_hub_are_tried_after_this_disk_and_before_all_others() -> N
         ),
     ]
     assert [file.sha256 for file in made.files] == [None, DIGEST]
-    assert address(made.files[0].urls[0]) == "https://huggingface.co/me/Toy-1.0/resolve/v1.0/config.json"
+    assert canonical(made.files[0].urls[0]) == "https://huggingface.co/me/Toy-1.0/resolve/v1.0/config.json"
     assert (made.aliases, made.source) == (("me/Toy-1.0",), "https://huggingface.co/me/Toy-1.0")
 
 
 def test_a_card_on_the_hub_takes_the_main_branch_and_all_fields_of_a_card() -> None:
     fields = {"name": "toy", "architecture": "toy", "task": "base", "aliases": ("x/y",), "source": "https://x.example"}
     made = Card.on_hub("me/toy", FILES[:1], **fields, license="MIT")
-    assert address(made.files[0].urls[0]) == "https://huggingface.co/me/toy/resolve/main/config.json"
+    assert canonical(made.files[0].urls[0]) == "https://huggingface.co/me/toy/resolve/main/config.json"
     assert made == card(**{**fields, "files": made.files, "license": "MIT"})
 
 

@@ -3,7 +3,7 @@ import pytest
 import registry
 from plugins.bert.cards import CARDS
 from plugins.bert.config import BertConfig
-from registry.download.hub import address
+from registry.download.hub import canonical
 from registry.loading.fill import build
 from registry.records import Card
 
@@ -52,7 +52,7 @@ def test_the_casing_is_that_of_the_name(card: Card) -> None:
 def test_the_hub_comes_first_and_s3_after_it(card: Card) -> None:
     for file in card.files:
         hub, *mirrors = file.urls
-        assert address(hub) == f"https://huggingface.co/google-bert/{card.name}/resolve/main/{file.filename}"
+        assert canonical(hub) == f"https://huggingface.co/google-bert/{card.name}/resolve/main/{file.filename}"
         assert bool(mirrors) == (file.filename != "model.safetensors")
         assert all("amazonaws.com" in url for url in mirrors)
     assert [file.filename for file in card.files if file.role == "weights"] == [

@@ -3,7 +3,7 @@ import pytest
 from plugins.gpt2.cards import CARDS
 from plugins.gpt2.config import GPT2Config
 from plugins.gpt2.modeling import GPT2LMHeadModel
-from registry.download.hub import address
+from registry.download.hub import canonical
 from registry.loading.fill import build
 from registry.records import Card
 
@@ -32,7 +32,7 @@ def test_the_hub_comes_first_and_s3_after_it(card: Card) -> None:
     organization = "distilbert" if card.name == "distilgpt2" else "openai-community"
     for file in card.files:
         hub, *mirrors = file.urls
-        assert address(hub) == f"https://huggingface.co/{organization}/{card.name}/resolve/main/{file.filename}"
+        assert canonical(hub) == f"https://huggingface.co/{organization}/{card.name}/resolve/main/{file.filename}"
         mirrored = card.name in ("gpt2", "gpt2-medium") and file.filename != "model.safetensors"
         s3 = f"https://s3.amazonaws.com/models.huggingface.co/bert/{card.name}-{file.filename}"
         assert mirrors == ([s3] if mirrored else [])

@@ -1,7 +1,7 @@
 from plugins.transfo_xl.cards import CARDS
 from plugins.transfo_xl.config import TransfoXLConfig
 from plugins.transfo_xl.modeling import TransfoXLLMHeadModel
-from registry.download.hub import address
+from registry.download.hub import canonical
 from registry.loading.fill import build
 
 
@@ -16,7 +16,7 @@ def test_the_hub_comes_first_and_s3_after_it() -> None:
     assert (card.name, card.aliases) == ("transfo-xl-wt103", ("transfo-xl/transfo-xl-wt103",))
     for file in card.files:
         hub, *mirrors = file.urls
-        assert address(hub) == f"https://huggingface.co/transfo-xl/transfo-xl-wt103/resolve/main/{file.filename}"
+        assert canonical(hub) == f"https://huggingface.co/transfo-xl/transfo-xl-wt103/resolve/main/{file.filename}"
         on_s3 = file.filename in ("config.json", "pytorch_model.bin", "vocab.bin")
         s3 = f"https://s3.amazonaws.com/models.huggingface.co/bert/transfo-xl-wt103-{file.filename}"
         assert mirrors == ([s3] if on_s3 else [])
