@@ -141,7 +141,7 @@ class UnknownOptionError(RegistryError, TypeError):
 
 
 class ArchitectureMismatchError(RegistryError, ValueError):
-    """A class was asked to load a checkpoint of another architecture."""
+    """A checkpoint is of another architecture than the class."""
 
 
 class ConflictingOptionsError(RegistryError, ValueError):
@@ -235,7 +235,7 @@ class UnsafeArchiveError(ArchiveError):
 
 
 class CorruptArchiveError(ArchiveError):
-    """The archive is damaged: cut short, joined, of another format than its name says, or without a model in it."""
+    """The archive is damaged: cut short, joined, of another format than its name, or without a model."""
 
 
 class ArchiveLimitError(ArchiveError):

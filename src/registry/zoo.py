@@ -1,7 +1,7 @@
 """Every class that installed plugins declare, by name: ``from registry.zoo import BertModel, BertTokenizer``.
 
-Classes of models, tokenizers and configurations; ``registry.layer`` gives layers.  A class is imported when it is asked
-for.  Two plugins may declare classes of one name: a first-party one wins, two third-party ones are an error.
+Classes of models, tokenizers and configurations; ``registry.layer`` gives layers.  A class is imported on first
+use.  Two plugins may declare classes of one name: a first-party one wins, two third-party ones are an error.
 """
 
 from typing import Any

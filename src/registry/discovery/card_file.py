@@ -62,7 +62,7 @@ class TomlKey:
 
 @frozen(kw_only=True, eq=False)
 class CardEntry:
-    """One model of a card file: a new card, additions to a known one, or what is wrong with it."""
+    """One model of a card file: a new card, additions to a known one, or an error."""
 
     key: TomlKey
     name: str
@@ -145,7 +145,7 @@ def _new(key: TomlKey, name: str, fields: Mapping[str, Any]) -> Card:
 
 
 def add(entry: CardEntry, card: Card) -> Card:
-    """The card with what an entry adds to it.
+    """A card with the additions of an entry.
 
     Raises CardFileError when the card has no such file, or another role, digest or size of it.
     """
@@ -187,7 +187,7 @@ def _file(key: TomlKey, keys: Mapping[str, Any], mirrors: Iterable[str]) -> File
 
 
 def _merged(key: TomlKey, keys: Mapping[str, Any], file: FileSpec, mirrors: Iterable[str]) -> FileSpec:
-    """A file of a plugin's card, with what is added to it here."""
+    """A file of a plugin's card, with the additions of the entry."""
     for name in ("role", "sha256", "size"):
         known = getattr(file, name)
         if name in keys and known not in (None, keys[name]):

@@ -1,8 +1,8 @@
 """Reads which plugins the installed distributions announce; imports none of them.
 
 Metadata are found as ``importlib.metadata`` finds them.  To import that module takes longer than to find a model among
-two hundred plugins: so the directories on ``sys.path`` are read here, and it is asked only for what else may hold
-distributions: archives, eggs, and finders that an application brings.
+two hundred plugins: so the directories on ``sys.path`` are read here, and that module is used only for other places of
+distributions: archives, eggs, and finders of an application.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from registry.discovery.order import names_in
-from registry.discovery.plugin import Plugin, describe_exception, normal
+from registry.discovery.plugin import Plugin, canonicalize_name, describe_exception
 from registry.errors import RegistryWarning, did_you_mean
 from registry.hookspecs import ENTRY_POINT_GROUP
 
@@ -48,7 +48,7 @@ def installed_plugins() -> tuple[Plugin, ...]:
             _warn(f"The entry points of {path} cannot be read ({describe_exception(problem)}).")
             continue
         if plugins:
-            counted = found.setdefault(normal(str(plugins[0].distribution)), plugins)
+            counted = found.setdefault(canonicalize_name(str(plugins[0].distribution)), plugins)
             if counted[0].version != plugins[0].version:
                 _warn(f"{plugins[0].origin} at {path} is hidden by {counted[0].origin}.")
     installed = [plugin for plugins in found.values() for plugin in plugins]
@@ -56,7 +56,9 @@ def installed_plugins() -> tuple[Plugin, ...]:
         if not any(plugin.is_called(name) for plugin in installed):
             meant = did_you_mean(name, [plugin.name for plugin in installed])
             _warn(f"REGISTRY_PLUGINS names {name!r}, which is not installed.{meant}")
-    return tuple(sorted(installed, key=lambda plugin: "" if plugin.first_party else normal(str(plugin.distribution))))
+    return tuple(
+        sorted(installed, key=lambda plugin: "" if plugin.first_party else canonicalize_name(str(plugin.distribution)))
+    )
 
 
 def _announced(read: Callable[[str], str | None]) -> list[Plugin]:
@@ -67,7 +69,7 @@ def _announced(read: Callable[[str], str | None]) -> list[Plugin]:
     if "Name" not in described:
         raise ValueError("METADATA gives no name: is it half removed?")
     name, version = described["Name"], described.get("Version")
-    ours = normal(name) == DISTRIBUTION
+    ours = canonicalize_name(name) == DISTRIBUTION
     return [Plugin(entry, name, version, ours, target) for entry, target in entries]
 
 

@@ -1,4 +1,4 @@
-"""The pluggy manager: plugins are registered and asked for their records one at a time, all or nothing."""
+"""The pluggy manager: plugins are registered and their records collected one at a time, all or nothing."""
 
 import inspect
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ MOST_RECORDS = 100_000
 
 
 class HookManager(pluggy.PluginManager):
-    """The plugins whose answers were accepted; one that fails is unregistered and leaves nothing behind.
+    """The plugins whose records were accepted; one that fails is unregistered and leaves nothing behind.
 
     Only attributes named ``registry_*`` are looked at: touching others could import or compute things.
     """
@@ -24,7 +24,7 @@ class HookManager(pluggy.PluginManager):
         super().__init__(PROJECT)
         self.add_hookspecs(RegistrySpecs)
 
-    def ask(self, plugin: object, name: str) -> tuple[Record, ...]:
+    def collect(self, plugin: object, name: str) -> tuple[Record, ...]:
         """Register a plugin and call its hooks alone.
 
         Returns:
@@ -35,19 +35,19 @@ class HookManager(pluggy.PluginManager):
                 or one record twice, or the same object is a plugin already.  All else is the plugin's own.
 
         """
-        self.forget(name)  # left by a plugin that was being imported when discovery was refreshed
+        self.discard(name)  # of a plugin that was being imported when discovery was refreshed
         try:
             self._register(plugin, name)
-            return self.answers(plugin)
+            return self.records_of(plugin)
         except BaseException:
-            self.forget(name)
+            self.discard(name)
             raise
 
-    def answers(self, plugin: object) -> tuple[Record, ...]:
-        """The records of a registered plugin, whose hooks are called again.  Raises as ``ask`` does."""
+    def records_of(self, plugin: object) -> tuple[Record, ...]:
+        """The records of a registered plugin, whose hooks are called again.  Raises as ``collect`` does."""
         records: dict[Any, Record] = {}
         for hook in RECORD_TYPES:
-            for record in self._answers(plugin, hook):
+            for record in self._yielded(plugin, hook):
                 key = (hook, record.key)
                 if len(records) >= MOST_RECORDS:
                     raise PluginIncompatibleError(f"{hook} declares over {MOST_RECORDS:,} records: does it ever end?")
@@ -56,7 +56,7 @@ class HookManager(pluggy.PluginManager):
                 records[key] = record
         return tuple(records.values())
 
-    def forget(self, name: str) -> None:
+    def discard(self, name: str) -> None:
         """Unregister the plugin of this name, if there is one."""
         if self.has_plugin(name):
             self.unregister(name=name)
@@ -69,21 +69,21 @@ class HookManager(pluggy.PluginManager):
         except ValueError as problem:
             raise PluginIncompatibleError(f"it is the plugin {self.get_name(plugin)} once more.") from problem
 
-    def _answers(self, plugin: object, hook: str) -> Iterator[Record]:
+    def _yielded(self, plugin: object, hook: str) -> Iterator[Record]:
         kind: Any = RECORD_TYPES[hook]
         wanted = f"{hook} must yield records of the type {kind.__name__}"
         implementations = reversed(getattr(self.hook, hook).get_hookimpls())  # that of a new plugin is the last
         own = next((implementation for implementation in implementations if implementation.plugin is plugin), None)
-        answer = () if own is None else own.function()
-        if not isinstance(answer, Iterable):
-            raise PluginIncompatibleError(f"{wanted}, but returned {answer!r}.", hint="Write `yield` for `return`.")
-        for record in answer:
+        result = () if own is None else own.function()
+        if not isinstance(result, Iterable):
+            raise PluginIncompatibleError(f"{wanted}, but returned {result!r}.", hint="Write `yield` for `return`.")
+        for record in result:
             if not isinstance(record, kind):
                 raise PluginIncompatibleError(f"{wanted}, but yielded {record!r}.")
             yield record
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
-        """Decide whether ``name`` is a hook; what was meant as one and would be ignored is refused."""
+        """Decide whether ``name`` is a hook; an attribute that was meant as one and would be ignored is refused."""
         if not name.startswith(f"{PROJECT}_"):
             return None
         options = super().parse_hookimpl_opts(plugin, name)

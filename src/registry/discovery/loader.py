@@ -57,7 +57,7 @@ class PluginLoader:
             self._order = self._order._replace(registered=(*self._order.registered, new))
 
     def unregister(self, name: str) -> None:
-        """Take back ``register``; what was made with the plugin stays valid.  Raises UnknownPluginError."""
+        """Undo ``register``; objects of the plugin stay valid.  Raises UnknownPluginError."""
         with self._lock:
             gone = named(name, self._order.registered)
             kept = tuple(plugin for plugin in self._order.registered if plugin not in gone)
@@ -76,7 +76,7 @@ class PluginLoader:
         """
         with self._lock:
             for name in names:
-                self._load(name)
+                self._load_or_raise(name)
             self._order = self._order._replace(preferred=names)
 
     @contextmanager
@@ -92,7 +92,7 @@ class PluginLoader:
         """
         with self._lock:
             for name in names:
-                self._load(name)
+                self._load_or_raise(name)
             self._order = self._order._replace(narrowed=(*self._order.narrowed, names))
         try:
             yield
@@ -103,11 +103,11 @@ class PluginLoader:
                 self._order = self._order._replace(narrowed=tuple(narrowed))
 
     def refresh(self) -> None:
-        """Look for installed plugins again when next asked; registered plugins and preferences stay."""
+        """Look for installed plugins again when they are next needed; registered plugins and preferences stay."""
         with self._lock:
             invalidate_caches()
             for plugin in self._installed or ():
-                self._hooks.forget(str(plugin))
+                self._hooks.discard(str(plugin))
             self._installed = None
 
     @contextmanager
@@ -127,7 +127,7 @@ class PluginLoader:
     def find(self, key: Key, asked: str) -> Any:
         """The record of a plugin that ``keys_of`` gives this key; None when none declares one.
 
-        ``asked`` says in messages what was looked for.  Raises PluginConflictError when two plugins that are neither
+        ``asked`` names the record in messages.  Raises PluginConflictError when two plugins that are neither
         preferred nor first-party declare it.
         """
         with self._lock:
@@ -136,7 +136,7 @@ class PluginLoader:
             if found is not None:
                 return found
             for plugin in ranks.third_party:
-                self._ask(plugin)
+                self._load_or_warn(plugin)
             claimants = [plugin for plugin in ranks.third_party if key in plugin.index]
         _refuse_conflict(claimants, asked)
         return claimants[0].index[key] if claimants else None
@@ -180,14 +180,14 @@ class PluginLoader:
         """Put other settings in force, and have pluggy's manager hold just their plugins."""
         for plugin in self._order.registered:
             if plugin not in order.registered:
-                self._hooks.forget(str(plugin))
+                self._hooks.discard(str(plugin))
         for plugin in order.registered:
             if not self._hooks.has_plugin(str(plugin)):
                 self._hooks.register(plugin.registered, str(plugin))
         self._order = order
 
-    def _load(self, name: str) -> list[Plugin]:
-        """The plugins that ``name`` means, loaded; an error is raised to those who named the plugin."""
+    def _load_or_raise(self, name: str) -> list[Plugin]:
+        """The plugins that ``name`` means, loaded; who names a plugin gets its error."""
         found = named(name, self._known())
         for plugin in found:
             plugin.load(self._hooks)
@@ -195,8 +195,8 @@ class PluginLoader:
                 raise plugin.error
         return found
 
-    def _ask(self, plugin: Plugin) -> Plugin:
-        """Load a plugin that has not been asked yet; warn when it fails, or raise when the user wants it strict."""
+    def _load_or_warn(self, plugin: Plugin) -> Plugin:
+        """The plugin, loaded; a failure is a warning the first time, or an error with ``REGISTRY_STRICT=1``."""
         first_time = plugin.state == "found"
         plugin.load(self._hooks)
         if plugin.error and os.environ.get("REGISTRY_STRICT", "") not in ("", "0"):
@@ -206,10 +206,12 @@ class PluginLoader:
         return plugin
 
     def _of_kind(self, plugins: Iterable[Plugin], kind: type[R]) -> list[R]:
-        return [record for plugin in plugins for record in self._ask(plugin).records if isinstance(record, kind)]
+        return [
+            record for plugin in plugins for record in self._load_or_warn(plugin).records if isinstance(record, kind)
+        ]
 
     def _first(self, plugins: Iterable[Plugin], key: Key) -> Any:
-        return next((plugin.index[key] for plugin in plugins if key in self._ask(plugin).index), None)
+        return next((plugin.index[key] for plugin in plugins if key in self._load_or_warn(plugin).index), None)
 
     def _declarer(self, record: Record) -> Plugin:
         for plugin in self._known():

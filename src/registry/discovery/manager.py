@@ -1,7 +1,7 @@
-"""The object that knows the plugins of this process, isolates broken ones, and answers "who declares X?".
+"""The registry of plugins: which one declares a model, a class, an architecture.
 
-Plugins are announced by installed distributions under the entry-point group ``registry.v1``.  They are looked for once
-per process, when something is first asked; each is imported when it is first needed.  The first plugin that declares a
+Plugins are announced by installed distributions under the entry-point group ``registry.v1``.  Distributions are scanned
+once per process, at the first lookup; a plugin is imported when it is first needed.  The first plugin that declares a
 name wins:
 
 1. plugins that ``prefer`` names,
@@ -12,7 +12,7 @@ A site's card files (``REGISTRY_CARDS``) may declare new models, which come afte
 others, and add mirrors and digests to whichever card wins; see ``overlay``.
 
 Environment: ``REGISTRY_PLUGINS`` (only these; empty for none) and ``REGISTRY_DISABLE_PLUGINS`` (all but these) list
-plugins or distributions; what they leave out is never imported.  With ``REGISTRY_STRICT=1``, a plugin that fails is an
+plugins or distributions; those excluded are never imported.  With ``REGISTRY_STRICT=1``, a plugin that fails is an
 error instead of a warning.
 """
 
@@ -135,12 +135,12 @@ class Discovery(PluginLoader):
         Raises UnknownPluginError, and the error of a plugin that fails.
         """
         with self._lock:
-            return tuple(record for plugin in self._load(name) for record in plugin.records)
+            return tuple(record for plugin in self._load_or_raise(name) for record in plugin.records)
 
-    def answers_again(self, plugin: Plugin) -> tuple[Record, ...]:
-        """Call the hooks of a loaded plugin again; the answers are not kept."""
+    def call_hooks_again(self, plugin: Plugin) -> tuple[Record, ...]:
+        """The records of a loaded plugin, from a second call of its hooks; they are not kept."""
         with self._lock:
-            return self._hooks.answers(plugin.obtain())
+            return self._hooks.records_of(plugin.obtain())
 
     def failures(self) -> str:
         """Why something may be missing, for the end of a hint: plugins that failed or are disabled; else empty."""
@@ -152,7 +152,7 @@ class Discovery(PluginLoader):
         return "".join(failed) + (f"\nDisabled plugins: {off}." if off else "") + nothing
 
     def announced(self) -> list[PluginInfo]:
-        """All plugins as far as they are known without asking them; imports none."""
+        """All plugins as their distributions announce them; imports none."""
         with self._lock:
             disabled = self._ranks().disabled
             return [describe(plugin, disabled.get(plugin)) for plugin in self._known()]
@@ -165,7 +165,7 @@ class Discovery(PluginLoader):
         with self._lock:
             ranks = self._ranks()
             for plugin in ranks.enabled:
-                self._ask(plugin)
+                self._load_or_warn(plugin)
             files = self._describe_card_files()
             winners: dict[object, Plugin | CardEntry] = {}
             found = [describe(plugin, None, _shadowed(plugin, winners)) for plugin in ranks.preferred]
@@ -178,7 +178,7 @@ class Discovery(PluginLoader):
     # --- inside: a site's card files
 
     def _overlay(self) -> "Overlay | None":
-        """What the card files say now; None when the site has none, as most: then no reader of TOML is imported."""
+        """The card files as they are now; None when the site has none, as most: then no TOML reader is imported."""
         if not os.environ.get("REGISTRY_CARDS"):
             return None
         from registry.discovery.overlay import card_files, read_overlay

@@ -1,4 +1,4 @@
-"""Whose records win: the order in which plugins are asked, as values.
+"""The precedence of plugins, as values.
 
 These are named tuples, since every process makes the classes, and those of attrs take six times as long.
 """
@@ -19,9 +19,9 @@ class Ranks(NamedTuple):
     first_party: tuple[Plugin, ...]
     """The others of the distribution that ships the registry."""
     third_party: tuple[Plugin, ...]
-    """All others; they are asked only when the former have no answer, and two answers are a conflict."""
+    """All others; they are used only when the former have no such record, and two records are a conflict."""
     disabled: Mapping[Plugin, str]
-    """Those that are not asked, and why."""
+    """Those that are not used, and why."""
 
     @property
     def winners(self) -> tuple[Plugin, ...]:
@@ -30,7 +30,7 @@ class Ranks(NamedTuple):
 
     @property
     def enabled(self) -> tuple[Plugin, ...]:
-        """All that are asked, in the order of lookup."""
+        """All that are used, in the order of lookup."""
         return self.winners + self.third_party
 
 

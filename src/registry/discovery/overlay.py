@@ -28,7 +28,7 @@ class Overlay:
 
     entries: tuple[CardEntry, ...]
     _applied: dict[int, tuple[Card, Card]] = field(factory=dict, init=False)
-    """Cards by identity, each with what became of it: an overlaid card is the same object each time."""
+    """By identity of a card, it and its overlaid form: an overlaid card is the same object each time."""
 
     def giving(self, name: str) -> CardEntry | None:
         """The entry that gives this name to a model.  Raises CardFileError when it is wrong, or another does too."""
@@ -111,7 +111,7 @@ def _unique(entry: CardEntry, reserved: Mapping[str, str], claimed: dict[str, st
 
 
 def describe_card_files(paths: Sequence[Path], reserved: Reserved, cards: Mapping[str, Card]) -> list[PluginInfo]:
-    """Card files as they are listed next to plugins, each with all that is wrong with it.
+    """Card files as they are listed next to plugins, each with all of its errors.
 
     ``cards`` are those of plugins, by every name, to which the files may add.
     """

@@ -1,4 +1,4 @@
-"""One plugin: imported, asked for its records, and described.
+"""One plugin: imported, its records collected and indexed.
 
 A plugin is code with its user's rights; what is isolated here are accidents, not malice.  Nothing can be done about an
 import that never returns or ends the process (``os._exit``), nor about one that changes the state of others
@@ -38,7 +38,7 @@ class PluginInfo:
     version: str | None
     """The version of the distribution."""
     state: str
-    """``loaded``, ``failed``, ``disabled``; ``found`` or ``loading`` before it has answered."""
+    """``loaded``, ``failed``, ``disabled``; ``found`` or ``loading`` before its records are collected."""
     first_party: bool
     """Whether the distribution is the one that ships the registry."""
     declares: Mapping[str, tuple[str, ...]]
@@ -46,7 +46,7 @@ class PluginInfo:
     shadowed: Mapping[str, str]
     """Those of its names which another plugin wins: ``{"Card my-tiny": "other"}``."""
     import_seconds: float
-    """Seconds that importing and asking it took."""
+    """Seconds of its import and hooks."""
     error: str | None
     """Why it failed or is disabled."""
 
@@ -56,7 +56,7 @@ class PluginInfo:
 
 @define(eq=False)
 class Plugin:
-    """A plugin of this process: who announces it, and what it answered."""
+    """A plugin of this process: its distribution, and its records."""
 
     name: str
     """The name of its entry point, or the one that it was registered under."""
@@ -71,7 +71,7 @@ class Plugin:
     registered: object = None
     """The module or object with the hooks, where it was registered at run time."""
     state: Literal["found", "loading", "loaded", "failed"] = "found"
-    """How far it has been asked."""
+    """How far it has been loaded."""
     records: tuple[Record, ...] = ()
     """What it declares, in the order of the hooks."""
     index: Mapping[Key, Record] = {}
@@ -79,7 +79,7 @@ class Plugin:
     error: PluginError | None = None
     """Why it failed."""
     import_seconds: float = 0.0
-    """Seconds that importing and asking it took."""
+    """Seconds of its import and hooks."""
 
     @property
     def origin(self) -> str:
@@ -91,14 +91,14 @@ class Plugin:
 
     def is_called(self, name: str) -> bool:
         """Whether ``name`` means this plugin: its own name or its distribution's, however spelled."""
-        return normal(name) in {normal(own) for own in (self.name, self.distribution) if own}
+        return canonicalize_name(name) in {canonicalize_name(own) for own in (self.name, self.distribution) if own}
 
     def obtain(self) -> object:
         """The module or object with the hooks, imported where need be."""
         return self.registered if self.target is None else import_entry_point(self.target)
 
     def load(self, hooks: HookManager) -> None:
-        """Ask the plugin for its records, once; whatever goes wrong stands in ``error`` afterwards.
+        """Import the plugin and collect its records, once; an error of any kind stands in ``error`` afterwards.
 
         A plugin that looks something up while it is imported finds itself without records.
         """
@@ -107,7 +107,7 @@ class Plugin:
         self.state = "loading"
         start = perf_counter()
         try:
-            self.records = hooks.ask(self.obtain(), str(self))
+            self.records = hooks.collect(self.obtain(), str(self))
             self.index = {key: record for record in reversed(self.records) for key in keys_of(record)}
             self.state = "loaded"
         except PluginIncompatibleError as problem:
@@ -119,7 +119,7 @@ class Plugin:
             self._fail(PluginLoadError(f"The plugin {self} failed: {describe_exception(problem)}."), problem)
         finally:
             self.import_seconds = perf_counter() - start
-            if self.state == "loading":  # interrupted from the keyboard: as if it had never been asked
+            if self.state == "loading":  # interrupted from the keyboard: as if it had never been loaded
                 self.state = "found"
 
     def _fail(self, error: PluginError, cause: BaseException) -> None:
@@ -156,7 +156,7 @@ def names_of(card: Card) -> tuple[str, ...]:
 
 
 def describe(plugin: Plugin, disabled: str | None, shadowed: Mapping[str, str] | None = None) -> PluginInfo:
-    """A plugin as it is listed; ``disabled`` is the reason why it is not asked."""
+    """A plugin as it is listed; ``disabled`` is the reason why it is not used."""
     declares: dict[str, tuple[str, ...]] = {}
     for hook, kind in RECORD_TYPES.items():
         if names := tuple("/".join(record.key) for record in plugin.records if isinstance(record, kind)):
@@ -174,7 +174,7 @@ def describe(plugin: Plugin, disabled: str | None, shadowed: Mapping[str, str] |
     )
 
 
-def normal(name: str) -> str:
+def canonicalize_name(name: str) -> str:
     """A name as the packaging specifications compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -186,7 +186,7 @@ def describe_exception(problem: BaseException) -> str:
 
 
 def import_entry_point(target: str) -> object:
-    """Import what an entry point names."""
+    """Import the target of an entry point."""
     module, path = module_and_path(target)
     found: object = import_plugin_module(module)
     for name in filter(None, path.split(".")):

@@ -92,7 +92,7 @@ def probe(
 
 
 def main() -> None:
-    """Probe the plugin that the command line names, and print what was found as JSON; all else goes to stderr."""
+    """Probe the plugin that the command line names, and print the result as JSON; all other output goes to stderr."""
     report = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     json.dump(_observe(*sys.argv[1:]), report)

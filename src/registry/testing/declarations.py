@@ -46,7 +46,7 @@ class PluginSuite(Suite):
         """Hooks are called once per process, so that records must not depend on the time of the call."""
         plugin = next(p for p in discovery.plugins_called(self.plugin) if p.name == self.plugin)
         first = discovery.records(self.plugin)
-        assert discovery.answers_again(plugin) == first
+        assert discovery.call_hooks_again(plugin) == first
 
     def test_it_declares_the_architecture_completely(self) -> None:
         """There is a configuration, a model for its default task, and a tokenizer."""

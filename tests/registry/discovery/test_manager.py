@@ -75,7 +75,7 @@ def test_an_entry_point_may_name_an_object_in_a_module(install: Install) -> None
     assert plugin_info("toy_plugin").state == "loaded"
 
 
-def test_a_plugin_is_asked_once(install: Install) -> None:
+def test_hooks_are_called_once(install: Install) -> None:
     install("toy-dist", HEAD + "calls = []\n@hookimpl\ndef registry_cards():\n calls.append(1)\n return []")
     registry.list_models()
     registry.list_models()
