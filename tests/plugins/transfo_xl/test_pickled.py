@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import registry
 from plugins.transfo_xl.files import is_pickled
-from plugins.transfo_xl.pickled import read_pickled
+from plugins.transfo_xl.pickled import POLICY, read_pickled
 from plugins.transfo_xl.tokenization import TransfoXLTokenizer
 from registry.errors import VocabError
 
@@ -136,10 +136,8 @@ def test_other_kinds_of_values_are_refused(value: Any, protocol: int) -> None:
 
 
 def test_every_instruction_is_refused_that_no_vocabulary_needs() -> None:
-    from plugins.transfo_xl.pickled import INSTRUCTIONS
-
     names = {opcode.name: opcode for opcode in pickletools.opcodes}
-    assert set(names) >= INSTRUCTIONS
+    assert set(names) >= POLICY.instructions
     for name in (
         "INST",
         "OBJ",
@@ -152,14 +150,18 @@ def test_every_instruction_is_refused_that_no_vocabulary_needs() -> None:
         "BYTEARRAY8",
         "BINBYTES8",
     ):
-        assert name not in INSTRUCTIONS
+        assert name not in POLICY.instructions
     for name in ("NEWOBJ", "BUILD", "BINPERSID", "POP", "DUP", "EMPTY_SET"):
         data = b"\x80\x04}" + names[name].code.encode("latin-1") + b"."
         with pytest.raises(VocabError, match=f"the instruction {name}"):
             read_pickled(data, origin="it")
 
 
+WORDS_AS_KEYS = b"(" + b"".join(b"X\5\0\0\0%05dK\1" % number for number in range(20_000)) + b"dq\0"
+
 BOMBS = {
+    "copies of one dict": b"\x80\x02(" + WORDS_AS_KEYS + b"ccollections\nCounter\nh\0\x85R" * 5_000 + b"l.",
+    "pairs of pairs": b"\x80\x02})" + b"q\x01h\x01\x86" * 60 + b"K\1s.",
     "a place in memory beyond all": b"\x80\x02}r\xff\xff\xff\xff.",
     "the same in text": b"(dp4000000000\n.",
     "a long text that is not there": b"\x80\x04\x8d" + struct.pack("<Q", 2**40) + b"x.",
