@@ -23,7 +23,7 @@ A machine is no unpickler with a filter in front: there is no second program tha
 import io
 import pickletools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 
 from attrs import frozen
 
@@ -107,10 +107,9 @@ def read_pickle(
     """
     file = io.BytesIO(data)
     file.seek(start)
-    machine = _Machine(policy, origin, policy.most_instructions if most is None else most, len(data) - start)
+    machine = _Machine(policy, origin, len(data) - start)
     try:
-        for number, (opcode, argument, position) in enumerate(pickletools.genops(file)):
-            machine.step(number, opcode.name, argument, (position or 0) - start)
+        machine.run(file, policy.most_instructions if most is None else most)
         return PickledValue(machine.result(), machine.references, file.tell())
     except RegistryError:
         raise
@@ -127,8 +126,8 @@ def read_pickle(
 class _Machine:
     """The state of a pickle that is being read."""
 
-    def __init__(self, policy: PicklePolicy, origin: str, most: int, size: int) -> None:
-        self.policy, self.origin, self.most = policy, origin, most
+    def __init__(self, policy: PicklePolicy, origin: str, size: int) -> None:
+        self.policy, self.origin = policy, origin
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []
         """For each open mark, the stack under it: an instruction never takes from there."""
@@ -139,18 +138,27 @@ class _Machine:
         """Items of each tuple that has tuples in it, by id; the tuple is kept, so that its id stays its own."""
         self._work_left, self._tuple_keys = FREE_WORK + size, 0
 
-    def step(self, number: int, name: str, argument: Any, position: int) -> None:
-        """Run one instruction."""
-        if number >= self.most or position > self.policy.largest:
-            raise self.too_much(f"larger than any {self.policy.noun} needs")
-        if name not in self.policy.instructions:
-            raise self.policy.unsafe(
-                f"{self.origin} holds a pickle with the instruction {name}, which no {self.policy.noun} needs; nothing "
-                f"was loaded.",
-                hint=self.policy.hint,
-            )
-        self.number = number
-        _STEPS[name](self, argument)
+    def run(self, file: IO[bytes], most: int) -> None:
+        """Run a pickle from where ``file`` stands, of at most so many instructions."""
+        steps = {name: _STEPS[name] for name in self.policy.instructions}
+        last = file.tell() + self.policy.largest
+        for number, (opcode, argument, position) in enumerate(pickletools.genops(file)):
+            if number >= most or (position or 0) > last:
+                raise self.too_much(f"larger than any {self.policy.noun} needs")
+            step = steps.get(opcode.name)
+            if step is None:
+                raise self.refused(opcode.name)
+            self.number = number
+            step(self, argument)
+
+    def refused(self, instruction: str) -> RegistryError:
+        """The error for an instruction that the policy does not list."""
+        noun = self.policy.noun
+        return self.policy.unsafe(
+            f"{self.origin} holds a pickle with the instruction {instruction}, which no {noun} needs; "
+            f"nothing was loaded.",
+            hint=self.policy.hint,
+        )
 
     def result(self) -> Any:
         """What the pickle made.  Raises ValueError where that is not one value."""
