@@ -86,7 +86,7 @@ def test_a_tensor_that_the_index_lists_twice_is_refused(folder: Folder) -> None:
 @pytest.mark.parametrize("shard", ["../outside", "/etc/passwd", "a/b", "..", ".", "", "a\\b"])
 def test_a_shard_elsewhere_is_refused(folder: Folder, shard: str) -> None:
     folder.write({"weight_map": folder.weight_map(a=shard)})
-    with pytest.raises(UnsafeWeightsError, match="beside their index"):
+    with pytest.raises(UnsafeWeightsError, match="in the directory of their index"):
         folder.load()
 
 

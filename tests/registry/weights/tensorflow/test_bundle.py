@@ -113,7 +113,7 @@ def test_tensors_are_mapped_and_changing_one_leaves_the_file_alone(copy: Callabl
 
 def test_looking_needs_no_torch(tensorflow: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from registry.weights import tensor_bundle as t;"
+        "import sys; from pathlib import Path; from registry.weights.tensorflow import bundle as t;"
         f"p = {{f.name: f for f in Path({str(tensorflow / 'gpt2')!r}).iterdir()}};"
         "assert t.detect(p) and len(t.headers(p)) == 28; sys.exit('torch' in sys.modules)"
     )
