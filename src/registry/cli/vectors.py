@@ -52,7 +52,9 @@ def _npy_header(rows: int, width: int) -> bytes:
     try:
         from numpy.lib import format as npy
     except ModuleNotFoundError as problem:
-        raise SaveError("A .npy file needs numpy, which is not installed.", hint="Run `pip install numpy`.") from problem
+        raise SaveError(
+            "A .npy file needs numpy, which is not installed.", hint="Run `pip install numpy`."
+        ) from problem
     file = BytesIO()
     npy.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (rows, width)})
     return file.getvalue()

@@ -6,7 +6,6 @@ library that then maps the tensors: no name twice, no bytes outside tensors, not
 
 import json
 import os
-from collections.abc import Mapping
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -21,6 +20,8 @@ from registry.weights.headers import Header, Headers
 from registry.weights.shards import FileNames, LazyTensors, load_files, read_headers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
 FILES = FileNames(SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)

@@ -150,7 +150,9 @@ def _read_index(path: Path, paths: Paths) -> tuple[dict[str, set[str]], float | 
         promised.setdefault(shard, set()).add(name)
     for shard in promised:
         if "/" in shard or "\\" in shard or shard in ("", ".", ".."):
-            raise UnsafeWeightsError(f"{path} names the file {shard!r}, but shards must be in the directory of their index.")
+            raise UnsafeWeightsError(
+                f"{path} names the file {shard!r}, but shards must be in the directory of their index."
+            )
     missing = sorted(shard for shard in promised if shard not in paths)
     if missing:
         raise CorruptWeightsError(
