@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
+from torch.utils.checkpoint import checkpoint
 
 from plugins.transfo_xl.config import TransfoXLConfig
 from plugins.transfo_xl.layers import LAYERS
@@ -218,13 +219,36 @@ def test_keys_of_other_weights_are_made_anew(make, ids) -> None:
         assert_close(model(ids[:, 8:12], mems=mems).logits, expected)
 
 
+def test_distances_of_another_limit_are_projected_again(make, ids) -> None:
+    model = make(clamp_len=0)
+    with torch.no_grad():
+        mems = model(ids[:, :8]).mems
+        model.clamp_len = 3
+        expected = model(ids[:, 8:16], mems=list(mems)).logits
+        assert_close(model(ids[:, 8:16], mems=mems).logits, expected)
+
+
+def test_a_layer_may_be_computed_twice_as_gradient_checkpointing_does(make, ids) -> None:
+    model, plain = make().train(), make().train()
+    for module in (model, plain):
+        module.apply(lambda part: setattr(part, "p", 0.0) if isinstance(part, torch.nn.Dropout) else None)
+    for layer in model.transformer.layers:
+        forward = layer.forward
+        layer.forward = lambda *inputs, forward=forward: checkpoint(forward, *inputs, use_reentrant=False)
+    mems = plain(ids[:, :10]).mems
+    for each in (model, plain):
+        each(ids[:, 10:20], labels=ids[:, 10:20], mems=list(mems)).loss.backward()
+    for one, other in zip(model.parameters(), plain.parameters(), strict=True):
+        assert_close(one.grad, other.grad)
+
+
 def test_nothing_is_projected_twice_in_evaluation(make, ids) -> None:
     model = make()
     rows = {"qkv_net": 0, "r_net": 0}
     attention = model.transformer.layers[1].dec_attn
     projected: list[int] = []
-    plain = attention._keys_and_values
-    attention._keys_and_values = lambda states: projected.append(states[..., 0].numel()) or plain(states)
+    plain = attention._keys_values
+    attention._keys_values = lambda states: projected.append(states[..., 0].numel()) or plain(states)
     for name in rows:
 
         def count(_module, inputs, _output, name=name):  # type: ignore[no-untyped-def]
