@@ -15,8 +15,8 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from registry.errors import InputError
 from registry.nn.inputs import can_branch_on, unknown_ids
+from registry.nn.linear import FunctionalLinear
 from registry.nn.losses import IGNORED
-from registry.nn.onednn import linear
 
 from .config import TransfoXLConfig
 
@@ -41,6 +41,7 @@ class AdaptiveEmbedding(nn.Module):
         super().__init__()
         self.emb_layers: Any = nn.ModuleList(nn.Embedding(words, width) for words, width in config.tables)
         self.emb_projs = projections(config, 1)
+        self.linear = FunctionalLinear()
         self.scale = config.d_model**0.5
 
     def forward(self, input_ids: Tensor) -> Tensor:
@@ -79,7 +80,7 @@ class AdaptiveEmbedding(nn.Module):
 
     def _embed(self, number: int, ids: Tensor) -> Tensor:
         embedded = self.emb_layers[number](ids)
-        return linear(embedded, self.emb_projs[number]) if len(self.emb_projs) else embedded
+        return self.linear(embedded, self.emb_projs[number]) if len(self.emb_projs) else embedded
 
 
 class AdaptiveLogSoftmax(nn.Module):
@@ -97,6 +98,7 @@ class AdaptiveLogSoftmax(nn.Module):
             self.cluster_bias = nn.Parameter(torch.empty(len(self.clusters) - 1))
         self.out_layers: Any = nn.ModuleList(nn.Linear(width, words) for words, width in config.tables)
         self.out_projs = projections(config, len(self.clusters))
+        self.linear = FunctionalLinear()
 
     def forward(self, hidden: Tensor, top: int | None = None) -> Tensor:
         """Log-probabilities of all words.
@@ -151,14 +153,14 @@ class AdaptiveLogSoftmax(nn.Module):
     def _head(self, rows: Tensor) -> Tensor:
         """Scores of the first cluster's words, and of the other clusters, ``(N, words and clusters)``."""
         features = self._project(rows, 0)
-        words = linear(features, *self._words(0))
+        words = self.linear(features, *self._words(0))
         if len(self.clusters) == 1:
             return words
         return torch.cat([words, F.linear(features, self.cluster_weight, self.cluster_bias)], dim=-1)
 
     def _tail(self, rows: Tensor, number: int) -> Tensor:
         """Scores of the words of a cluster, ``(N, words)``."""
-        return linear(self._project(rows, number), *self._words(number))
+        return self.linear(self._project(rows, number), *self._words(number))
 
     def _words(self, number: int) -> tuple[Tensor, Tensor]:
         """Weight and bias of the words of a cluster, a part of the table where all clusters share one."""

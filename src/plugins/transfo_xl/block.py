@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from registry.nn.onednn import Linear, linear
+from registry.nn.linear import FunctionalLinear
 
 from .cache import Memory
 from .config import TransfoXLConfig
@@ -24,14 +24,15 @@ class TransfoXLAttention(nn.Module):
     def __init__(self, config: TransfoXLConfig) -> None:
         super().__init__()
         width = config.n_head * config.d_head
-        self.qkv_net = Linear(config.d_model, 3 * width, bias=False)
-        self.r_net = Linear(config.d_model, width, bias=False)
-        self.o_net = Linear(width, config.d_model, bias=False)
+        self.qkv_net = nn.Linear(config.d_model, 3 * width, bias=False)
+        self.r_net = nn.Linear(config.d_model, width, bias=False)
+        self.o_net = nn.Linear(width, config.d_model, bias=False)
         self.r_w_bias = nn.Parameter(torch.empty(config.n_head, config.d_head))  # u of the paper
         self.r_r_bias = nn.Parameter(torch.empty(config.n_head, config.d_head))  # v of the paper
         self.layer_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_epsilon)
         self.drop = nn.Dropout(config.dropout)
         self.dropatt = config.dropatt
+        self.linear = FunctionalLinear()
         self.pre_lnorm = config.pre_lnorm
 
     def forward(self, x: Tensor, context: LayerContext | None = None) -> Tensor:
@@ -57,7 +58,7 @@ class TransfoXLAttention(nn.Module):
     def _keys_values(self, states: Tensor) -> Tensor:
         """Keys and values, ``(2, B, H, M, D)``, of states of the memory, ``(B, M, W)``."""
         weight = self.qkv_net.weight[self.r_w_bias.numel() :]  # queries come first
-        return self._by_head(linear(self._normed(states), weight))
+        return self._by_head(self.linear(self._normed(states), weight))
 
 
 def alone(x: Tensor) -> LayerContext:
@@ -72,10 +73,10 @@ class TransfoXLFeedForward(nn.Module):
     def __init__(self, config: TransfoXLConfig) -> None:
         super().__init__()
         self.CoreNet = nn.Sequential(
-            Linear(config.d_model, config.d_inner),
+            nn.Linear(config.d_model, config.d_inner),
             nn.ReLU(inplace=True),
             nn.Dropout(config.dropout),
-            Linear(config.d_inner, config.d_model),
+            nn.Linear(config.d_inner, config.d_model),
             nn.Dropout(config.dropout),
         )
         self.layer_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_epsilon)

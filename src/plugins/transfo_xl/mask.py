@@ -6,7 +6,7 @@ Axes:  B batch,  T new tokens,  S tokens that are attended to: those of the memo
 import torch
 from torch import Tensor
 
-from registry.nn.packing import can_branch_on
+from registry.nn.inputs import can_branch_on
 
 
 def padding_of(attention_mask: Tensor | None) -> Tensor | None:

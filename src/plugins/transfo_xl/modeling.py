@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from registry.errors import InputError
 from registry.loading.model import Model
-from registry.nn.choice import last_tokens
+from registry.nn.heads import last_tokens
 from registry.nn.inputs import check_shape
 from registry.nn.losses import IGNORED, classification_loss, next_tokens, regression_loss
 from registry.nn.outputs import ClassificationOutput, MemoryLMOutput, MemoryOutput
@@ -45,8 +45,7 @@ class TransfoXLPreTrainedModel(Model):
         """How the weights of a model with this configuration are named, and which are tied."""
         return layout_of(config)
 
-    def init_module(self, module: nn.Module) -> None:
-        """Initialize the parameters that ``module`` itself owns."""
+    def _init(self, module: nn.Module) -> None:
         std = self.config.init_std
         if isinstance(module, nn.ParameterList):  # projections of the adaptive layers
             for projection in module:
@@ -217,7 +216,7 @@ class TransfoXLLMHeadModel(TransfoXLHead):
 
     def __init__(self, config: TransfoXLConfig) -> None:
         super().__init__(config)
-        self.crit = AdaptiveLogSoftmax(config).apply(self.init_module)
+        self.crit = AdaptiveLogSoftmax(config).apply(self._init)
         self.tie_weights()
 
     def tie_weights(self) -> None:
@@ -348,7 +347,7 @@ class TransfoXLForSequenceClassification(TransfoXLHead):
 
     def __init__(self, config: TransfoXLConfig, num_labels: int | None = None) -> None:
         super().__init__(config if num_labels is None else config.replace(num_labels=num_labels))
-        self.score = nn.Linear(config.d_model, self.config.num_labels, bias=False).apply(self.init_module)
+        self.score = nn.Linear(config.d_model, self.config.num_labels, bias=False).apply(self._init)
 
     def forward(
         self,

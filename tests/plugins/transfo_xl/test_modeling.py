@@ -20,6 +20,7 @@ from plugins.transfo_xl.modeling import (
     TransfoXLModel,
 )
 from registry.errors import ConfigError, InputError
+from registry.nn import onednn
 from registry.nn.onednn import LARGE
 
 CLASSES = (TransfoXLModel, TransfoXLLMHeadModel, TransfoXLForSequenceClassification)
@@ -62,6 +63,8 @@ def test_states_memories_and_losses_are_the_ancestors_over_several_segments(
 ) -> None:
     monkeypatch.setattr("registry.nn.onednn.LARGE", large)
     ours = make(**kind)
+    if not large:
+        onednn.enable(ours)
     other = theirs(ours)
     mems = their_mems = None
     for start, stop in SEGMENTS:
