@@ -1,8 +1,7 @@
 """Files of vectors, written row by row: a header with the number of rows, then 32-bit floats.
 
 Each header is written before the first row, so that no file has to fit into memory.  numpy's comes from numpy; the
-library safetensors writes only tensors that are in memory as a whole, so its header is made by the module that also
-reads it.
+library safetensors writes only complete tensors in memory, so its header is made by the module that also reads it.
 """
 
 import ctypes

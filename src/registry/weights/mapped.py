@@ -36,7 +36,7 @@ class MappedFile:
         self._bytes = b"" if empty else mmap.mmap(self._handle, 0, access=mmap.ACCESS_COPY)
 
     def check(self, offset: int, nbytes: int, expected: int, name: str) -> None:
-        """Compare a checksum.  The bytes are read beside the map, and so take no memory until the tensor is used.
+        """Compare a checksum.  The bytes are not read through the map, and so take no memory until the tensor is used.
 
         Args:
             offset: Where the bytes of the tensor begin.

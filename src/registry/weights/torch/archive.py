@@ -1,4 +1,4 @@
-"""The zip archive in which ``torch.save`` keeps a pickle, and each storage as a record beside it.
+"""The zip archive in which ``torch.save`` keeps a pickle, and each storage as a record of its own.
 
 Other readers of zip archives see other things in one that was made for it, so only what torch writes is let through:
 plain records of known names, none twice, no bytes before or behind them, each called by one name in both its headers.

@@ -1,7 +1,7 @@
 """The outline of a state dict: the types and shapes of its tensors, from its pickle, which is read and never run.
 
-``POLICY`` lists the few instructions and names with which ``torch.save`` writes a state dict.  What is refused besides,
-and why, stands in ``registry.files.pickles``.
+``POLICY`` lists the few instructions and names with which ``torch.save`` writes a state dict.  What else is
+refused, and why, stands in ``registry.files.pickles``.
 """
 
 from collections.abc import Mapping
