@@ -1,4 +1,4 @@
-"""How Transformer-XL goes on writing: with its memory, through the decoding that all causal models share."""
+"""Generation by Transformer-XL: with its memory, through the decoding that all causal models share."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def test_greedy_texts_are_those_of_the_forward_by_hand(make, ids, kind) -> None:
     assert torch.equal(model.generate(prompt, max_new_tokens=20), by_hand(model, prompt, 20))
 
 
-def test_greedy_texts_are_the_ancestors(make, theirs, ids) -> None:
+def test_greedy_texts_are_those_of_the_reference(make, theirs, ids) -> None:
     model = make()
     other, text, mems, unread = theirs(model), ids[:, :5], None, ids[:, :5]
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Transformer-XL's numbers, beside the ancestor's; and what the ancestor did wrong, done right."""
+"""Transformer-XL's numbers, compared with pytorch-pretrained-bert's, and what that did wrong, done right."""
 
 import copy
 import inspect
@@ -30,11 +30,11 @@ SEGMENTS = ((0, 8), (8, 11), (11, 12), (12, 25))
 each_class = pytest.mark.parametrize("cls", CLASSES)
 
 
-def trunk_of(model: Any) -> Any:
+def backbone_of(model: Any) -> Any:
     return model if isinstance(model, TransfoXLModel) else model.transformer
 
 
-# --- The ancestor's numbers -------------------------------------------------------------------------------------------
+# --- The numbers of pytorch-pretrained-bert ---------------------------------------------------------------------------
 
 KINDS: dict[str, dict[str, Any]] = {
     **{f"div_val {div}, tied": {"div_val": div} for div in (1, 2, 4)},
@@ -55,10 +55,10 @@ KINDS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     ("grad", "large"),
     [(False, LARGE), (False, 0), (True, LARGE), (True, 0)],
-    ids=["keys kept", "keys kept, by oneDNN", "keys made anew", "keys made anew, by oneDNN"],
+    ids=["keys kept", "keys kept, by oneDNN", "keys projected again", "keys projected again, by oneDNN"],
 )
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_states_memories_and_losses_are_the_ancestors_over_several_segments(
+def test_states_memories_and_losses_are_those_of_the_reference_over_several_segments(
     make, theirs, ids, kind, grad, large, monkeypatch
 ) -> None:
     monkeypatch.setattr("registry.nn.onednn.LARGE", large)
@@ -90,7 +90,7 @@ def test_states_memories_and_losses_are_the_ancestors_over_several_segments(
         assert_close(found.attentions[0].sum(-1), torch.ones(2, 4, stop - start))
 
 
-def test_memories_of_the_ancestor_go_on_with_their_axes_turned(make, theirs, ids) -> None:
+def test_memories_of_the_reference_continue_with_their_axes_transposed(make, theirs, ids) -> None:
     ours = make()
     with torch.no_grad():
         _, mems = theirs(ours)(ids[:, :9])
@@ -212,7 +212,7 @@ def test_what_was_made_in_inference_mode_is_continued_outside_of_it(make, ids) -
         assert_close(model(ids[:, 8:12], mems=mems).logits, expected.clone())
 
 
-def test_keys_of_other_weights_are_made_anew(make, ids) -> None:
+def test_keys_of_other_weights_are_projected_again(make, ids) -> None:
     model = make()
     with torch.no_grad():
         mems = model(ids[:, :8]).mems

@@ -1,4 +1,4 @@
-"""Pickled vocabularies: the ancestor's, of every kind; and those that would do more than name words."""
+"""Pickled vocabularies: pytorch-pretrained-bert's, of every kind; and those that would do more than name words."""
 
 import collections
 import io
@@ -27,7 +27,7 @@ WORDS = ["<eos>", "the", "<unk>", "naïve", "(d", "x" * 60_000]
 
 
 def attributes(**changes: Any) -> dict[str, Any]:
-    """What the ancestor's tokenizer has, and pickles."""
+    """What pytorch-pretrained-bert's tokenizer has, and pickles."""
     return {
         "counter": Counter({"the": 5, "<unk>": 3, "naïve": 1}),
         "special": ["<eos>"],
@@ -70,8 +70,8 @@ def test_every_kind_is_read_with_its_counts_and_options(kind: str, tmp_path: Pat
         assert not TransfoXLTokenizer.from_pretrained(path, lower_case=False).lower_case, "the caller's word is last"
 
 
-def test_the_ancestors_own_file_is_read(ancestor, tmp_path: Path) -> None:
-    theirs = ancestor.TransfoXLTokenizer(special=["<eos>"], lower_case=True)
+def test_the_references_own_file_is_read(reference, tmp_path: Path) -> None:
+    theirs = reference.TransfoXLTokenizer(special=["<eos>"], lower_case=True)
     theirs.count_sents([["b", "a", "<unk>", "a"]])
     theirs.build_vocab()
     path = theirs.save_vocabulary(str(tmp_path))
@@ -88,7 +88,7 @@ def test_it_is_saved_as_a_text_with_its_counts(tmp_path: Path) -> None:
     assert (again.ids_to_tokens, again.counter["the"], again.lower_case) == (WORDS, 5, True)
 
 
-def test_a_text_is_preferred_to_a_pickle_beside_it(tmp_path: Path) -> None:
+def test_a_text_is_preferred_to_a_pickle_next_to_it(tmp_path: Path) -> None:
     (tmp_path / "vocab.pkl").write_bytes(b"rubbish")
     (tmp_path / "vocab.txt").write_text("a\nb\n")
     assert TransfoXLTokenizer.from_pretrained(tmp_path).ids_to_tokens == ["a", "b"]

@@ -125,7 +125,7 @@ def test_of_several_checkpoints_the_latest_is_read(copy: Callable[[str], Path], 
         shutil.copy(file, folder)
     assert "model/wte" in load(paths_in(folder))  # `checkpoint` says so
     (folder / "checkpoint").unlink()
-    assert "model/wte" in load(paths_in(folder))  # the ancestor's name
+    assert "model/wte" in load(paths_in(folder))  # the prefix of pytorch-pretrained-bert
     for file in folder.glob("model.ckpt.*"):
         file.rename(folder / file.name.replace("ckpt", "ckpt-9"))
     with pytest.raises(AmbiguousWeightsError, match=r"model\.ckpt-7, model\.ckpt-9"):
