@@ -1,7 +1,7 @@
-"""What it costs to look through a pickled checkpoint before torch reads it: a .bin of 440 MB with 400 tensors.
+"""The cost of reading the pickle of a checkpoint before torch does: a .bin of 440 MB with 400 tensors.
 
-Beside the look itself: torch reading (mapping) the file after it, and comparing all bytes with their checksums, which
-loading does as well and torch does not.
+Next to it: torch reading (mapping) the file, and comparing all bytes with their checksums, which loading does as well
+and torch does not.
 
 Usage: python benchmarks/prescan.py [--rounds N]
 """
@@ -15,8 +15,7 @@ from time import perf_counter
 
 import torch
 
-from registry.weights.torch import archive as torch_archive
-from registry.weights.torch import reader as torch_pickle
+from registry.weights.torch import archive, reader
 
 TENSORS, NUMBERS = 400, 275_000
 
@@ -35,19 +34,19 @@ def main() -> None:
             ("pre-scan", lambda: scan(path), "(aim: < 20 ms)"),
             ("checksums", lambda: sums(path), ""),
             ("torch.load, mapped", lambda: torch.load(path, weights_only=True, mmap=True), ""),
-            ("all of it", lambda: torch_pickle.read(path), ""),
+            ("all of it", lambda: reader.read(path), ""),
         ):
             print(f"{what:20} {median(measured, rounds) * 1e3:7.1f} ms  {aim}")
 
 
 def scan(path: Path) -> None:
     with path.open("rb") as file:
-        torch_pickle.check(file, str(path))
+        reader.check(file, str(path))
 
 
 def sums(path: Path) -> None:
     with path.open("rb") as file:
-        torch_archive.check_sums(file, str(path))
+        archive.check_sums(file, str(path))
 
 
 def median(measured: Callable[[], object], rounds: int) -> float:

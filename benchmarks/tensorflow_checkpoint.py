@@ -4,7 +4,7 @@ Every measurement is a process of its own, and the two take turns.  The checkpoi
 TensorFlow; it is in the page cache when time is taken.  Both sides compare checksums.  TensorFlow copies every tensor
 into memory; here they are mapped, and take memory when they are used: "used" adds that every tensor is summed up.
 
-Memory is told in two ways.  The peak (VmHWM) counts every page that the process can see: of a mapped file, those that
+Memory is given twice.  The peak (VmHWM) counts every page that the process can see: of a mapped file, those that
 were used, too, although they are the page cache's, which lends them to any number of processes, and takes them back
 when memory is short.  What the process itself holds (RssAnon, when all tensors have been used and are still there) is
 what nobody else can have, and what many processes with the same checkpoint take each.  "libraries alone" is the peak
@@ -61,10 +61,10 @@ report(version=tf.__version__)
 OURS = """
 import torch
 from pathlib import Path
-from registry.weights.tensorflow import bundle as tensor_bundle
+from registry.weights.tensorflow import bundle
 alone = peak()
 start = perf_counter()
-tensors = dict(tensor_bundle.load({path.name: path for path in Path(prefix).parent.iterdir()}).items())
+tensors = dict(bundle.load({path.name: path for path in Path(prefix).parent.iterdir()}).items())
 read, after = perf_counter() - start, peak()
 for tensor in tensors.values():
     tensor.sum()
@@ -96,10 +96,10 @@ def main() -> None:
     parser.add_argument("--tensorflow", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        prefix = f"{folder}/bert_model.ckpt"
+    with tempfile.TemporaryDirectory() as directory:
+        prefix = f"{directory}/bert_model.ckpt"
         version = run(arguments.tensorflow, MAKE, prefix)["version"]
-        size = sum(path.stat().st_size for path in Path(folder).iterdir())
+        size = sum(path.stat().st_size for path in Path(directory).iterdir())
         results = [
             (run(sys.executable, OURS, prefix), run(arguments.tensorflow, THEIRS, prefix))
             for _ in range(arguments.rounds + 1)

@@ -1,7 +1,7 @@
 """Adaptive embedding (Baevski & Auli, 2019) and adaptive softmax (Grave et al., 2017), as Transformer-XL has them.
 
 Words are sorted by frequency and cut into clusters.  The first cluster is scored together with one score for each of
-the others; only where another one matters are its own words scored.  Words of rarer clusters have fewer features.
+the others, whose words are scored only where they matter.  Words of rarer clusters have fewer features.
 
 Axes:  N tokens,  V words,  E features of a cluster's words,  D features of the model.
 """
@@ -15,16 +15,18 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from registry.errors import InputError
 from registry.nn.inputs import can_branch_on, unknown_ids
+from registry.nn.linear import FunctionalLinear
 from registry.nn.losses import IGNORED
-from registry.nn.onednn import linear
 
 from .config import TransfoXLConfig
 
 
 def projections(config: TransfoXLConfig, number: int) -> nn.ParameterList:
-    """As many projections, each ``(d_model, E)``, for the features of one cluster after the other; none if not needed.
+    """Projections, ``(d_model, E)`` each, of the features of the clusters; none where the widths agree.
 
-    With ``div_val`` 1 all clusters have the same features.
+    Args:
+        config: The configuration.
+        number: How many there are with ``div_val`` 1, where all clusters have features of one width.
     """
     widths = [width for _, width in config.tables] if config.div_val > 1 else [config.d_embed] * number
     return nn.ParameterList(
@@ -33,16 +35,27 @@ def projections(config: TransfoXLConfig, number: int) -> nn.ParameterList:
 
 
 class AdaptiveEmbedding(nn.Module):
-    """Embeds words, with fewer features in rarer clusters, and brings all to the width of the model."""
+    """Embedding with fewer features in rarer clusters, projected to the width of the model."""
 
     def __init__(self, config: TransfoXLConfig) -> None:
         super().__init__()
         self.emb_layers: Any = nn.ModuleList(nn.Embedding(words, width) for words, width in config.tables)
         self.emb_projs = projections(config, 1)
+        self.linear = FunctionalLinear()
         self.scale = config.d_model**0.5
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        """Embed ids of shape ``(...)`` as ``(..., D)``.  Raises InputError for an id that no word has, on a CPU."""
+        """Embed ids.
+
+        Args:
+            input_ids: ``(...)``.
+
+        Returns:
+            ``(..., D)``.
+
+        Raises:
+            InputError: No word has this id; on a CPU.
+        """
         try:
             embedded = self._embed(0, input_ids) if len(self.emb_layers) == 1 else self._by_cluster(input_ids)
         except IndexError as problem:
@@ -59,7 +72,7 @@ class AdaptiveEmbedding(nn.Module):
             inside = (ids >= start) if number else torch.ones_like(ids, dtype=torch.bool)
             if number + 1 < len(self.emb_layers):
                 inside = inside & (ids < stop)
-            rows = inside.nonzero().flatten()  # an id below or above all words is looked up too, and refused
+            rows = inside.nonzero().flatten()  # an id below or above all words is embedded too, and refused
             if len(rows):
                 embedded.index_copy_(0, rows, self._embed(number, ids[rows] - start))
             start = stop
@@ -67,11 +80,11 @@ class AdaptiveEmbedding(nn.Module):
 
     def _embed(self, number: int, ids: Tensor) -> Tensor:
         embedded = self.emb_layers[number](ids)
-        return linear(embedded, self.emb_projs[number]) if len(self.emb_projs) else embedded
+        return self.linear(embedded, self.emb_projs[number]) if len(self.emb_projs) else embedded
 
 
 class AdaptiveLogSoftmax(nn.Module):
-    """Log-probabilities of words, or of given words only, from the features of the model.
+    """Log-probabilities of words, from the features of the model.
 
     A word of the first cluster has its probability among the words of that cluster and the other clusters; a word of
     another one has the probability of its cluster times that among the cluster's words.
@@ -85,12 +98,18 @@ class AdaptiveLogSoftmax(nn.Module):
             self.cluster_bias = nn.Parameter(torch.empty(len(self.clusters) - 1))
         self.out_layers: Any = nn.ModuleList(nn.Linear(width, words) for words, width in config.tables)
         self.out_projs = projections(config, len(self.clusters))
+        self.linear = FunctionalLinear()
 
-    def forward(self, hidden: Tensor, best: int | None = None) -> Tensor:
-        """Log-probabilities of all words, ``(..., V)``, for features of shape ``(..., D)``.
+    def forward(self, hidden: Tensor, top: int | None = None) -> Tensor:
+        """Log-probabilities of all words.
 
-        Where only the ``best`` highest are asked for, a cluster that is less likely than all of them is not scored: its
-        words get equal shares of its probability, so that the whole stays one.
+        Args:
+            hidden: Features, ``(..., D)``.
+            top: How many of the highest must be right; None for all.  A cluster that is less likely than all of them is
+                not scored: its words get equal shares of its probability, so that the sum stays one.
+
+        Returns:
+            ``(..., V)``.
         """
         rows = hidden.flatten(0, -2)
         head = self._head(rows).log_softmax(dim=-1)
@@ -98,13 +117,21 @@ class AdaptiveLogSoftmax(nn.Module):
         scores = [head[:, :first]]
         for number, (start, stop) in enumerate(self.clusters[1:], start=1):
             of_cluster = head[:, first + number - 1, None]
-            scores.append(self._spread(rows, number, of_cluster, stop - start, _least(scores[0], best)))
+            scores.append(self._spread(rows, number, of_cluster, stop - start, _least(scores[0], top)))
         return torch.cat(scores, dim=-1).view(*hidden.shape[:-1], -1)
 
     def losses(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """Negative log-probabilities of the words ``target``, ``(...)``; zero where that is negative.
+        """Negative log-probabilities of given words.
 
-        Raises InputError for a target that no word has.
+        Args:
+            hidden: Features, ``(..., D)``.
+            target: The words, ``(...)``.
+
+        Returns:
+            ``(...)``, zero where the target is negative.
+
+        Raises:
+            InputError: No word has this id; on a CPU.
         """
         rows, targets = hidden.flatten(0, -2), target.flatten().long()
         _check_targets(targets, self.clusters[-1][1])
@@ -114,11 +141,11 @@ class AdaptiveLogSoftmax(nn.Module):
             in_head = in_head.masked_fill((targets >= start) & (targets < stop), first + number - 1)
         losses = F.cross_entropy(self._head(rows), in_head, ignore_index=IGNORED, reduction="none")
         for number, (start, stop) in enumerate(self.clusters[1:], start=1):
-            places = ((targets >= start) & (targets < stop)).nonzero().flatten()
-            if len(places):
-                scores = self._tail(rows[places], number)
-                of_cluster = F.cross_entropy(scores, targets[places] - start, reduction="none")
-                losses = losses.index_add(0, places, of_cluster)
+            rows_of_cluster = ((targets >= start) & (targets < stop)).nonzero().flatten()
+            if len(rows_of_cluster):
+                scores = self._tail(rows[rows_of_cluster], number)
+                in_cluster = F.cross_entropy(scores, targets[rows_of_cluster] - start, reduction="none")
+                losses = losses.index_add(0, rows_of_cluster, in_cluster)
         return losses.view(target.shape)
 
     # --- The scores of one cluster
@@ -126,17 +153,17 @@ class AdaptiveLogSoftmax(nn.Module):
     def _head(self, rows: Tensor) -> Tensor:
         """Scores of the first cluster's words, and of the other clusters, ``(N, words and clusters)``."""
         features = self._project(rows, 0)
-        words = linear(features, *self._words(0))
+        words = self.linear(features, *self._words(0))
         if len(self.clusters) == 1:
             return words
         return torch.cat([words, F.linear(features, self.cluster_weight, self.cluster_bias)], dim=-1)
 
     def _tail(self, rows: Tensor, number: int) -> Tensor:
         """Scores of the words of a cluster, ``(N, words)``."""
-        return linear(self._project(rows, number), *self._words(number))
+        return self.linear(self._project(rows, number), *self._words(number))
 
     def _words(self, number: int) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the words of a cluster, which is a part of one table where there is one."""
+        """Weight and bias of the words of a cluster, a part of the table where all clusters share one."""
         if len(self.out_layers) > 1:
             layer = self.out_layers[number]
             return layer.weight, layer.bias
@@ -148,9 +175,9 @@ class AdaptiveLogSoftmax(nn.Module):
         return rows @ self.out_projs[number] if len(self.out_projs) else rows
 
     def _spread(self, rows: Tensor, number: int, of_cluster: Tensor, words: int, least: Tensor | None) -> Tensor:
-        """Log-probabilities of the words of a cluster, of which that of the cluster is ``of_cluster``, ``(N, 1)``.
+        """Log-probabilities of the words of a cluster, itself of log-probability ``of_cluster``, ``(N, 1)``.
 
-        Where it is below ``least``, all get the same.
+        Where that is below ``least``, all words get the same.
         """
         if least is None or not can_branch_on(of_cluster):
             return of_cluster + self._tail(rows, number).log_softmax(dim=-1)
@@ -161,9 +188,9 @@ class AdaptiveLogSoftmax(nn.Module):
         return spread
 
 
-def _least(scores: Tensor, best: int | None) -> Tensor | None:
-    """The lowest of the ``best`` highest scores of each row, ``(N, 1)``; None where all are wanted."""
-    return None if best is None or best > scores.shape[-1] else scores.topk(best).values[:, -1:]
+def _least(scores: Tensor, top: int | None) -> Tensor | None:
+    """The lowest of the ``top`` highest scores of each row, ``(N, 1)``; None where all are wanted."""
+    return None if top is None or top > scores.shape[-1] else scores.topk(top).values[:, -1:]
 
 
 def _check_targets(targets: Tensor, words: int) -> None:

@@ -12,7 +12,7 @@ from registry.errors import ConfigError
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
-    """A list of JSON as a tuple."""
+    """A JSON list as a tuple."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise ConfigError(f"cutoffs and tie_projs must be lists, not {value!r}.")
     return tuple(value)
@@ -34,9 +34,9 @@ class TransfoXLConfig(Config):
     aliases: ClassVar[dict[str, str]] = {"n_token": "vocab_size"}
 
     vocab_size: int = size(267_735)
-    """Words, the frequent ones first."""
+    """Words, the most frequent first."""
     cutoffs: tuple[int, ...] = field(default=(20_000, 40_000, 200_000), converter=_tuple)
-    """Where the vocabulary is cut into clusters: the first id of each but the first; without any, there is one."""
+    """The first id of each cluster of words but the first; without any, all words are one cluster."""
     d_model: int = size(1024, most=1_000_000)
     """Features per token."""
     d_embed: int = size(1024, most=1_000_000)
@@ -46,34 +46,34 @@ class TransfoXLConfig(Config):
     d_head: int = size(64, most=1_000_000)
     """Features of each head."""
     d_inner: int = size(4096)
-    """Features inside the feed-forward net of a layer."""
+    """Features inside the feed-forward network of a layer."""
     div_val: int = size(4, most=1_000_000)
-    """Words of each cluster have so many times fewer features than those of the one before; with 1, all have one
-    table."""
+    """The number of times that words of a cluster have fewer features than those of the one before; with 1, all
+    clusters share one table."""
     pre_lnorm: bool = choice(False, (False, True))
-    """Whether sub-layers normalise what they read, and not what they give."""
+    """Whether sub-layers normalize their input, and not their output."""
     n_layer: int = size(18, most=10_000)
     """Layers, one after the other."""
     tgt_len: int = size(128)
-    """Tokens of a segment, which are read at once."""
+    """Tokens of a segment."""
     ext_len: int = count(0)
-    """Tokens at the end of a segment that the next one reads again, and which are therefore not remembered."""
+    """Tokens at the end of a segment that the next one reads again, and that the memory therefore leaves out."""
     mem_len: int = count(1600)
-    """Tokens that are remembered."""
+    """Tokens of the memory."""
     clamp_len: int = count(1000)
-    """Distances beyond this count as this; 0 for no limit."""
+    """The largest distance, as which larger ones count; 0 for no limit."""
     same_length: bool = choice(True, (True, False))
-    """Whether each token attends to as many tokens as are remembered, itself included, and not to more."""
+    """Whether each token attends to ``mem_len`` tokens, itself included, and not to more."""
     attn_type: int = choice(0, (0,))
-    """Relative positions of the paper; the three other kinds were tried before it, and no published model has them."""
+    """The relative positions of the paper; no published model has one of the three other kinds."""
     sample_softmax: int = choice(-1, (-1, 0))
-    """The softmax is not sampled; the ancestor's code for that never ran."""
+    """The softmax is not sampled; the code for that in pytorch-pretrained-bert never ran."""
     adaptive: bool = choice(True, (True,))
     """Embedding and softmax are adaptive (Grave et al., 2017); nothing else is known."""
     tie_weight: bool = choice(True, (True, False))
-    """Whether words are scored with the tables that embed them."""
+    """Whether the softmax shares the tables of the embedding."""
     proj_share_all_but_first: bool = choice(True, (True, False))
-    """What ``tie_projs`` is, unless it is given: whether all clusters but the first share their projection."""
+    """The default of ``tie_projs``: whether all clusters but the first share their projection."""
     tie_projs: tuple[bool, ...] = field(default=Factory(_projections_are_shared, takes_self=True), converter=_tuple)
     """For each cluster, whether embedding and softmax share one projection."""
     dropout: float = rate(0.1)
@@ -83,19 +83,19 @@ class TransfoXLConfig(Config):
     untie_r: bool = choice(True, (True, False))
     """Whether each layer has its own biases ``r_w_bias`` and ``r_r_bias`` (u and v in the paper)."""
     init: str = choice("normal", ("normal", "uniform"))
-    """The distribution from which new weights are drawn."""
+    """The distribution of newly initialized weights."""
     init_range: float = scale(0.01)
-    """Where a uniform distribution ends, on both sides of zero."""
+    """The bound of a uniform distribution, on both sides of zero."""
     init_std: float = scale(0.02)
     """Standard deviation of a normal one."""
     proj_init_std: float = scale(0.01)
-    """Standard deviation of new projections."""
+    """Standard deviation of newly initialized projections."""
     layer_norm_epsilon: float = scale(1e-12)
-    """Added to the variance in layer normalisation.  The ancestor had no such field, and 1e-12 in its code, with which
-    the published model was converted and its perplexity of 18.2 was measured; libraries that later wrote 1e-5 say so in
-    their files."""
+    """Added to the variance in layer normalization.  pytorch-pretrained-bert has no such field, and 1e-12 in its code,
+    with which the published model was converted and its perplexity of 18.2 was measured; libraries that later wrote
+    1e-5 say so in their files."""
     eos_token_id: int | None = field(default=None)
-    """The token that ends a text; null where nothing says."""
+    """The token that ends a text; null where none is known."""
 
     def __init__(self, *, n_token: int | None = None, **fields: Any) -> None:
         if n_token is not None and fields.setdefault("vocab_size", n_token) != n_token:
@@ -135,12 +135,12 @@ class TransfoXLConfig(Config):
 
     @property
     def n_token(self) -> int:
-        """Words; the ancestor's name for ``vocab_size``."""
+        """Words; the name of ``vocab_size`` in pytorch-pretrained-bert."""
         return self.vocab_size
 
     @property
     def clusters(self) -> tuple[tuple[int, int], ...]:
-        """For each cluster of words, its first id, and the first one after it."""
+        """The range of ids of each cluster: its first, and the first one after it."""
         return tuple(pairwise((0, *self.cutoffs, self.vocab_size)))
 
     @property
@@ -154,15 +154,15 @@ class TransfoXLConfig(Config):
 
     @property
     def projects(self) -> bool:
-        """Whether features of words are projected to those of the model; with ``div_val`` always."""
+        """Whether embeddings are projected to ``d_model``; with ``div_val`` always."""
         return self.div_val > 1 or self.d_embed != self.d_model
 
     def num_trunk_parameters(self) -> int:
-        """Parameters of tables, projections and layers, biases and normalisations left out."""
+        """Parameters of tables, projections and layers, without biases and normalizations."""
         attention = 5 * self.n_head * self.d_head
         embedded = sum(words * width + width * self.d_model for words, width in self.tables)
         return embedded + self.n_layer * self.d_model * (attention + 2 * self.d_inner)
 
     def to_dict(self) -> dict[str, Any]:
-        """All keys as a published file has them, with the number of words by both of its names."""
+        """All keys as a published file has them, with both names of the vocabulary's size."""
         return {**super().to_dict(), "n_token": self.vocab_size}

@@ -1,4 +1,4 @@
-"""A corpus as Transformer-XL reads it: a folder of texts, encoded, and cut into segments in their order."""
+"""A corpus of three texts, encoded, and cut into segments in their order."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,19 +18,19 @@ Split: TypeAlias = Literal["train", "valid", "test"]
 
 
 class TextSegment(NamedTuple):
-    """A part of as many texts as the batch has rows: what ``model(input_ids, target=target, mems=mems)`` takes."""
+    """A segment of a batch: the arguments of ``model(input_ids, target=target, mems=mems)``."""
 
     input_ids: Tensor
-    """``(batch, tokens)``; with ``ext_len``, as many tokens of the segment before stand in front."""
+    """``(batch, tokens)``, with ``ext_len`` tokens of the segment before in front."""
     target: Tensor
-    """The token behind each, ``(batch, tokens)``; -100 at those of the segment before."""
+    """The token after each, ``(batch, tokens)``; -100 at those of the segment before."""
     length: int
     """Tokens that are predicted, in each row."""
 
 
 @frozen(eq=False)
 class TransfoXLCorpus:
-    """The ids of three texts, each ``(tokens,)``, and the tokenizer that made them."""
+    """The ids of three texts, each ``(tokens,)``, and the tokenizer that encoded them."""
 
     tokenizer: TransfoXLTokenizer
     train: Tensor
@@ -41,10 +41,17 @@ class TransfoXLCorpus:
     def from_folder(
         cls, folder: str | Path, tokenizer: TransfoXLTokenizer | None = None, *, add_eos: bool = True
     ) -> Self:
-        """Encode ``train.txt``, ``valid.txt`` and ``test.txt``; ``add_eos`` ends each line with ``<eos>``.
+        """The corpus of the files ``train.txt``, ``valid.txt`` and ``test.txt`` in a directory.
 
-        A tokenizer without vocabulary builds one of ``train.txt``; by default one that has ``<eos>`` and ``<unk>``
-        first.  Raises FileNotFoundError, and VocabError for a word that is unknown where there is no ``<unk>``.
+        Args:
+            folder: The directory.
+            tokenizer: One without a vocabulary builds it from ``train.txt``; the default is such a one, in which
+                ``<eos>`` and ``<unk>`` come first.
+            add_eos: Whether each line ends with ``<eos>``.
+
+        Raises:
+            FileNotFoundError: A file is missing.
+            VocabError: A word is unknown, and there is no ``<unk>``.
         """
         tokenizer = TransfoXLTokenizer(special=("<eos>", "<unk>")) if tokenizer is None else tokenizer
         if not len(tokenizer):
@@ -60,9 +67,17 @@ class TransfoXLCorpus:
     def get_iterator(
         self, split: Split, batch_size: int, tgt_len: int, *, ext_len: int = 0, device: torch.device | str = "cpu"
     ) -> Iterator[TextSegment]:
-        """The segments of a text, which is cut into ``batch_size`` texts of one length; what is left over is dropped.
+        """The segments of a text, which is cut into ``batch_size`` sequences of one length; the rest is dropped.
 
-        Each has ``tgt_len`` tokens, the last one fewer; each row goes on where it ended in the segment before.
+        Args:
+            split: ``"train"``, ``"valid"`` or ``"test"``.
+            batch_size: Sequences of a segment; each continues where it ended in the segment before.
+            tgt_len: Tokens of a segment; the last has fewer.
+            ext_len: Tokens of the segment before that are read again.
+            device: Where the segments are needed.
+
+        Raises:
+            InputError: A number is too small.
         """
         return segments(getattr(self, split), batch_size, tgt_len, ext_len=ext_len, device=device)
 
@@ -70,7 +85,7 @@ class TransfoXLCorpus:
 def segments(
     ids: Tensor, batch_size: int, tgt_len: int, *, ext_len: int = 0, device: torch.device | str = "cpu"
 ) -> Iterator[TextSegment]:
-    """The segments of ids, ``(tokens,)``, as ``TransfoXLCorpus.get_iterator`` has them.  Raises InputError."""
+    """The segments of ids, ``(tokens,)``; arguments and errors are those of ``TransfoXLCorpus.get_iterator``."""
     if batch_size < 1 or tgt_len < 1 or ext_len < 0:
         raise InputError(
             f"batch_size and tgt_len must be above 0 and ext_len not below, not {batch_size}, {tgt_len} and {ext_len}."

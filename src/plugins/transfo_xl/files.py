@@ -1,4 +1,4 @@
-"""What Transformer-XL's tokenizer reads: vocabularies, and texts."""
+"""Files of Transformer-XL's tokenizer: vocabularies, and texts."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import IO
 
 from registry.errors import InputError, VocabError
+from registry.files.signatures import ZIP
 from registry.tokenization.vocabulary import decoded, parse_vocabulary, read_bytes
 
 CHARACTERS = 2**20
-"""Of a text that are read at once, and the rest of the line in which they end."""
+"""Characters of a text that are read at once, with the rest of the line in which they end."""
 
 # --- Texts ------------------------------------------------------------------------------------------------------------
 
 
 def parts_of(path: str | Path) -> Iterator[str]:
-    """A text file in parts of whole lines.  Raises InputError where it is not UTF-8."""
+    """A text file in parts that end where a line ends.  Raises InputError where it is not UTF-8."""
     with _as_text(path) as file:
         while part := file.read(CHARACTERS) + file.readline():
             yield part
@@ -42,11 +43,11 @@ def _as_text(path: str | Path) -> Iterator[IO[str]]:
 
 def is_pickled(data: bytes) -> bool:
     """Whether the bytes of a file are those of a pickled vocabulary, alone or in an archive, and not a text."""
-    return data.startswith((b"PK\x03\x04", b"\x80")) or (data.startswith((b"(d", b"}q")) and data.endswith(b"."))
+    return data.startswith((ZIP, b"\x80")) or (data.startswith((b"(d", b"}q")) and data.endswith(b"."))
 
 
 def read_words(vocab_file: str | Path | Mapping[str, int] | None, delimiter: str | None) -> tuple[dict[str, int], str]:
-    """A vocabulary that was given, and its name in errors."""
+    """The vocabulary in a file or a mapping, and its name in errors.  Raises VocabError."""
     if vocab_file is None or isinstance(vocab_file, Mapping):
         return dict(vocab_file or {}), "the vocabulary"
     if not isinstance(vocab_file, (str, os.PathLike)):
@@ -57,13 +58,22 @@ def read_words(vocab_file: str | Path | Mapping[str, int] | None, delimiter: str
 
 
 def parse_words(data: bytes, origin: str, delimiter: str | None) -> dict[str, int]:
-    """The vocabulary in the bytes of a text file; where words may have blanks in them, of whole lines."""
+    """The vocabulary in the bytes of a text file.
+
+    Args:
+        data: The bytes.
+        origin: The name of the file, for errors.
+        delimiter: What separates words; where that is not white space, a word is a complete line, blanks included.
+
+    Raises:
+        VocabError: The file is a pickle, or damaged.
+    """
     if is_pickled(data):
         raise VocabError(
             f"{origin} is a pickle, not a text.", hint=f"TransfoXLTokenizer.from_pretrained({origin!r}) reads it."
         )
     if delimiter is None:
-        if b" " in data or b"\t" in data:  # counts, or what else stands behind the words
+        if b" " in data or b"\t" in data:  # counts, or whatever follows the words
             data = b"\n".join(line.lstrip().partition(b" ")[0].partition(b"\t")[0] for line in data.split(b"\n"))
         return parse_vocabulary(data, origin=origin)
     words = decoded(data, origin=origin).removesuffix("\n").split("\n")

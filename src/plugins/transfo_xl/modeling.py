@@ -1,13 +1,15 @@
 """Transformer-XL: a causal language model with a memory (Dai et al., 2019), and a class for each task.
 
-Modules and parameters bear the names of the published files.
+Modules and parameters have the names of the published files.
 
-Axes:  B batch,  T new tokens,  M remembered ones,  S both,  H heads,  D width of a head.
+A segment of tokens attends to itself and to the memory.  For each segment the model makes one context a layer: it has
+the memory of that layer (``cache``), relative positions (``positions``) and the causal mask (``mask``).  A layer
+appends its hidden states there, and the contexts then hold the next memory.
 """
 
 from collections.abc import Iterable
 from sys import maxsize
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,119 +17,19 @@ from torch import Tensor, nn
 from registry.errors import InputError
 from registry.loading.model import Model
 from registry.nn.heads import last_tokens
-from registry.nn.inputs import can_branch_on, check_shape, with_keywords_of
+from registry.nn.inputs import check_shape
 from registry.nn.losses import IGNORED, classification_loss, next_tokens, regression_loss
-from registry.nn.onednn import linear
 from registry.nn.outputs import ClassificationOutput, MemoryLMOutput, MemoryOutput
 from registry.weights.names import Layout
 
 from .adaptive import AdaptiveEmbedding, AdaptiveLogSoftmax
+from .block import TransfoXLBlock
+from .cache import Memory, MemoryCache, ProjectionKey
 from .config import TransfoXLConfig
-from .memory import Memory, MemoryCache, Stamp
-from .segment import Lengths, Segment, WatchedSegment
+from .context import LayerContext, LayerContextWithWeights, Lengths, remembered, segment_contexts
+from .mask import padding_of
+from .positions import sinusoids
 from .weights import BIASES, LAYOUT, layout_of
-
-LONGEST_WAVE = 10_000
-"""Wave lengths of positions rise from 2 pi to this many times 2 pi (Vaswani et al., 2017, section 3.5)."""
-
-# --- A layer, upwards from its parts ----------------------------------------------------------------------------------
-
-
-def distance_features(distances: Tensor, width: int, dtype: torch.dtype) -> Tensor:
-    """Sines, then cosines, of ``distances``, ``(distances, width)``: not in turn, as in the paper of 2017."""
-    exact = torch.promote_types(dtype, torch.float32)
-    evens = torch.arange(0, width, 2, device=distances.device, dtype=exact)
-    frequencies = 1 / LONGEST_WAVE ** (evens / width)  # a quotient instead would round otherwise than the ancestor
-    angles = distances[:, None].to(exact) * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)[:, :width].to(dtype)
-
-
-class TransfoXLAttention(nn.Module):
-    """Every token attends, by content and by distance, to itself, those before it and the memory (section 3.3)."""
-
-    def __init__(self, config: TransfoXLConfig) -> None:
-        super().__init__()
-        width = config.n_head * config.d_head
-        self.qkv_net = nn.Linear(config.d_model, 3 * width, bias=False)
-        self.r_net = nn.Linear(config.d_model, width, bias=False)
-        self.o_net = nn.Linear(width, config.d_model, bias=False)
-        self.r_w_bias = nn.Parameter(torch.empty(config.n_head, config.d_head))
-        self.r_r_bias = nn.Parameter(torch.empty(config.n_head, config.d_head))
-        self.layer_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_epsilon)
-        self.drop = nn.Dropout(config.dropout)
-        self.dropatt = config.dropatt
-        self.pre_lnorm = config.pre_lnorm
-
-    def forward(self, x: Tensor, segment: Segment | None = None) -> Tensor:
-        """Mix the tokens of ``x``, ``(batch, tokens, width)``, with what ``segment`` remembers; without it, nothing."""
-        segment = alone(x) if segment is None else segment
-        projected = self._by_head(self.qkv_net(self._read(x)))
-        pairs = segment.enter(x, projected[1:], self._keys_and_values)
-        distances = segment.distances(self.r_net, len(self.r_r_bias))
-        near = torch.einsum("bhtd,hds->bhts", projected[0] + self.r_r_bias[:, None], distances)
-        dropout = self.dropatt if self.training else 0.0
-        mixed = segment.attend(projected[0] + self.r_w_bias[:, None], pairs, near, dropout=dropout)
-        added = x + self.drop(self.o_net(mixed.transpose(-3, -2).flatten(-2)))
-        return added if self.pre_lnorm else self.layer_norm(added)
-
-    def _read(self, x: Tensor) -> Tensor:
-        return self.layer_norm(x) if self.pre_lnorm else x
-
-    def _by_head(self, projected: Tensor) -> Tensor:
-        """Queries, keys and values, ``(3, B, H, T, D)``, of a projection; without queries, ``(2, B, H, T, D)``."""
-        parts = projected.shape[-1] // self.r_w_bias.numel()
-        return projected.view(*projected.shape[:-1], parts, *self.r_w_bias.shape).permute(2, 0, 3, 1, 4)
-
-    def _keys_and_values(self, states: Tensor) -> Tensor:
-        """Keys and values, ``(2, B, H, M, D)``, of remembered states, ``(B, M, width)``."""
-        projected = linear(self._read(states), self.qkv_net.weight[self.r_w_bias.numel() :])  # queries come first
-        return self._by_head(projected)
-
-
-def alone(x: Tensor) -> Segment:
-    """A segment without memory, for features ``(batch, tokens, width)``."""
-    return Segment(
-        x.shape[1],
-        Memory.nothing(1, 0, x),
-        Lengths(mem_len=0, ext_len=0, clamp_len=0, same_length=False),
-        lambda distances: distance_features(distances, x.shape[-1], x.dtype),
-    )
-
-
-class TransfoXLFeedForward(nn.Module):
-    """A feed-forward net, wide inside, which works on each token alone."""
-
-    def __init__(self, config: TransfoXLConfig) -> None:
-        super().__init__()
-        self.CoreNet = nn.Sequential(
-            nn.Linear(config.d_model, config.d_inner),
-            nn.ReLU(inplace=True),
-            nn.Dropout(config.dropout),
-            nn.Linear(config.d_inner, config.d_model),
-            nn.Dropout(config.dropout),
-        )
-        self.layer_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_epsilon)
-        self.pre_lnorm = config.pre_lnorm
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform ``(..., width)``."""
-        if self.pre_lnorm:
-            return x + self.CoreNet(self.layer_norm(x))
-        return self.layer_norm(x + self.CoreNet(x))
-
-
-class TransfoXLBlock(nn.Module):
-    """Attention, then a feed-forward net, each added and then normalised, or the other way around."""
-
-    def __init__(self, config: TransfoXLConfig) -> None:
-        super().__init__()
-        self.dec_attn = TransfoXLAttention(config)
-        self.pos_ff = TransfoXLFeedForward(config)
-
-    def forward(self, x: Tensor, segment: Segment | None = None) -> Tensor:
-        """Transform ``x``, ``(batch, tokens, width)``."""
-        return self.pos_ff(self.dec_attn(x, segment))
-
 
 # --- The model --------------------------------------------------------------------------------------------------------
 
@@ -165,20 +67,11 @@ class TransfoXLPreTrainedModel(Model):
             nn.init.normal_(weight, std=self.config.init_std)
 
 
-class TransfoXLInputs(TypedDict, total=False):
-    """The keywords of ``TransfoXLModel``, which every head takes as well."""
-
-    attention_mask: Tensor | None
-    mems: Iterable[Tensor] | None
-    output_hidden_states: bool
-    output_attentions: bool
-
-
 class TransfoXLModel(TransfoXLPreTrainedModel):
-    """Adaptive embeddings, and layers that attend to a memory as well.
+    """The backbone: adaptive embeddings, and layers that attend to a memory.
 
-    ``mem_len``, ``ext_len``, ``tgt_len``, ``clamp_len`` and ``same_length`` are taken from the configuration, and may
-    be changed afterwards, for a longer memory in evaluation for example.
+    ``mem_len``, ``ext_len``, ``tgt_len``, ``clamp_len`` and ``same_length`` come from the configuration, and may be
+    changed afterwards, for a longer memory in evaluation for example.
     """
 
     def __init__(self, config: TransfoXLConfig) -> None:
@@ -196,7 +89,13 @@ class TransfoXLModel(TransfoXLPreTrainedModel):
         self.init_weights()
 
     def reset_length(self, tgt_len: int, ext_len: int, mem_len: int) -> None:
-        """Change how many tokens a segment has, how many of them the next one reads again, and how many are kept."""
+        """Change the lengths.
+
+        Args:
+            tgt_len: Tokens of a segment.
+            ext_len: Tokens at its end that the next segment reads again.
+            mem_len: Tokens that are remembered.
+        """
         self.tgt_len, self.ext_len, self.mem_len = tgt_len, ext_len, mem_len
 
     def forward(
@@ -208,45 +107,53 @@ class TransfoXLModel(TransfoXLPreTrainedModel):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> MemoryOutput:
-        """Read ids of shape ``(batch, tokens)``, behind those which ``mems`` remember.
+        """Read a segment.
 
-        ``attention_mask``
-            Of the shape of the ids, 1 at tokens and 0 at padding, of any type.  Padding stands for memory that is still
-            empty; so a text behind padding has the numbers that it has alone.
-        ``mems``
-            What an earlier call returned under this name; or for each layer hidden states ``(batch, remembered tokens,
-            width)``, which hold no keys and values and are therefore projected anew.  Without it, ``mem_len`` zeros,
-            to which the published model attends.
-        ``output_hidden_states``, ``output_attentions``
-            Whether to return these too; the latter computes attention the slow way.  The last axis of attentions has
-            what can be seen of the memory, then the tokens.
+        Args:
+            input_ids: ``(batch, tokens)``.
+            attention_mask: The same shape, 1 at tokens and 0 at padding, of any type.  Padding stands for memory that
+                is still empty; so a sequence behind padding has the numbers that it has alone.
+            mems: ``mems`` of an earlier output; or for each layer hidden states ``(batch, remembered tokens, width)``,
+                whose keys and values are projected again.  Without it, ``mem_len`` zeros, to which the published model
+                attends.  No gradients flow into it.
+            output_hidden_states: Whether to return the hidden states of all layers.
+            output_attentions: Whether to return attention weights, computed by the slower eager attention.  Their last
+                axis has the part of the memory that is attended to, then the tokens.
 
-        No gradients flow into the memory.  Raises InputError when a shape does not fit, or an id is unknown.
+        Returns:
+            ``last_hidden_state`` is ``(batch, tokens, width)``, zero at padding.
+
+        Raises:
+            InputError: A shape does not fit, or an id is unknown.
         """
         if input_ids.dim() != 2 or not input_ids.numel():
             raise InputError(f"input_ids must have the shape (batch, tokens), not {tuple(input_ids.shape)}.")
         check_shape(attention_mask, input_ids, "attention_mask")
         x = self.drop(self.word_emb(input_ids))
-        segment = (WatchedSegment if output_attentions else Segment)(
-            x.shape[1],
+        key = () if self.training or torch.is_grad_enabled() else self._projection_key()
+        lengths = Lengths(self.mem_len, self.ext_len, self.clamp_len, self.same_length)
+        padding = padding_of(attention_mask)
+        contexts = segment_contexts(
+            x,
             self._memory(mems, x),
-            Lengths(self.mem_len, self.ext_len, self.clamp_len, self.same_length),
-            lambda distances: self.drop(distance_features(distances, x.shape[-1], x.dtype)),
-            padding=_padding(attention_mask),
-            stamp=() if self.training or torch.is_grad_enabled() else self._stamp(),
+            lengths,
+            lambda distances: self.drop(sinusoids(distances, x.shape[-1], x.dtype)),
+            padding=padding,
+            key=key,
+            kind=LayerContextWithWeights if output_attentions else LayerContext,
         )
-        x = segment.restore(x)
-        states = []
-        for layer in self.layers:
-            if output_hidden_states:
-                states.append(x)
-            x = segment.restore(layer(x, segment))
+        x, states = _without(padding, x), []
+        for layer, context in zip(self.layers, contexts, strict=True):
+            states.append(x)
+            x = _without(padding, layer(x, context))
         x = self.drop(x)
         return MemoryOutput(
             last_hidden_state=x,
-            mems=segment.mems,
+            mems=remembered(contexts, x.shape[1], lengths, key),
             hidden_states=(*states, x) if output_hidden_states else None,
-            attentions=segment.attentions,
+            attentions=tuple(context.weights for context in contexts if isinstance(context, LayerContextWithWeights))
+            if output_attentions
+            else None,
         )
 
     def _memory(self, mems: Iterable[Tensor] | None, x: Tensor) -> Memory:
@@ -258,29 +165,26 @@ class TransfoXLModel(TransfoXLPreTrainedModel):
             raise InputError(
                 f"mems must have {len(self.layers)} tensors of the shape {wanted[:1]} + (remembered tokens,) + "
                 f"{wanted[2:]}, not {[tuple(state.shape) for state in memory][:3]}.",
-                hint="The ancestor's had the axis of the batch second: mem.transpose(0, 1) turns one of them.",
+                hint="Those of pytorch-pretrained-bert have the axis of the batch second: mem.transpose(0, 1) fits.",
             )
         return memory
 
-    def _stamp(self) -> Stamp:
-        """What changes when weights of projections do."""
-        weights = (net.weight for layer in self.layers for net in (layer.dec_attn.qkv_net, layer.dec_attn.r_net))
-        return tuple((weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in weights)
+    def _projection_key(self) -> ProjectionKey:
+        weights = [net.weight for layer in self.layers for net in (layer.dec_attn.qkv_net, layer.dec_attn.r_net)]
+        versions = (0 if weight.is_inference() else weight._version for weight in weights)
+        return (self.clamp_len, *(weight.data_ptr() for weight in weights), *versions)
 
 
-def _padding(mask: Tensor | None) -> Tensor | None:
-    """Where there is no token; None where it is known that there is one everywhere."""
-    if mask is None:
-        return None
-    padding = mask == 0
-    return padding if not can_branch_on(padding) or padding.any() else None
+def _without(padding: Tensor | None, x: Tensor) -> Tensor:
+    """Features, ``(batch, tokens, width)``, with zeros at padding."""
+    return x if padding is None else x.masked_fill(padding[..., None], 0.0)
 
 
 # --- One class for each task ------------------------------------------------------------------------------------------
 
 
 def _of_transformer(name: str) -> Any:
-    """An attribute that a head shares with the model inside it."""
+    """An attribute of the backbone as an attribute of the head."""
 
     def get(head: Any) -> Any:
         return getattr(head.transformer, name)
@@ -288,11 +192,11 @@ def _of_transformer(name: str) -> Any:
     def set_(head: Any, value: Any) -> None:
         setattr(head.transformer, name, value)
 
-    return property(get, set_, doc=f"``{name}`` of the model inside.")
+    return property(get, set_, doc=f"``{name}`` of the backbone.")
 
 
 class TransfoXLHead(TransfoXLPreTrainedModel):
-    """The model with something on top of it: what its heads have in common."""
+    """A backbone with a head: the part that all heads have in common."""
 
     tgt_len, ext_len, mem_len, clamp_len, same_length = map(
         _of_transformer, ("tgt_len", "ext_len", "mem_len", "clamp_len", "same_length")
@@ -303,12 +207,12 @@ class TransfoXLHead(TransfoXLPreTrainedModel):
         self.transformer = TransfoXLModel(config)
 
     def reset_length(self, tgt_len: int, ext_len: int, mem_len: int) -> None:
-        """Change how many tokens a segment has, how many of them the next one reads again, and how many are kept."""
+        """Change the lengths of the backbone, as its ``reset_length`` says."""
         self.transformer.reset_length(tgt_len, ext_len, mem_len)
 
 
 class TransfoXLLMHeadModel(TransfoXLHead):
-    """The word that comes next."""
+    """Language model: an adaptive softmax over the next word."""
 
     def __init__(self, config: TransfoXLConfig) -> None:
         super().__init__(config)
@@ -316,7 +220,7 @@ class TransfoXLLMHeadModel(TransfoXLHead):
         self.tie_weights()
 
     def tie_weights(self) -> None:
-        """Let the softmax share tables and projections with the embedding, as the configuration says."""
+        """Share tables and projections of the embedding with the softmax, as the configuration says."""
         embedding = self.transformer.word_emb
         if self.config.tie_weight:
             for layer, table in zip(self.crit.out_layers, embedding.emb_layers, strict=True):
@@ -326,23 +230,44 @@ class TransfoXLLMHeadModel(TransfoXLHead):
                 if tied:
                     self.crit.out_projs[number] = embedding.emb_projs[number if len(embedding.emb_projs) > 1 else 0]
 
-    @with_keywords_of(TransfoXLModel.forward)
     def forward(
         self,
         input_ids: Tensor,
         *,
+        attention_mask: Tensor | None = None,
+        mems: Iterable[Tensor] | None = None,
         labels: Tensor | None = None,
         target: Tensor | None = None,
-        **inputs: Unpack[TransfoXLInputs],
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
     ) -> MemoryLMOutput:
-        """Score every word behind each token of ``(batch, tokens)``; or only those which do follow.
+        """Log-probabilities of all words after each token; or losses of those that follow.
 
-        ``labels``, of the shape of the ids, are the ids themselves, which are shifted here; ``target`` are the words
-        that follow each token, not shifted, so that the last one of a segment is predicted too.  Negative ones are not
-        predicted.  With either, there are losses and no logits.
+        Args:
+            input_ids: ``(batch, tokens)``.
+            attention_mask: As in ``TransfoXLModel``.
+            mems: As in ``TransfoXLModel``.
+            labels: The ids themselves, which are shifted here; negative ones are not predicted.
+            target: The words that follow each token, not shifted, so that the last one of a segment is predicted too;
+                negative ones are not predicted.  ``labels`` and ``target`` exclude each other.
+            output_hidden_states: As in ``TransfoXLModel``.
+            output_attentions: As in ``TransfoXLModel``.
+
+        Returns:
+            ``logits``, ``(batch, tokens, vocab_size)``; with labels or a target, ``loss`` and ``losses``, ``(batch,
+            tokens)``, instead.
+
+        Raises:
+            InputError: A shape does not fit, or an id is unknown.
         """
-        target = self._target(input_ids, labels, target, inputs.get("attention_mask"))
-        read = self.transformer(input_ids, **inputs)
+        target = self._target(input_ids, labels, target, attention_mask)
+        read = self.transformer(
+            input_ids,
+            attention_mask=attention_mask,
+            mems=mems,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
         if target is None:
             return MemoryLMOutput(None, None, self.crit(read.last_hidden_state), *read[1:])
         losses = self.crit.losses(read.last_hidden_state, target)
@@ -361,15 +286,15 @@ class TransfoXLLMHeadModel(TransfoXLHead):
             raise InputError("labels and target say the same, shifted and not: give one of them.")
         return next_tokens(labels, mask)
 
-    # --- What generation asks for
+    # --- Generation
 
     @property
     def context_size(self) -> int:
-        """Any number of tokens can be read: the oldest are forgotten."""
+        """Any number of tokens: the oldest drop out of the memory."""
         return maxsize
 
-    def new_cache(self, batch: int, capacity: int) -> MemoryCache:  # noqa: ARG002  # it has room for any text
-        """A memory of nothing.  Raises InputError for a model that does not remember its last tokens."""
+    def new_cache(self, batch: int, capacity: int) -> MemoryCache:  # noqa: ARG002  # it grows
+        """An empty cache.  Raises InputError for a model with ``ext_len``, which does not remember its last tokens."""
         self._check_memory()
         return MemoryCache()
 
@@ -379,15 +304,21 @@ class TransfoXLLMHeadModel(TransfoXLHead):
         cache: MemoryCache,
         *,
         attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,  # noqa: ARG002  # distances are all that counts
+        position_ids: Tensor | None = None,  # noqa: ARG002  # positions are relative
         top: int | None = None,
     ) -> Tensor:
-        """Read ids, ``(batch, new tokens)``, into ``cache``; log-probabilities of what follows the last.
+        """Log-probabilities of the word after the last token.
 
-        ``attention_mask``, ``(batch, tokens so far)``, is zero at padding.  Where only the ``top`` highest matter,
-        unlikely clusters of words are not looked into.
+        Args:
+            input_ids: New tokens, ``(batch, new)``.  Many are read in segments, where that makes no difference.
+            cache: The memory before them, which is replaced.
+            attention_mask: ``(batch, tokens so far)``, zero at padding.
+            position_ids: Ignored.
+            top: How many of the highest must be right; None for all.  Clusters without any of those are not scored, and
+                their words get equal shares of the probability of the cluster.
 
-        A long text is read in segments, where that makes no difference.
+        Returns:
+            ``(batch, vocab_size)``.
         """
         new = input_ids.shape[1]
         length = self.tgt_len if self.same_length and self.mem_len else new
@@ -398,7 +329,7 @@ class TransfoXLLMHeadModel(TransfoXLHead):
         return self.crit(read.last_hidden_state[:, -1], top)
 
     def read_on(self, input_ids: Tensor, target: Tensor, mems: Iterable[Tensor] | None) -> tuple[Tensor, Memory]:
-        """Losses of ``target``, ``(batch, tokens)``, behind ids of that shape; and the memory for what follows."""
+        """The losses of ``target``, ``(batch, tokens)``, after ids of that shape; and the memory for what follows."""
         self._check_memory()
         output = self(input_ids, target=target, mems=mems)
         return output.losses, output.mems
@@ -406,29 +337,52 @@ class TransfoXLLMHeadModel(TransfoXLHead):
     def _check_memory(self) -> None:
         if self.ext_len:
             raise InputError(
-                f"This model reads its last {self.ext_len} tokens again, and so cannot go on behind them.",
-                hint="model.reset_length(tgt_len, 0, mem_len) has it remember them.",
+                f"This model reads its last {self.ext_len} tokens again, and so cannot continue after them.",
+                hint="model.reset_length(tgt_len, 0, mem_len) makes it remember them.",
             )
 
 
 class TransfoXLForSequenceClassification(TransfoXLHead):
-    """The class of a text, judged by its last token; with one label, a number instead (regression)."""
+    """Sequence classification by the last token; with one label, regression."""
 
     def __init__(self, config: TransfoXLConfig, num_labels: int | None = None) -> None:
         super().__init__(config if num_labels is None else config.replace(num_labels=num_labels))
         self.score = nn.Linear(config.d_model, self.config.num_labels, bias=False).apply(self._init)
 
-    @with_keywords_of(TransfoXLModel.forward)
     def forward(
-        self, input_ids: Tensor, *, labels: Tensor | None = None, **inputs: Unpack[TransfoXLInputs]
+        self,
+        input_ids: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        mems: Iterable[Tensor] | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
     ) -> ClassificationOutput:
-        """Score classes, ``(batch, classes)``, for texts of shape ``(batch, tokens)``.
+        """Logits of the classes.
 
-        The last token of each counts which ``attention_mask`` does not call padding.  ``labels``, ``(batch,)``, are
-        class numbers, the negative ones ignored; with one label, the numbers to predict.
+        Args:
+            input_ids: ``(batch, tokens)``.
+            attention_mask: As in ``TransfoXLModel``; the last token that is no padding counts.
+            mems: As in ``TransfoXLModel``.
+            labels: Class numbers, ``(batch,)``, negative ones ignored; with one label, the numbers to predict.
+            output_hidden_states: As in ``TransfoXLModel``.
+            output_attentions: As in ``TransfoXLModel``.
+
+        Returns:
+            ``logits``, ``(batch, num_labels)``, and with labels ``loss``.
+
+        Raises:
+            InputError: A shape does not fit, or an id is unknown.
         """
-        read = self.transformer(input_ids, **inputs)
-        last = last_tokens(input_ids, inputs.get("attention_mask"))
+        read = self.transformer(
+            input_ids,
+            attention_mask=attention_mask,
+            mems=mems,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+        )
+        last = last_tokens(input_ids, attention_mask)
         rows = torch.arange(len(last), device=last.device)
         logits = self.score(read.last_hidden_state[rows, last])
         loss_of = regression_loss if logits.shape[-1] == 1 else classification_loss

@@ -1,45 +1,60 @@
-"""Pickled vocabularies, as the ancestor saved its tokenizer: read without running what they say.
+"""Pickled vocabularies, as pytorch-pretrained-bert saved its tokenizer.
 
 The published ``vocab.bin`` is what ``torch.save`` made of the attributes of a tokenizer, in a zip archive or, before
-torch 1.6, as pickles in a row; ``vocab.pkl`` is a plain pickle of the same.  A pickle is a program: allowed are the few
-instructions that make texts, numbers, lists, tuples and dicts, and two names, OrderedDict and Counter.
+torch 1.6, as pickles in a row; ``vocab.pkl`` is a plain pickle of the same.  None is unpickled: ``POLICY`` says what a
+vocabulary needs of a pickle, and ``registry.files.pickles`` reads no more.
 """
 
 import io
-import pickle
-import pickletools
-import zipfile
-from collections import Counter, OrderedDict
-from collections.abc import Mapping
-from typing import IO, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from registry.errors import VocabError
-from registry.tokenization.vocabulary import MOST_TOKENS, tokens_by_id
-from registry.weights.torch.archive import ZIP
-from registry.weights.torch.reader import LEGACY
-
-CLASSES = {("collections", "OrderedDict"): OrderedDict, ("collections", "Counter"): Counter}
-"""All that a vocabulary may import."""
-
-INSTRUCTIONS = frozenset(
-    (
-        *("PROTO", "FRAME", "STOP", "MARK", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET", "LONG_BINGET"),
-        *("NONE", "NEWTRUE", "NEWFALSE", "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"),
-        *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
-        *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "LIST", "APPEND", "APPENDS"),
-        *("EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "GLOBAL", "STACK_GLOBAL", "REDUCE"),
-    )
-)
-"""Names of the instructions, in ``pickletools``, of all protocols from 0 to 5."""
-PLACES = ("PUT", "LONG_BINPUT")
-"""Instructions that ask for a place in memory by a number of any size."""
-MOST_INSTRUCTIONS = 8 * MOST_TOKENS
-"""A word stands in a list, in a dict with its id and in one with its count, which takes eight."""
-
-TORCH_PICKLES = 3
-"""Pickles that stand before the vocabulary in an older file of torch: a number, a protocol, and the system."""
+from registry.errors import VocabError, WeightsError
+from registry.files.pickles import PicklePolicy, read_pickle
+from registry.files.signatures import ZIP
+from registry.tokenization.vocabulary import MOST_BYTES, MOST_TOKENS, tokens_by_id
+from registry.weights.torch.archive import read_archive
+from registry.weights.torch.legacy import LEGACY, saved_object
 
 ADVICE = "Save the tokenizer with the program that wrote the file as a vocab.txt, one word a line, if you trust it."
+
+
+def _ordered_dict(pairs: Iterable[tuple[str, Any]] = ()) -> dict[str, Any]:
+    """An OrderedDict: of Python 3 it is empty, and its items follow; Python 2 wrote them as pairs."""
+    made = {word: value for word, value in pairs if type(word) is str}
+    if len(made) < len(pairs):  # type: ignore[arg-type]  # a list or a tuple: all that a pickle can hold
+        raise ValueError("an OrderedDict of other keys than words")
+    return made
+
+
+def _counter(counts: dict[str, int]) -> dict[str, int]:
+    """A Counter, which is pickled as a call with a dict."""
+    if type(counts) is not dict:
+        raise ValueError("a Counter of something else than a dict")
+    return counts
+
+
+POLICY = PicklePolicy(
+    noun="vocabulary",
+    instructions=frozenset(  # of all protocols from 0 to 5, since programs of any age wrote vocabularies
+        (
+            *("PROTO", "FRAME", "STOP", "MARK"),
+            *("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET", "LONG_BINGET"),
+            *("NONE", "NEWTRUE", "NEWFALSE", "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"),
+            *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+            *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "LIST", "APPEND", "APPENDS"),
+            *("EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "GLOBAL", "STACK_GLOBAL", "REDUCE"),
+        )
+    ),
+    globals={"collections.OrderedDict": _ordered_dict, "collections.Counter": _counter},
+    largest=MOST_BYTES,
+    most_instructions=8 * MOST_TOKENS,  # a word stands in a list, in a dict with its id, and in one with its count
+    unsafe=VocabError,
+    corrupt=VocabError,
+    limit=VocabError,
+    hint=ADVICE,
+)
+"""What the attributes of a tokenizer need: texts, numbers and containers; no floats, attributes and persistent ids."""
 
 
 def read_pickled(data: bytes, *, origin: str) -> tuple[dict[str, int], dict[str, Any]]:
@@ -73,65 +88,21 @@ def _words(attributes: Mapping[str, Any], origin: str) -> dict[str, int]:
     return vocab
 
 
-# --- Unpickling -------------------------------------------------------------------------------------------------------
-
-
 def _unpickled(data: bytes, origin: str) -> Any:
-    try:
-        file = _pickle_in(data)
-        _check(file, origin)
-        return _Unpickler(io.BufferedReader(file)).load()
-    except VocabError:
-        raise
-    except Exception as problem:  # damaged files make readers raise errors of every kind
-        raise VocabError(
-            f"{origin} is damaged: reading it ended in a {type(problem).__name__} ({problem})."
-        ) from problem
-
-
-def _pickle_in(data: bytes) -> io.BytesIO:
-    """The pickle of the vocabulary: a record of an archive, one of several in a row, or the file itself."""
+    """The value of the pickle in a file: in an archive of torch, in one of its older files, or alone."""
     if data.startswith(ZIP):
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            records = [record for record in archive.infolist() if record.filename.lower().endswith("/data.pkl")]
-            if len(records) != 1 or records[0].compress_type != zipfile.ZIP_STORED:
-                raise ValueError("one plain record data.pkl is needed")
-            return io.BytesIO(archive.read(records[0]))
-    file = io.BytesIO(data)
-    if data.startswith(LEGACY):
-        for _ in range(TORCH_PICKLES):
-            for _instruction in pickletools.genops(file):
-                pass
-    return file
+        data = _pickle_in_archive(data, origin)
+    elif data.startswith(LEGACY):
+        return saved_object(data, POLICY, origin).value
+    return read_pickle(data, POLICY, origin=origin).value
 
 
-def _check(file: IO[bytes], origin: str) -> None:
-    """Raise VocabError for a pickle that does more than a vocabulary needs; leaves the file where it stood."""
-    start = file.tell()
-    for number, (instruction, argument, _) in enumerate(pickletools.genops(file)):
-        name = instruction.name
-        if name not in INSTRUCTIONS:
-            raise VocabError(
-                f"{origin} holds a pickle with the instruction {name}, which no vocabulary needs; nothing was loaded.",
-                hint=ADVICE,
-            )
-        if name == "GLOBAL":
-            module, _, cls = str(argument).partition(" ")
-            _class(module, cls, origin=origin)
-        place = int(argument or 0) if name in PLACES else 0  # readers make room for all places before one
-        if number > MOST_INSTRUCTIONS or place > number:
-            raise VocabError(f"{origin} holds a pickle that asks for absurd amounts of memory or time.", hint=ADVICE)
-    file.seek(start)
-
-
-def _class(module: str, name: str, *, origin: str) -> Any:
-    if (module, name) not in CLASSES:
-        raise VocabError(f"{origin} would import {f'{module}.{name}'!r}; nothing was loaded.", hint=ADVICE)
-    return CLASSES[module, name]
-
-
-class _Unpickler(pickle.Unpickler):
-    """Unpickles what was checked."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        return _class(module, name, origin="The vocabulary")
+def _pickle_in_archive(data: bytes, origin: str) -> bytes:
+    try:
+        return read_archive(io.BytesIO(data), origin, largest=MOST_BYTES).pickle
+    except Exception as problem:  # damaged files make readers raise errors of every kind
+        reason = problem if isinstance(problem, WeightsError) else type(problem).__name__
+        raise VocabError(
+            f"{origin} is damaged, or no archive of torch.save, in which one plain record data.pkl is needed: {reason}",
+            hint=ADVICE,
+        ) from problem

@@ -1,4 +1,4 @@
-"""What the transfo_xl plugin tells the registry."""
+"""The hooks of the transfo_xl plugin."""
 
 from collections.abc import Iterable
 
@@ -8,21 +8,19 @@ from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSp
 from .cards import CARDS
 from .layers import LAYERS
 
-HERE = __name__.rpartition(".")[0]
-
 
 @hookimpl
 def registry_cards() -> Iterable[Card]:
-    """Declare the one model that was published."""
+    """Declare the published model."""
     return CARDS
 
 
 @hookimpl
 def registry_configs() -> Iterable[ConfigSpec]:
-    """Declare the configuration, and the two names of its file."""
+    """Declare the configuration."""
     yield ConfigSpec(
         architecture="transfo_xl",
-        cls=f"{HERE}.config:TransfoXLConfig",
+        cls=f"{__package__}.config:TransfoXLConfig",
         model_types=("transfo-xl",),
         filenames=("config.json", "transfo_xl_config.json"),
         default_task="causal-lm",
@@ -31,36 +29,36 @@ def registry_configs() -> Iterable[ConfigSpec]:
 
 @hookimpl
 def registry_models() -> Iterable[ModelSpec]:
-    """Declare the three classes, one for each task."""
+    """Declare the classes, one for each task."""
     for task, name in (
         ("base", "TransfoXLModel"),
         ("causal-lm", "TransfoXLLMHeadModel"),
         ("sequence-classification", "TransfoXLForSequenceClassification"),
     ):
-        yield ModelSpec(architecture="transfo_xl", task=task, cls=f"{HERE}.modeling:{name}")
+        yield ModelSpec(architecture="transfo_xl", task=task, cls=f"{__package__}.modeling:{name}")
 
 
 @hookimpl
 def registry_tokenizers() -> Iterable[TokenizerSpec]:
-    """Declare the tokenizer, and the file that it writes; it also reads the published ``vocab.bin``."""
+    """Declare the tokenizer, which writes ``vocab.txt``, and also reads the published ``vocab.bin``."""
     yield TokenizerSpec(
-        architecture="transfo_xl", cls=f"{HERE}.tokenization:TransfoXLTokenizer", files={"vocab": "vocab.txt"}
+        architecture="transfo_xl", cls=f"{__package__}.tokenization:TransfoXLTokenizer", files={"vocab": "vocab.txt"}
     )
 
 
 @hookimpl
 def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
-    """Declare how the names of the authors' release translate."""
+    """Declare the names of the TensorFlow checkpoint."""
     yield WeightLoaderSpec(
         architecture="transfo_xl",
         format="tensorflow",
         detect="registry.weights.tensorflow.bundle:detect",
-        loader=f"{HERE}.release_names:load_tensorflow",
-        names=f"{HERE}.release_names:TENSORFLOW",
+        loader=f"{__package__}.release_names:load_tensorflow",
+        names=f"{__package__}.release_names:TENSORFLOW",
     )
 
 
 @hookimpl
 def registry_layers() -> Iterable[LayerSpec]:
-    """Declare the layers which others may build with."""
+    """Declare the layers that others may build with."""
     return LAYERS

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from registry.records import Paths
 from registry.weights.names import NameTable, transposed
 from registry.weights.shards import LazyTensors
-from registry.weights.tensorflow import bundle as tensor_bundle
+from registry.weights.tensorflow import bundle
 
 from .weights import BIASES
 
@@ -32,7 +32,7 @@ TENSORFLOW = NameTable(
     (f"{SOFTMAX}/proj", "crit.out_projs.{i}", transposed),
     ("transformer/r_w_bias", "transformer.r_w_bias"),
     ("transformer/r_r_bias", "transformer.r_r_bias"),
-    ("transformer/r_w_bias/{i}", f"{OURS}.dec_attn.r_w_bias"),  # as ``load_tensorflow`` calls the rows
+    ("transformer/r_w_bias/{i}", f"{OURS}.dec_attn.r_w_bias"),  # the rows, as ``load_tensorflow`` names them
     ("transformer/r_r_bias/{i}", f"{OURS}.dec_attn.r_r_bias"),
     (f"{LAYER}/rel_attn/qkv/kernel", f"{OURS}.dec_attn.qkv_net.weight", transposed),
     (f"{LAYER}/rel_attn/r/kernel", f"{OURS}.dec_attn.r_net.weight", transposed),
@@ -45,25 +45,25 @@ TENSORFLOW = NameTable(
     (f"{LAYER}/ff/layer_2/bias", f"{OURS}.pos_ff.CoreNet.3.bias"),
     (f"{LAYER}/ff/LayerNorm/gamma", f"{OURS}.pos_ff.layer_norm.weight"),
     (f"{LAYER}/ff/LayerNorm/beta", f"{OURS}.pos_ff.layer_norm.bias"),
-    # What training keeps beside the weights: TensorFlow's Adam.
+    # The state of TensorFlow's Adam.
     dropped=("{name}/Adam", "{name}/Adam_1", "beta1_power", "beta2_power", "global_step"),
 )
 """From the names of the TensorFlow checkpoint (kimiyoung/transformer-xl, tf/model.py)."""
 
 
 def load_tensorflow(paths: Paths) -> "Mapping[str, Tensor]":
-    """The tensors of a TensorFlow checkpoint, cut and joined as they are here.
+    """The tensors of a TensorFlow checkpoint, split and joined as the model has them.
 
-    It keeps the biases ``r_w_bias`` and ``r_r_bias`` of all layers in one; and with one table of words for all
-    clusters, the bias of the scores by cluster.  Errors are those of ``tensor_bundle.load``.
+    The checkpoint has the biases ``r_w_bias`` and ``r_r_bias`` of all layers in one tensor each; and with one table of
+    words for all clusters, the bias of the softmax in one tensor a cluster.  Errors are those of ``bundle.load``.
     """
-    tensors, headers = tensor_bundle.load(paths), tensor_bundle.headers(paths)
+    tensors, headers = bundle.load(paths), bundle.headers(paths)
     readers: dict[str, Callable[[], Tensor]] = {name: partial(tensors.__getitem__, name) for name in tensors}
-    for whole in [f"transformer/{bias}" for bias in BIASES]:
-        shape = headers[whole].shape if whole in headers else ()
+    for name in [f"transformer/{bias}" for bias in BIASES]:
+        shape = headers[name].shape if name in headers else ()
         if len(shape) == 3:  # (layers, heads, features); with ``untie_r`` false there is one for all layers
-            read = readers.pop(whole)
-            readers |= {f"{whole}/{number}": partial(_row, read, number) for number in range(shape[0])}
+            read = readers.pop(name)
+            readers |= {f"{name}/{number}": partial(_row, read, number) for number in range(shape[0])}
     if "transformer/adaptive_embed/lookup_table" in readers and ONE_BIAS not in readers:
         names = takewhile(readers.__contains__, (f"{SOFTMAX}/b".format(i=number) for number in count()))
         readers[ONE_BIAS] = partial(_joined, [readers.pop(name) for name in tuple(names)])

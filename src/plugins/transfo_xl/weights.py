@@ -1,4 +1,4 @@
-"""How Transformer-XL's weights are named: as in the files of 2019.  Which of them are tied, the configuration says."""
+"""The names of Transformer-XL's weights, as in the files of 2019, and their ties, which the configuration decides."""
 
 from collections.abc import Iterator
 
@@ -17,11 +17,11 @@ LAYOUT = Layout(
 )
 
 BIASES = ("r_w_bias", "r_r_bias")
-"""What is added to queries; with ``untie_r`` false, one of each serves all layers."""
+"""Biases of queries, u and v of the paper; with ``untie_r`` false, all layers share one of each."""
 
 
 def layout_of(config: TransfoXLConfig) -> Layout:
-    """The layout with the ties of one configuration; of each group, the name in the trunk stands first."""
+    """The layout with the ties of one configuration; of each group, the name in the backbone is first."""
     return attrs.evolve(LAYOUT, ties=tuple(_ties(config)))
 
 

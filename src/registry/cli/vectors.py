@@ -1,19 +1,24 @@
-"""Files of vectors, written row by row: a header that says how many there will be, then 32-bit floats.
+"""Files of vectors, written row by row: a header with the number of rows, then 32-bit floats.
 
-Each format takes what it needs to know before the first row, so that no file has to fit into memory.
+Each header is written before the first row, so that no file has to fit into memory.  numpy's comes from numpy; the
+library safetensors writes only complete tensors in memory, so its header is made by the module that also reads it.
 """
 
 import ctypes
 import json
-import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 from attrs import frozen
 from torch import Tensor, float32
 
+from registry.errors import SaveError
+from registry.weights.headers import Header
+from registry.weights.safetensors import header_bytes
+
 NAME = "vectors"
-"""What the tensor is called in a file of tensors."""
+"""The name of the tensor in a file of tensors."""
 
 
 @frozen
@@ -21,9 +26,9 @@ class VectorFormat:
     """How vectors are written."""
 
     header: Callable[[int, int], bytes]
-    """What comes first, for a number of rows and of numbers in each."""
+    """The bytes before the rows, for a number of rows and of elements in each."""
     body: Callable[[Sequence[str], Tensor], bytes]
-    """Some texts and their vectors, ``(texts, width)``."""
+    """The bytes of some texts and their vectors, ``(texts, width)``."""
 
 
 def json_lines(texts: Sequence[str], vectors: Tensor) -> bytes:
@@ -36,24 +41,26 @@ def json_lines(texts: Sequence[str], vectors: Tensor) -> bytes:
 
 
 def _floats(_texts: Sequence[str], vectors: Tensor) -> bytes:
-    """The memory of the numbers, in the order of little-endian machines, which torch runs on."""
+    """The memory of the elements, in the order of little-endian machines, which torch runs on."""
     vectors = vectors.to("cpu", float32).contiguous()
     return ctypes.string_at(vectors.data_ptr(), vectors.nbytes)
 
 
 def _npy_header(rows: int, width: int) -> bytes:
-    """The header of numpy's format, version 1.0 (numpy.lib.format): its length makes the numbers begin at n x 64."""
-    about = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}"
-    about += " " * (-(10 + len(about) + 1) % 64) + "\n"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(about)) + about.encode("ascii")
+    """The header of numpy's format.  Raises SaveError where numpy, which nothing else here needs, is not installed."""
+    try:
+        from numpy.lib import format as npy
+    except ModuleNotFoundError as problem:
+        raise SaveError(
+            "A .npy file needs numpy, which is not installed.", hint="Run `pip install numpy`."
+        ) from problem
+    file = BytesIO()
+    npy.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (rows, width)})
+    return file.getvalue()
 
 
 def _safetensors_header(rows: int, width: int) -> bytes:
-    """The header of safetensors: its length in 8 bytes, then names, types, shapes and places as JSON."""
-    tensor = {"dtype": "F32", "shape": [rows, width], "data_offsets": [0, 4 * rows * width]}
-    about = json.dumps({NAME: tensor}).encode()
-    about += b" " * (-len(about) % 8)
-    return struct.pack("<Q", len(about)) + about
+    return header_bytes({NAME: Header((rows, width), "float32", 4 * rows * width)})
 
 
 FORMATS: Mapping[str, VectorFormat] = {
@@ -67,7 +74,15 @@ FORMATS: Mapping[str, VectorFormat] = {
 def write_vectors(
     path: Path, kind: VectorFormat, rows: int, width: int, batches: Iterable[tuple[Sequence[str], Tensor]]
 ) -> None:
-    """Write ``batches`` of texts and their vectors, ``(texts, width)``, ``rows`` in all."""
+    """Write vectors to a file, each batch before the next one is asked for.
+
+    Args:
+        path: The file.
+        kind: Its format.
+        rows: Vectors in all batches.
+        width: Elements of a vector.
+        batches: Some texts at a time, with their vectors, ``(texts, width)``.
+    """
     with path.open("wb") as file:
         file.write(kind.header(rows, width))
         for texts, vectors in batches:

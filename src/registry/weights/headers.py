@@ -1,4 +1,4 @@
-"""What a file says of its tensors, before one of them is read."""
+"""What a file says of its tensors before one of them is read."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 @frozen
 class Header:
-    """What a tensor looks like."""
+    """Shape and dtype of a tensor; needs no torch."""
 
     shape: tuple[int, ...]
     dtype: str
-    """The type of its numbers, by torch's word: ``float32``."""
+    """The name that torch has for it: ``float32``."""
     nbytes: int
-    """Bytes of its numbers."""
+    """Bytes of all its elements."""
 
 
 Headers: TypeAlias = Mapping[str, Header]
-"""By the name of the tensor, as the file has it."""
+"""Headers by the name of the tensor in the file."""
 
 
 def header_of(tensor: "Tensor") -> Header:
-    """What a tensor in memory looks like."""
+    """The header of a tensor in memory."""
     return Header(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), tensor.numel() * tensor.itemsize)

@@ -1,4 +1,4 @@
-"""Files whose bytes become tensors where they lie: mapped, not copied, and read once to compare checksums."""
+"""Tensors in a file that is mapped into memory, not copied."""
 
 import mmap
 import os
@@ -11,14 +11,21 @@ from torch import Tensor
 
 from registry.errors import CorruptWeightsError
 from registry.weights.headers import Header
-from registry.weights.tensorflow.table import checksum, masked
+from registry.weights.tensorflow.table import crc32c, masked
 
 PORTION = 256 * 1024
 """Bytes read at a time: what fits a processor's cache."""
 
 
 class MappedFile:
-    """A file, open as long as a tensor needs it; whoever writes to such a tensor changes his copy, not the file."""
+    """A file, open as long as a tensor needs it.  Writing to such a tensor changes a copy in memory, not the file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -29,21 +36,28 @@ class MappedFile:
         self._bytes = b"" if empty else mmap.mmap(self._handle, 0, access=mmap.ACCESS_COPY)
 
     def check(self, offset: int, nbytes: int, expected: int, name: str) -> None:
-        """Raise CorruptWeightsError unless the bytes have this masked CRC-32C.
+        """Compare a checksum.  The bytes are not read through the map, and so take no memory until the tensor is used.
 
-        They are read, not looked at through the map, and so take no memory until the tensor is used.
+        Args:
+            offset: Where the bytes of the tensor begin.
+            nbytes: How many there are.
+            expected: Their masked CRC-32C.
+            name: The tensor, for the error.
+
+        Raises:
+            CorruptWeightsError: The checksum is another one, or the file ends before.
         """
-        found, end = 0, offset + nbytes
+        crc, end = 0, offset + nbytes
         with self._lock:
             os.lseek(self._handle, offset, os.SEEK_SET)
             while offset < end and (portion := os.read(self._handle, min(PORTION, end - offset))):
-                found = checksum(portion, found)
+                crc = crc32c(portion, crc)
                 offset += len(portion)
-        if offset != end or masked(found) != expected:
+        if offset != end or masked(crc) != expected:
             raise CorruptWeightsError(f"{self.path} is damaged: the checksum of the tensor {name!r} is wrong.")
 
     def tensor(self, offset: int, header: Header) -> Tensor:
-        """The tensor at ``offset``; a copy where numbers do not stand at a multiple of their size."""
+        """The tensor that begins at ``offset``; a copy where that is no multiple of the size of an element."""
         dtype: torch.dtype = getattr(torch, header.dtype)
         if not header.nbytes:
             return torch.empty(header.shape, dtype=dtype)

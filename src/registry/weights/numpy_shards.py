@@ -1,9 +1,9 @@
-"""Weights as OpenAI published those of its first GPT: the numbers of all arrays in one row, cut into files of numpy.
+"""Weights as OpenAI published those of its first GPT: the elements of all arrays in one row, cut into files of numpy.
 
-``params_shapes.json`` lists the shapes of the arrays, ``params_0.npy``, ``params_1.npy`` and so on hold the numbers,
+``params_shapes.json`` lists the shapes of the arrays, ``params_0.npy``, ``params_1.npy`` and so on hold the elements,
 and ``parameters_names.json``, which is not always there, the names.  Format of the files:
-https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html.  They are read without numpy, and nothing in
-them is evaluated.
+https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html.  They are read without numpy, whose reader
+evaluates headers as Python.
 """
 
 import os
@@ -24,6 +24,7 @@ from registry.errors import (
     WeightsLimitError,
     WeightsMismatchError,
 )
+from registry.files.filenames import NUMPY_NAMES_NAME, NUMPY_SHAPES_NAME
 from registry.files.strict_json import read_json_array
 from registry.records import Paths
 from registry.weights.headers import Header
@@ -32,22 +33,22 @@ from registry.weights.shards import LazyTensors, start
 if TYPE_CHECKING:
     from torch import Tensor
 
-SHAPES = "params_shapes.json"
-NAMES = "parameters_names.json"
 SHARD = re.compile(r"params_(0|[1-9][0-9]{0,3})\.npy")
 
 MAGIC = b"\x93NUMPY"
 LENGTHS = {1: 2, 2: 4, 3: 4}
-"""Version of the format -> bytes of the number that says how long the header is."""
+"""Version of the format -> bytes of the length of the header."""
 LONGEST_HEADER = 4096
-TYPES = {"<f2": ("float16", 2), "<f4": ("float32", 4), "<f8": ("float64", 8), "<i4": ("int32", 4), "<i8": ("int64", 8)}
-"""What numpy calls a type -> torch's word for it, and the bytes of one number."""
-TYPES["|u1"] = ("uint8", 1)
+TYPES = {
+    "<f2": ("float16", 2), "<f4": ("float32", 4), "<f8": ("float64", 8),
+    "<i4": ("int32", 4), "<i8": ("int64", 8), "|u1": ("uint8", 1),
+}  # fmt: skip
+"""numpy's name of a type -> torch's name for it, and the bytes of an element."""
 
 MOST_ARRAYS = 20_000
 MOST_AXES = 8
 MOST_VALUES = 200_000
-"""In each of the two lists."""
+"""JSON values in each of the two lists."""
 LARGEST_SIZE = 2**40
 
 _PAIR = r"'(?:descr|fortran_order|shape)'\s*:\s*(?:'[^'\\]*'|True|False|\([0-9, ]*\))"
@@ -60,30 +61,33 @@ _KEYS = re.compile(r"'(descr|fortran_order|shape)'\s*:\s*('[^']*'|True|False|\([
 
 
 class ShardNames:
-    """What the files are called."""
+    """The file names of this format."""
 
-    wanted = f"arrays of numpy ({SHAPES} and params_0.npy)"
+    wanted = f"arrays of numpy ({NUMPY_SHAPES_NAME} and params_0.npy)"
 
     def claimed(self, paths: Paths) -> str | None:
-        """A file that says by its name that it holds numbers, where one lists their shapes."""
-        return next((name for name in sorted(paths) if SHARD.fullmatch(name)), None) if SHAPES in paths else None
+        """The name of a shard among ``paths``, where there is a list of shapes; else None."""
+        if NUMPY_SHAPES_NAME not in paths:
+            return None
+        return next((name for name in sorted(paths) if SHARD.fullmatch(name)), None)
 
     def present(self, paths: Paths) -> tuple[str, ...]:
-        """Names of all files that hold the weights."""
-        return tuple(name for name in (SHAPES, NAMES, *_shard_names(paths)) if name in paths)
+        """The names of all files of the weights."""
+        names = (NUMPY_SHAPES_NAME, NUMPY_NAMES_NAME, *_shard_names(paths))
+        return tuple(name for name in names if name in paths)
 
 
 FILES = ShardNames()
 
 
 def detect(paths: Paths) -> bool:
-    """Whether there are shapes among ``paths``, and files that begin as those of numpy do."""
+    """Whether there is a list of shapes among ``paths``, and a shard that begins as files of numpy do."""
     shards = [name for name in paths if SHARD.fullmatch(name)]
-    return SHAPES in paths and bool(shards) and start(paths[shards[0]], len(MAGIC)) == MAGIC
+    return NUMPY_SHAPES_NAME in paths and bool(shards) and start(paths[shards[0]], len(MAGIC)) == MAGIC
 
 
 def _shard_names(paths: Paths) -> list[str]:
-    """The files with numbers, in their order."""
+    """The names of the shards, in their order."""
     return sorted(filter(SHARD.fullmatch, paths), key=lambda name: int(name[7:-4]))
 
 
@@ -91,36 +95,54 @@ def _shard_names(paths: Paths) -> list[str]:
 
 
 def read_shapes(paths: Paths) -> list[tuple[int, ...]]:
-    """The shape of each array.  Raises ConfigError for what is none."""
-    shapes = read_json_array(paths[SHAPES], values=MOST_VALUES)
+    """The shapes of the arrays, in their order.
+
+    Raises:
+        ConfigError: The file is damaged, or lists something else.
+    """
+    shapes = read_json_array(paths[NUMPY_SHAPES_NAME], values=MOST_VALUES)
     for number, shape in enumerate(shapes):
         if not isinstance(shape, list) or not all(type(size) is int and 0 <= size <= LARGEST_SIZE for size in shape):
-            raise ConfigError(f"{paths[SHAPES]}: entry {number} must be a list of sizes, not {shape!r:.80}.")
+            raise ConfigError(f"{paths[NUMPY_SHAPES_NAME]}: entry {number} must be a list of sizes, not {shape!r:.80}.")
     if len(shapes) > MOST_ARRAYS or any(len(shape) > MOST_AXES for shape in shapes):
-        raise ConfigError(f"{paths[SHAPES]} lists more than {MOST_ARRAYS:,} arrays, or one of over {MOST_AXES} axes.")
+        raise ConfigError(
+            f"{paths[NUMPY_SHAPES_NAME]} lists more than {MOST_ARRAYS:,} arrays, or one of over {MOST_AXES} axes."
+        )
     return [tuple(shape) for shape in shapes]
 
 
 def read_names(paths: Paths) -> list[str] | None:
-    """The names in ``parameters_names.json``; None where there is no such file.  Raises ConfigError."""
-    if NAMES not in paths:
+    """The names in ``parameters_names.json``; None where there is no such file.
+
+    Raises:
+        ConfigError: The file is damaged, or lists something else.
+    """
+    if NUMPY_NAMES_NAME not in paths:
         return None
-    names = read_json_array(paths[NAMES], values=MOST_VALUES)
+    names = read_json_array(paths[NUMPY_NAMES_NAME], values=MOST_VALUES)
     if not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"{paths[NAMES]} must be a list of names.")
+        raise ConfigError(f"{paths[NUMPY_NAMES_NAME]} must be a list of names.")
     return names
 
 
 def headers(paths: Paths, names: Sequence[str] | None = None) -> dict[str, Header]:
-    """What the arrays look like; needs no torch.  Those without ``names`` are called by their numbers."""
+    """The headers of the arrays; needs no torch.  Arguments and errors are those of ``load``."""
     return {name: header for name, (header, _) in _arrays(paths, names)[0].items()}
 
 
 def load(paths: Paths, names: Sequence[str] | None = None) -> "Mapping[str, Tensor]":
-    """The arrays among ``paths``, mapped from disk; those that several files share are put together when asked for.
+    """The arrays among ``paths``, mapped from disk; one that is in several files is joined when it is looked up.
 
-    Raises CorruptWeightsError when shapes, names and files disagree or a file is damaged, UnsafeWeightsError for one
-    with objects in it, ConfigError for lists that are none, WeightsLimitError and WeightsMismatchError.
+    Args:
+        paths: The files, by name.
+        names: The names of the arrays, in their order; by default their numbers.
+
+    Raises:
+        CorruptWeightsError: A file is missing or damaged, or shapes, names and files disagree.
+        UnsafeWeightsError: A file holds objects of Python.
+        ConfigError: A list of shapes is none.
+        WeightsLimitError: A header is longer than any that is needed.
+        WeightsMismatchError: A file is of a type that no weights have.
     """
     arrays, shards = _arrays(paths, names)
     row_of = cache(partial(_row, paths))
@@ -131,33 +153,34 @@ def load(paths: Paths, names: Sequence[str] | None = None) -> "Mapping[str, Tens
 
 @frozen
 class Shard:
-    """One file of numbers."""
+    """The header of one file of numpy."""
 
     name: str
     dtype: str
     itemsize: int
     offset: int
-    """Bytes before the first number."""
+    """Where its elements begin."""
     count: int
-    """How many numbers."""
+    """How many elements it has."""
 
 
 def _arrays(paths: Paths, names: Sequence[str] | None) -> tuple[dict[str, tuple[Header, int]], list[Shard]]:
-    """Each array with the number of numbers before it, and the files."""
+    """Each array with the number of elements before it, and the shards."""
     shapes, shards = read_shapes(paths), _shards(paths)
     sizes = [prod(shape) for shape in shapes]
     held = sum(shard.count for shard in shards)
     if held != sum(sizes):
         raise CorruptWeightsError(
-            f"The shapes in {paths[SHAPES]} need {sum(sizes):,} numbers, and params_0.npy to {shards[-1].name} hold "
-            f"{held:,}.",
+            f"The shapes in {paths[NUMPY_SHAPES_NAME]} need {sum(sizes):,} numbers, and params_0.npy to "
+            f"{shards[-1].name} hold {held:,}.",
             hint="A file is missing or cut short: fetch them again.",
         )
     if names is None:
         names = [str(number) for number in range(len(shapes))]
     if len(names) != len(shapes) or len(set(names)) < len(names):
         raise CorruptWeightsError(
-            f"{paths[SHAPES]} lists {len(shapes):,} arrays, where {len(set(names)):,} have a name ({NAMES})."
+            f"{paths[NUMPY_SHAPES_NAME]} lists {len(shapes):,} arrays, where {len(set(names)):,} have a name "
+            f"({NUMPY_NAMES_NAME})."
         )
     begins = accumulate(sizes, initial=0)
     kind = shards[0]
@@ -168,18 +191,20 @@ def _arrays(paths: Paths, names: Sequence[str] | None) -> tuple[dict[str, tuple[
 
 
 def _shards(paths: Paths) -> list[Shard]:
-    """The files in their order, none missing, all of one type."""
+    """The shards in their order, none missing, all of one type."""
     names = _shard_names(paths)
     missing = {f"params_{number}.npy" for number in range(len(names))} - set(names)
     if missing:
         raise CorruptWeightsError(
-            f"{', '.join(sorted(missing))} is missing beside {paths[SHAPES]}, where {names[-1]} is.",
+            f"{', '.join(sorted(missing))} is missing next to {paths[NUMPY_SHAPES_NAME]}, where {names[-1]} is.",
             hint="Fetch the missing file: the numbers of all others depend on it.",
         )
     shards = [_read_header(paths[name], name) for name in names]
     other = next((shard for shard in shards if shard.dtype != shards[0].dtype), None)
     if other is not None:
-        raise CorruptWeightsError(f"{other.name} holds {other.dtype} beside {paths[SHAPES]}, params_0.npy others.")
+        raise CorruptWeightsError(
+            f"{other.name} next to {paths[NUMPY_SHAPES_NAME]} holds {other.dtype}, params_0.npy {shards[0].dtype}."
+        )
     return shards
 
 
@@ -187,11 +212,7 @@ def _shards(paths: Paths) -> list[Shard]:
 
 
 def _read_header(path: Path, name: str) -> Shard:
-    """What a file of numpy says of itself; its size must be just that.
-
-    Raises CorruptWeightsError, UnsafeWeightsError for objects, which only a pickle can hold, WeightsMismatchError for a
-    type that no weights have, and WeightsLimitError.
-    """
+    """The header of a file of numpy, which must have just the size that it says.  Errors are those of ``load``."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         data = file.read(LONGEST_HEADER + len(MAGIC) + 6)
@@ -226,7 +247,7 @@ def _shard(path: Path, name: str, keys: Mapping[str, str], offset: int, size: in
 
 
 def _row(paths: Paths, shard: Shard) -> "Tensor":
-    """All numbers of a file, mapped."""
+    """All elements of a shard, mapped."""
     from registry.weights.mapped import MappedFile
 
     row = Header((shard.count,), shard.dtype, shard.count * shard.itemsize)
@@ -234,14 +255,14 @@ def _row(paths: Paths, shard: Shard) -> "Tensor":
 
 
 def _read(header: Header, begin: int, shards: Sequence[Shard], row_of: "Callable[[Shard], Tensor]") -> "Tensor":
-    """An array: a view of the file that holds it, or what several files hold put together."""
+    """An array: a view of the shard that holds it, or a copy of what several hold."""
     import torch
 
-    pieces, end = [], begin + prod(header.shape)
+    parts, end = [], begin + prod(header.shape)
     for shard in shards:
         if begin < shard.count and end > 0:
-            pieces.append(row_of(shard)[max(begin, 0) : min(end, shard.count)])
+            parts.append(row_of(shard)[max(begin, 0) : min(end, shard.count)])
         begin, end = begin - shard.count, end - shard.count
-    if not pieces:
+    if not parts:
         return torch.empty(header.shape, dtype=getattr(torch, header.dtype))
-    return (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).view(header.shape)
+    return (parts[0] if len(parts) == 1 else torch.cat(parts)).view(header.shape)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsLimitError
 from registry.files.filenames import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
-from registry.files.strict_json import MEBIBYTE, most_values
+from registry.files.signatures import JSON
+from registry.files.strict_json import MEBIBYTE, most_values, parse_json_object
 from registry.records import Paths
-from registry.weights.headers import Header
+from registry.weights.headers import Header, Headers
 from registry.weights.shards import FileNames, LazyTensors, load_files, read_headers
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ LARGEST_HEADER = 16 * MEBIBYTE
 MOST_TENSORS = 20_000
 MOST_AXES = 8
 MOST_VALUES = 400_000
-"""In a header; of each tensor it has seven or more."""
+"""JSON values in a header; seven or more for each tensor."""
 LENGTH = 8
-"""Bytes of the number with which a file begins: the length of the header, little-endian."""
+"""Bytes of the length of the header, little-endian, with which a file begins."""
 
 BITS = {
     **dict.fromkeys(["F4"], 4),
@@ -41,8 +42,8 @@ BITS = {
     **dict.fromkeys(["U32", "I32", "F32"], 32),
     **dict.fromkeys(["U64", "I64", "F64", "C64"], 64),
 }
-"""Bits of one number of each type."""
-WORDS = {
+"""Bits of an element of each type."""
+DTYPES = {
     "BOOL": "bool",
     "U8": "uint8",
     "BF16": "bfloat16",
@@ -50,26 +51,36 @@ WORDS = {
     **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
     **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
 }
-"""Torch's words for the types that it shares."""
+"""The names that torch has for the types which it shares."""
 METADATA = "__metadata__"
 """The entry of the header that is no tensor."""
 
 
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
 def detect(paths: Paths) -> bool:
-    """Whether the weights among ``paths`` begin as safetensors do."""
+    """Whether the weights among ``paths`` begin as safetensors do; reads 512 bytes, and needs no torch."""
     return FILES.begin(paths, lambda start: start[LENGTH - 1 : LENGTH + 1] == b"\x00{")
 
 
 def load(paths: Paths) -> "Mapping[str, Tensor]":
     """The tensors among ``paths``, mapped from disk: the bytes of one are read when its values are first needed.
 
-    Raises MissingFileError, CorruptWeightsError, UnsafeWeightsError and WeightsLimitError.
+    Args:
+        paths: The files, by name.
+
+    Raises:
+        MissingFileError: No file is of this format.
+        CorruptWeightsError: A file is damaged, or index and shards disagree.
+        UnsafeWeightsError: Two readers could understand a file differently.
+        WeightsLimitError: A header is larger than any that is needed.
     """
     return load_files(paths, FILES, read)
 
 
 def read(path: Path) -> LazyTensors:
-    """The tensors of one file; each call for the same name returns the same memory."""
+    """The tensors of one file; a tensor that is looked up twice has the same memory.  Errors are those of ``load``."""
     from safetensors import SafetensorError, safe_open
 
     names = check_header(path)
@@ -80,35 +91,44 @@ def read(path: Path) -> LazyTensors:
     return LazyTensors({name: partial(file.get_tensor, name) for name in names})
 
 
-def headers(paths: Paths) -> "Mapping[str, Header]":
-    """What the tensors among ``paths`` look like; reads headers alone, and needs no torch."""
+def headers(paths: Paths) -> Headers:
+    """The headers of the tensors among ``paths``; needs no torch.  Errors are those of ``load``."""
     return read_headers(paths, FILES, read_file_headers)
 
 
 def read_file_headers(path: Path) -> dict[str, Header]:
-    """What the tensors of one file look like; errors are those of ``check_header``."""
-    check_header(path)
-    tensors, _ = _read_header(path)
+    """The headers of the tensors of one file.  Errors are those of ``load``."""
     return {
         name: Header(
             tuple(entry["shape"]),
-            WORDS.get(entry["dtype"], entry["dtype"]),
+            DTYPES.get(entry["dtype"], entry["dtype"]),
             entry["data_offsets"][1] - entry["data_offsets"][0],
         )
-        for name, entry in tensors.items()
-        if name != METADATA
+        for name, entry in check_header(path).items()
     }
 
 
 # --- The header -------------------------------------------------------------------------------------------------------
 
 
-def check_header(path: Path) -> list[str]:
-    """The names of all tensors, after a check that the file is well formed.
+def header_bytes(tensors: Headers) -> bytes:
+    """The bytes before those of the tensors, which follow in this order.
 
-    Raises CorruptWeightsError, UnsafeWeightsError where two readers could understand the file differently, and
-    WeightsLimitError.
+    Raises:
+        KeyError: A dtype is not torch's.
     """
+    types = {dtype: kind for kind, dtype in DTYPES.items()}
+    entries, end = {}, 0
+    for name, header in tensors.items():
+        begin, end = end, end + header.nbytes
+        entries[name] = {"dtype": types[header.dtype], "shape": header.shape, "data_offsets": (begin, end)}
+    text = json.dumps(entries).encode()
+    text += b" " * (-len(text) % LENGTH)
+    return len(text).to_bytes(LENGTH, "little") + text
+
+
+def check_header(path: Path) -> dict[str, dict[str, Any]]:
+    """The entries of all tensors in the header of a file, which is well formed.  Errors are those of ``load``."""
     header, size = _read_header(path)
     tensors = {name: entry for name, entry in header.items() if name != METADATA}
     if len(tensors) > MOST_TENSORS:
@@ -117,14 +137,14 @@ def check_header(path: Path) -> list[str]:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise CorruptWeightsError(f"{path} is damaged: its metadata must map texts to texts.")
     end = 0
-    for begin, stop, name in sorted((*_place(path, name, entry), name) for name, entry in tensors.items()):
+    for begin, stop, name in sorted((*_offsets(path, name, entry), name) for name, entry in tensors.items()):
         if begin != end:
             fault = "overlaps the one before it" if begin < end else "leaves a hole before it"
             raise CorruptWeightsError(f"{path} is damaged: the tensor {name!r} {fault}.")
         end = stop
     if end != size:
         raise CorruptWeightsError(f"{path} is damaged: its tensors take {end:,} bytes, and it has {size:,} for them.")
-    return list(tensors)
+    return tensors
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
@@ -139,48 +159,35 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
         if length > LARGEST_HEADER:
             raise WeightsLimitError(f"{path} has a header of {length:,} bytes, where {LARGEST_HEADER:,} are the most.")
         text = file.read(length)
-    if not text.startswith(b"{"):
+    if not text.startswith(JSON):
         raise UnsafeWeightsError(f"{path} has a header that begins with {text[:1]!r}, where the format demands '{{'.")
     if most_values(text) > MOST_VALUES:
         raise WeightsLimitError(f"{path} has a header of more than {MOST_VALUES:,} values.")
-    try:
-        header: dict[str, Any] = json.loads(text.decode(), object_pairs_hook=partial(_distinct, path))
-    except UnsafeWeightsError:
-        raise
-    except (ValueError, RecursionError) as problem:
-        raise CorruptWeightsError(f"{path} is damaged: its header is not JSON in UTF-8.") from problem
+    header = parse_json_object(
+        text, origin=f"The header of {path}", error=CorruptWeightsError, duplicate_error=UnsafeWeightsError
+    )
     return header, size - length
 
 
-def _distinct(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise UnsafeWeightsError(
-            f"{path} has a header in which a name occurs twice: readers differ in which one counts."
-        )
-    return found
-
-
-def _place(path: Path, name: str, entry: Any) -> tuple[int, int]:
-    """Where the bytes of a tensor begin and end, as many as its type and shape ask for."""
+def _offsets(path: Path, name: str, entry: Any) -> tuple[int, int]:
+    """The offsets at which the bytes of a tensor begin and end, as many as its type and shape ask for."""
     if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
-        raise CorruptWeightsError(f"{path} is damaged: {name!r} lacks a type, a shape or a place.")
+        raise CorruptWeightsError(f"{path} is damaged: {name!r} lacks a type, a shape or offsets.")
     if len(entry) > 3:
         raise UnsafeWeightsError(f"{path} says of {name!r} what the format does not define: {', '.join(entry)}.")
-    dtype, shape, place = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not (_sizes(shape) and _sizes(place) and len(place) == 2 and isinstance(dtype, str) and dtype in BITS):
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not (_sizes(shape) and _sizes(offsets) and len(offsets) == 2 and isinstance(dtype, str) and dtype in BITS):
         raise CorruptWeightsError(
-            f"{path} is damaged: {name!r} has the type {dtype!r:.40}, shape {shape!r:.80}, place {place!r:.80}."
+            f"{path} is damaged: {name!r} has the type {dtype!r:.40}, shape {shape!r:.80}, offsets {offsets!r:.80}."
         )
+    begin, end = offsets
     if len(shape) > MOST_AXES:
         raise WeightsLimitError(f"{path}: {name!r} has {len(shape):,} axes, where {MOST_AXES} are the most.")
-    if prod(shape) * BITS[dtype] != (place[1] - place[0]) * 8:
-        raise CorruptWeightsError(
-            f"{path} is damaged: {name!r} has the shape {shape} and {place[1] - place[0]:,} bytes."
-        )
-    return place[0], place[1]
+    if prod(shape) * BITS[dtype] != (end - begin) * 8:
+        raise CorruptWeightsError(f"{path} is damaged: {name!r} has the shape {shape} and {end - begin:,} bytes.")
+    return begin, end
 
 
 def _sizes(value: object) -> bool:
-    """Whether this is a list of whole numbers, none of which is negative."""
+    """Whether this is a list of integers, none of which is negative."""
     return isinstance(value, list) and all(type(size) is int and size >= 0 for size in value)

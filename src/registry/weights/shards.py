@@ -1,4 +1,4 @@
-"""Files of weights: one that holds all tensors, or several with an index that says which tensor lies in which."""
+"""Files of weights: one with all tensors, or several shards with an index of which tensor is in which."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from registry.errors import CorruptWeightsError, MissingFileError, UnsafeWeightsError
+from registry.files.signatures import JSON, START, start_of
 from registry.files.strict_json import MEBIBYTE, read_json_object
 from registry.records import Paths
 
@@ -22,7 +23,11 @@ MOST_VALUES = 400_000
 
 
 class LazyTensors(Mapping[str, "Tensor"]):
-    """Tensors by name, each of which is read when it is asked for."""
+    """Tensors by name, each of which is read when it is looked up.
+
+    Args:
+        readers: For each name a function that reads the tensor.
+    """
 
     def __init__(self, readers: "Mapping[str, Callable[[], Tensor]]") -> None:
         self._readers = readers
@@ -39,60 +44,73 @@ class LazyTensors(Mapping[str, "Tensor"]):
 
 @frozen
 class FileNames:
-    """What the files of a format are called in a folder; one that comes alone may have any name."""
+    """The file names of a format; a file that comes alone may have any name."""
 
     single: str
+    """The file with all tensors."""
     index: str
+    """The index of several shards."""
 
     @property
     def wanted(self) -> str:
-        """What is looked for, in words."""
+        """The file names, for errors."""
         return f"{self.single}, {self.index}"
 
     def claimed(self, paths: Paths) -> str | None:
-        """The file that says by its name that it is of this format."""
+        """The name among ``paths`` that only a file of this format has; None where there is none."""
         return next((name for name in (self.single, self.index) if name in paths), None)
 
     def entry(self, paths: Paths) -> str | None:
-        """The name of the file that reading begins with; None when none of ``paths`` can be of this format."""
+        """The name of the file to read first; None where none of ``paths`` can be of this format."""
         alone = next(iter(paths)) if len(paths) == 1 else None
         return next((name for name in (self.single, self.index, alone) if name in paths), None)
 
     def present(self, paths: Paths) -> tuple[str, ...]:
-        """Names of all files that hold the weights, the index included."""
+        """The names of all files of the weights, the index included.
+
+        Raises:
+            CorruptWeightsError: The index is damaged, or names files that are not among ``paths``.
+            UnsafeWeightsError: The index names files in other directories.
+        """
         entry = self.entry(paths)
         if entry is None:
             return ()
         return (entry, *_read_index(paths[entry], paths)[0]) if entry == self.index else (entry,)
 
     def begin(self, paths: Paths, matches: Callable[[bytes], bool]) -> bool:
-        """Whether the file that reading begins with is an index, or has first bytes (at most 512) that match."""
+        """Whether the file to read first is an index, or its first 512 bytes match."""
         entry = self.entry(paths)
         if entry is None:
             return False
         return _begins_object(start(paths[entry])) if entry == self.index else matches(start(paths[entry]))
 
 
-def start(path: Path, length: int = 512) -> bytes:
-    """The first bytes of a file; none when it cannot be read."""
+def start(path: Path, length: int = START) -> bytes:
+    """The first bytes of a file; none where it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return file.read(length)
+        return start_of(path, length)
     except OSError:
         return b""
 
 
 def _begins_object(start: bytes) -> bool:
-    return start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
+    return start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(JSON)
 
 
 def load_files(
     paths: Paths, names: FileNames, read: "Callable[[Path], Mapping[str, Tensor]]"
 ) -> "Mapping[str, Tensor]":
-    """All tensors of a format's files, each file read by ``read``.
+    """The tensors in the files of a format.
 
-    Raises MissingFileError when there is none, UnsafeWeightsError when the index names a file elsewhere, and
-    CorruptWeightsError when index and shards disagree.
+    Args:
+        paths: The files, by name.
+        names: The file names of the format.
+        read: Reads the tensors of one file.
+
+    Raises:
+        MissingFileError: None of the files is of the format.
+        UnsafeWeightsError: The index names a file in another directory.
+        CorruptWeightsError: Index and shards disagree.
     """
     entry = names.entry(paths)
     if entry is None:
@@ -111,7 +129,7 @@ def load_files(
 
 
 def read_headers(paths: Paths, names: FileNames, read: "Callable[[Path], Mapping[str, Header]]") -> "dict[str, Header]":
-    """What the tensors of a format's files look like, each read by ``read``; errors are those of ``load_files``."""
+    """The headers of the tensors in the files of a format; arguments and errors are those of ``load_files``."""
     entry = names.entry(paths)
     if entry != names.index:
         return dict(read(paths[entry or names.single]))
@@ -122,22 +140,24 @@ def read_headers(paths: Paths, names: FileNames, read: "Callable[[Path], Mapping
 
 
 def _read_index(path: Path, paths: Paths) -> tuple[dict[str, set[str]], float | None]:
-    """Which tensors each shard should hold, and the bytes of all of them where the index says so."""
+    """The names of the tensors that each shard should hold, and the bytes of all tensors where the index says so."""
     keys = read_json_object(path, limit=LARGEST_INDEX, values=MOST_VALUES, error=CorruptWeightsError)
-    where = keys.get("weight_map")
-    if not isinstance(where, dict) or not where or not all(isinstance(shard, str) for shard in where.values()):
+    shard_of = keys.get("weight_map")
+    if not isinstance(shard_of, dict) or not shard_of or not all(isinstance(name, str) for name in shard_of.values()):
         raise CorruptWeightsError(f"{path} is no index of weights: its 'weight_map' must map names to files.")
     promised: dict[str, set[str]] = {}
-    for name, shard in where.items():
+    for name, shard in shard_of.items():
         promised.setdefault(shard, set()).add(name)
     for shard in promised:
         if "/" in shard or "\\" in shard or shard in ("", ".", ".."):
-            raise UnsafeWeightsError(f"{path} names the file {shard!r}, but shards must lie beside their index.")
+            raise UnsafeWeightsError(
+                f"{path} names the file {shard!r}, but shards must be in the directory of their index."
+            )
     missing = sorted(shard for shard in promised if shard not in paths)
     if missing:
         raise CorruptWeightsError(
             f"{path} names {len(promised)} shards, of which {len(missing)} are not there: {', '.join(missing[:5])}.",
-            hint="Fetch the missing files, and put them beside the index.",
+            hint="Fetch the missing files, and put them next to the index.",
         )
     metadata = keys.get("metadata")
     return promised, metadata.get("total_size") if isinstance(metadata, dict) else None
@@ -146,7 +166,7 @@ def _read_index(path: Path, paths: Paths) -> tuple[dict[str, set[str]], float | 
 def _check_names(path: Path, promised: Mapping[str, set[str]], found: Mapping[str, Mapping[str, object]]) -> None:
     for shard, names in promised.items():
         for name in sorted(names ^ set(found[shard])):
-            fault = "lacks" if name in names else "holds, which the index does not say,"
+            fault = "lacks" if name in names else "holds, without being named in the index,"
             raise CorruptWeightsError(f"{path} and its shards disagree: {shard} {fault} the tensor {name!r}.")
 
 

@@ -1,4 +1,4 @@
-"""The ancestor's Transformer-XL, made to run, and models of ours that are built in milliseconds."""
+"""pytorch-pretrained-bert's Transformer-XL, made to run, and models of ours that are built in milliseconds."""
 
 import warnings
 from collections.abc import Callable
@@ -29,13 +29,19 @@ SIZES: dict[str, Any] = {
 
 
 @pytest.fixture
-def ancestor(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def reference(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """pytorch-pretrained-bert 0.6.2, which imports with warnings, and whose masks of bytes torch refuses by now."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = pytest.importorskip("pytorch_pretrained_bert")
     monkeypatch.setattr(Tensor, "byte", Tensor.bool)
     return module
+
+
+@pytest.fixture
+def ancestor(reference: ModuleType) -> ModuleType:
+    """The older name of ``reference``, for test_tokenization.py."""
+    return reference
 
 
 @pytest.fixture
@@ -54,12 +60,14 @@ def make() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def theirs(ancestor: ModuleType) -> Callable[[Any], Any]:
-    """The ancestor's model with the weights of ours: every name must find its place."""
+def theirs(reference: ModuleType) -> Callable[[Any], Any]:
+    """pytorch-pretrained-bert's model with the weights of ours: every name must find its place."""
 
     def build(ours: Any) -> Any:
-        keys = {key: value for key, value in ours.config.to_dict().items() if hasattr(ancestor.TransfoXLConfig(9), key)}
-        model = getattr(ancestor, type(ours).__name__)(ancestor.TransfoXLConfig.from_dict(keys)).eval()
+        keys = {
+            key: value for key, value in ours.config.to_dict().items() if hasattr(reference.TransfoXLConfig(9), key)
+        }
+        model = getattr(reference, type(ours).__name__)(reference.TransfoXLConfig.from_dict(keys)).eval()
         missing, unexpected = model.load_state_dict(ours.state_dict(), strict=False)
         assert not unexpected
         assert all(key.endswith("pos_emb.inv_freq") for key in missing)

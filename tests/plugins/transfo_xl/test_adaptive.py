@@ -1,4 +1,4 @@
-"""The adaptive embedding and softmax, beside their formulas."""
+"""The adaptive embedding and softmax, compared with their formulas."""
 
 from typing import Any
 
@@ -83,29 +83,29 @@ def test_losses_stand_in_the_order_of_the_targets(kind: dict[str, Any]) -> None:
     assert_close(layer.losses(x, target), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("best", [1, 3, 8, 9, 60])
+@pytest.mark.parametrize("top", [1, 3, 8, 9, 60])
 @each_kind
-def test_the_best_scores_are_right_and_all_probabilities_keep_their_sum(kind: dict[str, Any], best: int) -> None:
+def test_the_top_scores_are_right_and_all_probabilities_keep_their_sum(kind: dict[str, Any], top: int) -> None:
     layer = drawn(AdaptiveLogSoftmax(config_of(kind)))
     with torch.no_grad():
         if len(layer.clusters) > 1:
             layer.cluster_bias.sub_(torch.tensor([4.0, 0.0, 2.0][: len(layer.clusters) - 1]))
         x = torch.randn(50, 32)
-        scores, spared = layer(x), layer(x, best)
-    assert_close(spared.topk(best).values, scores.topk(best).values)
+        scores, spared = layer(x), layer(x, top)
+    assert_close(spared.topk(top).values, scores.topk(top).values)
     assert_close(spared.logsumexp(-1), torch.zeros(50), atol=1e-5, rtol=0)
-    assert torch.equal(spared.topk(best).indices.sort().values, scores.topk(best).indices.sort().values)
+    assert torch.equal(spared.topk(top).indices.sort().values, scores.topk(top).indices.sort().values)
 
 
-def test_unlikely_clusters_are_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unlikely_clusters_are_not_scored(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = drawn(AdaptiveLogSoftmax(config_of({"div_val": 2})))
-    looked: list[tuple[int, int]] = []
+    scored: list[tuple[int, int]] = []
     tail = layer._tail
-    monkeypatch.setattr(layer, "_tail", lambda rows, number: looked.append((len(rows), number)) or tail(rows, number))
+    monkeypatch.setattr(layer, "_tail", lambda rows, number: scored.append((len(rows), number)) or tail(rows, number))
     with torch.no_grad():
         layer.cluster_bias.copy_(torch.tensor([-50.0, 50.0]))
         layer(torch.randn(6, 32), 1)
-        assert looked == [(6, 2)]
-        looked.clear()
+        assert scored == [(6, 2)]
+        scored.clear()
         layer.losses(torch.randn(3, 32), torch.tensor([0, 5, 12]))
-        assert looked == [(1, 1)]
+        assert scored == [(1, 1)]

@@ -33,7 +33,7 @@ def test_a_tokenizer_of_ones_own_is_taken(folder: Path) -> None:
 
 @pytest.mark.parametrize("ext_len", [0, 3])
 @pytest.mark.parametrize("size", [20, 23, 41])
-def test_segments_are_the_ancestors(ancestor, size: int, ext_len: int) -> None:
+def test_segments_are_those_of_the_reference(reference, size: int, ext_len: int) -> None:
     from pytorch_pretrained_bert.tokenization_transfo_xl import LMOrderedIterator
 
     ids = torch.randperm(size)

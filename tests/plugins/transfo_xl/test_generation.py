@@ -1,4 +1,4 @@
-"""How Transformer-XL goes on writing: with its memory, through the decoding that all causal models share."""
+"""Generation by Transformer-XL: with its memory, through the decoding that all causal models share."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def test_greedy_texts_are_those_of_the_forward_by_hand(make, ids, kind) -> None:
     assert torch.equal(model.generate(prompt, max_new_tokens=20), by_hand(model, prompt, 20))
 
 
-def test_greedy_texts_are_the_ancestors(make, theirs, ids) -> None:
+def test_greedy_texts_are_those_of_the_reference(make, theirs, ids) -> None:
     model = make()
     other, text, mems, unread = theirs(model), ids[:, :5], None, ids[:, :5]
     with torch.no_grad():
@@ -69,7 +69,7 @@ def test_a_random_walk_follows_the_probabilities(make, ids) -> None:
 
 def test_a_model_that_does_not_remember_its_last_tokens_says_so(make, ids) -> None:
     model = make(ext_len=2)
-    with pytest.raises(InputError, match="cannot go on behind them"):
+    with pytest.raises(InputError, match="cannot continue after them"):
         model.generate(ids, max_new_tokens=2)
     model.reset_length(8, 0, 10)
     assert model.generate(ids, max_new_tokens=2).shape == (2, 32)

@@ -71,16 +71,16 @@ def test_a_saved_file_holds_what_is_tied_once(make, tmp_path: Path) -> None:
         assert_same(registry.load_model(saved), original)
 
 
-def test_the_ancestor_reads_what_we_save(make, ancestor, ids, tmp_path: Path) -> None:
+def test_the_reference_reads_what_we_save(make, reference, ids, tmp_path: Path) -> None:
     original = make()
     original.save_pretrained(tmp_path / "m", format="torch")
     with torch.no_grad():
-        theirs = ancestor.TransfoXLLMHeadModel.from_pretrained(str(tmp_path / "m")).eval()
+        theirs = reference.TransfoXLLMHeadModel.from_pretrained(str(tmp_path / "m")).eval()
         assert theirs.config.n_token == 50
         torch.testing.assert_close(theirs(ids)[0], original(ids).logits, atol=1e-5, rtol=1e-6)
 
 
-def test_we_read_what_the_ancestor_saves(make, theirs, tmp_path: Path) -> None:
+def test_we_read_what_the_reference_saves(make, theirs, tmp_path: Path) -> None:
     original = make()
     other = theirs(original)
     path = folder(tmp_path / "m", other.state_dict(), {})
@@ -89,12 +89,12 @@ def test_we_read_what_the_ancestor_saves(make, theirs, tmp_path: Path) -> None:
     ).write_text(other.config.to_json_string())
     loaded = TransfoXLLMHeadModel.from_pretrained(path)
     assert_same(loaded, original)
-    assert loaded.config.cutoffs == (7, 20), "the ancestor adds no word to them"
+    assert loaded.config.cutoffs == (7, 20), "pytorch-pretrained-bert adds no word to them"
 
 
 @pytest.mark.parametrize("prefixed", [True, False])
 @pytest.mark.parametrize("cls", [TransfoXLModel, TransfoXLLMHeadModel, TransfoXLForSequenceClassification])
-def test_a_bare_checkpoint_fills_the_trunk_of_every_class(make, cls: Any, prefixed: bool, tmp_path: Path) -> None:
+def test_a_bare_checkpoint_fills_the_backbone_of_every_class(make, cls: Any, prefixed: bool, tmp_path: Path) -> None:
     bare = make(TransfoXLModel)
     state = {("transformer." if prefixed else "") + name: tensor for name, tensor in bare.state_dict().items()}
     loaded = cls.from_pretrained(folder(tmp_path / "m", state, HUB))

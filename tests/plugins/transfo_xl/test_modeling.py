@@ -1,4 +1,4 @@
-"""Transformer-XL's numbers, beside the ancestor's; and what the ancestor did wrong, done right."""
+"""Transformer-XL's numbers, compared with pytorch-pretrained-bert's, and what that did wrong, done right."""
 
 import copy
 import inspect
@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
+from torch.utils.checkpoint import checkpoint
 
 from plugins.transfo_xl.config import TransfoXLConfig
 from plugins.transfo_xl.layers import LAYERS
@@ -19,6 +20,7 @@ from plugins.transfo_xl.modeling import (
     TransfoXLModel,
 )
 from registry.errors import ConfigError, InputError
+from registry.nn import onednn
 from registry.nn.onednn import LARGE
 
 CLASSES = (TransfoXLModel, TransfoXLLMHeadModel, TransfoXLForSequenceClassification)
@@ -28,11 +30,11 @@ SEGMENTS = ((0, 8), (8, 11), (11, 12), (12, 25))
 each_class = pytest.mark.parametrize("cls", CLASSES)
 
 
-def trunk_of(model: Any) -> Any:
+def backbone_of(model: Any) -> Any:
     return model if isinstance(model, TransfoXLModel) else model.transformer
 
 
-# --- The ancestor's numbers -------------------------------------------------------------------------------------------
+# --- The numbers of pytorch-pretrained-bert ---------------------------------------------------------------------------
 
 KINDS: dict[str, dict[str, Any]] = {
     **{f"div_val {div}, tied": {"div_val": div} for div in (1, 2, 4)},
@@ -53,14 +55,16 @@ KINDS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     ("grad", "large"),
     [(False, LARGE), (False, 0), (True, LARGE), (True, 0)],
-    ids=["keys kept", "keys kept, by oneDNN", "keys made anew", "keys made anew, by oneDNN"],
+    ids=["keys kept", "keys kept, by oneDNN", "keys projected again", "keys projected again, by oneDNN"],
 )
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_states_memories_and_losses_are_the_ancestors_over_several_segments(
+def test_states_memories_and_losses_are_those_of_the_reference_over_several_segments(
     make, theirs, ids, kind, grad, large, monkeypatch
 ) -> None:
     monkeypatch.setattr("registry.nn.onednn.LARGE", large)
     ours = make(**kind)
+    if not large:
+        onednn.enable(ours)
     other = theirs(ours)
     mems = their_mems = None
     for start, stop in SEGMENTS:
@@ -86,7 +90,7 @@ def test_states_memories_and_losses_are_the_ancestors_over_several_segments(
         assert_close(found.attentions[0].sum(-1), torch.ones(2, 4, stop - start))
 
 
-def test_memories_of_the_ancestor_go_on_with_their_axes_turned(make, theirs, ids) -> None:
+def test_memories_of_the_reference_continue_with_their_axes_transposed(make, theirs, ids) -> None:
     ours = make()
     with torch.no_grad():
         _, mems = theirs(ours)(ids[:, :9])
@@ -208,7 +212,7 @@ def test_what_was_made_in_inference_mode_is_continued_outside_of_it(make, ids) -
         assert_close(model(ids[:, 8:12], mems=mems).logits, expected.clone())
 
 
-def test_keys_of_other_weights_are_made_anew(make, ids) -> None:
+def test_keys_of_other_weights_are_projected_again(make, ids) -> None:
     model = make()
     with torch.no_grad():
         mems = model(ids[:, :8]).mems
@@ -218,13 +222,36 @@ def test_keys_of_other_weights_are_made_anew(make, ids) -> None:
         assert_close(model(ids[:, 8:12], mems=mems).logits, expected)
 
 
+def test_distances_of_another_limit_are_projected_again(make, ids) -> None:
+    model = make(clamp_len=0)
+    with torch.no_grad():
+        mems = model(ids[:, :8]).mems
+        model.clamp_len = 3
+        expected = model(ids[:, 8:16], mems=list(mems)).logits
+        assert_close(model(ids[:, 8:16], mems=mems).logits, expected)
+
+
+def test_a_layer_may_be_computed_twice_as_gradient_checkpointing_does(make, ids) -> None:
+    model, plain = make().train(), make().train()
+    for module in (model, plain):
+        module.apply(lambda part: setattr(part, "p", 0.0) if isinstance(part, torch.nn.Dropout) else None)
+    for layer in model.transformer.layers:
+        forward = layer.forward
+        layer.forward = lambda *inputs, forward=forward: checkpoint(forward, *inputs, use_reentrant=False)
+    mems = plain(ids[:, :10]).mems
+    for each in (model, plain):
+        each(ids[:, 10:20], labels=ids[:, 10:20], mems=list(mems)).loss.backward()
+    for one, other in zip(model.parameters(), plain.parameters(), strict=True):
+        assert_close(one.grad, other.grad)
+
+
 def test_nothing_is_projected_twice_in_evaluation(make, ids) -> None:
     model = make()
     rows = {"qkv_net": 0, "r_net": 0}
     attention = model.transformer.layers[1].dec_attn
     projected: list[int] = []
-    plain = attention._keys_and_values
-    attention._keys_and_values = lambda states: projected.append(states[..., 0].numel()) or plain(states)
+    plain = attention._keys_values
+    attention._keys_values = lambda states: projected.append(states[..., 0].numel()) or plain(states)
     for name in rows:
 
         def count(_module, inputs, _output, name=name):  # type: ignore[no-untyped-def]

@@ -86,7 +86,7 @@ def test_a_tensor_that_the_index_lists_twice_is_refused(folder: Folder) -> None:
 @pytest.mark.parametrize("shard", ["../outside", "/etc/passwd", "a/b", "..", ".", "", "a\\b"])
 def test_a_shard_elsewhere_is_refused(folder: Folder, shard: str) -> None:
     folder.write({"weight_map": folder.weight_map(a=shard)})
-    with pytest.raises(UnsafeWeightsError, match="beside their index"):
+    with pytest.raises(UnsafeWeightsError, match="in the directory of their index"):
         folder.load()
 
 
@@ -143,7 +143,7 @@ indexes = st.one_of(
 
 
 @given(indexes)
-@settings(max_examples=150, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_an_index_holds_nothing_but_our_errors_is_raised(
     limits: Callable[..., Any], folder: Folder, index: object
 ) -> None:
@@ -151,5 +151,5 @@ def test_whatever_an_index_holds_nothing_but_our_errors_is_raised(
     for number, shard in folder.shards.items():
         text = text.replace(f'"{number}"', f'"{shard}"')
     folder.write(text)
-    with suppress(WeightsError), limits():
+    with suppress(WeightsError), limits(seconds=60):
         assert all(torch.equal(TENSORS[name], found) for name, found in folder.load_paths(folder.paths()).items())

@@ -1,7 +1,7 @@
 """Sorted tables: the files in which LevelDB and TensorFlow keep many keys with their values.
 
 Format: https://github.com/google/leveldb/blob/main/doc/table_format.md.  Blocks of entries in the order of their keys,
-each with a checksum; a block that says where they are; and a footer that says where that is.  The file may be
+each with a checksum; an index block with their offsets; and a footer with the offset of that.  The file may be
 anybody's: every number in it is checked against the bounds of what it counts.
 """
 
@@ -14,9 +14,9 @@ from registry.files.signatures import TABLE_END
 from registry.files.strict_json import MEBIBYTE
 
 FOOTER = 48
-"""Bytes: two handles, zeros up to 40, and the magic number."""
+"""Bytes of the footer: two handles, zeros up to 40, and the magic number."""
 TRAILER = 5
-"""Bytes after each block: how it is compressed, and its checksum."""
+"""Bytes after each block: its compression, and its checksum."""
 NUMBER = 4
 """Bytes of a fixed number."""
 
@@ -26,19 +26,25 @@ LARGEST_BLOCK = 4 * MEBIBYTE
 LARGEST_TABLE = 4 * MEBIBYTE
 """Bytes of all keys and values; a tensor has about 100."""
 MOST_ENTRIES = 20_000
-"""In a table, and in the block that says where the others are."""
+"""In a table, and in its index block."""
 LONGEST_KEY = 4096
 
 
 def is_table(end: bytes) -> bool:
-    """Whether a file that ends so is a sorted table."""
+    """Whether a file with these last bytes is a sorted table."""
     return end.endswith(TABLE_END)
 
 
 def read_table(data: bytes, origin: str) -> dict[bytes, bytes]:
-    """All entries of a table, in the order of their keys; ``origin`` names it in errors.
+    """The entries of a table, in the order of their keys.
 
-    Raises CorruptWeightsError for whatever a writer would not have written, and WeightsLimitError.
+    Args:
+        data: The bytes of the table.
+        origin: Its name in errors.
+
+    Raises:
+        CorruptWeightsError: No writer would have written it.
+        WeightsLimitError: It is larger than any that is needed.
     """
     try:
         return dict(_entries_in_order(data, origin))
@@ -69,11 +75,11 @@ def _blocks(data: bytes, origin: str) -> Iterator[bytes]:
     """The blocks of entries, decompressed."""
     if len(data) < FOOTER or not is_table(data):
         raise CorruptWeightsError(
-            f"{origin} is damaged: a table has {FOOTER} bytes or more, and ends with the mark of one."
+            f"{origin} is damaged: a table has {FOOTER} bytes or more, and ends with its magic number."
         )
     footer = data[-FOOTER:]
-    _, _, place = _handle(footer, 0)  # of a block with properties of the table, which TensorFlow leaves empty
-    index = _block(data, *_handle(footer, place)[:2], origin)
+    _, _, offset = _handle(footer, 0)  # of a block with properties of the table, which TensorFlow leaves empty
+    index = _block(data, *_handle(footer, offset)[:2], origin)
     handles = [_handle(value, 0)[:2] for _, value in islice(_entries(index, origin), MOST_ENTRIES)]
     for (begin, size), (following, _) in pairwise(handles):
         if begin + size + TRAILER > following:
@@ -82,15 +88,15 @@ def _blocks(data: bytes, origin: str) -> Iterator[bytes]:
         yield _block(data, begin, size, origin)
 
 
-def _handle(data: bytes, place: int) -> tuple[int, int, int]:
-    """Where a block begins, its size, and where in ``data`` the next thing stands."""
-    begin, place = varint(data, place)
-    size, place = varint(data, place)
-    return begin, size, place
+def _handle(data: bytes, offset: int) -> tuple[int, int, int]:
+    """The offset and the size of a block, from its handle at ``offset``; and the offset after the handle."""
+    begin, offset = varint(data, offset)
+    size, offset = varint(data, offset)
+    return begin, size, offset
 
 
 def _block(data: bytes, begin: int, size: int, origin: str) -> bytes:
-    """The content of a block, after a check of its checksum."""
+    """The content of a block whose checksum is right, decompressed."""
     end = begin + size
     if end + TRAILER > len(data) - FOOTER:
         raise CorruptWeightsError(
@@ -99,7 +105,7 @@ def _block(data: bytes, begin: int, size: int, origin: str) -> bytes:
     if size > LARGEST_BLOCK:
         raise WeightsLimitError(f"{origin} holds a block of {size:,} bytes, where {LARGEST_BLOCK:,} are the most.")
     content, kind = data[begin:end], data[end]
-    if masked(checksum(data[begin : end + 1])) != int.from_bytes(data[end + 1 : end + TRAILER], "little"):
+    if masked(crc32c(data[begin : end + 1])) != int.from_bytes(data[end + 1 : end + TRAILER], "little"):
         raise CorruptWeightsError(f"{origin} is damaged: the checksum of its block at byte {begin:,} is wrong.")
     if kind == UNCOMPRESSED:
         return content
@@ -121,37 +127,37 @@ def _decompressed(content: bytes, origin: str) -> bytes:
 
 
 def _entries(block: bytes, origin: str) -> Iterator[tuple[bytes, bytes]]:
-    """The entries of a block: each key is given as what it adds to a beginning of the one before."""
+    """The entries of a block, in which a key is the length of the prefix shared with the one before, and the rest."""
     restarts = int.from_bytes(block[-NUMBER:], "little")
     end = len(block) - NUMBER * (restarts + 1)
     if len(block) < NUMBER or end < 0:
-        raise CorruptWeightsError(f"{origin} is damaged: a block of {len(block):,} bytes has {restarts:,} marks.")
-    key, place = b"", 0
-    while place < end:
-        shared, place = varint(block, place)
-        added, place = varint(block, place)
-        length, place = varint(block, place)
-        if shared > len(key) or place + added + length > end:
+        raise CorruptWeightsError(f"{origin} is damaged: a block of {len(block):,} bytes has {restarts:,} restarts.")
+    key, offset = b"", 0
+    while offset < end:
+        shared, offset = varint(block, offset)
+        added, offset = varint(block, offset)
+        length, offset = varint(block, offset)
+        if shared > len(key) or offset + added + length > end:
             raise CorruptWeightsError(f"{origin} is damaged: an entry reaches beyond its block, or before it.")
         if shared + added > LONGEST_KEY:
             raise WeightsLimitError(f"{origin} holds a name of {shared + added:,} bytes; {LONGEST_KEY:,} are the most.")
-        key = key[:shared] + block[place : place + added]
-        place += added
-        yield key, block[place : place + length]
-        place += length
+        key = key[:shared] + block[offset : offset + added]
+        offset += added
+        yield key, block[offset : offset + length]
+        offset += length
 
 
 # --- Checksums --------------------------------------------------------------------------------------------------------
 
 
-def checksum(data: bytes, before: int = 0) -> int:
-    """CRC-32C of ``data``, continued from the checksum of what comes ``before`` it (RFC 3720, section 12.1)."""
+def crc32c(data: bytes, before: int = 0) -> int:
+    """CRC-32C of ``data``, continued from that of the bytes before them (RFC 3720, section 12.1)."""
     import google_crc32c
 
-    found: int = google_crc32c.extend(before, data)
-    return found
+    crc: int = google_crc32c.extend(before, data)
+    return crc
 
 
-def masked(checksum: int) -> int:
-    """How a checksum is stored, since that of bytes which hold checksums would be weak: turned, and moved on."""
-    return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
+def masked(crc: int) -> int:
+    """A checksum as it is stored, rotated and added to: a checksum of bytes that hold their own would be weak."""
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

@@ -1,18 +1,17 @@
-"""What a pickle would do if it were loaded, found out without loading it.
+"""The outline of a state dict: the types and shapes of its tensors, from its pickle, which is read and never run.
 
-A pickle is a program.  Allowed are the few instructions and names with which ``torch.save`` writes a state dict; a list
-of what is dangerous would never be complete.
+``POLICY`` lists the few instructions and names with which ``torch.save`` writes a state dict.  What else is
+refused, and why, stands in ``registry.files.pickles``.
 """
 
-import pickle
-import pickletools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from math import prod
-from typing import IO, Any
+from typing import Any
 
 from attrs import frozen
 
 from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsLimitError
+from registry.files.pickles import Global, PicklePolicy, read_pickle
 from registry.weights.headers import Header
 
 LARGEST_PICKLE = 16 * 2**20
@@ -27,30 +26,7 @@ STORAGES = {
     "torch.ShortStorage": ("int16", 2), "torch.CharStorage": ("int8", 1), "torch.ByteStorage": ("uint8", 1),
     "torch.BoolStorage": ("bool", 1),
 }  # fmt: skip
-"""Classes of memory: the type of its elements, and the bytes of one."""
-
-NAMES = {"collections.OrderedDict", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter", *STORAGES}
-"""What a state dict may import."""
-
-TO_MARK = -1
-"""All items of the stack down to the last mark."""
-TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "TUPLE": TO_MARK}
-LEAVING = {
-    **dict.fromkeys(["NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"], 0),
-    **dict.fromkeys(["BINUNICODE", "EMPTY_LIST", "EMPTY_DICT", "GLOBAL"], 0),
-    "BINPERSID": 1,
-    "REDUCE": 2,
-    **TUPLES,
-}
-"""Instructions that leave an item on the stack, and how many they take from it."""
-TAKING = {"APPEND": 1, "SETITEM": 2, "BUILD": 1, "APPENDS": TO_MARK, "SETITEMS": TO_MARK, "STOP": 1}
-"""Instructions that leave none."""
-PUTTING, GETTING = ("BINPUT", "LONG_BINPUT"), ("BINGET", "LONG_BINGET")
-INSTRUCTIONS = frozenset((*LEAVING, *TAKING, *PUTTING, *GETTING, "PROTO", "MARK"))
-"""Names of what is allowed, in ``pickletools``; all instructions are of protocol 2."""
-
-LARGEST_TUPLE = 10_000
-"""Items of a tuple and of the tuples in it; readers hash tuples, one in another and each as often as it occurs."""
+"""Classes of storages: the dtype of the elements, and the bytes of one."""
 
 RESAVE = (
     "If you trust the file, load it with the program that wrote it, and `torch.save(model.state_dict(), path)` there."
@@ -63,121 +39,107 @@ class Outline:
 
     root: Any
     storages: Mapping[str, int]
-    """Bytes of each piece of memory that its tensors refer to, by key."""
+    """Bytes of each storage that its tensors refer to, by key."""
+    end: int
+    """The offset of the first byte after the pickle."""
 
 
-def read_outline(file: IO[bytes], origin: str, most: int = MOST_INSTRUCTIONS) -> Outline:
-    """Read one pickle, from where ``file`` stands to the pickle's end, and refuse what a state dict has no need of.
+def read_outline(
+    data: bytes, origin: str, *, start: int = 0, most: int = MOST_INSTRUCTIONS, goes_on: bool = False
+) -> Outline:
+    """Read the pickle at offset ``start`` of ``data``, and refuse what a state dict has no need of.
 
-    Raises UnsafeWeightsError, which names what it refuses, CorruptWeightsError when the pickle breaks off, and
-    WeightsLimitError when it has more instructions than ``most``, or is larger than any that is needed.
+    Args:
+        data: The bytes of a file, or as many as a pickle may have.
+        origin: The name of the file, for errors.
+        start: Where the pickle begins.
+        most: Instructions that it may have.
+        goes_on: Whether ``data`` is only the beginning of the file.
+
+    Raises:
+        UnsafeWeightsError: For an instruction or a global that no state dict needs, which it names.
+        CorruptWeightsError: For a pickle that breaks off or makes no sense.
+        WeightsLimitError: For one with more instructions than ``most``, or larger than any that is needed.
     """
-    start = file.tell()
-    _check(file, origin, most)
-    file.seek(start)
-    outliner = _Outliner(file)
-    try:
-        return Outline(outliner.load(), outliner.storages)
-    except Exception as problem:  # only containers, numbers and texts are made now, but not always with sense
-        raise CorruptWeightsError(f"{origin} is damaged: its pickle makes no sense ({problem}).") from problem
+    found = read_pickle(data, POLICY, origin=origin, start=start, most=most, goes_on=goes_on)
+    storages: dict[str, int] = {}
+    for storage in found.references:
+        if storages.setdefault(storage.key, storage.nbytes) != storage.nbytes:
+            raise CorruptWeightsError(f"{origin} is damaged: the storage {storage.key!r:.80} has two sizes.")
+    return Outline(found.value, storages, found.end)
 
 
-def _check(file: IO[bytes], origin: str, most: int) -> None:
-    start, follow = file.tell(), _Stack().follow
-    for number, (instruction, argument, place) in enumerate(_instructions(file, origin)):
-        if number >= most or place - start > LARGEST_PICKLE:
-            raise WeightsLimitError(f"{origin} holds a pickle larger than any state dict needs.")
-        if instruction not in INSTRUCTIONS:
-            raise UnsafeWeightsError(
-                f"{origin} holds a pickle with the instruction {instruction}, which no state dict needs; nothing was "
-                f"loaded.",
-                hint=RESAVE,
-            )
-        if instruction == "GLOBAL" and (name := argument.replace(" ", ".")) not in NAMES:
-            raise UnsafeWeightsError(f"{origin} would import {name!r}; nothing was loaded.", hint=RESAVE)
-        if instruction == "LONG_BINPUT" and argument > number:  # readers make room for all smaller numbers
-            raise WeightsLimitError(f"{origin} holds a pickle that asks for {argument:,} places in memory.")
-        try:
-            size = follow(instruction, argument)
-        except (IndexError, KeyError) as problem:
-            raise CorruptWeightsError(f"{origin} is damaged: its pickle takes what it never made.") from problem
-        if size > LARGEST_TUPLE:
-            raise WeightsLimitError(f"{origin} holds a pickle with tuples in tuples, of {size:,} items.")
+# --- What a state dict may do -----------------------------------------------------------------------------------------
 
 
-class _Stack:
-    """How many items there are in what a pickle makes: tuples count with all that is in them, anything else is one."""
+@frozen
+class _Storage:
+    """What a persistent id says of a storage."""
 
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-        self.marks: list[int] = []
-        self.memory: dict[Any, int] = {}
-
-    def follow(self, instruction: str, argument: Any) -> int:
-        """Do what an instruction does; returns the size of what it leaves, 0 where that is nothing."""
-        sizes = self.sizes
-        if instruction in GETTING:
-            sizes.append(self.memory[argument])
-        elif instruction in PUTTING:
-            self.memory[argument] = sizes[-1]
-        elif instruction == "MARK":
-            self.marks.append(len(sizes))
-        elif instruction != "PROTO":
-            left = instruction in LEAVING
-            taken = LEAVING[instruction] if left else TAKING[instruction]
-            first = self.marks.pop() if taken == TO_MARK else len(sizes) - taken
-            if first < 0:
-                raise IndexError(first)
-            size = 1 + sum(sizes[first:]) if instruction in TUPLES else int(left)
-            del sizes[first:]
-            if left:
-                sizes.append(size)
-            return size
-        return 0
+    key: str
+    dtype: str
+    nbytes: int
+    itemsize: int
 
 
-def _instructions(file: IO[bytes], origin: str) -> Iterator[tuple[str, Any, int]]:
-    try:
-        for instruction, argument, place in pickletools.genops(file):
-            yield instruction.name, argument, place or 0
-    except ValueError as problem:
-        raise CorruptWeightsError(f"{origin} is damaged: its pickle breaks off, or is none ({problem}).") from problem
+class _OrderedDict(dict[Any, Any]):
+    """Stands for an OrderedDict: a class of its own, since only such a dict may be given attributes."""
 
 
-class _Outliner(pickle.Unpickler):
-    """Unpickles what was checked, with stand-ins for all that a pickle imports."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(file)
-        self.storages: dict[str, int] = {}
-
-    def find_class(self, module: str, name: str) -> Any:
-        return _STAND_INS.get(name, f"{module}.{name}")
-
-    def persistent_load(self, identity: Any) -> tuple[str, int]:
-        kind, storage, key, _, length, *_ = identity
-        dtype, itemsize = STORAGES[storage]
-        size = itemsize * length
-        if kind != "storage" or size < 0 or self.storages.setdefault(key, size) != size:
-            raise ValueError(f"memory {key!r} of {size} bytes")
-        return dtype, itemsize
+def _storage(identity: Any) -> _Storage:
+    """The storage of a persistent id: ``("storage", class, key, location, elements)`` and, before torch 1.6, a view."""
+    kind, storage, key, _, length, *_ = identity
+    if kind != "storage" or type(storage) is not Global or type(key) is not str or type(length) is not int:
+        raise ValueError("a persistent id that is no storage's")
+    dtype, itemsize = STORAGES[storage.name]
+    if length < 0:
+        raise ValueError(f"a storage of {length} elements")
+    return _Storage(key, dtype, itemsize * length, itemsize)
 
 
-class _StandInDict(dict[Any, Any]):
-    """An OrderedDict; a class of ours, so that a pickle can give it attributes."""
-
-
-def _tensor(memory: tuple[str, int], _offset: int, shape: tuple[int, ...], *_: object) -> Header:
-    dtype, itemsize = memory
+def _tensor(storage: Any, _offset: Any, shape: Any, *_: object) -> Header:
+    """The header of a tensor that ``torch._utils._rebuild_tensor_v2`` would build."""
+    if type(storage) is not _Storage or type(shape) is not tuple or any(type(size) is not int for size in shape):
+        raise ValueError("a tensor without a storage or a shape")
     if len(shape) > MOST_AXES:
         raise ValueError(f"a tensor of {len(shape):,} axes")
-    return Header(tuple(map(int, shape)), dtype, prod(shape) * itemsize)
+    return Header(shape, storage.dtype, prod(shape) * storage.itemsize)
 
 
-def _parameter(tensor: Header, *_: object) -> Header:
+def _parameter(tensor: Any, *_: object) -> Header:
+    if type(tensor) is not Header:
+        raise ValueError("a parameter that is no tensor")
     return tensor
 
 
-_STAND_INS: Mapping[str, Any] = {
-    "OrderedDict": _StandInDict, "_rebuild_tensor_v2": _tensor, "_rebuild_parameter": _parameter,
-}  # fmt: skip
+def _ordered_dict() -> _OrderedDict:
+    """An empty one, as Python 3 writes it: its items follow."""
+    return _OrderedDict()
+
+
+POLICY = PicklePolicy(
+    noun="state dict",
+    instructions=frozenset(  # all of protocol 2
+        (
+            *("PROTO", "STOP", "MARK", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"),
+            *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"),
+            *("EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "TUPLE", "EMPTY_LIST", "APPEND", "APPENDS"),
+            *("EMPTY_DICT", "SETITEM", "SETITEMS", "GLOBAL", "REDUCE", "BUILD", "BINPERSID"),
+        )
+    ),
+    globals={
+        "collections.OrderedDict": _ordered_dict,
+        "torch._utils._rebuild_tensor_v2": _tensor,
+        "torch._utils._rebuild_parameter": _parameter,
+        **dict.fromkeys(STORAGES),
+    },
+    reference=_storage,
+    takes_attributes=_OrderedDict,  # ``_metadata``
+    largest=LARGEST_PICKLE,
+    most_instructions=MOST_INSTRUCTIONS,
+    unsafe=UnsafeWeightsError,
+    corrupt=CorruptWeightsError,
+    limit=WeightsLimitError,
+    hint=RESAVE,
+)
+"""What ``torch.save`` writes for a state dict, alone or in a training checkpoint."""

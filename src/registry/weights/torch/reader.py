@@ -1,6 +1,6 @@
 """Weights as ``torch.save`` writes them: a zip archive, or one file with pickles in front as before torch 1.6.
 
-Nothing here runs what a file says: the pickle is looked through before torch reads it, torch reads it with
+Nothing here runs what a file says: its pickle is read by a machine of ours before torch reads it, torch reads it with
 ``weights_only=True``, and there is no other way.
 """
 
@@ -13,11 +13,13 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from registry.errors import CorruptWeightsError, RegistryError, WeightsMismatchError
 from registry.files.filenames import WEIGHTS_INDEX_NAME, WEIGHTS_NAME
+from registry.files.signatures import ZIP
 from registry.records import Paths
 from registry.weights.headers import Header
 from registry.weights.shards import FileNames, load_files, read_headers, start
-from registry.weights.torch.archive import ZIP, check_archive, check_sums
-from registry.weights.torch.pickle_scan import MOST_INSTRUCTIONS, RESAVE, Outline, read_outline
+from registry.weights.torch.archive import check_archive, check_sums
+from registry.weights.torch.legacy import LEGACY, check_legacy
+from registry.weights.torch.pickle_scan import RESAVE, Outline
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,14 +29,7 @@ KindT = TypeVar("KindT")
 FILES = FileNames(WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
 
 WRAPPERS = ("state_dict", "model_state_dict")
-"""Keys under which training scripts keep the state dict, beside the state of the optimizer."""
-
-LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""A pickle of the number with which torch's older files begin."""
-LEGACY_PICKLES = (100, 100, 1000, MOST_INSTRUCTIONS, 100_000)
-"""Most instructions of: magic number, protocol, system, state dict, and the keys of the memory that follows."""
-COUNT = 8
-"""Bytes of the number of elements that stands before each piece of memory."""
+"""Keys under which training scripts keep the state dict, next to the state of the optimizer."""
 
 
 def detect(paths: Paths) -> bool:
@@ -57,7 +52,7 @@ def load(paths: Paths) -> "Mapping[str, Tensor]":
 
 
 def read(path: Path) -> "dict[str, Tensor]":
-    """The state dict in one file."""
+    """The state dict in one file; errors are those of ``load``."""
     import torch
 
     archive = start(path).startswith(ZIP)
@@ -108,22 +103,14 @@ def _damage_as_corrupt(path: Path) -> Iterator[None]:
 
 
 def check(file: IO[bytes], origin: str) -> Outline:
-    """Refuse a file that does more than describe a state dict, or lacks its memory; returns what it describes."""
+    """The outline of the state dict in a file.
+
+    Raises UnsafeWeightsError for a file that does more than describe a state dict, CorruptWeightsError for one without
+    the storages of its tensors, and WeightsLimitError.
+    """
     archive = file.read(len(ZIP)) == ZIP
     file.seek(0)
-    return (check_archive if archive else _check_legacy)(file, origin)
-
-
-def _check_legacy(file: IO[bytes], origin: str) -> Outline:
-    """Refuse a file of torch before 1.6 with pickles that do more than describe a state dict, or without its memory."""
-    if file.read(len(LEGACY)) != LEGACY:
-        raise CorruptWeightsError(f"{origin} is not what torch.save writes, or was cut off.", hint=RESAVE)
-    file.seek(0)
-    *_, state, keys = [read_outline(file, origin, most) for most in LEGACY_PICKLES]
-    needed = file.tell() + sum(COUNT + size for size in state.storages.values())
-    if sorted(keys.root) != sorted(state.storages) or needed != os.fstat(file.fileno()).st_size:
-        raise CorruptWeightsError(f"{origin} is damaged: it does not hold just the memory that its tensors need.")
-    return state
+    return (check_archive if archive else check_legacy)(file, origin)
 
 
 # --- What was read ----------------------------------------------------------------------------------------------------
@@ -142,8 +129,9 @@ def state_dict(found: Any, kind: "type[KindT]", origin: str) -> "dict[str, KindT
     tensors = dict(dict.items(found))  # a file can give its dict another method `items`
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, kind):
+            key = repr(name[:80]) if isinstance(name, str) else f"a {type(name).__name__}"  # which may be enormous
             raise WeightsMismatchError(
-                f"{origin} holds a {type(tensor).__name__} under {name!r:.80}, where tensors under names are needed.",
+                f"{origin} holds a {type(tensor).__name__} under {key}, where tensors under names are needed.",
                 hint=f"A state dict is found at the top, or under {' or '.join(map(repr, WRAPPERS))}.",
             )
     return tensors

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from time import perf_counter
 from types import ModuleType
 from typing import Any
 
@@ -113,7 +112,7 @@ def test_tensors_are_mapped_and_changing_one_leaves_the_file_alone(copy: Callabl
 
 def test_looking_needs_no_torch(tensorflow: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from registry.weights import tensor_bundle as t;"
+        "import sys; from pathlib import Path; from registry.weights.tensorflow import bundle as t;"
         f"p = {{f.name: f for f in Path({str(tensorflow / 'gpt2')!r}).iterdir()}};"
         "assert t.detect(p) and len(t.headers(p)) == 28; sys.exit('torch' in sys.modules)"
     )
@@ -126,7 +125,7 @@ def test_of_several_checkpoints_the_latest_is_read(copy: Callable[[str], Path], 
         shutil.copy(file, folder)
     assert "model/wte" in load(paths_in(folder))  # `checkpoint` says so
     (folder / "checkpoint").unlink()
-    assert "model/wte" in load(paths_in(folder))  # the ancestor's name
+    assert "model/wte" in load(paths_in(folder))  # the prefix of pytorch-pretrained-bert
     for file in folder.glob("model.ckpt.*"):
         file.rename(folder / file.name.replace("ckpt", "ckpt-9"))
     with pytest.raises(AmbiguousWeightsError, match=r"model\.ckpt-7, model\.ckpt-9"):
@@ -169,30 +168,42 @@ def outcome(paths: Mapping[str, Path]) -> dict[str, torch.Tensor] | None:
         return None
 
 
+def calls_in(function: Callable[[], Any]) -> tuple[Any, int]:
+    """What a function returns, and how many functions it called: its work, whatever else the machine does."""
+    number = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal number
+        number += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        return function(), number
+    finally:
+        sys.setprofile(before)
+
+
 def check_equal_or_refused(limits: Limits, folder: Path, changes: Sequence[tuple[str, bytes]]) -> None:
     """Each change to a file ends in the tensors as they were, or in an error of ours, within the limits."""
-    with limits(seconds=2 + 0.1 * len(changes)):
-        slowest = _check_equal_or_refused(folder, changes)
-    assert slowest < 2
+    with limits(seconds=600):
+        _check_equal_or_refused(folder, changes)
 
 
-def _check_equal_or_refused(folder: Path, changes: Sequence[tuple[str, bytes]]) -> float:
-    slowest = 0.0
+def _check_equal_or_refused(folder: Path, changes: Sequence[tuple[str, bytes]]) -> None:
     whole = {name: path.read_bytes() for name, path in paths_in(folder).items()}
-    expected = outcome(paths_in(folder))
+    expected, most = calls_in(lambda: outcome(paths_in(folder)))
     assert (expected is None) == (folder.name in REFUSED)
     for name, data in changes:
         (folder / name).write_bytes(data)
-        start = perf_counter()
-        found = outcome(paths_in(folder))
-        slowest = max(slowest, perf_counter() - start)
+        found, calls = calls_in(lambda: outcome(paths_in(folder)))
+        assert calls <= 2 * most + 10_000, "no change makes reading much more work"
         assert found is None or (
             expected is not None
             and found.keys() == expected.keys()
             and all(torch.equal(found[key], expected[key]) for key in found)
         ), name
         (folder / name).write_bytes(whole[name])
-    return slowest
 
 
 def weights_in(folder: Path) -> dict[str, bytes]:
@@ -512,7 +523,7 @@ def fuzzed(
         data[flip % len(data)] ^= 0x10
     (folder / "model.ckpt.index").write_bytes(bytes(data[: len(data) - cut]))
     (folder / "model.ckpt.data-00000-of-00001").write_bytes(bytes(8))
-    with limits():
+    with limits(seconds=60):
         found = outcome(paths_in(folder))
         assert found is None or headers(paths_in(folder)) == {name: header_of(found[name]) for name in found}
 
@@ -527,14 +538,14 @@ QUIET = [HealthCheck.function_scoped_fixture]
 
 
 @given(**FUZZ)
-@settings(max_examples=150, deadline=2000, suppress_health_check=QUIET)
+@settings(max_examples=150, deadline=None, suppress_health_check=QUIET)
 def test_whatever_an_index_holds_nothing_but_our_errors_is_raised(limits: Limits, tmp_path: Path, **made: Any) -> None:
     fuzzed(limits, tmp_path, **made)
 
 
 @pytest.mark.slow
 @given(**FUZZ)
-@settings(max_examples=4000, deadline=2000, suppress_health_check=QUIET)
+@settings(max_examples=4000, deadline=None, suppress_health_check=QUIET)
 def test_whatever_an_index_holds_nothing_but_our_errors_is_raised_at_length(
     limits: Limits, tmp_path: Path, **made: Any
 ) -> None:
@@ -542,10 +553,10 @@ def test_whatever_an_index_holds_nothing_but_our_errors_is_raised_at_length(
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=150, deadline=2000)
+@settings(max_examples=150, deadline=None)
 def test_whatever_bytes_a_table_has_nothing_but_our_errors_is_raised(limits: Limits, data: bytes) -> None:
     for content in (data, data + TABLE_END, table([data]), table([block([]), data])):
-        with suppress(WeightsError), limits():
+        with suppress(WeightsError), limits(seconds=60):
             read_table(content, "x")
 
 

@@ -575,13 +575,13 @@ files = st.one_of(
 def fuzzed(limits: Callable[..., Any], folder: Path, data: bytes) -> None:
     """Whatever is accepted looks as it was announced."""
     (folder / NAME).write_bytes(data)
-    with suppress(WeightsError), limits():
+    with suppress(WeightsError), limits(seconds=60):
         looks = headers({NAME: folder / NAME})
         assert looks == {name: header_of(tensor) for name, tensor in load({NAME: folder / NAME}).items()}
 
 
 @given(files)
-@settings(max_examples=400, deadline=2000, suppress_health_check=QUIET)
+@settings(max_examples=400, deadline=None, suppress_health_check=QUIET)
 def test_whatever_a_file_holds_nothing_but_our_errors_is_raised(
     limits: Callable[..., Any], tmp_path: Path, data: bytes
 ) -> None:
@@ -590,7 +590,7 @@ def test_whatever_a_file_holds_nothing_but_our_errors_is_raised(
 
 @pytest.mark.slow
 @given(files)
-@settings(max_examples=6000, deadline=2000, suppress_health_check=QUIET)
+@settings(max_examples=6000, deadline=None, suppress_health_check=QUIET)
 def test_whatever_a_file_holds_nothing_but_our_errors_is_raised_at_length(
     limits: Callable[..., Any], tmp_path: Path, data: bytes
 ) -> None:

@@ -1,0 +1,183 @@
+"""The memory of Transformer-XL: for each layer, the hidden states of earlier tokens that enter it (section 3.2).
+
+Where no gradients are wanted, the keys and values that were projected from them are kept too, and the projected
+distances, so that nothing is projected twice.
+
+Axes:  B batch,  M tokens of the memory,  T new tokens,  H heads,  W features,  D width of a head.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias, overload
+
+import torch
+from attrs import evolve, frozen
+from torch import Tensor
+
+ProjectionKey: TypeAlias = tuple[int, ...]
+"""What projections depend on: the address of each weight, how often it was written to, and the largest distance."""
+
+
+# --- Rows that grow ---------------------------------------------------------------------------------------------------
+
+
+class RowBuffer:
+    """Memory for rows, ``(..., capacity, width)``, of which the first ``used`` are written."""
+
+    __slots__ = ("rows", "used")
+
+    def __init__(self, rows: Tensor, used: int) -> None:
+        self.rows = rows
+        self.used = used
+
+
+class RowWindow:
+    """The latest rows of something that grows, ``(..., rows, width)``.
+
+    New rows are written behind it, without moving it, where there is capacity and nothing was written there before; so
+    earlier windows stay as they are, and may be continued in several ways.
+    """
+
+    __slots__ = ("_buffer", "_start", "_stop")
+
+    def __init__(self, rows: Tensor) -> None:
+        self._buffer = RowBuffer(rows, rows.shape[-2])
+        self._start, self._stop = 0, rows.shape[-2]
+
+    @property
+    def rows(self) -> Tensor:
+        """The rows, as a view."""
+        return self._buffer.rows.narrow(-2, self._start, self._stop - self._start)
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def part(self, start: int, stop: int) -> "RowWindow":
+        """The rows from ``start`` to before ``stop``."""
+        return self._on(self._buffer, self._start + start, self._start + stop)
+
+    def followed_by(self, new: Tensor) -> "RowWindow":
+        """These rows and ``new`` ones, ``(..., T, width)``."""
+        start, stop = self._start, self._stop + new.shape[-2]
+        buffer = self._buffer
+        if buffer.used != self._stop or stop > buffer.rows.shape[-2] or _is_read_only(buffer.rows):
+            buffer = self._copy(2 * len(self) + new.shape[-2])  # moved once for as many rows as it has
+            start, stop = 0, stop - start
+        buffer.rows.narrow(-2, buffer.used, new.shape[-2]).copy_(new)
+        buffer.used = stop
+        return self._on(buffer, start, stop)
+
+    def _copy(self, capacity: int) -> RowBuffer:
+        rows = self.rows
+        buffer = RowBuffer(rows.new_empty(*rows.shape[:-2], capacity, rows.shape[-1]), len(self))
+        buffer.rows.narrow(-2, 0, len(self)).copy_(rows)
+        return buffer
+
+    @classmethod
+    def _on(cls, buffer: RowBuffer, start: int, stop: int) -> "RowWindow":
+        window = cls.__new__(cls)
+        window._buffer, window._start, window._stop = buffer, start, stop
+        return window
+
+
+def _is_read_only(rows: Tensor) -> bool:
+    """Whether torch refuses to write here: outside of inference mode to what was made in it."""
+    return rows.is_inference() and not torch.is_inference_mode_enabled()
+
+
+# --- The memory -------------------------------------------------------------------------------------------------------
+
+
+@frozen(eq=False)
+class LayerMemory:
+    """The part of the memory that one layer reads, and what the layer projected from it."""
+
+    states: RowWindow
+    """``(B, M, W)``."""
+    keys_values: RowWindow | None = None
+    """``(2, B, H, M, D)``; None where they are not kept."""
+    distances: Tensor | None = None
+    """Projected distances, ``(H, D, distances)``; None where they are not kept."""
+
+    def part(self, start: int, stop: int) -> "LayerMemory":
+        """The tokens from ``start`` to before ``stop``."""
+        kept = self.keys_values
+        return LayerMemory(self.states.part(start, stop), kept and kept.part(start, stop), self.distances)
+
+    def select(self, rows: Tensor) -> "LayerMemory":
+        """The memory in which sequence ``i`` is what sequence ``rows[i]`` was."""
+        kept = self.keys_values
+        return LayerMemory(
+            RowWindow(self.states.rows.index_select(0, rows)),
+            kept and RowWindow(kept.rows.index_select(1, rows)),
+            self.distances,
+        )
+
+
+@frozen(eq=False)
+class Memory(Sequence[Tensor]):
+    """The memory of a model; as a sequence, the hidden states of each layer, ``(B, M, W)``."""
+
+    layers: tuple[LayerMemory, ...]
+    projected_by: ProjectionKey = ()
+    """What keys, values and distances depend on; empty where none are kept."""
+    blank: bool = False
+    """Whether nothing was read yet, so that all rows are zeros."""
+
+    @classmethod
+    def nothing(cls, layers: int, length: int, like: Tensor) -> "Memory":
+        """The memory of a model that has read nothing: zeros, to which the published model attends.
+
+        Args:
+            layers: How many layers there are.
+            length: M.
+            like: Features of new tokens, ``(B, T, W)``.
+        """
+        zeros = like.new_zeros(1, 1, 1).expand(len(like), length, like.shape[-1])
+        return cls((LayerMemory(RowWindow(zeros)),) * layers, blank=True)
+
+    @classmethod
+    def of(cls, states: Iterable[Tensor]) -> "Memory":
+        """A memory of hidden states alone, ``(B, M, W)`` for each layer."""
+        return cls(tuple(LayerMemory(RowWindow(rows)) for rows in states))
+
+    @overload
+    def __getitem__(self, layer: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, layer: slice) -> tuple[Tensor, ...]: ...
+    def __getitem__(self, layer: int | slice) -> Tensor | tuple[Tensor, ...]:
+        """Hidden states of one layer, or of several."""
+        return tuple(memory.states.rows for memory in self.layers)[layer]
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    @property
+    def length(self) -> int:
+        """M."""
+        return len(self.layers[0].states)
+
+    def usable(self, key: ProjectionKey) -> "Memory":
+        """The memory without what was projected otherwise; of hidden states alone where ``key`` is empty."""
+        if key and self.projected_by == key:
+            return self
+        return Memory(tuple(LayerMemory(layer.states) for layer in self.layers), blank=self.blank)
+
+    def select(self, rows: Tensor) -> "Memory":
+        """The memory in which sequence ``i`` is what sequence ``rows[i]`` was."""
+        return evolve(self, layers=tuple(layer.select(rows) for layer in self.layers))
+
+
+class MemoryCache:
+    """The cache of decoding: a memory, which is replaced whenever tokens are read."""
+
+    def __init__(self) -> None:
+        self.memory: Memory | None = None
+
+    def reorder(self, rows: Tensor) -> None:
+        """Make sequence ``i`` what sequence ``rows[i]`` was; there may be more sequences than before."""
+        if self.memory is not None:
+            self.memory = self.memory.select(rows)
+
+    def clear(self) -> None:
+        """Drop all tokens."""
+        self.memory = None

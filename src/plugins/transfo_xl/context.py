@@ -1,0 +1,201 @@
+"""What the layers of Transformer-XL attend to: a segment of new tokens, and the memory before it (section 3.2).
+
+Axes:  B batch,  T new tokens,  M tokens of the memory,  S tokens that are attended to: both,  H heads,  W features,
+D width of a head.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeAlias
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # the field's name for it
+
+from .cache import LayerMemory, Memory, ProjectionKey, RowWindow
+from .mask import hidden_tokens
+from .positions import distances_to, relative_shift
+
+Project: TypeAlias = Callable[[Tensor], Tensor]
+"""Makes keys and values, ``(2, B, H, M, D)``, of hidden states, ``(B, M, W)``."""
+
+
+class Lengths(NamedTuple):
+    """The numbers of tokens in a configuration, which may be changed without changing the weights."""
+
+    mem_len: int = 0
+    ext_len: int = 0
+    clamp_len: int = 0
+    same_length: bool = False
+
+    @property
+    def span(self) -> int | None:
+        """Tokens that each one attends to, itself included; None for all before it."""
+        return self.mem_len if self.same_length and self.mem_len else None
+
+    def first(self, memory: int) -> int:
+        """The first of so many tokens of the memory that any new token attends to."""
+        return 0 if self.span is None else max(0, memory - self.span + 1)
+
+    def remembered(self, memory: int, new: int) -> tuple[int, int]:
+        """The range of memory and new tokens that is the next memory: the latest, without the last ``ext_len``."""
+        stop = memory + max(0, new - self.ext_len)
+        return max(0, stop - self.mem_len), stop
+
+
+@frozen(eq=False)
+class SegmentPositions:
+    """The distances and the mask of a segment, which are the same for all layers."""
+
+    attended: int
+    """S."""
+    features: Tensor | None
+    """Of the distances, ``(S + 1, W)``; None where all layers have kept what they project from them."""
+    hidden: Tensor | None
+    """True where a token does not attend to another one, ``(T, S)`` or ``(B, 1, T, S)``; None for nowhere."""
+
+    def by_token(self, scores: Tensor) -> Tensor:
+        """Scores of distances, ``(B, H, T, S + 1)``, as masked scores of tokens, ``(B, H, T, S)``."""
+        scores = relative_shift(scores, self.attended)
+        if self.hidden is None:
+            return scores
+        if scores.requires_grad:
+            return scores.masked_fill(self.hidden, float("-inf"))
+        return scores.masked_fill_(self.hidden, float("-inf"))
+
+
+class LayerContext:
+    """What one layer attends to, and, once it has run, what it remembers.
+
+    Args:
+        memory: The memory of the layer.
+        positions: The distances and the mask of the segment.
+        first: The first token of the memory that is attended to.
+        keeps: Whether keys, values and projected distances become part of the memory.
+        blank: Whether all rows of the memory are zeros.
+    """
+
+    def __init__(
+        self, memory: LayerMemory, positions: SegmentPositions, first: int, *, keeps: bool, blank: bool = False
+    ) -> None:
+        self._memory, self._positions, self._first = memory, positions, first
+        self._keeps, self._blank = keeps, blank
+        self._states = memory.states
+        self._keys_values: RowWindow | None = None
+        self._distances: Tensor | None = None
+
+    def keys_values(self, x: Tensor, new: Tensor, project: Project) -> Tensor:
+        """Keys and values of all that is attended to.
+
+        Args:
+            x: Hidden states that enter the layer, ``(B, T, W)``.
+            new: Their keys and values, ``(2, B, H, T, D)``.
+            project: Makes those of the memory, where they were not kept.
+
+        Returns:
+            ``(2, B, H, S, D)``.
+        """
+        states = self._memory.states
+        if not self._keeps:
+            self._states = RowWindow(torch.cat([states.rows, x.detach()], dim=-2))
+            return torch.cat([self._project(states.rows[:, self._first :], project), new], dim=-2)
+        self._states = states.followed_by(x)
+        kept = self._memory.keys_values or RowWindow(self._project(states.rows, project))
+        self._keys_values = kept.followed_by(new)
+        return self._keys_values.rows[..., self._first :, :]
+
+    def _project(self, states: Tensor, project: Project) -> Tensor:
+        """Keys and values of the memory; of a blank one, of one row for all."""
+        if not self._blank or not states.shape[1]:
+            return project(states)
+        one = project(states[:1, :1])
+        return one.expand(-1, len(states), -1, states.shape[1], -1)
+
+    def distances(self, net: nn.Module, heads: int) -> Tensor:
+        """The distances as ``net`` projects them, ``(H, D, S + 1)``, divided by the root of D as all scores are."""
+        features = self._positions.features
+        if features is None:
+            assert self._memory.distances is not None
+            self._distances = self._memory.distances
+        else:
+            projected = net(features).unflatten(-1, (heads, -1)).permute(1, 2, 0)
+            self._distances = (projected * projected.shape[1] ** -0.5).contiguous()
+        return self._distances
+
+    def attend(self, query: Tensor, keys_values: Tensor, by_distance: Tensor, *, dropout: float = 0.0) -> Tensor:
+        """Mix values by content and by distance.
+
+        Args:
+            query: ``(B, H, T, D)``.
+            keys_values: ``(2, B, H, S, D)``.
+            by_distance: Scores of the distances, ``(B, H, T, S + 1)``; may be overwritten.
+            dropout: Of the attention weights.
+
+        Returns:
+            ``(B, H, T, D)``.
+        """
+        key, value = keys_values
+        bias = self._positions.by_token(by_distance)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
+
+    @property
+    def seen(self) -> LayerMemory:
+        """The memory of the layer and all new tokens."""
+        return LayerMemory(self._states, self._keys_values, self._distances if self._keeps else None)
+
+
+class LayerContextWithWeights(LayerContext):
+    """A layer's context that keeps the attention weights."""
+
+    weights: Tensor
+    """``(B, H, T, S)``, once the layer has run."""
+
+    def attend(self, query: Tensor, keys_values: Tensor, by_distance: Tensor, *, dropout: float = 0.0) -> Tensor:
+        """The same result, computed with explicit weights."""
+        key, value = keys_values
+        scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5 + self._positions.by_token(by_distance)
+        self.weights = scores.softmax(dim=-1)
+        return F.dropout(self.weights, dropout) @ value
+
+
+# --- A segment --------------------------------------------------------------------------------------------------------
+
+
+def segment_contexts(
+    x: Tensor,
+    memory: Memory,
+    lengths: Lengths,
+    encode: Callable[[Tensor], Tensor],
+    *,
+    padding: Tensor | None = None,
+    key: ProjectionKey = (),
+    kind: type[LayerContext] = LayerContext,
+) -> list[LayerContext]:
+    """The contexts of all layers for one segment.
+
+    Args:
+        x: Embedded tokens, ``(B, T, W)``.
+        memory: What was read before.
+        lengths: How far tokens attend.
+        encode: Makes features, ``(distances, W)``, of distances.
+        padding: ``(B, T)``, true where there is no token.
+        key: What projections depend on, where keys, values and distances are to be kept; else empty.
+        kind: The class of the contexts.
+    """
+    memory, first = memory.usable(key), lengths.first(memory.length)
+    attended = memory.length - first + x.shape[1]
+    kept = memory.layers[0].distances if memory.layers else None
+    is_kept = kept is not None and kept.shape[-1] == attended + 1
+    positions = SegmentPositions(
+        attended,
+        None if is_kept else encode(distances_to(attended, lengths.clamp_len, x.device)),
+        hidden_tokens(x.shape[1], attended, span=lengths.span, padding=padding, device=x.device),
+    )
+    return [kind(layer, positions, first, keeps=bool(key), blank=memory.blank) for layer in memory.layers]
+
+
+def remembered(contexts: Iterable[LayerContext], new: int, lengths: Lengths, key: ProjectionKey) -> Memory:
+    """The memory for the next segment, after ``new`` tokens."""
+    seen = [context.seen for context in contexts]
+    start, stop = lengths.remembered(len(seen[0].states) - new, new) if seen else (0, 0)
+    return Memory(tuple(layer.part(start, stop) for layer in seen), projected_by=key)

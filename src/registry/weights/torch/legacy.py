@@ -1,0 +1,51 @@
+"""Files that ``torch.save`` wrote before torch 1.6: pickles in a row, then the storages of the tensors.
+
+The pickles are a magic number, the version of the protocol, facts about the system, the object that was saved, and the
+keys of the storages in their order.  The storages follow, each behind the number of its elements.
+"""
+
+import os
+from functools import partial
+from typing import IO
+
+from registry.errors import CorruptWeightsError
+from registry.files.pickles import PickledValue, PicklePolicy, read_pickle
+from registry.weights.torch.pickle_scan import LARGEST_PICKLE, RESAVE, Outline, read_outline
+
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""The first pickle, of the magic number."""
+PREAMBLE = (100, 100, 1000)
+"""Most instructions of the pickles before the saved object: magic number, protocol, system."""
+MOST_KEYS = 100_000
+"""Most instructions of the keys of storages."""
+COUNT = 8
+"""Bytes of the number of elements before each storage."""
+
+
+def check_legacy(file: IO[bytes], origin: str) -> Outline:
+    """The outline of the state dict in a file, which must have just the storages of its tensors.
+
+    Raises UnsafeWeightsError, CorruptWeightsError and WeightsLimitError, as ``read_outline`` does.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    data = file.read(LARGEST_PICKLE)
+    if not data.startswith(LEGACY):
+        raise CorruptWeightsError(f"{origin} is not what torch.save writes, or was cut off.", hint=RESAVE)
+    read, start = partial(read_outline, data, origin, goes_on=len(data) < size), 0
+    for most in PREAMBLE:
+        start = read(start=start, most=most).end
+    state = read(start=start)
+    keys = read(start=state.end, most=MOST_KEYS)
+    needed = keys.end + sum(COUNT + size for size in state.storages.values())
+    if sorted(keys.root) != sorted(state.storages) or needed != size:
+        raise CorruptWeightsError(f"{origin} is damaged: it does not hold just the memory that its tensors need.")
+    return state
+
+
+def saved_object(data: bytes, policy: PicklePolicy, origin: str) -> PickledValue:
+    """The object in the bytes of a file that holds no tensors; ``policy`` goes for it and the pickles before it."""
+    start = 0
+    for most in PREAMBLE:
+        start = read_pickle(data, policy, origin=origin, start=start, most=most).end
+    return read_pickle(data, policy, origin=origin, start=start)
