@@ -17,6 +17,7 @@ from torch import Tensor
 
 from plugins.bert.config import BertConfig
 from plugins.bert.modeling import BertModel
+from registry.nn import onednn
 
 LENGTHS = (12, 20, 31, 17, 64, 9, 128, 25, 40, 15, 22, 90, 18, 33, 11, 27)
 """Tokens of sixteen texts as they come: a few long ones decide how wide the batch is."""
@@ -48,6 +49,7 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(arguments.threads)
     ours = BertModel(BertConfig()).eval()
+    onednn.enable(ours)  # as loading does
     theirs = transformers.BertModel(transformers.BertConfig()).eval()
     theirs.load_state_dict(ours.state_dict())
 

@@ -139,25 +139,30 @@ def assert_same(ours: Any, theirs: Any, mask: Tensor | None = None) -> None:
 # --- The numbers of transformers --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("with_weights", [False, True])
 @each_class
-def test_every_number_is_that_of_transformers(name: str, watched: bool) -> None:
+def test_every_number_is_that_of_transformers(name: str, with_weights: bool) -> None:
     ours = our(name)
     inputs = shaped(name, {**batch(), **labels(name)})
-    options = {"output_hidden_states": True, "output_attentions": watched}
+    options = {"output_hidden_states": True, "output_attentions": with_weights}
     assert_same(ours(**inputs, **options), their(name, ours)(**inputs, **options))
 
 
-@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("with_weights", [False, True])
 @pytest.mark.parametrize("side", ["left", "right"])
 @each_class
-def test_every_number_at_tokens_is_that_of_transformers_beside_padding(name: str, side: str, watched: bool) -> None:
+def test_every_number_at_tokens_is_that_of_transformers_beside_padding(
+    name: str, side: str, with_weights: bool
+) -> None:
     ours = our(name)
     inputs = shaped(name, batch(side))
     if name.endswith("DoubleHeadsModel"):
         inputs = {key: x.flatten(0, 1) for key, x in inputs.items()}  # theirs take no mask with choices
         inputs["mc_token_ids"] = batch(side)["attention_mask"].argmax(-1)
-    found, expected = ours(**inputs, output_attentions=watched), their(name, ours)(**inputs, output_attentions=watched)
+    found, expected = (
+        ours(**inputs, output_attentions=with_weights),
+        their(name, ours)(**inputs, output_attentions=with_weights),
+    )
     assert_same(found, expected, batch(side)["attention_mask"].bool())
 
 
@@ -248,7 +253,7 @@ def test_reading_in_pieces_gives_the_numbers_of_reading_at_once(name: str, kind:
         for piece in ids.split(cuts, dim=1):
             output = ours(piece, past_key_values=past)
             past = output.past_key_values
-            if kind == "stacked":  # the ancestor's form: one tensor for each layer
+            if kind == "stacked":  # pytorch-pretrained-bert's form: one tensor for each layer
                 past = [torch.stack(pair) for pair in past]
             found.append(output.logits)
     assert_close(torch.cat(found, dim=1), whole.logits, atol=1e-5, rtol=0)
@@ -259,10 +264,10 @@ def test_reading_in_pieces_gives_the_numbers_of_reading_at_once(name: str, kind:
 
 
 @pytest.mark.parametrize("kind", ["pairs", "cache"])
-@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("with_weights", [False, True])
 @pytest.mark.parametrize("side", ["left", "right"])
 @each_head
-def test_padding_in_the_past_is_passed_over(name: str, side: str, watched: bool, kind: str) -> None:
+def test_padding_in_the_past_is_ignored(name: str, side: str, with_weights: bool, kind: str) -> None:
     """Compared with each text alone, padding cut off."""
     ours = our(name)
     inputs = batch(side)
@@ -271,7 +276,7 @@ def test_padding_in_the_past_is_passed_over(name: str, side: str, watched: bool,
     with torch.inference_mode():
         past = ours.new_cache(BATCH, 12) if kind == "cache" else None
         first = ours(inputs["input_ids"], attention_mask=inputs["attention_mask"], past_key_values=past)
-        then = ours(more, attention_mask=mask, past_key_values=first.past_key_values, output_attentions=watched)
+        then = ours(more, attention_mask=mask, past_key_values=first.past_key_values, output_attentions=with_weights)
         for row in range(BATCH):
             text = torch.cat([inputs["input_ids"][row, inputs["attention_mask"][row].bool()], more[row]])
             assert_close(then.logits[row], ours(text).logits[-3:], atol=1e-5, rtol=0)
@@ -324,15 +329,15 @@ def test_scores_are_the_logits_of_the_last_token(name: str) -> None:
 # --- Padding ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("with_weights", [False, True])
 @pytest.mark.parametrize("side", ["right", "left"])
 @each_class
-def test_a_padded_batch_gives_what_each_text_gives_alone(name: str, side: str, watched: bool) -> None:
+def test_a_padded_batch_gives_what_each_text_gives_alone(name: str, side: str, with_weights: bool) -> None:
     ours = our(name)
     inputs = batch(side)
     del inputs["position_ids"]
     mask = inputs["attention_mask"].bool()
-    found = ours(**inputs, output_hidden_states=True, output_attentions=watched)
+    found = ours(**inputs, output_hidden_states=True, output_attentions=with_weights)
     for row in range(BATCH):
         alone = ours(
             inputs["input_ids"][row, mask[row]],
@@ -344,14 +349,16 @@ def test_a_padded_batch_gives_what_each_text_gives_alone(name: str, side: str, w
     assert all((state[~mask] == 0).all() for state in found.hidden_states)
 
 
-@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("with_weights", [False, True])
 @each_class
-def test_a_text_of_nothing_but_padding_never_gives_nan(name: str, watched: bool) -> None:
+def test_a_text_of_nothing_but_padding_never_gives_nan(name: str, with_weights: bool) -> None:
     ours = our(name)
     for empty in ([1], list(range(BATCH))):
         inputs = batch("left")
         inputs["attention_mask"][empty] = 0
-        output = ours(**shaped(name, {**inputs, **labels(name)}), output_attentions=watched, output_hidden_states=True)
+        output = ours(
+            **shaped(name, {**inputs, **labels(name)}), output_attentions=with_weights, output_hidden_states=True
+        )
         for value in (*output, *output.hidden_states, *(output.attentions or ())):
             assert not isinstance(value, Tensor) or value.isfinite().all()
         output.hidden_states[-1].sum().backward()

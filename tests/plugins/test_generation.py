@@ -121,7 +121,7 @@ def test_a_random_walk_follows_the_probabilities_of_transformers(model) -> None:
 # --- The cache --------------------------------------------------------------------------------------------------------
 
 
-def test_reading_anew_each_time_gives_the_same_text(model) -> None:
+def test_reading_again_each_time_gives_the_same_text(model) -> None:
     ids = torch.tensor([PROMPTS[0]])
     written = model.generate(ids, max_new_tokens=12)
     with torch.no_grad():
@@ -131,7 +131,7 @@ def test_reading_anew_each_time_gives_the_same_text(model) -> None:
 
 
 def test_feeding_the_past_back_gives_the_same_text(model) -> None:
-    """The ancestor's loop: what the model returns as its past is given to it again, with one more token."""
+    """pytorch-pretrained-bert's loop: what the model returns as its past is given to it again, with one more token."""
     ids = torch.tensor([PROMPTS[0]])
     text, past = ids, None
     with torch.no_grad():
@@ -142,7 +142,7 @@ def test_feeding_the_past_back_gives_the_same_text(model) -> None:
     assert torch.equal(model.generate(torch.tensor([PROMPTS[0]]), max_new_tokens=12), text)
 
 
-def test_a_sliding_context_is_read_anew_from_its_younger_half(model) -> None:
+def test_a_sliding_context_is_read_again_from_its_younger_half(model) -> None:
     ids = torch.tensor([PROMPTS[0]])
     written = model.generate(ids, max_new_tokens=60, when_full="slide")
     seen = ids
@@ -223,7 +223,7 @@ def test_a_model_that_predicts_no_next_token_says_so() -> None:
         bert.generate(torch.tensor([[1]]), max_new_tokens=1)
 
 
-def test_dropout_is_off_and_training_goes_on_as_before() -> None:
+def test_dropout_is_off_and_training_continues_as_before() -> None:
     model, ids = ours("GPT2LMHeadModel", resid_pdrop=0.9, embd_pdrop=0.9), torch.tensor([PROMPTS[0]])
     expected = model.generate(ids, max_new_tokens=8)
     model.train()

@@ -1,7 +1,7 @@
 """First releases compute exactly what the same numbers compute when they come from a file of PyTorch's.
 
 That file is written here from the numbers themselves, renamed and transposed by hand: our readers and our tables of
-names have no part in it.  That it means what it should is told by the ancestor, which reads it and nothing else.
+names have no part in it.  That it means what it should is shown by pytorch-pretrained-bert, which reads nothing else.
 """
 
 import importlib
@@ -25,7 +25,7 @@ IDS = torch.randint(0, 13, (2, 7), generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
-def ancestor(monkeypatch: pytest.MonkeyPatch) -> Any:
+def pretrained_bert(monkeypatch: pytest.MonkeyPatch) -> Any:
     """pytorch-pretrained-bert, whose masks of bytes torch refuses by now."""
     monkeypatch.setattr(Tensor, "byte", Tensor.bool)
     with warnings.catch_warnings():
@@ -84,7 +84,7 @@ def assert_near(model: Any, reference: Any, *inputs: Tensor, first: int) -> None
 
 
 def fill(reference: Any, folder: Path) -> Any:
-    """Give the ancestor's model the weights in PyTorch's file; only its buffers may have none."""
+    """Give pytorch-pretrained-bert's model the weights in PyTorch's file; only its buffers may have none."""
     missing, unexpected = reference.load_state_dict(torch.load(folder / "pytorch_model.bin"), strict=False)
     assert not unexpected
     assert set(missing) <= {name for name, _ in reference.named_buffers()} | {
@@ -154,7 +154,7 @@ def bert_state(arrays: Arrays, heads: dict[str, str]) -> Arrays:
     ],
 )
 def test_every_bert_of_tensorflows_computes_what_its_numbers_in_pytorchs_file_do(
-    ancestor: Any,
+    pretrained_bert: Any,
     written: ModuleType,
     tensorflow: Path,
     pytorch: Callable[..., Path],
@@ -169,11 +169,11 @@ def test_every_bert_of_tensorflows_computes_what_its_numbers_in_pytorchs_file_do
     segments, mask = (ids > 6).long(), (torch.arange(7) < 5).long().expand_as(ids)
     model = load("bert", name, tensorflow / folder, from_tf=True, **options)
     assert_same(model, load("bert", name, same, **options), ids, token_type_ids=segments, attention_mask=mask)
-    if name != "BertModel":  # whose outputs the ancestor orders otherwise; it is in all the others
+    if name != "BertModel":  # whose outputs pytorch-pretrained-bert orders otherwise; it is in all the others
         sizes = dict(written.BERT)
-        config = ancestor.BertConfig(sizes.pop("vocab_size"), **sizes)
+        config = pretrained_bert.BertConfig(sizes.pop("vocab_size"), **sizes)
         labels = {"BertForMultipleChoice": [3]}.get(name, list(options.values()))
-        reference = getattr(ancestor, name)(config, *labels)
+        reference = getattr(pretrained_bert, name)(config, *labels)
         lacking = {key for key in state if key not in reference.state_dict()}
         reference.load_state_dict({key: torch.from_numpy(state[key].copy()) for key in state.keys() - lacking})
         assert all(key.startswith(("cls.", "bert.pooler.")) for key in lacking)
@@ -206,7 +206,7 @@ def blocks(arrays: Arrays, names: str) -> Arrays:
 
 
 def assert_causal(model: Any, other: Any, reference: Any, words: NDArray[np.float32]) -> None:
-    """Hidden states are those of the ancestor; scores are their products with the embeddings of the words."""
+    """Hidden states are those of pytorch-pretrained-bert; logits are their products with the embeddings of words."""
     assert_same(model, other, IDS)
     trunk = getattr(model, "transformer", model)
     assert_near(trunk, reference, IDS, first=1)
@@ -217,11 +217,11 @@ def assert_causal(model: Any, other: Any, reference: Any, words: NDArray[np.floa
 
 @pytest.mark.parametrize("name", ["GPT2Model", "GPT2LMHeadModel"])
 def test_every_gpt2_of_tensorflows_computes_what_its_numbers_in_pytorchs_file_do(
-    ancestor: Any, written: ModuleType, tensorflow: Path, pytorch: Callable[..., Path], name: str
+    pretrained_bert: Any, written: ModuleType, tensorflow: Path, pytorch: Callable[..., Path], name: str
 ) -> None:
     state = gpt2_state(written.arrays(written.gpt2()))
     folder, sizes = pytorch(state, written.GPT2), dict(written.GPT2)
-    reference = fill(ancestor.GPT2Model(ancestor.GPT2Config(sizes.pop("vocab_size"), **sizes)), folder)
+    reference = fill(pretrained_bert.GPT2Model(pretrained_bert.GPT2Config(sizes.pop("vocab_size"), **sizes)), folder)
     model = load("gpt2", name, tensorflow / "gpt2", from_tf=True)
     assert_causal(model, load("gpt2", name, folder), reference, state["wte.weight"])
 
@@ -229,7 +229,7 @@ def test_every_gpt2_of_tensorflows_computes_what_its_numbers_in_pytorchs_file_do
 @pytest.mark.parametrize("names", [True, False])
 @pytest.mark.parametrize("name", ["OpenAIGPTModel", "OpenAIGPTLMHeadModel"])
 def test_every_gpt_of_numpys_computes_what_its_numbers_in_pytorchs_file_do(
-    ancestor: Any,
+    pretrained_bert: Any,
     written: ModuleType,
     gpt_release: Callable[[bool], Path],
     pytorch: Callable[..., Path],
@@ -238,8 +238,8 @@ def test_every_gpt_of_numpys_computes_what_its_numbers_in_pytorchs_file_do(
 ) -> None:
     state = gpt_state(written.arrays(dict(written.gpt())))
     folder, sizes = pytorch(state, written.GPT), dict(written.GPT)
-    config = ancestor.OpenAIGPTConfig(sizes.pop("vocab_size"), **sizes)
-    reference = fill(ancestor.OpenAIGPTModel(config), folder)
+    config = pretrained_bert.OpenAIGPTConfig(sizes.pop("vocab_size"), **sizes)
+    reference = fill(pretrained_bert.OpenAIGPTModel(config), folder)
     model = load("gpt", name, gpt_release(names))
     assert_causal(model, load("gpt", name, folder), reference, state["tokens_embed.weight"])
 
@@ -248,7 +248,7 @@ def test_every_gpt_of_numpys_computes_what_its_numbers_in_pytorchs_file_do(
 
 
 def transfo_xl_state(arrays: Arrays, config: dict[str, Any]) -> Arrays:
-    """Tied names have the same numbers, as in the ancestor's files."""
+    """Tied names have the same numbers, as in pytorch-pretrained-bert's files."""
     embed, softmax = "transformer/adaptive_embed", "transformer/adaptive_softmax"
     last = len(config["cutoffs"])
     state: Arrays = {}
@@ -295,7 +295,7 @@ def transfo_xl_layers(arrays: Arrays, untied: bool) -> Arrays:
 
 @pytest.mark.parametrize("folder", ["transfo_xl", "transfo_xl_characters", "transfo_xl_one_table"])
 def test_every_transformer_xl_of_tensorflows_computes_what_its_numbers_in_pytorchs_file_do(
-    ancestor: Any, written: ModuleType, tensorflow: Path, pytorch: Callable[..., Path], folder: str
+    pretrained_bert: Any, written: ModuleType, tensorflow: Path, pytorch: Callable[..., Path], folder: str
 ) -> None:
     sizes = dict(getattr(written, folder.upper()))
     same = pytorch(transfo_xl_state(written.arrays(getattr(written, folder)()), sizes), sizes)
@@ -309,7 +309,9 @@ def test_every_transformer_xl_of_tensorflows_computes_what_its_numbers_in_pytorc
     assert_same(model, other, following, mems=memory)
     assert_same(model, other, following, mems=memory, labels=IDS)
     del sizes["tie_projs"]
-    reference = fill(ancestor.TransfoXLLMHeadModel(ancestor.TransfoXLConfig(sizes.pop("n_token"), **sizes)), same)
+    reference = fill(
+        pretrained_bert.TransfoXLLMHeadModel(pretrained_bert.TransfoXLConfig(sizes.pop("n_token"), **sizes)), same
+    )
     reference.eval()
     theirs = None
     score = reference.crit if sizes["cutoffs"] else reference.crit.log_prob  # each fails where the other works

@@ -1,4 +1,4 @@
-"""First releases, in TensorFlow's and numpy's files, load into every architecture as the ancestor converted them."""
+"""First releases, in TensorFlow's and numpy's files, load as pytorch-pretrained-bert converted them."""
 
 import importlib
 import json
@@ -26,7 +26,7 @@ IDS = torch.randint(0, 13, (2, 6), generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
-def ancestor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def pretrained_bert(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """pytorch-pretrained-bert, whose converters get a TensorFlow that holds just the arrays which a test sets."""
     arrays: dict[str, Any] = {}
     train = SimpleNamespace(
@@ -53,24 +53,24 @@ def same_numbers(model: Any, expected: Mapping[str, Tensor]) -> None:
 # --- BERT -------------------------------------------------------------------------------------------------------------
 
 
-def bert(ancestor: Any, written: ModuleType) -> Any:
-    """Google's release as the ancestor converts it."""
-    ancestor.arrays.update(written.arrays(written.bert_pretraining()))
+def bert(pretrained_bert: Any, written: ModuleType) -> Any:
+    """Google's release as pytorch-pretrained-bert converts it."""
+    pretrained_bert.arrays.update(written.arrays(written.bert_pretraining()))
     sizes = dict(written.BERT)
-    config = ancestor.package.BertConfig(sizes.pop("vocab_size"), **sizes)
-    model = ancestor.package.BertForPreTraining(config)
-    ancestor.package.load_tf_weights_in_bert(model, "any")
+    config = pretrained_bert.package.BertConfig(sizes.pop("vocab_size"), **sizes)
+    model = pretrained_bert.package.BertForPreTraining(config)
+    pretrained_bert.package.load_tf_weights_in_bert(model, "any")
     return model.eval()
 
 
 @pytest.mark.parametrize("path", ["", "/bert_model.ckpt", "/bert_model.ckpt.index"])
 @pytest.mark.parametrize("kind", [str, Path, "./{}".format])
 def test_a_folder_a_prefix_and_an_index_name_a_checkpoint(
-    ancestor: Any, written: ModuleType, tensorflow: Path, path: str, kind: Any, monkeypatch: pytest.MonkeyPatch
+    pretrained_bert: Any, written: ModuleType, tensorflow: Path, path: str, kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tensorflow)
     model = modeling("bert").BertForPreTraining.from_pretrained(kind(f"bert_pretraining{path}"), from_tf=True)
-    same_numbers(model, bert(ancestor, written).state_dict())
+    same_numbers(model, bert(pretrained_bert, written).state_dict())
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_a_folder_a_prefix_and_an_index_name_a_checkpoint(
     ],
 )
 def test_googles_release_loads_into_every_class_and_computes_the_same(
-    ancestor: Any, written: ModuleType, tensorflow: Path, name: str
+    pretrained_bert: Any, written: ModuleType, tensorflow: Path, name: str
 ) -> None:
-    reference = bert(ancestor, written)
+    reference = bert(pretrained_bert, written)
     model = getattr(modeling("bert"), name).from_pretrained(tensorflow / "bert_pretraining", from_tf=True)
     trunk = getattr(model, "bert", model)
     with torch.inference_mode():
@@ -208,13 +208,13 @@ def test_a_prefix_that_leads_nowhere_is_refused(tensorflow: Path) -> None:
 
 @pytest.mark.parametrize("name", ["GPT2Model", "GPT2LMHeadModel", "GPT2DoubleHeadsModel"])
 def test_openais_gpt2_loads_into_every_class_and_computes_the_same(
-    ancestor: Any, written: ModuleType, tensorflow: Path, name: str
+    pretrained_bert: Any, written: ModuleType, tensorflow: Path, name: str
 ) -> None:
-    ancestor.arrays.update(written.arrays(written.gpt2()))
+    pretrained_bert.arrays.update(written.arrays(written.gpt2()))
     sizes = dict(written.GPT2)
-    config = ancestor.package.GPT2Config(sizes.pop("vocab_size"), **sizes)
-    reference = ancestor.package.GPT2Model(config)
-    ancestor.package.load_tf_weights_in_gpt2(reference, "any")
+    config = pretrained_bert.package.GPT2Config(sizes.pop("vocab_size"), **sizes)
+    reference = pretrained_bert.package.GPT2Model(config)
+    pretrained_bert.package.load_tf_weights_in_gpt2(reference, "any")
     model = getattr(modeling("gpt2"), name).from_pretrained(tensorflow / "gpt2", from_tf=True)
     trunk = getattr(model, "transformer", model)
     same_numbers(trunk, reference.state_dict())
@@ -225,14 +225,14 @@ def test_openais_gpt2_loads_into_every_class_and_computes_the_same(
 # --- Transformer-XL ---------------------------------------------------------------------------------------------------
 
 
-def test_the_authors_transformer_xl_loads_as_the_ancestor_converts_it(
-    ancestor: Any, written: ModuleType, tensorflow: Path
+def test_the_authors_transformer_xl_loads_as_pytorch_pretrained_bert_converts_it(
+    pretrained_bert: Any, written: ModuleType, tensorflow: Path
 ) -> None:
-    ancestor.arrays.update(written.arrays(written.with_tf_adam(written.transfo_xl())))
+    pretrained_bert.arrays.update(written.arrays(written.with_tf_adam(written.transfo_xl())))
     sizes = {key: value for key, value in written.TRANSFO_XL.items() if key != "tie_projs"}
-    config = ancestor.package.TransfoXLConfig(sizes.pop("n_token"), **sizes)
-    reference = ancestor.package.TransfoXLLMHeadModel(config)
-    ancestor.package.load_tf_weights_in_transfo_xl(reference, config, "any")
+    config = pretrained_bert.package.TransfoXLConfig(sizes.pop("n_token"), **sizes)
+    reference = pretrained_bert.package.TransfoXLLMHeadModel(config)
+    pretrained_bert.package.load_tf_weights_in_transfo_xl(reference, config, "any")
     model = modeling("transfo_xl").TransfoXLLMHeadModel.from_pretrained(tensorflow / "transfo_xl", from_tf=True)
     report = model.load_report
     assert report.new == report.missing == report.unexpected == ()

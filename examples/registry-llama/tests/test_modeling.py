@@ -87,13 +87,13 @@ def padded(side: str) -> dict[str, Tensor]:
 # --- The numbers of transformers --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("with_weights", [False, True])
 @each_variant
-def test_every_number_is_that_of_transformers(variant: str, watched: bool) -> None:
+def test_every_number_is_that_of_transformers(variant: str, with_weights: bool) -> None:
     ours = our(variant)
-    options = {"output_hidden_states": True, "output_attentions": watched, "labels": ids()}
+    options = {"output_hidden_states": True, "output_attentions": with_weights, "labels": ids()}
     found, expected = ours(ids(), **options), their(ours, variant)(ids(), **options)
-    fields = ("loss", "logits", "hidden_states", *(["attentions"] if watched else []))
+    fields = ("loss", "logits", "hidden_states", *(["attentions"] if with_weights else []))
     for field in fields:
         assert_close(getattr(found, field), getattr(expected, field), atol=1e-5, rtol=0)
 

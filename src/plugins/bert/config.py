@@ -5,7 +5,7 @@ from typing import ClassVar
 from attrs import Attribute, frozen
 
 from registry.config import Config
-from registry.config.fields import ACTIVATIONS, choice, count, optional_rate, rate, scale, size
+from registry.config.fields import ACTIVATIONS, choice, count, divisor, optional_rate, rate, scale, size
 from registry.errors import ConfigError
 
 
@@ -20,17 +20,17 @@ class BertConfig(Config):
     model_type: ClassVar[str] = "bert"
 
     vocab_size: int = size(30522)
-    """Tokens that the embedding knows."""
+    """Rows of the word embedding."""
     hidden_size: int = size(768, most=1_000_000)
     """Features per token; the heads split it evenly."""
     num_hidden_layers: int = size(12, most=10_000)
     """Encoder layers, one after the other."""
-    num_attention_heads: int = size(12, most=100_000)
+    num_attention_heads: int = divisor(12, of="hidden_size", most=100_000)
     """Attention heads of each layer."""
     intermediate_size: int = size(3072)
-    """Features inside the feed-forward net of a layer."""
+    """Features inside the feed-forward network of a layer."""
     hidden_act: str = choice("gelu", ACTIVATIONS)
-    """Activation of the feed-forward nets and of the masked-word head; ``gelu`` is the exact one (erf)."""
+    """Activation of the feed-forward networks and the masked language model head; ``gelu`` is the exact one (erf)."""
     hidden_dropout_prob: float = rate(0.1)
     """Dropout of embeddings, of the output of every sub-layer, and before classifiers."""
     attention_probs_dropout_prob: float = rate(0.1)
@@ -40,26 +40,21 @@ class BertConfig(Config):
     type_vocab_size: int = size(2)
     """Kinds of segments: the first and the second sentence."""
     initializer_range: float = scale(0.02)
-    """Standard deviation of the normal distribution from which new weights are drawn."""
+    """Standard deviation of the normal distribution that initializes weights."""
     layer_norm_eps: float = scale(1e-12)
-    """Added to the variance in layer normalisation; 1e-12 in Google's release and all that descend from it."""
+    """Added to the variance in layer normalization; 1e-12 in Google's release and all that derive from it."""
     pad_token_id: int = count(0)
     """The token of padding, whose embedding gets no gradient."""
     classifier_dropout: float | None = optional_rate(None)
     """Dropout before classifiers; ``hidden_dropout_prob`` when null."""
     position_embedding_type: str = choice("absolute", ("absolute",))
-    """Positions are learnt and absolute; the relative kinds that other libraries tried are refused."""
+    """Positions are learned and absolute; the relative kinds of other libraries are refused."""
     is_decoder: bool = choice(False, (False,))
     """An encoder sees both directions; a file that asks for a causal mask would get wrong numbers, and is refused."""
     add_cross_attention: bool = choice(False, (False,))
     """There is no second sequence to attend to."""
     tie_word_embeddings: bool = choice(True, (True,))
-    """The masked-word head reads words with the matrix that embeds them."""
-
-    @num_attention_heads.validator
-    def _heads_divide_width(self, _attribute: "Attribute[int]", heads: int) -> None:
-        if isinstance(heads, int) and self.hidden_size % heads:
-            raise ConfigError(f"num_attention_heads ({heads}) must divide hidden_size ({self.hidden_size}).")
+    """The masked language model head shares the matrix that embeds words."""
 
     @pad_token_id.validator
     def _padding_is_a_token(self, _attribute: "Attribute[int]", token: int) -> None:

@@ -1,4 +1,4 @@
-"""The layers of BERT which others may build with, each made of a ``BertConfig``."""
+"""The layers of BERT that others may build with, each made from a ``BertConfig``."""
 
 from registry.records import LayerSpec
 
@@ -8,11 +8,15 @@ def _layer(name: str, cls: str, summary: str) -> LayerSpec:
 
 
 LAYERS = (
-    _layer("embeddings", "encoder:BertEmbeddings", "Words, positions and segments as vectors, summed and normalised."),
-    _layer("self-attention", "encoder:BertSelfAttention", "Every token attends to every token, with several heads."),
-    _layer("attention", "encoder:BertAttention", "Self-attention, added to its input and normalised."),
-    _layer("block", "encoder:BertLayer", "Attention, then a feed-forward net, each added and normalised (post-norm)."),
+    _layer("embeddings", "encoder:BertEmbeddings", "Words, positions and segments embedded, summed and normalized."),
+    _layer("self-attention", "encoder:BertSelfAttention", "Multi-head self-attention."),
+    _layer("attention", "encoder:BertAttention", "Self-attention, with its residual connection and normalization."),
+    _layer(
+        "block", "encoder:BertLayer", "Attention, then a feed-forward network, each added and normalized (post-norm)."
+    ),
     _layer("encoder", "encoder:BertEncoder", "All blocks, one after the other; padding is not computed."),
-    _layer("pooler", "modeling:BertPooler", "One vector for a sequence, from its first token."),
-    _layer("masked-lm-head", "modeling:BertMaskedLMHead", "Scores of all words of the vocabulary for each token."),
+    _layer("pooler", "modeling:BertPooler", "Vector of a sequence, from its first token."),
+    _layer(
+        "masked-lm-head", "modeling:BertMaskedLMHead", "Masked language model head: logits of all words for each token."
+    ),
 )

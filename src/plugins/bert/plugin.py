@@ -1,4 +1,4 @@
-"""What the bert plugin tells the registry."""
+"""Hooks of the bert plugin."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from .layers import LAYERS
 
 @hookimpl
 def registry_cards() -> Iterable[Card]:
-    """Declare the models which the ancestor's manual names, and one small sentence encoder."""
+    """Declare the models of pytorch-pretrained-bert, and one small sentence encoder."""
     return CARDS
 
 
@@ -44,7 +44,7 @@ def registry_models() -> Iterable[ModelSpec]:
 
 @hookimpl
 def registry_tokenizers() -> Iterable[TokenizerSpec]:
-    """Declare the tokenizer, which reads one file."""
+    """Declare the tokenizer and its file."""
     yield TokenizerSpec(
         architecture="bert", cls=f"{__package__}.tokenization:BertTokenizer", files={"vocab": "vocab.txt"}
     )
@@ -64,5 +64,5 @@ def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
 
 @hookimpl
 def registry_layers() -> Iterable[LayerSpec]:
-    """Declare the layers which others may build with."""
+    """Declare the layers that others may build with."""
     return LAYERS

@@ -39,8 +39,8 @@ TENSORFLOW = NameTable(
     ("cls/squad/output_bias", "qa_outputs.bias"),
     ("output_weights", "classifier.weight"),  # written by run_classifier.py
     ("output_bias", "classifier.bias"),
-    # What training keeps beside the weights: Google's optimizer for BERT, and TensorFlow's own Adam.
+    # Optimizer states: Google's optimizer for BERT, and TensorFlow's own Adam.
     dropped=("{name}/adam_m", "{name}/adam_v", "{name}/Adam", "{name}/Adam_1", "beta1_power", "beta2_power")
     + ("global_step",),
 )
-"""From the names of Google's release (google-research/bert, modeling.py), and of what its programs fine-tune."""
+"""From the names of Google's release (google-research/bert, modeling.py), and of its fine-tuned models."""

@@ -2,11 +2,10 @@
 
 from typing import ClassVar
 
-from attrs import Attribute, Factory, frozen
+from attrs import Factory, frozen
 
 from registry.config import Config
-from registry.config.fields import choice, count, rate, scale, size
-from registry.errors import ConfigError
+from registry.config.fields import choice, count, divisor, rate, scale, size
 
 
 @frozen(kw_only=True)
@@ -23,19 +22,19 @@ class OpenAIGPTConfig(Config):
     vocab_size: int = size(40478)
     """Tokens that the tokenizer makes of text."""
     n_special: int = count(0)
-    """Special tokens, embedded behind the vocabulary."""
+    """Special tokens, embedded after the vocabulary."""
     n_positions: int = size(512)
     """Longest sequence, in tokens."""
     n_ctx: int = size(Factory(lambda config: config.n_positions, takes_self=True))
     """The same number by another name, which files of 2019 need; nothing is computed from it."""
     n_embd: int = size(768, most=1_000_000)
-    """Features per token; the heads split it evenly, and the feed-forward nets have four times as many inside."""
+    """Features per token; the heads split it evenly, and the feed-forward networks have four times as many inside."""
     n_layer: int = size(12, most=10_000)
     """Blocks, one after the other."""
-    n_head: int = size(12, most=100_000)
+    n_head: int = divisor(12, of="n_embd", most=100_000)
     """Attention heads of each block."""
     afn: str = choice("gelu", ("gelu", "relu", "silu", "swish"))
-    """Activation of the feed-forward nets; ``gelu``, here, is OpenAI's approximation (tanh)."""
+    """Activation of the feed-forward networks; ``gelu``, here, is OpenAI's approximation (tanh)."""
     resid_pdrop: float = rate(0.1)
     """Dropout of what every sub-layer adds."""
     embd_pdrop: float = rate(0.1)
@@ -43,13 +42,13 @@ class OpenAIGPTConfig(Config):
     attn_pdrop: float = rate(0.1)
     """Dropout of attention weights."""
     layer_norm_epsilon: float = scale(1e-5)
-    """Added to the variance in layer normalisation."""
+    """Added to the variance in layer normalization."""
     initializer_range: float = scale(0.02)
-    """Standard deviation of the normal distribution from which new weights are drawn."""
+    """Standard deviation of the normal distribution that initializes weights."""
     summary_first_dropout: float = rate(0.1)
     """Dropout before the choice head."""
     summary_type: str = choice("cls_index", ("cls_index", "token_ids"))
-    """The choice head reads the tokens that it is told to read; ``token_ids`` says the same in files of 2019."""
+    """The choice head reads the tokens in ``mc_token_ids``; ``token_ids`` means the same in files of 2019."""
     summary_use_proj: bool = choice(True, (True,))
     """The choice head is a linear layer."""
     summary_proj_to_labels: bool = choice(True, (True,))
@@ -58,11 +57,6 @@ class OpenAIGPTConfig(Config):
     """Nothing comes after it."""
     tie_word_embeddings: bool = choice(True, (True,))
     """Tokens are scored with the matrix that embeds them."""
-
-    @n_head.validator
-    def _heads_divide_width(self, _attribute: "Attribute[int]", heads: int) -> None:
-        if isinstance(heads, int) and self.n_embd % heads:
-            raise ConfigError(f"n_head ({heads}) must divide n_embd ({self.n_embd}).")
 
     @property
     def total_tokens_embeddings(self) -> int:

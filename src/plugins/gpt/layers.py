@@ -1,4 +1,4 @@
-"""The layers of GPT which others may build with, each made of a ``OpenAIGPTConfig``."""
+"""The layers of GPT that others may build with, each made from a ``OpenAIGPTConfig``."""
 
 from registry.records import LayerSpec
 
@@ -8,9 +8,7 @@ def _layer(name: str, cls: str, summary: str) -> LayerSpec:
 
 
 LAYERS = (
-    _layer(
-        "attention", "OpenAIGPTAttention", "Every token attends to itself and to those before it, with several heads."
-    ),
-    _layer("feed-forward", "OpenAIGPTMLP", "A feed-forward net, wide inside, which works on each token alone."),
-    _layer("block", "OpenAIGPTBlock", "Attention, then a feed-forward net, each added and normalised (post-norm)."),
+    _layer("attention", "OpenAIGPTAttention", "Causal multi-head self-attention."),
+    _layer("feed-forward", "OpenAIGPTMLP", "Feed-forward network, applied to each token."),
+    _layer("block", "OpenAIGPTBlock", "Attention, then a feed-forward network, each added and normalized (post-norm)."),
 )

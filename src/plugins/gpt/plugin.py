@@ -1,4 +1,4 @@
-"""What the gpt plugin tells the registry."""
+"""Hooks of the gpt plugin."""
 
 from collections.abc import Iterable
 
@@ -43,7 +43,7 @@ def registry_models() -> Iterable[ModelSpec]:
 
 @hookimpl
 def registry_tokenizers() -> Iterable[TokenizerSpec]:
-    """Declare the tokenizer, and the files which it reads."""
+    """Declare the tokenizer and its files."""
     yield TokenizerSpec(
         architecture="gpt",
         cls=f"{__package__}.tokenization:OpenAIGPTTokenizer",
@@ -66,5 +66,5 @@ def registry_weight_loaders() -> Iterable[WeightLoaderSpec]:
 
 @hookimpl
 def registry_layers() -> Iterable[LayerSpec]:
-    """Declare the layers which others may build with."""
+    """Declare the layers that others may build with."""
     return LAYERS

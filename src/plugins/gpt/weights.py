@@ -1,4 +1,4 @@
-"""How GPT's weights are named: as in the files of 2018, and how other files spell the same."""
+"""Names of GPT's weights: those of the files of 2018, and the spellings of other files."""
 
 from registry.weights.names import Layout, NameTable
 

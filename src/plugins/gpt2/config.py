@@ -2,11 +2,10 @@
 
 from typing import ClassVar
 
-from attrs import Attribute, Factory, frozen
+from attrs import Factory, frozen
 
 from registry.config import Config
-from registry.config.fields import ACTIVATIONS, choice, count, optional_size, rate, scale, size
-from registry.errors import ConfigError
+from registry.config.fields import ACTIVATIONS, choice, count, divisor, optional_size, rate, scale, size
 
 
 @frozen(kw_only=True)
@@ -22,7 +21,7 @@ class GPT2Config(Config):
     vocab_size: int = size(50257)
     """Tokens that the tokenizer makes of text, the end of a text among them."""
     n_special: int = count(0)
-    """Further tokens, embedded behind the vocabulary."""
+    """Further tokens, embedded after the vocabulary."""
     n_positions: int = size(1024)
     """Longest sequence, in tokens."""
     n_ctx: int = size(Factory(lambda config: config.n_positions, takes_self=True))
@@ -31,12 +30,12 @@ class GPT2Config(Config):
     """Features per token; the heads split it evenly."""
     n_layer: int = size(12, most=10_000)
     """Blocks, one after the other."""
-    n_head: int = size(12, most=100_000)
+    n_head: int = divisor(12, of="n_embd", most=100_000)
     """Attention heads of each block."""
     n_inner: int | None = optional_size(None)
-    """Features inside the feed-forward net of a block; four times ``n_embd`` when null."""
+    """Features inside the feed-forward network of a block; four times ``n_embd`` when null."""
     activation_function: str = choice("gelu_new", ACTIVATIONS)
-    """Activation of the feed-forward nets; ``gelu_new`` is OpenAI's approximation (tanh)."""
+    """Activation of the feed-forward networks; ``gelu_new`` is OpenAI's approximation (tanh)."""
     resid_pdrop: float = rate(0.1)
     """Dropout of what every sub-layer adds."""
     embd_pdrop: float = rate(0.1)
@@ -44,13 +43,13 @@ class GPT2Config(Config):
     attn_pdrop: float = rate(0.1)
     """Dropout of attention weights."""
     layer_norm_epsilon: float = scale(1e-5)
-    """Added to the variance in layer normalisation."""
+    """Added to the variance in layer normalization."""
     initializer_range: float = scale(0.02)
-    """Standard deviation of the normal distribution from which new weights are drawn."""
+    """Standard deviation of the normal distribution that initializes weights."""
     summary_first_dropout: float = rate(0.1)
     """Dropout before the choice head."""
     summary_type: str = choice("cls_index", ("cls_index", "token_ids"))
-    """The choice head reads the tokens that it is told to read; ``token_ids`` says the same in files of 2019."""
+    """The choice head reads the tokens in ``mc_token_ids``; ``token_ids`` means the same in files of 2019."""
     summary_use_proj: bool = choice(True, (True,))
     """The choice head is a linear layer."""
     summary_proj_to_labels: bool = choice(True, (True,))
@@ -66,11 +65,6 @@ class GPT2Config(Config):
     tie_word_embeddings: bool = choice(True, (True,))
     """Tokens are scored with the matrix that embeds them."""
 
-    @n_head.validator
-    def _heads_divide_width(self, _attribute: "Attribute[int]", heads: int) -> None:
-        if isinstance(heads, int) and self.n_embd % heads:
-            raise ConfigError(f"n_head ({heads}) must divide n_embd ({self.n_embd}).")
-
     @property
     def total_tokens_embeddings(self) -> int:
         """Rows of the embedding."""
@@ -78,7 +72,7 @@ class GPT2Config(Config):
 
     @property
     def inner_width(self) -> int:
-        """Features inside the feed-forward net of a block."""
+        """Features inside the feed-forward network of a block."""
         return self.n_inner or 4 * self.n_embd
 
     def num_trunk_parameters(self) -> int:

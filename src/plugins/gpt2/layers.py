@@ -1,4 +1,4 @@
-"""The layers of GPT-2 which others may build with, each made of a ``GPT2Config``."""
+"""The layers of GPT-2 that others may build with, each made from a ``GPT2Config``."""
 
 from registry.records import LayerSpec
 
@@ -8,7 +8,9 @@ def _layer(name: str, cls: str, summary: str) -> LayerSpec:
 
 
 LAYERS = (
-    _layer("attention", "GPT2Attention", "Every token attends to itself and to those before it, with several heads."),
-    _layer("feed-forward", "GPT2MLP", "A feed-forward net, wide inside, which works on each token alone."),
-    _layer("block", "GPT2Block", "Attention, then a feed-forward net, each normalised before and added (pre-norm)."),
+    _layer("attention", "GPT2Attention", "Causal multi-head self-attention."),
+    _layer("feed-forward", "GPT2MLP", "Feed-forward network, applied to each token."),
+    _layer(
+        "block", "GPT2Block", "Attention, then a feed-forward network, each normalized before and added (pre-norm)."
+    ),
 )

@@ -31,7 +31,7 @@ from .weights import LAYOUT
 
 
 class GPT2Projection(Conv1D):
-    """The last product of a sub-layer, whose result is added to the stream: new ones are drawn smaller."""
+    """The last product of a sub-layer, which is added to the residual stream, and is initialized smaller."""
 
 
 class GPT2Attention(nn.Module):

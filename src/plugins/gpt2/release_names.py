@@ -21,7 +21,7 @@ TENSORFLOW = NameTable(
     (f"{BLOCK}/mlp/c_proj/b", f"{OURS}.mlp.c_proj.bias"),
     ("model/ln_f/g", "transformer.ln_f.weight"),
     ("model/ln_f/b", "transformer.ln_f.bias"),
-    # What training keeps beside the weights: TensorFlow's Adam.
+    # Optimizer states: TensorFlow's Adam.
     dropped=("{name}/Adam", "{name}/Adam_1", "beta1_power", "beta2_power", "global_step"),
 )
 """From the names of OpenAI's release (openai/gpt-2, model.py)."""

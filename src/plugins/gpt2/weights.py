@@ -1,4 +1,4 @@
-"""How GPT-2's weights are named: as in the files of 2019, and how other files spell the same."""
+"""Names of GPT-2's weights: those of the files of 2019, and the spellings of other files."""
 
 from registry.weights.names import Layout, NameTable
 

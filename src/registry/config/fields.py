@@ -35,6 +35,18 @@ def optional_size(default: int | None = None, *, most: int = 10_000_000) -> Any:
     return field(default=default, validator=attrs.validators.optional(check))
 
 
+def divisor(default: int, *, of: str, most: int = 10_000_000) -> Any:
+    """A size that divides the field ``of``, as the heads of attention divide the width; that field comes before it."""
+    check_size = _number_check(1, most, int, f"a whole number from 1 to {most:,}")
+
+    def check(config: object, attribute: "attrs.Attribute[Any]", value: int) -> None:
+        check_size(config, attribute, value)
+        if getattr(config, of) % value:
+            raise ConfigError(f"{attribute.name} ({value}) must divide {of} ({getattr(config, of)}).")
+
+    return field(default=default, validator=check)
+
+
 def count(default: int, *, most: int = 10_000_000) -> Any:
     """A count that may be zero: a whole number from 0 to ``most``."""
     return field(default=default, validator=_number_check(0, most, int, f"a whole number from 0 to {most:,}"))

@@ -68,7 +68,7 @@ def check_room(longest: int, max_new_tokens: int, context: int, when_full: WhenF
     if when_full == "error" and longest + max_new_tokens - 1 > context:
         raise InputError(
             f"A prompt of {longest} tokens and {max_new_tokens} new ones outgrow the {context} which the model sees.",
-            hint=f"Ask for at most {context - longest + 1}, or let it forget the oldest: when_full='slide'.",
+            hint=f"Ask for at most {context - longest + 1}, or drop the oldest tokens: when_full='slide'.",
         )
 
 

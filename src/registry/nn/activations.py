@@ -1,4 +1,4 @@
-"""Activation functions, by the names which published configurations give them."""
+"""Activation functions, by their names in published configurations."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 Activation: TypeAlias = Callable[[Tensor], Tensor]
-"""A function of single numbers, applied to each number of a tensor of any shape."""
+"""An elementwise function of a tensor of any shape."""
 
 _tanh_gelu: Activation = partial(F.gelu, approximate="tanh")
 

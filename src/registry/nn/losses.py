@@ -1,17 +1,22 @@
-"""What training makes small."""
+"""Loss functions."""
 
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 IGNORED = -100
-"""The class number of what has no label; every other negative number means the same."""
+"""The label of what is ignored; every other negative number means the same."""
 
 
 def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross entropy of ``logits``, ``(..., classes)``, at the class numbers ``labels``, ``(...)``.
+    """Mean cross entropy.
 
-    Negative labels are ignored.  Without any other the loss is zero, not NaN: a batch in which no word happens to be
-    masked must not destroy the model.
+    Args:
+        logits: ``(..., classes)``.
+        labels: Class numbers, ``(...)``; negative ones are ignored.
+
+    Returns:
+        One number, zero without any label, not NaN: a batch in which no word happens to be masked must not destroy the
+        model.
     """
     labels = labels.flatten().long()
     known = labels >= 0
@@ -22,18 +27,30 @@ def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def next_token_loss(logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean cross entropy of ``logits``, ``(..., tokens, vocabulary)``, each at the token that follows its own.
+    """Mean cross entropy of the logits at each token and the token after it.
 
-    ``labels``, ``(..., tokens)``, are the ids of the tokens themselves; negative ones are not predicted.  Where
-    ``mask`` is zero, padding is neither predicted nor does it predict; a longer mask has the labels' tokens at its end.
+    Args:
+        logits: ``(..., tokens, vocabulary)``.
+        labels: Ids of the tokens themselves, ``(..., tokens)``; negative ones are not predicted.
+        mask: ``(..., tokens)``, zero at padding, which is neither predicted nor predicts; a longer mask ends with these
+            tokens.
+
+    Returns:
+        One number.
     """
-    return classification_loss(logits, next_tokens(labels, mask))  # moved instead of the logits, which are far larger
+    return classification_loss(logits, next_tokens(labels, mask))  # shifts labels, since logits are far larger
 
 
 def next_tokens(labels: Tensor, mask: Tensor | None = None) -> Tensor:
-    """What follows each token, ``(..., tokens)``, for ids of that shape; -100 behind the last, and where ``mask`` says.
+    """The token after each token.
 
-    Where ``mask`` is zero, padding neither follows nor is followed; a longer mask has the labels' tokens at its end.
+    Args:
+        labels: Ids, ``(..., tokens)``.
+        mask: ``(..., tokens)``, zero at padding, which neither follows nor is followed; a longer mask ends with these
+            tokens.
+
+    Returns:
+        Ids, ``(..., tokens)``, -100 where no token follows.
     """
     following = F.pad(labels[..., 1:], (0, 1), value=IGNORED)
     if mask is None:
@@ -43,5 +60,5 @@ def next_tokens(labels: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def regression_loss(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Mean squared difference of as many numbers, whatever their shapes."""
+    """Mean squared error of as many numbers, whatever their shapes."""
     return F.mse_loss(predictions.flatten(), targets.flatten().to(predictions.dtype))

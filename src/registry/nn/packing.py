@@ -1,8 +1,8 @@
-"""Padding is not computed: the rows of a padded batch that hold tokens, and attention within each sequence of them.
+"""Packing: padding is not computed, and attention is within each sequence of what is left.
 
-A padded batch has a row of features for each token and for each place of padding.  All layers but attention treat its
-rows one by one.  So an encoder packs the rows of tokens at its entrance, computes nothing else, and unpacks them at its
-exit; attention alone must know which rows form a sequence::
+A padded batch has a row of features for each token and for each position of padding.  All layers but attention treat
+its rows one by one.  So an encoder packs the rows of tokens at its entrance, computes nothing else, and unpacks them at
+its exit; attention alone depends on which rows form a sequence::
 
     rows = rows_of(mask)
     x = rows.pack(x)
@@ -25,9 +25,13 @@ from registry.nn.inputs import can_branch_on
 
 
 def rows_of(mask: Tensor | None) -> "Rows":
-    """The rows on which to work, where ``mask``, of shape ``(batch, tokens)``, is zero at padding.
+    """The rows to compute.
 
-    All rows, where there is no padding, and where the mask must not be asked for it.
+    Args:
+        mask: ``(batch, tokens)``, zero at padding.
+
+    Returns:
+        The rows of tokens; all rows where there is no padding, or where control flow may not depend on the mask.
     """
     if mask is None:
         return AllRows()
@@ -37,15 +41,15 @@ def rows_of(mask: Tensor | None) -> "Rows":
 
 
 class Rows(ABC):
-    """The rows of a batch on which layers work, and how those that form a sequence attend to each other."""
+    """The rows of a batch that are computed, and attention within the sequences that they form."""
 
     @abstractmethod
     def pack(self, x: Tensor, *, padding: int | None = None) -> Tensor:
-        """The rows of ``x``, of shape ``(batch, tokens, ...)``; ``padding`` replaces what no token owns."""
+        """The rows of ``x``, ``(batch, tokens, ...)``; ``padding`` replaces its values at padding."""
 
     @abstractmethod
     def unpack(self, x: Tensor, *, padding: float = 0.0) -> Tensor:
-        """The batch ``(batch, tokens, ...)`` that has these rows, and ``padding`` where there is no token."""
+        """The batch ``(batch, tokens, ...)`` of these rows, with ``padding`` where there is no token."""
 
     @abstractmethod
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
@@ -60,7 +64,7 @@ class Rows(ABC):
 class TokenRows(Rows):
     """Rows of tokens only, one after the other, those of shorter sequences first.
 
-    Sequences of one length stand side by side, so that they attend as one small batch, without a mask.
+    Sequences of one length are neighbors, so that they attend as one small batch, without a mask.
     """
 
     def __init__(self, mask: Tensor) -> None:
@@ -78,7 +82,7 @@ class TokenRows(Rows):
         return x.flatten(0, 1).index_select(0, self._numbers)
 
     def unpack(self, x: Tensor, *, padding: float = 0.0) -> Tensor:
-        """Each row in its place."""
+        """Each row at its position."""
         batch = x.new_full((self._shape.numel(), *x.shape[1:]), padding)
         return batch.index_copy(0, self._numbers, x).view(*self._shape, *x.shape[1:])
 
@@ -99,7 +103,7 @@ class AllRows(Rows):
         self._padding = None if mask is None else mask == 0
 
     def pack(self, x: Tensor, *, padding: int | None = None) -> Tensor:
-        """The batch as it is, or with ``padding`` in place of what no token owns."""
+        """The batch, with its values at padding replaced where ``padding`` is given."""
         return x if self._padding is None or padding is None else x.masked_fill(self._padding_of(x), padding)
 
     def unpack(self, x: Tensor, *, padding: float = 0.0) -> Tensor:

@@ -1,4 +1,4 @@
-"""Folders go back and forth between this library, transformers, and the ancestor, and the numbers stay."""
+"""Folders go back and forth between this library, transformers, and pytorch-pretrained-bert, and the numbers stay."""
 
 import importlib.metadata
 import warnings
@@ -30,7 +30,7 @@ TEXTS = ["the cat sat on the mat.", "a mat"]
 
 
 @pytest.fixture
-def ancestor() -> ModuleType:
+def pretrained_bert() -> ModuleType:
     """pytorch-pretrained-bert 0.6.2, which imports with warnings of its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -110,13 +110,13 @@ ANCESTORS = [name for name in CLASSES if name != "BertModel"]
 
 
 @pytest.mark.parametrize("name", ANCESTORS)
-def test_what_we_save_loads_in_the_ancestor(
-    name: str, config: BertConfig, tmp_path: Path, ancestor: ModuleType
+def test_what_we_save_loads_in_pytorch_pretrained_bert(
+    name: str, config: BertConfig, tmp_path: Path, pretrained_bert: ModuleType
 ) -> None:
     model = fresh(name, config)
     registry.save(model, tmp_path / "m", format="torch")
     number = {"BertForSequenceClassification": (2,), "BertForTokenClassification": (2,), "BertForMultipleChoice": (2,)}
-    theirs = getattr(ancestor, name).from_pretrained(str(tmp_path / "m"), *number.get(name, ())).eval()
+    theirs = getattr(pretrained_bert, name).from_pretrained(str(tmp_path / "m"), *number.get(name, ())).eval()
     for key, tensor in model.state_dict().items():
         assert theirs.state_dict()[key].equal(tensor), key
     batch = inputs(name)
@@ -128,12 +128,12 @@ def test_what_we_save_loads_in_the_ancestor(
 
 
 @pytest.mark.parametrize("name", ANCESTORS)
-def test_what_the_ancestor_saves_loads_here(
-    name: str, config: BertConfig, tmp_path: Path, ancestor: ModuleType
+def test_what_pytorch_pretrained_bert_saves_loads_here(
+    name: str, config: BertConfig, tmp_path: Path, pretrained_bert: ModuleType
 ) -> None:
-    keys = {k: v for k, v in config.to_dict().items() if k in ancestor.BertConfig(9).to_dict()}
+    keys = {k: v for k, v in config.to_dict().items() if k in pretrained_bert.BertConfig(9).to_dict()}
     number = {"BertForSequenceClassification": (2,), "BertForTokenClassification": (2,), "BertForMultipleChoice": (2,)}
-    theirs = getattr(ancestor, name)(ancestor.BertConfig.from_dict(keys), *number.get(name, ())).eval()
+    theirs = getattr(pretrained_bert, name)(pretrained_bert.BertConfig.from_dict(keys), *number.get(name, ())).eval()
     torch.save(theirs.state_dict(), tmp_path / "pytorch_model.bin")
     theirs.config.to_json_file(str(tmp_path / "config.json"))
     ours = class_of(name).from_pretrained(tmp_path)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import registry
 from plugins.bert.config import BertConfig
@@ -237,3 +237,15 @@ def test_the_older_name_of_the_configuration_is_found(config: BertConfig, tmp_pa
     (tmp_path / "bert_config.json").write_text(registry.config.config.config_text(keys))
     torch.save(dict(model.state_dict()), tmp_path / "pytorch_model.bin")
     assert same(BertForPreTraining.from_pretrained(tmp_path), model)
+
+
+def test_layers_of_a_loaded_model_are_plain_ones_that_are_enabled(config: BertConfig, tmp_path: Path) -> None:
+    """Its large products are made by oneDNN, as ``tests/registry/nn/test_onednn.py`` shows; here: that loading enables."""
+    loaded = load(BertForMaskedLM, config, dict(fresh(BertForMaskedLM, config).state_dict()), tmp_path / "m")
+    layers = [layer for layer in loaded.modules() if type(layer) is nn.Linear]
+    assert len(layers) == 6 * config.num_hidden_layers + 2
+    assert all("forward" in vars(layer) for layer in layers)
+    assert not any("forward" in vars(layer) for layer in loaded.double().modules())
+    state = dict(fresh(BertForMaskedLM, config).state_dict())
+    half = load(BertForMaskedLM, config, state, tmp_path / "m", dtype=torch.bfloat16)
+    assert not any("forward" in vars(layer) for layer in half.modules())

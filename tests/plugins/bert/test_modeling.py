@@ -1,4 +1,4 @@
-"""BERT's numbers, beside those of transformers and of the ancestor, on small random weights."""
+"""BERT's numbers, beside those of transformers and of pytorch-pretrained-bert, on small random weights."""
 
 import copy
 import inspect
@@ -150,24 +150,24 @@ def assert_same(ours: Any, theirs: Any, mask: Tensor) -> None:
 # --- The numbers of transformers --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("with_weights", [False, True])
 @each_class
-def test_every_number_is_that_of_transformers(name: str, watched: bool) -> None:
+def test_every_number_is_that_of_transformers(name: str, with_weights: bool) -> None:
     ours = our(name)
     inputs = {**shaped(name, batch()), **labels(name)}
-    options = {"output_hidden_states": True, "output_attentions": watched}
+    options = {"output_hidden_states": True, "output_attentions": with_weights}
     everywhere = torch.ones(BATCH, TOKENS, dtype=torch.bool)
     assert_same(ours(**inputs, **options), their(name, ours)(**inputs, **options), everywhere)
 
 
-@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("with_weights", [False, True])
 @each_class
-def test_every_number_at_tokens_is_that_of_transformers_beside_padding(name: str, watched: bool) -> None:
+def test_every_number_at_tokens_is_that_of_transformers_beside_padding(name: str, with_weights: bool) -> None:
     ours = our(name)
     inputs = {**shaped(name, batch("right")), **labels(name)}
     if name == "BertForQuestionAnswering":
         inputs = {key: x for key, x in inputs.items() if "positions" not in key}  # theirs let padding be an answer
-    options = {"output_hidden_states": True, "output_attentions": watched}
+    options = {"output_hidden_states": True, "output_attentions": with_weights}
     assert_same(
         ours(**inputs, **options), their(name, ours)(**inputs, **options), batch("right")["attention_mask"].bool()
     )
@@ -221,22 +221,22 @@ def test_defaults_are_positions_from_zero_and_the_first_segment() -> None:
     assert_close(ours(ids, position_ids=torch.arange(TOKENS)), explicit, atol=0, rtol=0)
 
 
-# --- The numbers of the ancestor --------------------------------------------------------------------------------------
+# --- The numbers of pytorch-pretrained-bert ---------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def ancestor() -> ModuleType:
+def pretrained_bert() -> ModuleType:
     """pytorch-pretrained-bert 0.6.2, which imports with warnings of its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pytest.importorskip("pytorch_pretrained_bert")
 
 
-def of_the_ancestor(ancestor: ModuleType, name: str, ours: nn.Module) -> Any:
+def in_pretrained_bert(pretrained_bert: ModuleType, name: str, ours: nn.Module) -> Any:
     keys = {key: value for key, value in SIZES.items() if key not in ("vocab_size", "num_labels")}
-    config = ancestor.BertConfig(SIZES["vocab_size"], **keys)
+    config = pretrained_bert.BertConfig(SIZES["vocab_size"], **keys)
     number = {"BertForSequenceClassification": (3,), "BertForTokenClassification": (3,), "BertForMultipleChoice": (2,)}
-    theirs = getattr(ancestor, name)(config, *number.get(name, ())).eval()
+    theirs = getattr(pretrained_bert, name)(config, *number.get(name, ())).eval()
     missing, unexpected = theirs.load_state_dict(ours.state_dict(), strict=False)
     assert unexpected == []
     assert all("pooler" in key for key in missing)  # it has one always
@@ -248,13 +248,13 @@ ANCESTRAL_LABELS = {
     "BertForMaskedLM": {"labels": "masked_lm_labels"},
     "BertForNextSentencePrediction": {"labels": "next_sentence_label"},
 }
-"""Our keywords and the ancestor's, where they differ."""
+"""Our keywords and pytorch-pretrained-bert's, where they differ."""
 
 
 @each_class
-def test_every_number_at_tokens_is_the_ancestors(name: str, ancestor: ModuleType) -> None:
+def test_every_number_at_tokens_is_that_of_pytorch_pretrained_bert(name: str, pretrained_bert: ModuleType) -> None:
     ours = our(name)
-    theirs = of_the_ancestor(ancestor, name, ours)
+    theirs = in_pretrained_bert(pretrained_bert, name, ours)
     inputs = shaped(name, batch("right"))
     del inputs["position_ids"]  # it has no such argument
     mask = batch("right")["attention_mask"].bool()
@@ -273,9 +273,11 @@ def test_every_number_at_tokens_is_the_ancestors(name: str, ancestor: ModuleType
 
 
 @pytest.mark.parametrize("name", CLASSES[1:])
-def test_every_loss_is_the_ancestors_whose_ignored_label_is_minus_one(name: str, ancestor: ModuleType) -> None:
+def test_every_loss_is_that_of_pytorch_pretrained_bert_whose_ignored_label_is_minus_one(
+    name: str, pretrained_bert: ModuleType
+) -> None:
     ours = our(name)
-    theirs = of_the_ancestor(ancestor, name, ours)
+    theirs = in_pretrained_bert(pretrained_bert, name, ours)
     inputs = shaped(name, batch(None if name == "BertForQuestionAnswering" else "right"))
     inputs.pop("position_ids")
     minus_one = -1 if name in ANCESTRAL_LABELS else -100  # its classifiers ignored torch's number instead
@@ -284,9 +286,9 @@ def test_every_loss_is_the_ancestors_whose_ignored_label_is_minus_one(name: str,
     assert_close(ours(**inputs, **labels(name, ignored=-1)).loss, theirs(**inputs, **renamed), atol=1e-5, rtol=0)
 
 
-def test_a_label_on_padding_is_ignored_as_the_ancestor_did(ancestor: ModuleType) -> None:
+def test_a_label_on_padding_is_ignored_as_pytorch_pretrained_bert_did(pretrained_bert: ModuleType) -> None:
     ours = our("BertForTokenClassification")
-    theirs = of_the_ancestor(ancestor, "BertForTokenClassification", ours)
+    theirs = in_pretrained_bert(pretrained_bert, "BertForTokenClassification", ours)
     inputs = batch("right")
     del inputs["position_ids"]
     inputs["labels"] = torch.ones(BATCH, TOKENS, dtype=torch.long)
@@ -343,7 +345,7 @@ def test_the_dense_road_and_the_packed_one_are_the_same_function(name: str, monk
     assert_close(packed_gradients, dense_gradients)
 
 
-@pytest.mark.parametrize("road", ["packed", "dense", "watched"])
+@pytest.mark.parametrize("road", ["packed", "dense", "with weights"])
 @each_class
 def test_a_text_of_nothing_but_padding_never_gives_nan(name: str, road: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if road == "dense":
@@ -352,7 +354,7 @@ def test_a_text_of_nothing_but_padding_never_gives_nan(name: str, road: str, mon
     for empty in ([1], list(range(BATCH))):
         inputs = shaped(name, batch("right"))
         inputs["attention_mask"].view(BATCH, TOKENS)[empty] = 0
-        output = ours(**inputs, **labels(name), output_hidden_states=True, output_attentions=road == "watched")
+        output = ours(**inputs, **labels(name), output_hidden_states=True, output_attentions=road == "with weights")
         for value in (*output, *output.hidden_states, *(output.attentions or ())):
             assert not isinstance(value, Tensor) or value.isfinite().all()
         (output[0].sum() + output.hidden_states[-1].sum()).backward()
@@ -362,8 +364,8 @@ def test_a_text_of_nothing_but_padding_never_gives_nan(name: str, road: str, mon
 def test_padding_is_zero_in_states_and_never_an_answer() -> None:
     inputs = batch("right")
     padding = inputs["attention_mask"] == 0
-    for watched in (False, True):
-        output = our("BertModel")(**inputs, output_hidden_states=True, output_attentions=watched)
+    for with_weights in (False, True):
+        output = our("BertModel")(**inputs, output_hidden_states=True, output_attentions=with_weights)
         assert all((state[padding] == 0).all() for state in output.hidden_states)
     scores = our("BertForQuestionAnswering")(**inputs).start_logits
     assert (scores.softmax(-1)[padding] == 0).all()
@@ -553,7 +555,7 @@ def test_compilation_sees_one_graph_and_keeps_the_numbers() -> None:
     assert_close(compiled(**inputs)[:2], model(**inputs)[:2], atol=1e-5, rtol=0)
 
 
-def test_watching_attention_computes_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_weights_are_of_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
     output = our("BertModel")(**batch("right"), output_attentions=True)
     assert [x.shape for x in output.attentions] == [(BATCH, 4, TOKENS, TOKENS)] * 3
     assert our("BertModel")(**batch("right")).attentions is None

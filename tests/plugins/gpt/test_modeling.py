@@ -1,4 +1,4 @@
-"""What GPT has of its own: the ancestor's numbers, special tokens, and how new weights are drawn."""
+"""What GPT has of its own: pytorch-pretrained-bert's numbers, special tokens, and how weights are initialized."""
 
 import copy
 import pickle
@@ -25,7 +25,7 @@ each_class = pytest.mark.parametrize("name", NAMES)
 
 
 @pytest.fixture
-def ancestor() -> ModuleType:
+def pretrained_bert() -> ModuleType:
     """pytorch-pretrained-bert 0.6.2, which imports with warnings of its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -51,14 +51,16 @@ def table_of(model: Any) -> Tensor:
     return getattr(model, "transformer", model).tokens_embed.weight
 
 
-# --- The ancestor -----------------------------------------------------------------------------------------------------
+# --- pytorch-pretrained-bert ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:dropout2d")  # of its choice head
 @each_class
-def test_every_number_is_the_ancestors(name: str, ancestor: ModuleType, ids: Tensor) -> None:
+def test_every_number_is_that_of_pytorch_pretrained_bert(name: str, pretrained_bert: ModuleType, ids: Tensor) -> None:
     ours = our(name, n_special=3)
-    theirs = getattr(ancestor, name)(ancestor.OpenAIGPTConfig(VOCABULARY, n_special=3, n_ctx=20, **SIZES)).eval()
+    theirs = getattr(pretrained_bert, name)(
+        pretrained_bert.OpenAIGPTConfig(VOCABULARY, n_special=3, n_ctx=20, **SIZES)
+    ).eval()
     state = {
         key.replace("lm_head.", "lm_head.decoder.").replace("_head.summary.", "_head.linear."): tensor
         for key, tensor in ours.state_dict().items()

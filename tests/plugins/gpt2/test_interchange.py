@@ -1,4 +1,4 @@
-"""Folders of GPT and GPT-2 go back and forth between this library, transformers, and the ancestor."""
+"""Folders of GPT and GPT-2 go back and forth between this library, transformers, and pytorch-pretrained-bert."""
 
 import importlib
 import warnings
@@ -68,11 +68,11 @@ def test_what_transformers_saves_loads_here(name: str, tmp_path: Path) -> None:
         assert_close(mine.flatten(), other.flatten(), atol=1e-5, rtol=0)
 
 
-# --- The ancestor -----------------------------------------------------------------------------------------------------
+# --- pytorch-pretrained-bert ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def ancestor() -> ModuleType:
+def pretrained_bert() -> ModuleType:
     """pytorch-pretrained-bert 0.6.2, which imports with warnings of its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -80,15 +80,15 @@ def ancestor() -> ModuleType:
 
 
 def scores(name: str, found: Any) -> torch.Tensor:
-    """The ancestor's result without the keys and values that GPT-2 returns beside it."""
+    """pytorch-pretrained-bert's result without the keys and values that GPT-2 returns beside it."""
     return found[0] if name.startswith("GPT2") else found
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "Double" not in name])
-def test_what_we_save_loads_in_the_ancestor(name: str, tmp_path: Path, ancestor: ModuleType) -> None:
+def test_what_we_save_loads_in_pytorch_pretrained_bert(name: str, tmp_path: Path, pretrained_bert: ModuleType) -> None:
     model = fresh(name)
     registry.save(model, tmp_path / "m", format="torch")
-    theirs = getattr(ancestor, name).from_pretrained(str(tmp_path / "m")).eval()
+    theirs = getattr(pretrained_bert, name).from_pretrained(str(tmp_path / "m")).eval()
     with torch.inference_mode():
         expected = scores(name, theirs(IDS))
     assert_close(numbers(model)[0], expected, atol=1e-5, rtol=0)
@@ -96,10 +96,10 @@ def test_what_we_save_loads_in_the_ancestor(name: str, tmp_path: Path, ancestor:
 
 @pytest.mark.filterwarnings("ignore:dropout2d")  # of its choice head
 @pytest.mark.parametrize("name", NAMES)
-def test_what_the_ancestor_saves_loads_here(name: str, tmp_path: Path, ancestor: ModuleType) -> None:
+def test_what_pytorch_pretrained_bert_saves_loads_here(name: str, tmp_path: Path, pretrained_bert: ModuleType) -> None:
     torch.manual_seed(4)
-    cls = getattr(ancestor, name)
-    config = getattr(ancestor, "GPT2Config" if name.startswith("GPT2") else "OpenAIGPTConfig")
+    cls = getattr(pretrained_bert, name)
+    config = getattr(pretrained_bert, "GPT2Config" if name.startswith("GPT2") else "OpenAIGPTConfig")
     keys = {key: value for key, value in SIZES.items() if key != "vocab_size"}
     theirs = cls(config(SIZES["vocab_size"], **keys, n_ctx=20)).eval()
     if name.startswith("OpenAIGPT"):

@@ -74,7 +74,7 @@ def wrapped(state: State) -> State:
     return {f"module.{name}": tensor for name, tensor in state.items()}
 
 
-def of_the_ancestor(state: State) -> State:
+def in_pretrained_bert(state: State) -> State:
     """``lm_head.decoder.weight`` and ``multiple_choice_head.linear``."""
     return {
         name.replace("lm_head.", "lm_head.decoder.").replace("_head.summary.", "_head.linear."): tensor
@@ -96,7 +96,7 @@ def only_the_head(state: State) -> State:
 
 
 SPELLINGS: tuple[Callable[[State], State], ...] = (dict, openais_words, with_mask_buffers, wrapped)
-TIES: tuple[Callable[[State], State], ...] = (dict, untied_copy, head_left_out, only_the_head, of_the_ancestor)
+TIES: tuple[Callable[[State], State], ...] = (dict, untied_copy, head_left_out, only_the_head, in_pretrained_bert)
 
 
 def assert_same(model: Any, expected: Any) -> None:

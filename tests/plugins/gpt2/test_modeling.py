@@ -1,4 +1,4 @@
-"""What GPT-2 has of its own: the ancestor's numbers, and how new weights are drawn."""
+"""What GPT-2 has of its own: pytorch-pretrained-bert's numbers, and how weights are initialized."""
 
 import warnings
 from types import ModuleType
@@ -18,7 +18,7 @@ NAMES = ("GPT2Model", "GPT2LMHeadModel", "GPT2DoubleHeadsModel")
 
 
 @pytest.fixture
-def ancestor() -> ModuleType:
+def pretrained_bert() -> ModuleType:
     """pytorch-pretrained-bert 0.6.2, which imports with warnings of its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -39,8 +39,8 @@ def our(name: str) -> Any:
     return model
 
 
-def of_the_ancestor(ancestor: ModuleType, name: str, ours: Any) -> Any:
-    theirs = getattr(ancestor, name)(ancestor.GPT2Config(VOCABULARY, n_ctx=20, **SIZES)).eval()
+def in_pretrained_bert(pretrained_bert: ModuleType, name: str, ours: Any) -> Any:
+    theirs = getattr(pretrained_bert, name)(pretrained_bert.GPT2Config(VOCABULARY, n_ctx=20, **SIZES)).eval()
     state = {
         key.replace("lm_head.", "lm_head.decoder.").replace("_head.summary.", "_head.linear."): tensor
         for key, tensor in ours.state_dict().items()
@@ -52,9 +52,11 @@ def of_the_ancestor(ancestor: ModuleType, name: str, ours: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", NAMES[:2])
-def test_every_number_is_the_ancestors_with_and_without_a_past(name: str, ancestor: ModuleType, ids: Tensor) -> None:
+def test_every_number_is_that_of_pytorch_pretrained_bert_with_and_without_a_past(
+    name: str, pretrained_bert: ModuleType, ids: Tensor
+) -> None:
     ours = our(name)
-    theirs = of_the_ancestor(ancestor, name, ours)
+    theirs = in_pretrained_bert(pretrained_bert, name, ours)
     types, positions = ids.flip(0), torch.arange(2, 11)
     options = {"token_type_ids": types, "position_ids": positions.expand(4, -1)}
     assert_close(ours(ids, **options)[name != "GPT2Model"], theirs(ids, **options)[0], atol=1e-5, rtol=0)
@@ -74,16 +76,16 @@ def test_every_number_is_the_ancestors_with_and_without_a_past(name: str, ancest
     )
 
 
-def test_losses_are_the_ancestors_but_for_its_double_heads_which_shifted_the_choices(
-    ancestor: ModuleType, ids: Tensor
+def test_losses_are_those_of_pytorch_pretrained_bert_but_for_its_double_heads_which_shifted_the_choices(
+    pretrained_bert: ModuleType, ids: Tensor
 ) -> None:
     ours = our("GPT2LMHeadModel")
     labels = ids.masked_fill(ids % 3 == 0, -1)
-    theirs = of_the_ancestor(ancestor, "GPT2LMHeadModel", ours)
+    theirs = in_pretrained_bert(pretrained_bert, "GPT2LMHeadModel", ours)
     assert_close(ours(ids, labels=labels).loss, theirs(ids, lm_labels=labels), atol=1e-5, rtol=0)
 
     double = our("GPT2DoubleHeadsModel")
-    theirs = of_the_ancestor(ancestor, "GPT2DoubleHeadsModel", double)
+    theirs = in_pretrained_bert(pretrained_bert, "GPT2DoubleHeadsModel", double)
     choices, numbers, right = ids.view(2, 2, 9), torch.tensor([[8, 3], [0, 4]]), torch.tensor([1, 0])
     found = double(choices, mc_token_ids=numbers, labels=choices, mc_labels=right)
     logits, mc_logits, _ = theirs(choices, numbers)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from registry.generation import greedy, sample
+from registry.generation import beam_search, greedy, sample
 
 PROMPT = [3, 1, 4, 1, 5]
 OTHERS = [[2, 7], [3, 1, 4, 1, 5], [9]]
@@ -263,3 +263,21 @@ def test_samples_end_slide_and_are_handed_on_as_well(toy) -> None:
 def test_what_both_take_is_the_same() -> None:
     ours, wider = (inspect.signature(function).parameters for function in (greedy, sample))
     assert all(wider[name] == parameter for name, parameter in ours.items())
+
+
+@pytest.mark.parametrize(
+    ("generate", "top"),
+    [
+        (lambda model, ids: greedy(model, ids, max_new_tokens=2), 1),
+        (lambda model, ids: greedy(model, ids, max_new_tokens=2, repetition_penalty=1.5), None),
+        (lambda model, ids: sample(model, ids, max_new_tokens=2, top_k=3), 3),
+        (lambda model, ids: sample(model, ids, max_new_tokens=2), None),
+        (lambda model, ids: beam_search(model, ids, max_new_tokens=2, num_beams=2), 4),
+        (lambda model, ids: beam_search(model, ids, max_new_tokens=2, num_beams=2, eos_token_id=[0, 1]), 6),
+        (lambda model, ids: beam_search(model, ids, max_new_tokens=2, num_beams=2, repetition_penalty=1.5), None),
+    ],
+)
+def test_a_model_is_told_how_many_of_the_highest_logits_matter(toy, generate, top: int | None) -> None:
+    model = toy()
+    generate(model, torch.tensor([PROMPT]))
+    assert [call.top for call in model.calls] == [top, top]

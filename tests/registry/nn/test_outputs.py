@@ -23,7 +23,7 @@ THEIRS = {
     outputs.MemoryLMOutput: XLNetLMHeadModelOutput,
 }
 OURS_ALONE = {"losses"}
-"""Fields that they do not have: the loss of each token, as the ancestor's Transformer-XL gave it."""
+"""Fields that they do not have: the loss of each token, as pytorch-pretrained-bert's Transformer-XL gave it."""
 CLASSES = [value for value in vars(outputs).values() if hasattr(value, "_fields")]
 
 

@@ -161,7 +161,7 @@ def test_without_padding_no_mask_is_passed_to_attention(monkeypatch: pytest.Monk
     assert masks == [None]
 
 
-def test_watched_rows_keep_the_weights_of_each_attention() -> None:
+def test_rows_with_weights_keep_the_weights_of_each_attention() -> None:
     mask = mask_of("##-", "---")
     rows = RowsWithWeights(mask)
     mixed(rows, batch_for(mask))

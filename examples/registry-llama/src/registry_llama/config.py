@@ -31,7 +31,7 @@ def _token_ids(value: Any) -> Any:
 
 
 def _token_id(config: "LlamaConfig", attribute: "Attribute[Any]", value: Any) -> None:
-    """Raise ConfigError unless a special token is an id, several, or null; -1 stands for null in some files."""
+    """Raise ConfigError unless a special token is an id, several, or null; -1 means null in some files."""
     ids = value if isinstance(value, tuple) else () if value is None else (value,)
     if not all(type(number) is int and -1 <= number < config.vocab_size for number in ids):
         raise ConfigError(
@@ -79,7 +79,7 @@ class LlamaConfig(Config):
     rope_scaling: Mapping[str, Any] | None = field(default=None, converter=_scaling, hash=False)
     """How frequencies are scaled for sequences longer than those of the training: a kind and its numbers."""
     rms_norm_eps: float = scale(1e-6)
-    """Added to the mean square in normalisation."""
+    """Added to the mean square in normalization."""
     attention_bias: bool = choice(False, (False, True))
     """Whether the projections of attention have a bias."""
     attention_dropout: float = rate(0.0)
@@ -169,7 +169,7 @@ class LlamaConfig(Config):
     def from_dict(cls, keys: Mapping[str, Any], **overrides: Any) -> Self:
         """Make a configuration from the keys of a published file; ``overrides`` replace fields.
 
-        Files of transformers 5 have ``rope_parameters``, in which the scaling and its base stand together.  Raises
+        Files of transformers 5 have ``rope_parameters``, with the scaling and its base.  Raises
         ConfigError when a value is impossible, and UnknownOptionError when an override names no field.
         """
         together = keys.get("rope_parameters")
