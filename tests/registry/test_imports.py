@@ -17,6 +17,7 @@ CORE = Path(registry.__file__).parent
 ORDER = {
     "_version": "the version",
     "errors": "every error and warning, as one tree",
+    "extras": "packages that only some of the work needs, and the extra that installs each",
     "garbage": "Python's garbage collector, paused while models are made",
     "formatting": "numbers for people",
     "files": "facts about files: published names, first bytes, digests, URLs, strict JSON, atomic writing",
