@@ -14,7 +14,7 @@ from registry.nn.linear import FunctionalLinear
 
 from .cache import Memory
 from .config import TransfoXLConfig
-from .context import LayerContext, Lengths, segment_contexts
+from .context import LayerContext, Lengths, SegmentContext
 from .positions import sinusoids
 
 
@@ -64,7 +64,7 @@ class TransfoXLAttention(nn.Module):
 def alone(x: Tensor) -> LayerContext:
     """The context of a layer without memory, for ``(B, T, W)``."""
     encode = partial(sinusoids, width=x.shape[-1], dtype=x.dtype)
-    return segment_contexts(x, Memory.nothing(1, 0, x), Lengths(), encode)[0]
+    return SegmentContext.of(x, Memory.nothing(1, 0, x), Lengths(), encode).layers[0]
 
 
 class TransfoXLFeedForward(nn.Module):

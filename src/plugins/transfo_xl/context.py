@@ -4,7 +4,7 @@ Axes:  B batch,  T new tokens,  M tokens of the memory,  S tokens that are atten
 D width of a head.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -161,41 +161,59 @@ class LayerContextWithWeights(LayerContext):
 # --- A segment --------------------------------------------------------------------------------------------------------
 
 
-def segment_contexts(
-    x: Tensor,
-    memory: Memory,
-    lengths: Lengths,
-    encode: Callable[[Tensor], Tensor],
-    *,
-    padding: Tensor | None = None,
-    key: ProjectionKey = (),
-    kind: type[LayerContext] = LayerContext,
-) -> list[LayerContext]:
-    """The contexts of all layers for one segment.
+@frozen(eq=False)
+class SegmentContext:
+    """The contexts of all layers for one segment."""
 
-    Args:
-        x: Embedded tokens, ``(B, T, W)``.
-        memory: What was read before.
-        lengths: How far tokens attend.
-        encode: Makes features, ``(distances, W)``, of distances.
-        padding: ``(B, T)``, true where there is no token.
-        key: What projections depend on, where keys, values and distances are to be kept; else empty.
-        kind: The class of the contexts.
-    """
-    memory, first = memory.usable(key), lengths.first(memory.length)
-    attended = memory.length - first + x.shape[1]
-    kept = memory.layers[0].distances if memory.layers else None
-    is_kept = kept is not None and kept.shape[-1] == attended + 1
-    positions = SegmentPositions(
-        attended,
-        None if is_kept else encode(distances_to(attended, lengths.clamp_len, x.device)),
-        hidden_tokens(x.shape[1], attended, span=lengths.span, padding=padding, device=x.device),
-    )
-    return [kind(layer, positions, first, keeps=bool(key), blank=memory.blank) for layer in memory.layers]
+    layers: tuple[LayerContext, ...]
+    new: int
+    """T."""
+    lengths: Lengths
+    key: ProjectionKey
 
+    @classmethod
+    def of(
+        cls,
+        x: Tensor,
+        memory: Memory,
+        lengths: Lengths,
+        encode: Callable[[Tensor], Tensor],
+        *,
+        padding: Tensor | None = None,
+        key: ProjectionKey = (),
+        kind: type[LayerContext] = LayerContext,
+    ) -> "SegmentContext":
+        """The contexts of the layers for embedded tokens.
 
-def remembered(contexts: Iterable[LayerContext], new: int, lengths: Lengths, key: ProjectionKey) -> Memory:
-    """The memory for the next segment, after ``new`` tokens."""
-    seen = [context.seen for context in contexts]
-    start, stop = lengths.remembered(len(seen[0].states) - new, new) if seen else (0, 0)
-    return Memory(tuple(layer.part(start, stop) for layer in seen), projected_by=key)
+        Args:
+            x: ``(B, T, W)``.
+            memory: The tokens before.
+            lengths: How far tokens attend.
+            encode: Makes features, ``(distances, W)``, of distances.
+            padding: ``(B, T)``, true where there is no token.
+            key: What projections depend on, where keys, values and distances are to be kept; else empty.
+            kind: The class of the contexts.
+        """
+        memory, first, new = memory.usable(key), lengths.first(memory.length), x.shape[1]
+        attended = memory.length - first + new
+        kept = memory.layers[0].distances
+        is_kept = kept is not None and kept.shape[-1] == attended + 1
+        positions = SegmentPositions(
+            attended,
+            None if is_kept else encode(distances_to(attended, lengths.clamp_len, x.device)),
+            hidden_tokens(new, attended, span=lengths.span, padding=padding, device=x.device),
+        )
+        layers = [kind(layer, positions, first, keeps=bool(key), blank=memory.blank) for layer in memory.layers]
+        return cls(tuple(layers), new, lengths, key)
+
+    @property
+    def memory(self) -> Memory:
+        """The memory for the next segment, once all layers have run."""
+        seen = [layer.seen for layer in self.layers]
+        start, stop = self.lengths.remembered(len(seen[0].states) - self.new, self.new)
+        return Memory(tuple(layer.part(start, stop) for layer in seen), projected_by=self.key)
+
+    @property
+    def attentions(self) -> tuple[Tensor, ...]:
+        """The attention weights of all layers, ``(B, H, T, S)``, once they have run; none where they are not kept."""
+        return tuple(layer.weights for layer in self.layers if isinstance(layer, LayerContextWithWeights))

@@ -26,7 +26,7 @@ from .adaptive import AdaptiveEmbedding, AdaptiveLogSoftmax
 from .block import TransfoXLBlock
 from .cache import Memory, MemoryCache, ProjectionKey
 from .config import TransfoXLConfig
-from .context import LayerContext, LayerContextWithWeights, Lengths, remembered, segment_contexts
+from .context import LayerContext, LayerContextWithWeights, Lengths, SegmentContext
 from .mask import padding_of
 from .positions import sinusoids
 from .weights import BIASES, LAYOUT, layout_of
@@ -129,31 +129,32 @@ class TransfoXLModel(TransfoXLPreTrainedModel):
         if input_ids.dim() != 2 or not input_ids.numel():
             raise InputError(f"input_ids must have the shape (batch, tokens), not {tuple(input_ids.shape)}.")
         check_shape(attention_mask, input_ids, "attention_mask")
-        x = self.drop(self.word_emb(input_ids))
-        key = () if self.training or torch.is_grad_enabled() else self._projection_key()
-        lengths = Lengths(self.mem_len, self.ext_len, self.clamp_len, self.same_length)
-        padding = padding_of(attention_mask)
-        contexts = segment_contexts(
-            x,
-            self._memory(mems, x),
-            lengths,
-            lambda distances: self.drop(sinusoids(distances, x.shape[-1], x.dtype)),
-            padding=padding,
-            key=key,
-            kind=LayerContextWithWeights if output_attentions else LayerContext,
-        )
+        x, padding = self.drop(self.word_emb(input_ids)), padding_of(attention_mask)
+        segment = self._segment(x, mems, padding, LayerContextWithWeights if output_attentions else LayerContext)
         x, states = _without(padding, x), []
-        for layer, context in zip(self.layers, contexts, strict=True):
+        for layer, context in zip(self.layers, segment.layers, strict=True):
             states.append(x)
             x = _without(padding, layer(x, context))
         x = self.drop(x)
         return MemoryOutput(
             last_hidden_state=x,
-            mems=remembered(contexts, x.shape[1], lengths, key),
+            mems=segment.memory,
             hidden_states=(*states, x) if output_hidden_states else None,
-            attentions=tuple(context.weights for context in contexts if isinstance(context, LayerContextWithWeights))
-            if output_attentions
-            else None,
+            attentions=segment.attentions if output_attentions else None,
+        )
+
+    def _segment(
+        self, x: Tensor, mems: Iterable[Tensor] | None, padding: Tensor | None, kind: type[LayerContext]
+    ) -> SegmentContext:
+        """What the layers attend to.  Projections are kept where no gradients are wanted."""
+        return SegmentContext.of(
+            x,
+            self._memory(mems, x),
+            Lengths(self.mem_len, self.ext_len, self.clamp_len, self.same_length),
+            lambda distances: self.drop(sinusoids(distances, x.shape[-1], x.dtype)),
+            padding=padding,
+            key=() if self.training or torch.is_grad_enabled() else self._projection_key(),
+            kind=kind,
         )
 
     def _memory(self, mems: Iterable[Tensor] | None, x: Tensor) -> Memory:

@@ -38,15 +38,22 @@ def detect(paths: Paths) -> bool:
 
 
 def _begins_torch(first: bytes) -> bool:
-    """The name of the first record begins at byte 30 of a zip archive."""
+    """Whether these are the first bytes of a file of torch; in a zip archive, the first name begins at byte 30."""
     return first.startswith(LEGACY) or (first.startswith(ZIP) and b"/data.pkl" in first[30:])
 
 
 def load(paths: Paths) -> "Mapping[str, Tensor]":
     """The tensors among ``paths``, on the CPU; mapped from disk where the file is an archive.
 
-    Raises MissingFileError, UnsafeWeightsError for a file that could run code, CorruptWeightsError, WeightsLimitError,
-    and WeightsMismatchError for one that holds something else than a state dict.
+    Args:
+        paths: The files, by name.
+
+    Raises:
+        MissingFileError: No file is of this format.
+        UnsafeWeightsError: A file could run code, or two readers could understand it differently.
+        CorruptWeightsError: A file is damaged, or index and shards disagree.
+        WeightsLimitError: A file asks for absurd amounts of memory or time.
+        WeightsMismatchError: A file holds something else than a state dict.
     """
     return load_files(paths, FILES, read)
 
@@ -58,7 +65,7 @@ def read(path: Path) -> "dict[str, Tensor]":
     archive = start(path).startswith(ZIP)
     with path.open("rb") as file, _damage_as_corrupt(path):
         before = _identity(os.fstat(file.fileno()))
-        state_dict(check(file, str(path)).root, Header, str(path))  # so that torch gets nothing else to read
+        state_dict(check(file, str(path)).root, Header, str(path))  # so that torch gets nothing else
         if archive:
             check_sums(file, str(path))
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
@@ -70,17 +77,20 @@ def read(path: Path) -> "dict[str, Tensor]":
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
-    """What changes when another file takes the place of one, or its bytes do."""
+    """What changes when a file is replaced, or its bytes are."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def headers(paths: Paths) -> "dict[str, Header]":
-    """What the tensors among ``paths`` look like, from the outlines of their pickles; needs no torch."""
+    """The headers of the tensors among ``paths``, from the outlines of their pickles; needs no torch.
+
+    Errors are those of ``load``.
+    """
     return read_headers(paths, FILES, read_file_headers)
 
 
 def read_file_headers(path: Path) -> "dict[str, Header]":
-    """What the tensors of one file look like; errors are those of ``load``."""
+    """The headers of the tensors of one file.  Errors are those of ``load``."""
     with path.open("rb") as file, _damage_as_corrupt(path):
         root = check(file, str(path)).root
     return state_dict(root, Header, str(path))
@@ -88,12 +98,12 @@ def read_file_headers(path: Path) -> "dict[str, Header]":
 
 @contextmanager
 def _damage_as_corrupt(path: Path) -> Iterator[None]:
-    """Turn what readers raise for damaged files, which is of every kind, into CorruptWeightsError."""
+    """Turn errors of every kind, which readers raise for damaged files, into CorruptWeightsError."""
     try:
         yield
     except RegistryError:
         raise
-    except pickle.UnpicklingError:  # its text advises to switch the protection off, so nobody should read it
+    except pickle.UnpicklingError:  # its text advises to switch the protection off
         raise CorruptWeightsError(f"{path} is damaged: its pickle cannot be read.") from None
     except Exception as problem:
         raise CorruptWeightsError(f"{path} is damaged: reading it ended in a {type(problem).__name__}.") from problem
@@ -117,9 +127,18 @@ def check(file: IO[bytes], origin: str) -> Outline:
 
 
 def state_dict(found: Any, kind: "type[KindT]", origin: str) -> "dict[str, KindT]":
-    """The plain dict of tensors in what a file holds, be it wrapped in what a training script saves.
+    """The tensors of a state dict, which may be wrapped in what a training script saves.
 
-    ``kind`` is what stands for a tensor.  Raises WeightsMismatchError where it is something else.
+    Args:
+        found: The object in a file.
+        kind: The class that stands for a tensor.
+        origin: The name of the file, for errors.
+
+    Returns:
+        A plain dict.
+
+    Raises:
+        WeightsMismatchError: The object is something else.
     """
     for wrapper in WRAPPERS:
         if isinstance(found, dict) and isinstance(inner := dict.get(found, wrapper), dict):
@@ -138,7 +157,7 @@ def state_dict(found: Any, kind: "type[KindT]", origin: str) -> "dict[str, KindT
 
 
 def _check_claims(tensors: "Mapping[str, Tensor]", origin: str) -> None:
-    """Refuse a tensor that claims more numbers than it has memory."""
+    """Refuse a tensor that claims more elements than its storage has."""
     for name, tensor in tensors.items():
         stored = tensor.untyped_storage().nbytes()
         if tensor.numel() * tensor.itemsize > stored:
