@@ -81,7 +81,7 @@ def in_constructor(code: str) -> tuple[str, str, str]:
 
 
 TOKENIZER_BODY = "    def _ids(self, text: str) -> list[int]:\n"
-FLAT = "        x = state.flat(embedded)\n"
+FLAT = "        x = state.flat(x)\n"
 PREDICT = "        return self.predict(read, labels, attention_mask)\n"
 
 
@@ -316,13 +316,13 @@ MUTATIONS: Mapping[str, Mutation] = {
     ),
     "the wrong token is scored after a cache": mutation(
         "test_a_cache_changes_no_score",
-        before(
+        after(
             MODELING,
-            "    def forward(  # noqa: D417",
-            "    def score(self, input_ids, cache, *, top=None, **options):\n"
+            "        self.lm_head.weight = self.model.tokens.weight\n",
+            "\n    def score(self, input_ids, cache, *, top=None, **options):\n"
             "        read = self.model(input_ids, past_key_values=cache, **options)\n"
             "        last = -2 if cache.length > input_ids.shape[1] > 1 else -1\n"
-            "        return self.lm_head(read.last_hidden_state[:, last])\n\n",
+            "        return self.lm_head(read.last_hidden_state[:, last])\n",
         ),
     ),
     "the context length is too small": mutation(
