@@ -438,11 +438,11 @@ def load(paths):
 """
 
 OWN_FORMAT_WRITER = """
-    def write_checkpoint(self, format, model, folder) -> None:
+    def write_checkpoint(self, format, model, directory) -> None:
         import json
 
         numbers = {name: tensor.tolist() for name, tensor in model.state_dict().items()}
-        (folder / "weights.json").write_text(json.dumps(numbers))
+        (directory / "weights.json").write_text(json.dumps(numbers))
 
     def make_tokenizer"""
 
