@@ -105,6 +105,9 @@ HOMOGRAPHS = re.compile(
 """Phrases in which a banned word stands for something else: the address of a machine or of memory; and a sentence of
 examples/classify.py, whose measured result is in docs/examples.md."""
 
+PARAMETER = re.compile(r"^ +\w+(?=: )")
+"""A name under ``Args:``."""
+
 WORDS = "|".join(map(re.escape, sorted(BANNED, key=len, reverse=True)))
 PHRASES = re.compile(rf"(?<![\w.`/'-])(?:{WORDS})(?![\w`/-]|\.\w)", re.IGNORECASE)
 CODE = re.compile(r"```.*?^```|``[^`\n]+``|`[^`\n]+`|\]\([^)\n]*\)|https?://\S+", re.DOTALL | re.MULTILINE)
@@ -166,7 +169,7 @@ def faults(source: str, name: str) -> list[str]:
     """The banned words in a file, each with its line and what to write instead."""
     found = []
     for number, line in prose(source, name):
-        text = HOMOGRAPHS.sub("", line)
+        text = HOMOGRAPHS.sub("", PARAMETER.sub("", line))
         found += [(number, match[0], BANNED[match[0].lower()]) for match in PHRASES.finditer(text)]
         found += [(number, match[0], "American spelling") for match in BRITISH.finditer(text)]
     return [f"{name}:{number}: not {word!r} but {instead!r}" for number, word, instead in found]
