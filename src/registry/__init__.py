@@ -65,7 +65,7 @@ _MODULES = {name: f"registry.{module}" for module, names in _NAMES.items() for n
 
 __all__ = [*_MODULES, "PYTORCH_PRETRAINED_BERT_CACHE", "zoo"]
 
-if not TYPE_CHECKING:  # a type checker reads the imports above instead, and so finds misspelt names
+if not TYPE_CHECKING:  # a type checker reads the imports above instead, and so finds misspelled names
 
     def __getattr__(name: str) -> object:
         """Import a public name when it is first used."""

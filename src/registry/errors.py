@@ -110,7 +110,10 @@ class RegistryWarning(UserWarning):
 
 
 class RegistryDeprecationWarning(RegistryWarning, FutureWarning):
-    """Use of a name or an option that a later version removes; the message names the version and the replacement."""
+    """Use of a name or an option that a later version removes; the message names the version and the replacement.
+
+    Its form: ``"X is deprecated since 0.3 and will be removed in 0.5; use Y."``  It is shown by default.
+    """
 
 
 def _revive(cls: type[RegistryError], message: str) -> RegistryError:

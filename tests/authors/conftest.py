@@ -1,4 +1,4 @@
-"""A clean environment, in which this project is installed from its wheel, as a stranger would have it."""
+"""A clean environment, in which this project is installed from its wheel, as a third party has it."""
 
 import os
 import shutil
@@ -41,19 +41,19 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with this project's wheel in it.
 
     What the project depends on is found in the running environment, by a .pth file: torch is too large to be installed
-    anew.  Nothing of the project itself comes from there, since that is installed in editable form, by .pth files, and
-    those of a folder which a .pth file names are not read.
+    again.  Nothing of the project itself comes from there, since that is installed in editable form, by .pth files, and
+    those of a directory which a .pth file names are not read.
     """
-    folder = tmp_path_factory.mktemp("clean")
-    environment = Environment(folder / "venv")
+    directory = tmp_path_factory.mktemp("clean")
+    environment = Environment(directory / "venv")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment.venv)], check=True)
-    site = environment.call("python -c 'import sysconfig; print(sysconfig.get_path(\"purelib\"))'", folder).strip()
+    site = environment.call("python -c 'import sysconfig; print(sysconfig.get_path(\"purelib\"))'", directory).strip()
     Path(site, "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     for command in ("pip", "pytest"):
         script = environment.venv / "bin" / command
         script.write_text(f'#!/bin/sh\nexec python -m {command} "$@"\n')
         script.chmod(0o755)
-    source = folder / "source"
+    source = directory / "source"
     shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)

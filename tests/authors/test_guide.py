@@ -100,22 +100,22 @@ def run(code: str, page: str, namespace: dict[str, Any]) -> tuple[str, str]:
 
 
 @pytest.mark.slow
-def test_the_guide_leads_from_an_empty_folder_to_a_model_of_ones_own(clean: Any, tmp_path: Path) -> None:
-    folder, printed, titles = tmp_path, "", set()
+def test_the_guide_leads_from_an_empty_directory_to_a_model_of_ones_own(clean: Any, tmp_path: Path) -> None:
+    directory, printed, titles = tmp_path, "", set()
     for block in blocks(GUIDE):
         if block.language == "sh":
-            printed = clean.call(f"{block.text}\npwd > {tmp_path / 'where'}", folder)
-            folder = Path((tmp_path / "where").read_text().strip())
+            printed = clean.call(f"{block.text}\npwd > {tmp_path / 'where'}", directory)
+            directory = Path((tmp_path / "where").read_text().strip())
         elif block.language == "python" and block.title is None:
             (tmp_path / "block.py").write_text(block.text)
-            printed = clean.call(f"python {tmp_path / 'block.py'}", folder)
+            printed = clean.call(f"python {tmp_path / 'block.py'}", directory)
         elif block.language == "text":
             assert matches(block.text, printed), f"promised is\n{block.text}\nprinted was\n{printed}"
         elif block.language == "diff":
-            apply(block.text, folder / str(block.title))
+            apply(block.text, directory / str(block.title))
             titles.add(block.title)
     assert titles == {"src/my_tiny/modeling.py", "make_tiny.py", "tests/test_conformance.py"}
-    assert (folder.name, folder.parent) == ("my-tiny", tmp_path)
+    assert (directory.name, directory.parent) == ("my-tiny", tmp_path)
     for page in (
         "packaging.md",
         "index.md",
@@ -123,7 +123,7 @@ def test_the_guide_leads_from_an_empty_folder_to_a_model_of_ones_own(clean: Any,
     ):  # build a wheel, and install it from there
         for block in blocks(page):
             if block.language == "sh":
-                clean.call(f"export PIP_NO_INDEX=1 PIP_FIND_LINKS=dist\n{block.text}".replace(*BUILD), folder)
+                clean.call(f"export PIP_NO_INDEX=1 PIP_FIND_LINKS=dist\n{block.text}".replace(*BUILD), directory)
 
 
 def apply(diff: str, path: Path) -> None:

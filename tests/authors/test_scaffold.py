@@ -62,7 +62,7 @@ def test_a_name_that_could_not_work_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("precious")
     result = run("my-tiny", "--directory", str(tmp_path))
     assert result.exit_code == 1

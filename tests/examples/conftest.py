@@ -48,7 +48,7 @@ def run(example: Callable[[str], ModuleType]) -> Callable[..., str]:
 
 @pytest.fixture
 def tiny_bert(tmp_path: Path, sizes: dict[str, int], vocab_file: Path) -> Path:
-    """A folder with a BERT of random weights."""
+    """A directory with a BERT of random weights."""
     torch.manual_seed(0)
     model = BertModel(BertConfig(**{**sizes, "max_position_embeddings": 256}))
     model.init_weights()

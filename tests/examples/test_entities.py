@@ -11,7 +11,7 @@ import registry
 
 def test_it_trains_saves_loads_and_finds(run: Callable[..., str], tiny_bert: Path, tmp_path: Path) -> None:
     printed = run("entities", tmp_path / "out", "--model", tiny_bert, "--steps", 2, "--batch-size", 2)
-    assert "F1 of whole entities" in printed
+    assert "entity-level F1" in printed
     assert type(registry.load(tmp_path / "out" / "model").model).__name__ == "BertForTokenClassification"
 
 

@@ -1,4 +1,4 @@
-"""A stranger's distribution: built, installed and tested on its own, beside the registry, as its author would do it."""
+"""A third party's distribution: built, installed and tested on its own, next to the registry, as its author does it."""
 
 import os
 import subprocess
@@ -22,18 +22,18 @@ def run(*arguments: str | Path, site: Path | None = None, cwd: Path = EXAMPLE) -
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the example's wheel in it, and nothing else.
+    """A directory with the example's wheel in it, and nothing else.
 
     The wheel is built apart, from a copy of the sources, and unpacked without what it depends on: torch and the
-    registry are those of this environment, so that nothing of gigabytes is fetched anew, and other tests, which run
-    without this folder, meet no further plugin.
+    registry are those of this environment, so that nothing of gigabytes is fetched again, and other tests, which run
+    without this directory, meet no further plugin.
     """
-    folder = tmp_path_factory.mktemp("example")
+    directory = tmp_path_factory.mktemp("example")
     pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")
-    run(*pip, "wheel", "--no-deps", "--wheel-dir", folder, EXAMPLE)
-    (wheel,) = folder.glob("*.whl")
-    run(*pip, "install", "--no-deps", "--target", folder / "site", wheel)
-    return folder / "site"
+    run(*pip, "wheel", "--no-deps", "--wheel-dir", directory, EXAMPLE)
+    (wheel,) = directory.glob("*.whl")
+    run(*pip, "install", "--no-deps", "--target", directory / "site", wheel)
+    return directory / "site"
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 ProjectionKey: TypeAlias = tuple[int, ...]
-"""What projections depend on: the address of each weight, how often it was written to, and the largest distance."""
+"""Memory address of each weight, how often it was written to, and the largest distance: what projections depend on."""
 
 
 # --- Rows that grow ---------------------------------------------------------------------------------------------------

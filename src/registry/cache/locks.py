@@ -1,6 +1,6 @@
 """Locks that save bytes, and on which nothing depends.
 
-``flock`` succeeds for everybody on some network file systems, and fails for everybody on others.  So work goes on
+``flock`` succeeds for everybody on some network file systems, and fails for everybody on others.  So work continues
 without a lock that is not available: two processes then download the same file, and each is right.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("registry")
 
 PATIENCE = 600.0
-"""Seconds to wait for a holder, which may be stopped or on a host that died; then work goes on without the lock."""
+"""Seconds to wait for a holder, which may be stopped or on a host that died; then work continues without the lock."""
 LOG_EVERY = 10.0
 """Seconds between two log messages while a lock is waited for."""
 
@@ -64,7 +64,7 @@ def _acquire(lock: "FileLock", path: Path) -> bool:
             return False
         else:
             return True
-    log.warning("%s has been held for %.0f s; going on without it", path, PATIENCE)
+    log.warning("%s has been held for %.0f s; continuing without it", path, PATIENCE)
     return False
 
 

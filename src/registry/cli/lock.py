@@ -39,7 +39,7 @@ def _locked(names: Iterable[str]) -> "Models":
         if model is None:
             raise LockError(
                 f"{source} is on this disk and cannot be locked: it is not downloaded.",
-                hint="`registry verify DIR` compares a saved folder with its own manifest.",
+                hint="`registry verify DIRECTORY` compares a saved directory with its manifest.",
             )
         models[model] = origins(source, source.files(None, policy), policy.cache)
     return models

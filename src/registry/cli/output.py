@@ -92,16 +92,22 @@ def complain(error: BaseException) -> None:
 
 @contextmanager
 def progress(doing: str, total: int | None = None, *, unit: str) -> Iterator[Callable[[int], object]]:
-    """Show a bar with rate and time left while the ``with`` block runs; off a terminal, show nothing.
+    """A progress bar on stderr, if that is a terminal.
 
-    Yields what is called with the number of things that were done since the last call::
+    Args:
+        doing: The text before the bar.
+        total: How much there is to do, if that is known.
+        unit: A plural noun; ``"bytes"`` are shown as sizes.
+
+    Yields:
+        A function to call with the amount done since its last call.
+
+    Example::
 
         with progress("Embedding", len(texts), unit="texts") as advance:
             for batch in batches:
                 ...
                 advance(len(batch))
-
-    ``unit`` names them in the plural; ``"bytes"`` are shown as sizes.  Without ``total`` there is no time left to show.
     """
     with ProgressBar(doing, total=total, unit=unit) as bar:
         yield bar.advance

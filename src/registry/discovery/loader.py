@@ -83,7 +83,7 @@ class PluginLoader:
     def only(self, *names: str) -> Iterator[None]:
         """Narrow lookup to these plugins while the ``with`` block runs, for all threads.
 
-        What a site's card files add to their cards still applies; the new cards of those files are left out.
+        What a site's card files add to their cards still applies; the new cards of those files are dropped.
 
         Raises:
             UnknownPluginError: No plugin has the name.

@@ -63,7 +63,7 @@ class Order(NamedTuple):
 
     def _why_disabled(self, plugin: Plugin, allowed: Iterable[str] | None, refused: Iterable[str]) -> str | None:
         if any(not _is_one_of(names, plugin) for names in self.narrowed):
-            return "left out by only()"
+            return "disabled by only()"
         if plugin.distribution is None:
             return None
         if allowed is not None and not _is_one_of(allowed, plugin):

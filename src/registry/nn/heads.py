@@ -74,7 +74,7 @@ class ChoiceHead(nn.Module):
 
 
 class CausalBackbone(Protocol):
-    """What a causal model without a head offers to the classes below, besides ``forward``."""
+    """What a causal model without a head offers to the classes below, in addition to ``forward``."""
 
     @property
     def context_size(self) -> int:

@@ -1,6 +1,6 @@
 """Faster products on a CPU, applied to the layers of a model from outside; a model imports nothing of this.
 
-torch leaves products of float32 to MKL, which makes little use of processors by AMD.  oneDNN, which torch has beside it
+torch leaves products of float32 to MKL, which makes little use of processors by AMD.  oneDNN, which torch has as well
 for tensors in a layout of its own, takes half the time there, and also half the time that a single row takes to read
 the weight.  ``enable(model)`` lets oneDNN make the large products of a model, as loading does for every model in
 float32 on a CPU; ``disable(model)`` undoes it, and ``torch.backends.mkldnn.enabled = False`` leaves all to MKL.

@@ -1,4 +1,4 @@
-"""Folders of small models, saved as a user would have them."""
+"""Directories of small models, saved as a user would have them."""
 
 from collections.abc import Callable
 from pathlib import Path

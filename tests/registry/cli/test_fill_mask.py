@@ -14,13 +14,13 @@ from registry import Card, FileSpec, hookimpl
 TEXT = "the cat sat on the [MASK]."
 
 
-def card(name: str, task: str, folder: Path) -> Card:
+def card(name: str, task: str, directory: Path) -> Card:
     files = (("config", "config.json"), ("weights", "model.safetensors"), ("vocab", "vocab.txt"))
     return Card(
         name=name,
         architecture="bert",
         task=task,
-        files=tuple(FileSpec(role=role, filename=f, urls=((folder / f).absolute().as_uri(),)) for role, f in files),
+        files=tuple(FileSpec(role=role, filename=f, urls=((directory / f).absolute().as_uri(),)) for role, f in files),
     )
 
 

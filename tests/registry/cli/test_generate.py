@@ -25,9 +25,9 @@ INTERRUPTED = (130, -signal.SIGINT)
 TOKENIZER = GPT2Tokenizer({token: number for number, token in enumerate(bytes_to_unicode().values())}, [])
 
 
-def continued(folder: Path, prompt: str, **how: Any) -> str:
+def continued(directory: Path, prompt: str, **how: Any) -> str:
     """The text by the library alone."""
-    loaded = registry.load(folder, "causal-lm")
+    loaded = registry.load(directory, "causal-lm")
     ids = loaded.model.generate(loaded.tokenizer([prompt], return_tensors="pt")["input_ids"], **how)
     return loaded.tokenizer.decode(ids[0].tolist(), skip_special_tokens=True)
 

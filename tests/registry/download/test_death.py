@@ -160,7 +160,7 @@ def test_a_lock_that_nobody_gives_back_is_done_without(server, cache, monkeypatc
     with cache.lock(url):
         assert fetch(url, Policy()).read_bytes() == BODY
     assert caplog.text.count("waiting for another process") >= 2
-    assert "going on without it" in caplog.text
+    assert "continuing without it" in caplog.text
 
 
 def test_a_stopped_holder_is_done_without(server, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:

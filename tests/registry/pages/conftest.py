@@ -29,7 +29,7 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", window)
         self.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
-        self.driver.get("about:blank")  # so that a page that only differs behind the # is loaded anew
+        self.driver.get("about:blank")  # so that a page that only differs behind the # is loaded again
         self.driver.get(page.absolute().as_uri() if isinstance(page, Path) else page)
 
     def __call__(self, script: str, *arguments: Any) -> Any:

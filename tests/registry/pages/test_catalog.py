@@ -55,9 +55,9 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    write_catalog(folder, search())
-    return folder
+    directory = tmp_path_factory.mktemp("site")
+    write_catalog(directory, search())
+    return directory
 
 
 def page(site: Path, name: str) -> Page:
@@ -149,7 +149,7 @@ def test_a_site_that_was_broken_off_is_finished_by_the_next_run(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("catalog", [None, "[]", "{", '{"models": 3}'])
-def test_a_folder_of_other_things_is_refused_and_left_as_it_was(catalog: str | None, tmp_path: Path) -> None:
+def test_a_directory_of_other_things_is_refused_and_left_as_it_was(catalog: str | None, tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("mine")
     if catalog is not None:
         (tmp_path / "catalog.json").write_text(catalog)
@@ -177,8 +177,8 @@ def test_the_command_writes_the_site_and_says_where(tmp_path: Path) -> None:
 # --- Snippets ---------------------------------------------------------------------------------------------------------
 
 
-def saved(task: str, folder: Path, vocab_file: Path, sizes: dict[str, int]) -> Card:
-    """The card of a small model with random weights, in a folder."""
+def saved(task: str, directory: Path, vocab_file: Path, sizes: dict[str, int]) -> Card:
+    """The card of a small model with random weights, in a directory."""
     from registry.tokenization.byte_level import bytes_to_unicode
 
     torch.manual_seed(0)
@@ -193,9 +193,9 @@ def saved(task: str, folder: Path, vocab_file: Path, sizes: dict[str, int]) -> C
         names = {"base": "BertModel", "pretraining": "BertForPreTraining", "masked-lm": "BertForMaskedLM"}
         name = names.get(task, f"BertFor{''.join(word.title() for word in task.split('-'))}")
         tokenizer, model = zoo.BertTokenizer(vocab_file), getattr(zoo, name)(zoo.BertConfig(**sizes))
-    registry.save(model, folder, tokenizer=tokenizer)
+    registry.save(model, directory, tokenizer=tokenizer)
     files = {"config": "config.json", "weights": "model.safetensors", **files}
-    specs = [FileSpec(role=role, filename=f, urls=((folder / f).absolute().as_uri(),)) for role, f in files.items()]
+    specs = [FileSpec(role=role, filename=f, urls=((directory / f).absolute().as_uri(),)) for role, f in files.items()]
     return Card(name=f"small-{task}", architecture=architecture, task=task, files=tuple(specs))
 
 

@@ -14,9 +14,9 @@ GERMAN = "bert-base-german-cased"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    write_catalog(folder, search())
-    return folder
+    directory = tmp_path_factory.mktemp("site")
+    write_catalog(directory, search())
+    return directory
 
 
 def names(browser: Any) -> list[str]:

@@ -81,7 +81,8 @@ def in_constructor(code: str) -> tuple[str, str, str]:
 
 
 TOKENIZER_BODY = "    def _ids(self, text: str) -> list[int]:\n"
-FLAT = "        x = context.flat(embedded)\n"
+FLAT = "        x = state.flat(x)\n"
+PREDICT = "        return self.predict(read, labels, attention_mask)\n"
 
 
 def lenient(option: str) -> str:
@@ -268,10 +269,16 @@ MUTATIONS: Mapping[str, Mutation] = {
     ),
     # --- the model
     "there is a loss without labels": mutation(
-        SHAPES, (MODELING, "loss = None if labels is None else", "loss = logits.sum() if labels is None else")
+        SHAPES, (MODELING, PREDICT, PREDICT.replace("labels", "input_ids if labels is None else labels"))
     ),
     "a loss for each token is returned": mutation(
-        SHAPES, (MODELING, 'inputs.get("attention_mask"))\n', 'inputs.get("attention_mask"))[None]\n')
+        SHAPES,
+        (
+            MODELING,
+            PREDICT,
+            "        found = self.predict(read, labels, attention_mask)\n"
+            "        return found if labels is None else found._replace(loss=found.loss[None])\n",
+        ),
     ),
     "it adds noise in evaluation": mutation(
         "test_evaluation_is_deterministic", in_forward("        x = x + 1e-7 * x.new_empty(x.shape).normal_()")
@@ -304,20 +311,23 @@ MUTATIONS: Mapping[str, Mutation] = {
             MODELING,
             "        return DecoderOutput(\n",
             "        if attention_mask is not None:\n            tokens = attention_mask.sum(-1)[:, None, None]\n"
-            "            states[-1] = states[-1] * (tokens / tokens)\n",
+            "            hidden_states[-1] = hidden_states[-1] * (tokens / tokens)\n",
         ),
     ),
     "the wrong token is scored after a cache": mutation(
         "test_a_cache_changes_no_score",
-        (
+        after(
             MODELING,
-            "self.lm_head(read.last_hidden_state[:, -1])",
-            "self.lm_head(read.last_hidden_state[:, -2 if cache.length > input_ids.shape[1] > 1 else -1])",
+            "        self.lm_head.weight = self.model.tokens.weight\n",
+            "\n    def score(self, input_ids, cache, *, top=None, **options):\n"
+            "        read = self.model(input_ids, past_key_values=cache, **options)\n"
+            "        last = -2 if cache.length > input_ids.shape[1] > 1 else -1\n"
+            "        return self.lm_head(read.last_hidden_state[:, last])\n",
         ),
     ),
     "the context length is too small": mutation(
         "test_greedy_generation_follows_the_logits",
-        (MODELING, "return len(self.model.positions.weight)", "return 6"),
+        (MODELING, "return len(self.positions.weight)", "return 6"),
     ),
     "training adds a buffer": mutation(
         "test_names_of_weights_do_not_change_by_use",
@@ -428,11 +438,11 @@ def load(paths):
 """
 
 OWN_FORMAT_WRITER = """
-    def write_checkpoint(self, format, model, folder) -> None:
+    def write_checkpoint(self, format, model, directory) -> None:
         import json
 
         numbers = {name: tensor.tolist() for name, tensor in model.state_dict().items()}
-        (folder / "weights.json").write_text(json.dumps(numbers))
+        (directory / "weights.json").write_text(json.dumps(numbers))
 
     def make_tokenizer"""
 
