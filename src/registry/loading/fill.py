@@ -283,7 +283,7 @@ def _initialised(pairs: Iterable[Pair], slots: Mapping[str, _Slot], initialise: 
     if left:
         raise WeightsMismatchError(
             f"The file has no values for {_some(left)}, and the model's initialisation gave them none either.",
-            hint="The model's _init(module) must fill every parameter that the module itself owns.",
+            hint="The model's init_module(module) must fill every parameter that the module itself owns.",
         )
     return values
 

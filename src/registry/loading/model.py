@@ -102,13 +102,19 @@ class Model(nn.Module):
         """How the weights of a model with this configuration are named, and which of them are tied."""
         return cls.layout
 
-    def _init(self, module: nn.Module) -> None:
+    def init_module(self, module: nn.Module) -> None:
         """Initialise the parameters which ``module`` itself owns; an architecture says how."""
         raise NotImplementedError(f"{type(self).__name__} does not say how its weights are initialised.")
 
     def init_weights(self) -> None:
         """Initialise every parameter, as for training from scratch."""
-        self.apply(self._init)
+        self.apply(self.init_module)
+
+    def after_loading(self) -> None:
+        """Act on further keywords of loading, once the weights are in place; an architecture may override it.
+
+        The keywords that an override declares, each with a default, are accepted wherever a model is loaded.
+        """
 
     # --- loading
 
@@ -163,7 +169,7 @@ class Model(nn.Module):
         state_dict: Mapping[str, Tensor] | None = None,
     ) -> Self:
         """Build the model which ``config`` describes, and fill it: the one way that every door leads to."""
-        arguments, overrides = cls._split(kwargs)
+        arguments, afterwards, overrides = cls._split(kwargs)
         config = config.replace(**overrides)
         if state_dict is None:
             paths = Files(resolution, Policy(**options.fetching)).of("weights")
@@ -173,7 +179,9 @@ class Model(nn.Module):
             checkpoint = Checkpoint(tensors=state_dict, format="state_dict", files=())
         source = f"{resolution}" if state_dict is None else f"a state_dict, configured by {resolution}"
         model = build(lambda: cls(config, *inputs, **arguments))
-        return model._filled(checkpoint, source, options, copy=state_dict is not None)
+        model._filled(checkpoint, source, options, copy=state_dict is not None)
+        model.after_loading(**afterwards)
+        return model
 
     def _filled(self, checkpoint: Checkpoint, source: str, options: LoadOptions, *, copy: bool = False) -> Self:
         """Fill this model, which ``build`` made, from ``checkpoint``; ``source`` says in messages what that is."""
@@ -181,7 +189,7 @@ class Model(nn.Module):
             self,
             checkpoint.tensors,
             self.layout,
-            initialise=self._init,
+            initialise=self.init_module,
             source=source,
             names=checkpoint.names,
             dtype=options.dtype,
@@ -195,26 +203,25 @@ class Model(nn.Module):
         return self.eval()
 
     @classmethod
-    def _split(cls, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Divide keywords into those of the constructor and those of the configuration.
+    def _split(cls, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Divide keywords into those of the constructor, of ``after_loading``, and of the configuration.
 
-        A keyword known to both goes to the constructor.  Raises UnknownOptionError for one known to neither.
+        The first of these that has a keyword gets it.  Raises UnknownOptionError for one that none has.
         """
         own = set(inspect.signature(cls.__init__).parameters) - {"self", "config"}
-        fields = set(cls.config_class.keys())
+        later = set(inspect.signature(cls.after_loading).parameters) - {"self"} - own
+        fields = set(cls.config_class.keys()) - own - later
         for key in kwargs:
-            if key not in own | fields:
-                options = {*own, *fields, *LoadOptions.names(), "from_tf", "state_dict"}
+            if key not in own | later | fields:
+                options = {*own, *later, *fields, *LoadOptions.names(), "from_tf", "state_dict"}
                 raise UnknownOptionError(
                     f"{cls.__name__} has no option {key!r}, and {cls.config_class.__name__} no such field."
                     f"{did_you_mean(key, options)}",
-                    hint=f"{cls.__name__} takes {', '.join(sorted(own)) or 'no options'}; "
+                    hint=f"{cls.__name__} takes {', '.join(sorted(own | later)) or 'no options'}; "
                     f"{cls.config_class.__name__} has {', '.join(sorted(fields))}.",
                 )
-        return (
-            {key: value for key, value in kwargs.items() if key in own},
-            {key: value for key, value in kwargs.items() if key not in own},
-        )
+        taken = [{key: value for key, value in kwargs.items() if key in keys} for keys in (own, later, fields)]
+        return taken[0], taken[1], taken[2]
 
     # --- writing
 

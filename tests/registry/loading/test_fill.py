@@ -96,7 +96,7 @@ calls: list[nn.Module] = []
 
 
 def initialise(module: nn.Module) -> None:
-    """Sevens in matrices, zeros in vectors, as an architecture's _init would draw them."""
+    """Sevens in matrices, zeros in vectors, as an architecture's init_module would draw them."""
     calls.append(module)
     for name, parameter in module.named_parameters(recurse=False):
         nn.init.constant_(parameter, 0.0 if name == "bias" else 7.0)

@@ -358,7 +358,11 @@ MUTATIONS: Mapping[str, Mutation] = {
         "test_every_head_loads_from_the_base_model",
         (WEIGHTS, '    parts=("lm_head.",),  # a checkpoint may have none of these\n', ""),
         (WEIGHTS, '    ties=(("model.tokens.weight", "lm_head.weight"),),  # names of one shared tensor\n', ""),
-        (MODELING, "        self.lm_head.weight = self.model.tokens.weight\n", "        self._init(self.lm_head)\n"),
+        (
+            MODELING,
+            "        self.lm_head.weight = self.model.tokens.weight\n",
+            "        self.init_module(self.lm_head)\n",
+        ),
     ),
     "missing weights are allowed": mutation(
         "test_a_missing_weight_is_refused", in_base_model(lenient("allow_missing=('*norm*',)"))
