@@ -350,8 +350,8 @@ MUTATIONS: Mapping[str, Mutation] = {
     "the tokenizer does not load by name": mutation(
         "test_it_loads_by_name",
         in_tokenizer(
-            "    @classmethod\n    def from_resolution(cls, resolution: Any, **values: Any) -> Any:\n"
-            "        assert resolution.card is None\n        return super().from_resolution(resolution, **values)"
+            "    @classmethod\n    def from_files(cls, paths: Any, **values: Any) -> Any:\n"
+            "        assert paths\n        return super().from_files(paths, **values)"
         ),
     ),
     "a head that is missing in the file is refused": mutation(
