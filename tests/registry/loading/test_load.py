@@ -29,7 +29,7 @@ DOORS: dict[str, Callable[..., Any]] = {
 }
 """Every public door that fetches the files of a model."""
 
-KEYWORDS = {"cache_dir": "/nowhere", "offline": True, "revision": "v1", "progress": False}
+KEYWORDS = {"cache_dir": Path("/nowhere"), "offline": True, "revision": "v1", "progress": False}
 
 
 @pytest.fixture
