@@ -1,7 +1,7 @@
-"""Loading BERT-base and GPT-2 sized folders, against transformers: time to a model, time to a result, memory.
+"""Loading BERT-base and GPT-2 sized directories, against transformers: time to a model, time to a result, memory.
 
-Every measurement is a process of its own, and the two libraries take turns.  Folders have random weights and are saved
-by transformers; their files are in the page cache when time is taken.
+Every measurement is a process of its own, and the two libraries take turns.  Directories have random weights and are
+saved by transformers; their files are in the page cache when time is taken.
 
 Usage: python benchmarks/load.py [--shared DIR] [--rounds N]
 """

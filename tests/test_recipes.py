@@ -1,6 +1,6 @@
-"""The recipes of pytorch-pretrained-bert's manual, as written there; only the import line differs.
+"""The recipes in the documentation of pytorch-pretrained-bert, as written there; only the import line differs.
 
-The manual's shortcut names stand for gigabytes on the net: a plugin of this test declares the same name for a tiny
+Its shortcut names stand for gigabytes on the net: a plugin of this test declares the same name for a tiny
 model, and is preferred over ours.
 """
 
@@ -93,7 +93,7 @@ def test_the_cache_folder_of_each_rank(args: Namespace, tmp_path: Path, monkeypa
 
 
 @pytest.mark.usefixtures("shortcut")
-def test_the_signature_of_the_manual() -> None:
+def test_the_signature_of_pytorch_pretrained_bert() -> None:
     state = BertForSequenceClassification.from_pretrained("bert-base-uncased").state_dict()
     model = BertForSequenceClassification.from_pretrained(
         "bert-base-uncased", 2, cache_dir=None, from_tf=False, state_dict=state
@@ -130,7 +130,7 @@ def test_saving_under_the_default_names(
     assert tokenizer.tokenize("The cat") == ["the", "cat"]
 
 
-def test_saving_beside_an_older_safetensors_file_is_told_rather_than_lost(
+def test_saving_next_to_an_older_safetensors_file_is_reported_rather_than_lost(
     model: Any, tokenizer: Any, published: Path
 ) -> None:
     torch.save(model.state_dict(), published / WEIGHTS_NAME)

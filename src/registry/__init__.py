@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from registry.catalog import list_layers as list_layers
     from registry.catalog import list_models as list_models
     from registry.catalog import plugins as plugins
-    from registry.config.config import load_config as load_config
+    from registry.config.load import load_config as load_config
     from registry.discovery import only as only
     from registry.discovery import prefer as prefer
     from registry.discovery import refresh as refresh
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "catalog": ("info", "layer", "list_layers", "list_models", "plugins"),
-    "config.config": ("load_config",),
+    "config.load": ("load_config",),
     "discovery": ("only", "prefer", "refresh", "register"),
     "errors": ("RegistryError",),
     "download.fetch": ("cached_path",),

@@ -1,4 +1,6 @@
-"""Numbers as text for people: three digits and a unit."""
+"""Numbers as text for people, with three digits and a unit; and the first of many names."""
+
+from collections.abc import Iterable
 
 COUNTS = (("B", 1e9), ("M", 1e6), ("k", 1e3))
 BYTES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
@@ -29,3 +31,10 @@ def _in_units(number: int, units: tuple[tuple[str, float], ...]) -> str:
     value = number / unit
     digits = f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
     return f"{digits} {name}"
+
+
+def first_of(items: Iterable[str], most: int = 10) -> str:
+    """The first of many names, and the number of the others: ``a, b and 7 more``."""
+    shown = list(items)
+    rest = len(shown) - most
+    return ", ".join(shown[:most]) + (f" and {rest} more" if rest > 0 else "")

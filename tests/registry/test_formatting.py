@@ -1,6 +1,6 @@
 import pytest
 
-from registry.formatting import format_count, format_size, percent
+from registry.formatting import first_of, format_count, format_size, percent
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,9 @@ def test_sizes_have_three_digits(size: int | None, words: str) -> None:
 
 def test_shares_are_percentages_and_no_share_looks_like_none() -> None:
     assert [percent(share) for share in (0.0, 0.0004, 0.216, 1.0)] == ["0.0 %", "< 0.1 %", "21.6 %", "100.0 %"]
+
+
+def test_the_first_of_many_names_are_shown_and_the_others_counted() -> None:
+    assert first_of([], 2) == ""
+    assert first_of(("a", "b"), 2) == "a, b"
+    assert first_of(iter("abcdefghi"), 2) == "a, b and 7 more"

@@ -51,7 +51,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "is not in UTF-8": {"entry_points": b"[registry.v1]\nbad = \xff\xfe\n"},
     "has no name": {"metadata": ""},
 }
-"""What a distribution does wrong, and how; each is left out with a warning."""
+"""What a distribution does wrong, and how; each is ignored with a warning."""
 
 RUDE: dict[str, dict[str, Any]] = {
     "claims a first-party name": hook("yield " + CARD.format(name="bert-base-uncased")),
@@ -108,7 +108,7 @@ def test_a_plugin_that_claims_or_costs_too_much_harms_nobody(install: Install, r
     everything_else_works()
 
 
-def test_two_strangers_with_one_name_harm_only_who_uses_the_name(install: Install) -> None:
+def test_two_third_parties_with_one_name_harm_only_who_uses_the_name(install: Install) -> None:
     install("good-dist", GOOD, plugin="good")
     for number in (1, 2):
         install(f"bad-dist-{number}", hook("yield " + CARD.format(name="contested"))["source"], plugin=f"bad_{number}")
@@ -143,7 +143,7 @@ MANY = 200
 
 @pytest.fixture
 def many(install: Install) -> Path:
-    """Two hundred plugins of strangers, each of a distribution of its own, in one folder as pip leaves them."""
+    """Two hundred plugins of third parties, each of a distribution of its own, in one directory as pip leaves them."""
     site = install("toy-0", GOOD.replace("good-model", "toy-0"), plugin="toy_0")
     for number in range(1, MANY):
         info = site / f"toy_{number}-1.0.dist-info"
@@ -167,7 +167,7 @@ def test_among_two_hundred_a_first_party_name_is_found_importing_none(many: Path
     assert imported() == 0
 
 
-def test_among_two_hundred_a_strangers_name_is_found_importing_each_once_and_no_torch(many: Path) -> None:
+def test_among_two_hundred_a_third_partys_name_is_found_importing_each_once_and_no_torch(many: Path) -> None:
     code = (
         "import sys, registry\n"
         "assert registry.resolve('toy-137').card.name == 'toy-137'\n"

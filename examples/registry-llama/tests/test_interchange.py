@@ -203,7 +203,7 @@ def test_the_number_of_parameters_is_that_of_the_model(name: str) -> None:
     model = build(lambda: LlamaForCausalLM(LlamaConfig(**PUBLISHED[name])))
     found = sum(parameter.numel() for parameter in model.parameters())
     assert registry.info(name).num_parameters == found
-    assert abs(model.config.num_trunk_parameters() / found - 1) < 0.1
+    assert abs(model.config.num_backbone_parameters() / found - 1) < 0.1
 
 
 def test_layers_can_be_had_by_name() -> None:

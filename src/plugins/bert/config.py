@@ -61,7 +61,7 @@ class BertConfig(Config):
         if token >= self.vocab_size:
             raise ConfigError(f"pad_token_id ({token}) must be below vocab_size ({self.vocab_size}).")
 
-    def num_trunk_parameters(self) -> int:
+    def num_backbone_parameters(self) -> int:
         """Parameters of embeddings and layers, biases and normalisations left out."""
         embedded = self.vocab_size + self.max_position_embeddings + self.type_vocab_size
         layer = 4 * self.hidden_size + 2 * self.intermediate_size

@@ -45,7 +45,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
         super().__init__(config)
         self.bert = BertModel(config)
         self.dropout = nn.Dropout(classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels).apply(self._init)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels).apply(self.init_module)
 
     def forward(  # noqa: D417  # the others are those of BertModel
         self,
@@ -90,7 +90,7 @@ class BertForTokenClassification(BertPreTrainedModel):
         super().__init__(config)
         self.bert = BertModel(config, add_pooling_layer=False)
         self.dropout = nn.Dropout(classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels).apply(self._init)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels).apply(self.init_module)
 
     def forward(  # noqa: D417  # the others are those of BertModel
         self,
@@ -134,7 +134,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
         super().__init__(config)
         self.bert = BertModel(config)
         self.dropout = nn.Dropout(classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, 1).apply(self._init)
+        self.classifier = nn.Linear(config.hidden_size, 1).apply(self.init_module)
 
     def forward(  # noqa: D417  # the others are those of BertModel
         self,
@@ -183,7 +183,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.bert = BertModel(config, add_pooling_layer=False)
-        self.qa_outputs = nn.Linear(config.hidden_size, 2).apply(self._init)
+        self.qa_outputs = nn.Linear(config.hidden_size, 2).apply(self.init_module)
 
     def forward(  # noqa: D417  # the others are those of BertModel
         self,

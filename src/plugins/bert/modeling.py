@@ -74,7 +74,8 @@ class BertPreTrainedModel(Model):
     config_class = BertConfig
     layout = LAYOUT
 
-    def _init(self, module: nn.Module) -> None:
+    def init_module(self, module: nn.Module) -> None:
+        """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""
         if isinstance(module, (nn.Linear, nn.Embedding)):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
         if isinstance(module, nn.LayerNorm):
@@ -145,9 +146,9 @@ class BertForPreTraining(BertPreTrainedModel):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.bert = BertModel(config)
-        predictions = BertMaskedLMHead(config).apply(self._init)
+        predictions = BertMaskedLMHead(config).apply(self.init_module)
         predictions.decoder.weight = self.bert.embeddings.word_embeddings.weight
-        seq_relationship = nn.Linear(config.hidden_size, 2).apply(self._init)
+        seq_relationship = nn.Linear(config.hidden_size, 2).apply(self.init_module)
         self.cls = nn.ModuleDict({"predictions": predictions, "seq_relationship": seq_relationship})
 
     def forward(  # noqa: D417  # the others are those of BertModel
@@ -197,7 +198,7 @@ class BertForMaskedLM(BertPreTrainedModel):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.bert = BertModel(config, add_pooling_layer=False)
-        predictions = BertMaskedLMHead(config).apply(self._init)
+        predictions = BertMaskedLMHead(config).apply(self.init_module)
         predictions.decoder.weight = self.bert.embeddings.word_embeddings.weight
         self.cls = nn.ModuleDict({"predictions": predictions})
 
@@ -242,7 +243,7 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.bert = BertModel(config)
-        self.cls = nn.ModuleDict({"seq_relationship": nn.Linear(config.hidden_size, 2).apply(self._init)})
+        self.cls = nn.ModuleDict({"seq_relationship": nn.Linear(config.hidden_size, 2).apply(self.init_module)})
 
     def forward(  # noqa: D417  # the others are those of BertModel
         self,

@@ -63,7 +63,7 @@ class OpenAIGPTConfig(Config):
         """Rows of the embedding."""
         return self.vocab_size + self.n_special
 
-    def num_trunk_parameters(self) -> int:
+    def num_backbone_parameters(self) -> int:
         """Parameters of embeddings and blocks, biases and normalisations left out."""
         embedded = self.total_tokens_embeddings + self.n_positions
         return self.n_embd * (embedded + 12 * self.n_layer * self.n_embd)

@@ -12,14 +12,12 @@ padding, takes ``causal_attention``.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-from registry.config import Config
-from registry.loading.model import LoadOptions, Model
+from registry.loading.model import Model
 from registry.nn.activations import ACTIVATION_FUNCTIONS
 from registry.nn.attention import Attend, CausalState, CausalStateWithWeights, causal_attention
 from registry.nn.cache import KeyValueCache, KeyValues
@@ -27,7 +25,6 @@ from registry.nn.heads import ChoiceHead, DoubleHeadsModel, LMHeadModel
 from registry.nn.inputs import check_length, check_shape, embed_ids
 from registry.nn.linear import Conv1D
 from registry.nn.outputs import DecoderOutput
-from registry.sources.source import Source
 
 from .config import OpenAIGPTConfig
 from .weights import LAYOUT
@@ -96,7 +93,8 @@ class OpenAIGPTPreTrainedModel(Model):
     config_class = OpenAIGPTConfig
     layout = LAYOUT
 
-    def _init(self, module: nn.Module) -> None:
+    def init_module(self, module: nn.Module) -> None:
+        """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""
         if isinstance(module, (nn.Linear, nn.Embedding, Conv1D)):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
         if isinstance(module, nn.LayerNorm):
@@ -111,26 +109,10 @@ class OpenAIGPTPreTrainedModel(Model):
         Raises ConfigError when ``number`` is no count.
         """
 
-    @classmethod
-    def _load(
-        cls,
-        resolution: Source,
-        config: Config,
-        inputs: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        options: LoadOptions,
-        *,
-        state_dict: Mapping[str, Tensor] | None = None,
-    ) -> Self:
-        """Load; then, with ``num_special_tokens=``, make room for so many."""
-        model = super()._load(resolution, config, inputs, kwargs, options, state_dict=state_dict)
-        if (number := kwargs.get("num_special_tokens")) is not None:
-            model.set_num_special_tokens(number)
-        return model
-
-    @classmethod
-    def _split(cls, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        return super()._split({key: value for key, value in kwargs.items() if key != "num_special_tokens"})
+    def after_loading(self, *, num_special_tokens: int | None = None) -> None:
+        """Make room for ``num_special_tokens`` behind the vocabulary, where loading is given that keyword."""
+        if num_special_tokens is not None:
+            self.set_num_special_tokens(num_special_tokens)
 
 
 class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
@@ -152,7 +134,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         before = self.tokens_embed.weight
         rows, width = self.config.total_tokens_embeddings, before.shape[1]
         self.tokens_embed = nn.Embedding(rows, width, device=before.device, dtype=before.dtype)
-        self._init(self.tokens_embed)
+        self.init_module(self.tokens_embed)
         self.tokens_embed.requires_grad_(before.requires_grad)
         with torch.no_grad():
             self.tokens_embed.weight[: len(before)] = before[:rows]
@@ -258,4 +240,4 @@ class OpenAIGPTDoubleHeadsModel(DoubleHeadsModel, OpenAIGPTWithLMHead):
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__(config)
-        self.multiple_choice_head = ChoiceHead(config.n_embd, config.summary_first_dropout).apply(self._init)
+        self.multiple_choice_head = ChoiceHead(config.n_embd, config.summary_first_dropout).apply(self.init_module)

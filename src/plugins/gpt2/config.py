@@ -75,7 +75,7 @@ class GPT2Config(Config):
         """Features inside the feed-forward network of a block."""
         return self.n_inner or 4 * self.n_embd
 
-    def num_trunk_parameters(self) -> int:
+    def num_backbone_parameters(self) -> int:
         """Parameters of embeddings and blocks, biases and normalisations left out."""
         embedded = self.total_tokens_embeddings + self.n_positions
         return self.n_embd * (embedded + self.n_layer * (4 * self.n_embd + 2 * self.inner_width))

@@ -92,7 +92,8 @@ class GPT2PreTrainedModel(Model):
     config_class = GPT2Config
     layout = LAYOUT
 
-    def _init(self, module: nn.Module) -> None:
+    def init_module(self, module: nn.Module) -> None:
+        """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""
         std = self.config.initializer_range
         if isinstance(module, GPT2Projection):  # section 2.3: the stream must not grow with the number of what is added
             std /= (2 * self.config.n_layer) ** 0.5
@@ -206,4 +207,4 @@ class GPT2DoubleHeadsModel(DoubleHeadsModel, GPT2WithLMHead):
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__(config)
-        self.multiple_choice_head = ChoiceHead(config.n_embd, config.summary_first_dropout).apply(self._init)
+        self.multiple_choice_head = ChoiceHead(config.n_embd, config.summary_first_dropout).apply(self.init_module)

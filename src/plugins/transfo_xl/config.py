@@ -157,7 +157,7 @@ class TransfoXLConfig(Config):
         """Whether embeddings are projected to ``d_model``; with ``div_val`` always."""
         return self.div_val > 1 or self.d_embed != self.d_model
 
-    def num_trunk_parameters(self) -> int:
+    def num_backbone_parameters(self) -> int:
         """Parameters of tables, projections and layers, without biases and normalizations."""
         attention = 5 * self.n_head * self.d_head
         embedded = sum(words * width + width * self.d_model for words, width in self.tables)

@@ -45,7 +45,8 @@ class TransfoXLPreTrainedModel(Model):
         """How the weights of a model with this configuration are named, and which are tied."""
         return layout_of(config)
 
-    def _init(self, module: nn.Module) -> None:
+    def init_module(self, module: nn.Module) -> None:
+        """Initialize the parameters that ``module`` itself owns."""
         std = self.config.init_std
         if isinstance(module, nn.ParameterList):  # projections of the adaptive layers
             for projection in module:
@@ -217,7 +218,7 @@ class TransfoXLLMHeadModel(TransfoXLHead):
 
     def __init__(self, config: TransfoXLConfig) -> None:
         super().__init__(config)
-        self.crit = AdaptiveLogSoftmax(config).apply(self._init)
+        self.crit = AdaptiveLogSoftmax(config).apply(self.init_module)
         self.tie_weights()
 
     def tie_weights(self) -> None:
@@ -348,7 +349,7 @@ class TransfoXLForSequenceClassification(TransfoXLHead):
 
     def __init__(self, config: TransfoXLConfig, num_labels: int | None = None) -> None:
         super().__init__(config if num_labels is None else config.replace(num_labels=num_labels))
-        self.score = nn.Linear(config.d_model, self.config.num_labels, bias=False).apply(self._init)
+        self.score = nn.Linear(config.d_model, self.config.num_labels, bias=False).apply(self.init_module)
 
     def forward(
         self,

@@ -6,6 +6,7 @@ import click
 
 from registry.cli.names import name_argument
 from registry.cli.output import json_option, print_fields, print_json
+from registry.formatting import first_of
 
 
 def _overrides(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
@@ -56,11 +57,7 @@ def command(source: str, directory: str, to: Any, overrides: dict[str, Any], as_
             "tokenizer": done.tokenizer or "none: the source has no tokenizer files",
             "read from": done.report.source,
             "tensors": f"{len(done.report.loaded):,}",
-            "newly initialized": _few(done.report.new),
-            "dropped": _few(done.report.dropped),
+            "newly initialized": first_of(done.report.new, 5),
+            "dropped": first_of(done.report.dropped, 5),
         }
     )
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)

@@ -1,3 +1,3 @@
-"""Configurations: the base class, its fields, and which architecture a configuration file describes."""
+"""Configurations: the base class, kinds of fields, and the configuration among the files of a model."""
 
 from registry.config.config import Config as Config

@@ -1,1 +1,1 @@
-"""From files to a model: built without memory, filled, checked and reported."""
+"""From the files of a model to the model: built without memory, filled and checked, reported; and saved again."""

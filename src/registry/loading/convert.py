@@ -1,4 +1,4 @@
-"""Any checkpoint that can be read becomes a saved folder, checked by reading it again."""
+"""Conversion: a checkpoint in any format becomes a saved directory, which is checked by reading it again."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -9,21 +9,23 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from registry import discovery
-from registry.config.config import Config, read_config
+from registry.config.load import ConfigFile, read_config
 from registry.download.progress import ProgressBar
 from registry.errors import MissingTokenizerError, SaveError
-from registry.files.atomic import Writer, content_writer
-from registry.files.filenames import CONFIG_NAME
-from registry.loading.fill import LoadReport, build
-from registry.loading.model import LoadOptions, Model
-from registry.loading.pretrained import check_fit, load_tokenizer, task_of
-from registry.saving.folder import write_folder
+from registry.files.atomic import Writer
+from registry.loading.choose import task_of, tokenizer_of
+from registry.loading.load import ClassArguments, load_into, open_weights
+from registry.loading.meta import build
+from registry.loading.model import Model
+from registry.loading.options import LoadOptions
+from registry.loading.pretrained import check_fit
+from registry.loading.report import LoadReport
+from registry.loading.save import save_model
 from registry.sources.files import Files
-from registry.sources.resolve import resolve
 from registry.weights import safetensors
-from registry.weights.checkpoint import Checkpoint, open_checkpoint
-from registry.weights.matching import offer, pair_up, sort
-from registry.weights.torch import reader as torch_pickle
+from registry.weights.checkpoint import Checkpoint
+from registry.weights.matching import classify, match, translate_names
+from registry.weights.torch import reader
 from registry.weights.write import Format, weight_writers
 
 if TYPE_CHECKING:
@@ -31,16 +33,17 @@ if TYPE_CHECKING:
 
 READERS: Mapping[str, Callable[[Path], Mapping[str, Tensor]]] = {
     "safetensors": safetensors.read,
-    "torch": torch_pickle.read,
+    "torch": reader.read,
 }
-"""What reads a file of each format that is written."""
+"""Readers of the files of each format that is written."""
 
 
 @frozen(kw_only=True)
 class Conversion:
-    """What was written."""
+    """The result of a conversion."""
 
     folder: Path
+    """The directory that was written."""
     model: str
     """The class whose weights they are."""
     tokenizer: str | None
@@ -57,26 +60,33 @@ def convert(
     progress: bool | None = None,
     **config_overrides: Any,
 ) -> Conversion:
-    """Read a model, by name, path or address, in any format, and save it as a folder which every door loads.
+    """Read a model in any format, and save it as a directory which every door loads.
 
     Of the architecture's classes the one is taken that has a place for most of what the source holds.  Every file of
-    weights is read again before it takes its place, and each tensor compared bit for bit.  ``progress`` shows a bar;
-    None shows one on a terminal.  ``config_overrides`` replace fields of the configuration (``num_labels=3``).
+    weights is read again before it takes its place, and each tensor compared bit for bit.
 
-    Raises what ``registry.load`` raises, and SaveError; what was in the folder before is then intact.
+    Args:
+        source: A name, path or URL.
+        folder: The directory to write.
+        to: Format of the weights.
+        progress: Whether a bar is shown; None shows one on a terminal.
+        config_overrides: Values that replace those of configuration fields (``num_labels=3``).
+
+    Raises:
+        RegistryError: What ``registry.load`` raises.
+        SaveError: A file could not be written; what was there before is then intact.
     """
-    resolution = resolve(source)
-    config, keys = read_config(resolution, Files(resolution).of("config"), **config_overrides)
-    checkpoint = open_checkpoint(Files(resolution).of("weights"), config.architecture)
-    cls = richest_class(config, checkpoint, task_of(resolution.card, config.architecture, keys))
-    tokenizer = _tokenizer(source, config)
+    files = Files.named(source)
+    described = read_config(files, config_overrides)
+    checkpoint = open_weights(files, described.architecture)
+    cls = richest_class(described, checkpoint, task_of(files.source.card, described))
+    tokenizer = _tokenizer(files, described)
     with ProgressBar("Converting", total=2 * len(checkpoint.tensors), unit="tensors", shown=progress) as bar:
         counted = evolve(checkpoint, tensors=_Counted(checkpoint.tensors, bar.advance))
-        model = build(lambda: cls(config))._filled(counted, f"{resolution}", LoadOptions())
-        writers = {CONFIG_NAME: content_writer(model._config_text())}
-        writers |= {} if tokenizer is None else tokenizer.files()
-        writers |= _weights(model, to, bar.advance)
-        write_folder(folder, writers, about=model._about())
+        model = load_into(
+            cls, files, ClassArguments.of(cls, (), {}), LoadOptions(), described=described, checkpoint=counted
+        )
+        save_model(model, folder, _checked_writers(model, to, bar.advance), tokenizer)
     assert model.load_report is not None
     return Conversion(
         folder=Path(folder),
@@ -87,13 +97,13 @@ def convert(
 
 
 class _Counted(Mapping[str, Tensor]):
-    """Tensors that tell when they are read."""
+    """Tensors with a callback at each that is read."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], tell: Callable[[], object]) -> None:
-        self._tensors, self._tell = tensors, tell
+    def __init__(self, tensors: Mapping[str, Tensor], on_read: Callable[[], object]) -> None:
+        self._tensors, self._on_read = tensors, on_read
 
     def __getitem__(self, name: str) -> Tensor:
-        self._tell()
+        self._on_read()
         return self._tensors[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -106,52 +116,52 @@ class _Counted(Mapping[str, Tensor]):
 # --- Which class ------------------------------------------------------------------------------------------------------
 
 
-def richest_class(config: Config, checkpoint: Checkpoint, task: str) -> type[Model]:
-    """The class of the architecture that leaves out least of a checkpoint, and then has least that it lacks.
+def richest_class(described: ConfigFile, checkpoint: Checkpoint, task: str) -> type[Model]:
+    """The class of the architecture that drops least of a checkpoint, and then has least that is missing there.
 
     Names alone decide; where they leave it open, the class for ``task``, else the one that is declared first.
     """
-    specs = discovery.architecture(config.architecture).models.values()
+    specs = described.architecture.models.values()
     classes = [discovery.load_class(spec) for spec in sorted(specs, key=lambda spec: spec.task != task)]
-    best: type[Model] = min(classes, key=lambda cls: _misfit(cls, config, checkpoint))
+    best: type[Model] = min(classes, key=lambda cls: _misfit(cls, described.config, checkpoint))
     return best
 
 
-def _misfit(cls: type[Model], config: Config, checkpoint: Checkpoint) -> tuple[int, int, int]:
-    """How many tensors of heads in a checkpoint a class has no place for, how many of all, and how many it lacks."""
+def _misfit(cls: type[Model], config: Any, checkpoint: Checkpoint) -> tuple[int, int, int]:
+    """The numbers of tensors of heads that a class drops, of all that it drops, and of those that it misses."""
     layout = cls.layout_of(config)
-    offered = offer(checkpoint.tensors, checkpoint.names, layout).sources
+    sources = translate_names(checkpoint.tensors, checkpoint.names, layout).sources
     names: Collection[str] = build(lambda: cls(config)).state_dict().keys()
-    fates = sort(pair_up(names, [], offered, layout), (), ())
-    left_out = [name for pair in (*fates["dropped"], *fates["surplus"]) for name in pair.theirs]
-    of_heads = [name for name in left_out if not name.startswith(layout.prefix)]
-    return len(of_heads), len(left_out), len(fates["new"]) + len(fates["lacking"])
+    outcomes = classify(match(names, [], sources, layout))
+    dropped = [name for pair in (*outcomes["dropped"], *outcomes["unexpected"]) for name in pair.theirs]
+    of_heads = [name for name in dropped if not name.startswith(layout.prefix)]
+    return len(of_heads), len(dropped), len(outcomes["new"]) + len(outcomes["missing"])
 
 
-def _tokenizer(source: str | Path, config: Config) -> "Tokenizer | None":
+def _tokenizer(files: Files, described: ConfigFile) -> "Tokenizer | None":
     try:
-        tokenizer = load_tokenizer(source)
+        tokenizer = tokenizer_of(described.architecture, files)
     except MissingTokenizerError:
         return None
-    check_fit(tokenizer, config)
+    check_fit(tokenizer, described.config)
     return tokenizer
 
 
 # --- Writing, and reading again ---------------------------------------------------------------------------------------
 
 
-def _weights(model: Model, to: Format, tell: Callable[[], object]) -> dict[str, Writer]:
+def _checked_writers(model: Model, to: Format, on_checked: Callable[[], object]) -> dict[str, Writer]:
     """Writers of the weights that read what they wrote."""
     tensors = model.state_dict()
-    writers = weight_writers(tensors, model.layout_of(model.config).ties, format=to)
-    return {name: _checked(writer, tensors, READERS[to], tell) for name, writer in writers.items()}
+    writers = weight_writers(tensors, model.layout.ties, format=to)
+    return {name: _checked(writer, tensors, READERS[to], on_checked) for name, writer in writers.items()}
 
 
 def _checked(
     writer: Writer,
     tensors: Mapping[str, Tensor],
     read: Callable[[Path], Mapping[str, Tensor]],
-    tell: Callable[[], object],
+    on_checked: Callable[[], object],
 ) -> Writer:
     def write(path: Path) -> None:
         writer(path)
@@ -161,7 +171,7 @@ def _checked(
                     f"{path} was written and read again, and {name!r} came back with other numbers.",
                     hint="The disk or the memory may be faulty. What was there before is intact.",
                 )
-            tell()
+            on_checked()
 
     return write
 

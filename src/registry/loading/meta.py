@@ -1,4 +1,4 @@
-"""Models without memory: constructed in milliseconds, for parameters that a file will provide."""
+"""Models without memory: constructed in milliseconds, for parameters that a file provides."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,6 @@ from torch import Tensor, empty, nn
 from torch.overrides import TorchFunctionMode
 
 from registry.errors import WeightsLimitError
-from registry.garbage import gc_paused
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -37,7 +36,7 @@ class SkipInit(TorchFunctionMode):
 
 
 class MetaInit(SkipInit):
-    """Besides, make tensors that hold nothing yet on the meta device; what is computed from numbers stays real."""
+    """In addition, make empty tensors on the meta device; tensors that are computed from numbers stay real."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is empty:
@@ -46,18 +45,21 @@ class MetaInit(SkipInit):
 
 
 def build(make: Callable[[], ModuleT]) -> ModuleT:
-    """Call ``make``, a constructor, without allocating or initialising parameters; ``fill`` gives them their values.
+    """A model without memory for its parameters; ``fill`` gives them their values.
 
     Takes milliseconds for any size.  What ``torch.empty`` makes, where the layers of torch get their parameters, has no
     memory.  Constants (``torch.ones``, ``torch.arange``) are real, so that what a constructor computes is right.
+
+    Args:
+        make: Constructs the model.
     """
-    with gc_paused(), MetaInit():
+    with MetaInit():
         return make()
 
 
 @contextmanager
 def within_memory() -> Iterator[None]:
-    """Turn what Python, torch and the system say when memory is exhausted into WeightsLimitError."""
+    """Raise WeightsLimitError in place of the errors of Python, torch and the system when memory is exhausted."""
     try:
         yield
     except (MemoryError, RuntimeError) as problem:

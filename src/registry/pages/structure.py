@@ -9,7 +9,8 @@ from attrs import evolve, field, frozen
 from torch import nn
 
 from registry import discovery
-from registry.config.config import Config, load_config
+from registry.config import Config
+from registry.config.load import load_config
 from registry.discovery.plugin import describe_exception
 from registry.errors import RegistryError, RegistryWarning
 from registry.loading.meta import build

@@ -10,7 +10,8 @@ import attrs
 import pytest
 
 from registry import discovery
-from registry.config.config import Config, load_config
+from registry.config import Config
+from registry.config.load import load_config
 from registry.errors import ConfigError, UnknownOptionError
 from registry.testing.suite import Suite
 

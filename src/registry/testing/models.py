@@ -64,14 +64,14 @@ class ModelSuite(Suite):
             assert torch.equal(one, other), f"{name} differs"
 
     def test_every_parameter_is_initialized(self, task: str) -> None:
-        """``_init`` fills every parameter of its module: loading calls it for newly initialized heads."""
+        """``init_module`` fills every parameter of its module: loading calls it for newly initialized heads."""
         model = self.make_model(task)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.fill_(torch.nan)
             model.init_weights()
         left = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
-        assert not left, f"_init does not initialize {', '.join(left)}"
+        assert not left, f"init_module does not initialize {', '.join(left)}"
 
     def test_gradients_reach_every_parameter(self, task: str) -> None:
         """In training mode, from the loss or, for a task without labels, from all outputs."""

@@ -16,19 +16,14 @@ from registry.tokenization.batches import PACKED, Batch, Frame, Limit, RowOf, Se
 from registry.tokenization.chunk_cache import PackedIds, joined
 from registry.tokenization.lookup import Ids, Lookup
 from registry.tokenization.options import MARKS, Option
-from registry.tokenization.tokenizer_json import TOKENIZER
 from registry.tokenization.vocabulary import parse_vocabulary
 
 if TYPE_CHECKING:
     from registry.files.atomic import Writer
     from registry.records import Paths
-    from registry.sources.source import Source
 
 # Modules that resolve, save and pickle are imported where they are used: a tokenizer of a file on disk needs none of
 # them, and is made in a third of the time.
-
-ROLES = ("vocab", "merges", "special_tokens", "tokenizer", "tokenizer_config")
-"""Roles of the files of a card which are the tokenizer's."""
 
 
 class Tokenizer(Lookup):
@@ -266,41 +261,49 @@ class Tokenizer(Lookup):
     # --- Loading
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, cache_dir: str | Path | None = None, **values: Any) -> Self:
-        """Load the tokenizer of a model, by name, path or address; also a path of its vocabulary.
-
-        Options given here win over those of the model's card, and those over the ones that its files set.  Raises
-        UnknownOptionError, UnknownModelError, MissingTokenizerError, VocabError or ConfigError.
-        """
-        from registry.sources.resolve import resolve
-
-        return cls.from_resolution(resolve(name_or_path), cache_dir=cache_dir, **values)
-
-    @classmethod
-    def from_resolution(
+    def from_pretrained(
         cls,
-        resolution: "Source",
-        *,
+        name_or_path: str | Path,
         cache_dir: str | Path | None = None,
+        *,
         offline: bool | None = None,
+        revision: str | None = None,
         progress: bool | None = None,
         **values: Any,
     ) -> Self:
-        """Load the tokenizer of what a name was resolved to; see ``from_pretrained``."""
-        from registry.download.policy import Policy
-        from registry.sources.files import Files
-        from registry.sources.on_disk import FileSource
+        """The tokenizer of a model.
 
-        options.refuse_unknown(values, cls.options, cls.__name__)
-        paths = Files(resolution, Policy(cache_dir=cache_dir, offline=offline, progress=progress)).of(*ROLES)
-        if isinstance(resolution, FileSource):  # whatever its name
-            paths = {name if name == TOKENIZER else cls.vocabulary_name: path for name, path in paths.items()}
-        of_card = {} if resolution.card is None else resolution.card.tokenizer
-        return cls.from_files(paths, **{**of_card, **values})
+        Args:
+            name_or_path: A name, path or URL; also the path of a vocabulary.
+            cache_dir: Directory for downloaded files.
+            offline: True forbids every download; None asks the environment.
+            revision: Branch, tag or commit of a repository of the hub.
+            progress: Whether downloads show a bar; None shows one on a terminal.
+            values: Options, which win over those of the model's card, and those over the ones in its files.
+
+        Raises:
+            UnknownOptionError: The class has no such option.
+            UnknownModelError: Nothing has this name.
+            MissingTokenizerError: The model has no vocabulary.
+            VocabError: A file is damaged.
+            ConfigError: An option in a file is impossible.
+        """
+        from registry.sources.files import Files
+        from registry.tokenization.load import read_tokenizer
+
+        files = Files.named(name_or_path, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
+        return read_tokenizer(cls, files, values)
 
     @classmethod
     def from_files(cls, paths: "Paths", **values: Any) -> Self:
-        """Load a tokenizer from files, by their published names; options given here win over those in the files."""
+        """The tokenizer in files, by their published names; options given here win over those in the files.
+
+        Raises:
+            UnknownOptionError: The class has no such option.
+            MissingTokenizerError: There is no vocabulary.
+            VocabError: A file is damaged.
+            ConfigError: An option in a file is impossible.
+        """
         options.refuse_unknown(values, cls.options, cls.__name__)
         vocab, described = cls._read(paths)
         published = options.read_options(paths, cls.options, cls.published_classes, cls.marks)

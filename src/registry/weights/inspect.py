@@ -1,4 +1,4 @@
-"""What is in files of weights, without a model: names, shapes and types; and how two of them differ."""
+"""The tensors in files of weights, without a model: names, shapes and types; and differences between two files."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from registry import discovery
-from registry.config.config import Config, read_config
+from registry.config.load import ConfigFile, read_config
 from registry.errors import ArchitectureMismatchError, ConfigError, MissingFileError
-from registry.records import Paths
 from registry.sources.files import Files
-from registry.sources.resolve import resolve
-from registry.sources.source import Source
-from registry.weights.checkpoint import Found, find_weights, open_checkpoint
+from registry.weights.checkpoint import WeightFiles, find_weights, open_checkpoint
 from registry.weights.headers import Header, header_of
-from registry.weights.matching import offer, pair_up
+from registry.weights.matching import match, translate_names
 from registry.weights.names import Layout
 from registry.weights.shards import LazyTensors
 
@@ -24,26 +21,29 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def find(name: str | Path) -> Found:
-    """The weights of a model or in a file, by name, path or address; their headers need no torch for most formats.
+def find(name: str | Path) -> WeightFiles:
+    """The weights of a model or in a file; their headers need no torch for most formats.
 
-    Raises UnknownModelError, MissingFileError, and what ``find_weights`` raises.
+    Args:
+        name: A name, path or URL.
+
+    Raises:
+        UnknownModelError: Nothing has this name.
+        MissingFileError: There are no weights.
+        WeightsError: What ``find_weights`` raises.
     """
-    resolution = resolve(name)
-    return find_weights(Files(resolution).of("weights"), _architecture_of(resolution))
+    files = Files.named(name)
+    card = files.source.card
+    if card is not None:
+        return find_weights(files.of("weights"), discovery.architecture(card.architecture))
+    described = _described(files)
+    return find_weights(files.of("weights"), None if described is None else described.architecture)
 
 
-def _architecture_of(resolution: Source) -> str | None:
-    if resolution.card is not None:
-        return resolution.card.architecture
-    config = _config_of(resolution)
-    return None if config is None else config.architecture
-
-
-def _config_of(resolution: Source) -> Config | None:
-    """The configuration, which says how the architecture calls its tensors; None where none can be understood."""
+def _described(files: Files) -> ConfigFile | None:
+    """The configuration, with the architecture that names the tensors; None where none can be understood."""
     try:
-        return read_config(resolution, Files(resolution).of("config"))[0]
+        return read_config(files)
     except (MissingFileError, ConfigError, ArchitectureMismatchError):
         return None
 
@@ -53,12 +53,14 @@ def _config_of(resolution: Source) -> Config | None:
 
 @frozen(kw_only=True)
 class Difference:
-    """What becomes of one tensor in the comparison of two checkpoints."""
+    """One tensor in the comparison of two checkpoints."""
 
     name: str
+    """The tensor's name, as the architecture spells it."""
     left: Header | None
-    """None where only the right one has it."""
+    """Shape and type on the left; None where only the right side has it."""
     right: Header | None
+    """Shape and type on the right; None where only the left side has it."""
     largest: float | None
     """The largest difference between two numbers; None where shapes differ, or one side is missing."""
 
@@ -71,15 +73,19 @@ class Difference:
 def compare(left: str | Path, right: str | Path) -> Iterator[Difference]:
     """Compare the weights of two models or files tensor by tensor, in the order of the left one.
 
-    Where one of the two lies beside a configuration, names are spelled as its architecture spells them, and tied
+    Where one of the two comes with a configuration, names are spelled as its architecture spells them, and tied
     names count as one; two spellings of one checkpoint, or two formats, are then equal.
+
+    Args:
+        left: A name, path or URL.
+        right: A name, path or URL.
     """
-    sides = [_Side.at(name) for name in (left, right)]
-    config = next((side.config for side in sides if side.config is not None), None)
-    layout = Layout() if config is None else _layout(config)
-    ours, theirs = (_tensors(side, config, layout) for side in sides)
-    offered = offer(theirs, None, layout).sources
-    for pair in pair_up(tuple(ours), [], offered, layout):
+    sides = [Files.named(name) for name in (left, right)]
+    described = next(filter(None, map(_described, sides)), None)
+    layout = Layout() if described is None else _layout(described)
+    ours, theirs = (_tensors(side, described, layout) for side in sides)
+    sources = translate_names(theirs, None, layout).sources
+    for pair in match(tuple(ours), [], sources, layout):
         one = next((ours[name] for name in pair.ours.values()), None)
         other = next((source.read(theirs) for source in pair.theirs.values()), None)
         yield Difference(
@@ -91,9 +97,10 @@ def compare(left: str | Path, right: str | Path) -> Iterator[Difference]:
 
 
 def largest_difference(one: "Tensor", other: "Tensor") -> float | None:
-    """The largest difference between two numbers in the same place; two that are none (NaN) are equal.
+    """The largest difference between two numbers at the same index; two NaN are equal.
 
-    None where the shapes differ; infinite where a number is none, or infinite, on one side only.
+    Returns:
+        None where the shapes differ; infinity where a number is NaN, or infinite, on one side only.
     """
     import torch
 
@@ -106,29 +113,15 @@ def largest_difference(one: "Tensor", other: "Tensor") -> float | None:
     return float((a - b).abs().nan_to_num(nan=torch.inf)[~same].max())
 
 
-@frozen
-class _Side:
-    """The files of one side, and its configuration where it lies among them."""
-
-    resolution: Source
-    paths: Paths
-    config: Config | None
-
-    @classmethod
-    def at(cls, name: str | Path) -> "_Side":
-        resolution = resolve(name)
-        return cls(resolution, Files(resolution).of("weights"), _config_of(resolution))
-
-
-def _layout(config: Config) -> Layout:
-    """How an architecture names its weights, told by any of its classes."""
-    spec = next(iter(discovery.architecture(config.architecture).models.values()), None)
-    layout: Layout = Layout() if spec is None else discovery.load_class(spec).layout_of(config)
+def _layout(described: ConfigFile) -> Layout:
+    """How an architecture names its weights; any of its classes has the answer."""
+    spec = next(iter(described.architecture.models.values()), None)
+    layout: Layout = Layout() if spec is None else discovery.load_class(spec).layout_of(described.config)
     return layout
 
 
-def _tensors(side: _Side, config: Config | None, layout: Layout) -> "Mapping[str, Tensor]":
+def _tensors(files: Files, described: ConfigFile | None, layout: Layout) -> "Mapping[str, Tensor]":
     """The tensors of one side, by the names of the architecture."""
-    checkpoint = open_checkpoint(side.paths, "*" if config is None else config.architecture)
-    sources = offer(checkpoint.tensors, checkpoint.names, layout).sources
+    checkpoint = open_checkpoint(files.of("weights"), None if described is None else described.architecture)
+    sources = translate_names(checkpoint.tensors, checkpoint.names, layout).sources
     return LazyTensors({name: partial(source.read, checkpoint.tensors) for name, source in sources.items()})

@@ -1,4 +1,4 @@
-"""How weights are called: tables from the names in a file to ours, and the layout of an architecture's names."""
+"""Names of weights: tables from the names in a file to ours, and the layout of an architecture's names."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Operation: TypeAlias = Callable[["Tensor"], "Tensor"]
-"""What is done to a tensor besides giving it another name; it returns a view where it can."""
+"""What a row does to a tensor in addition to renaming it; it returns a view where it can."""
 
 NUMBERS = ("i", "j", "k")
 """Placeholders that stand for a number; every other word stands for a name of one part or several."""
@@ -23,14 +23,22 @@ _NO_NAME = r"(?!)"
 
 
 def transposed(tensor: "Tensor") -> "Tensor":
-    """Swap the two axes of a matrix: TensorFlow keeps a kernel as ``(in, out)``, torch as ``(out, in)``."""
+    """The transpose of a matrix: TensorFlow keeps a kernel as ``(in, out)``, torch as ``(out, in)``.
+
+    Raises:
+        WeightsMismatchError: The tensor is no matrix.
+    """
     if tensor.dim() != 2:
         raise WeightsMismatchError(f"Only a matrix can be transposed, not a tensor of shape {tuple(tensor.shape)}.")
     return tensor.t()
 
 
 def squeezed(tensor: "Tensor") -> "Tensor":
-    """Drop the first axis of a kernel: OpenAI keeps one as ``(1, in, out)``, a convolution over one token at a time."""
+    """A kernel without its first axis: OpenAI keeps one as ``(1, in, out)``, a convolution of width 1.
+
+    Raises:
+        WeightsMismatchError: The tensor has another shape.
+    """
     if tensor.dim() == 2:
         return tensor
     if tensor.dim() != 3 or len(tensor) != 1:
@@ -43,7 +51,7 @@ def squeezed(tensor: "Tensor") -> "Tensor":
 
 @frozen
 class StoredTensor:
-    """Where a tensor of ours comes from: its name in the file, and what is done to it, in order."""
+    """The origin of a tensor of ours: its name in the file, and the operations on it, in order."""
 
     name: str
     operations: tuple[Operation, ...] = ()
@@ -51,7 +59,7 @@ class StoredTensor:
     """Whether a table gives it another name."""
 
     def read(self, tensors: "Mapping[str, Tensor]") -> "Tensor":
-        """Take the tensor out of the file's, and do to it what the tables say."""
+        """Read the tensor, and apply the operations."""
         tensor = tensors[self.name]
         for operation in self.operations:
             tensor = operation(tensor)
@@ -60,17 +68,17 @@ class StoredTensor:
 
 @frozen
 class Translation:
-    """What a table makes of the names in a file."""
+    """The names in a file, as a table translates them."""
 
     sources: Mapping[str, StoredTensor]
-    """Our name -> where its tensor comes from."""
+    """Our name -> the tensor in the file."""
     dropped: tuple[str, ...]
-    """Names in the file that are left out."""
+    """Names in the file that are dropped."""
 
 
 @frozen
 class Row:
-    """One line of a table: their name, ours (None where the tensor is left out), and what is done to the tensor."""
+    """One line of a table: their name, ours (None where the tensor is dropped), and the operation on the tensor."""
 
     theirs: str
     ours: str | None
@@ -109,7 +117,7 @@ class NameTable:
 
     A placeholder ``{i}``, ``{j}`` or ``{k}`` stands for a number, any other word in braces for a name of one part or
     several (``encoder.layer.0``).  A row matches a name as a whole.  The order of rows has no meaning: a name that two
-    rows match is an error.  ``dropped`` lists names to leave out.  A name that no row matches stays as it is::
+    rows match is an error.  ``dropped`` lists names to drop.  A name that no row matches stays as it is::
 
         NameTable(
             ("{p}.LayerNorm.gamma", "{p}.LayerNorm.weight"),
@@ -117,7 +125,8 @@ class NameTable:
             dropped=("{p}.position_ids",),
         )
 
-    Raises ValueError when two rows contradict each other, or when a right side uses a word that its left side lacks.
+    Raises:
+        ValueError: Two rows match one name, or a right side uses a word that its left side lacks.
     """
 
     rows: tuple[Row, ...]
@@ -135,7 +144,8 @@ class NameTable:
     def translate(self, sources: Mapping[str, StoredTensor]) -> Translation:
         """Give every tensor the name that the table has for it.
 
-        Raises WeightsMismatchError when a name matches two rows, or when two tensors would bear one name.
+        Raises:
+            WeightsMismatchError: A name matches two rows, or two tensors would have one name.
         """
         translated: dict[str, StoredTensor] = {}
         dropped: list[str] = []
@@ -162,7 +172,7 @@ class NameTable:
         return ours, StoredTensor(source.name, operations, renamed=source.renamed or ours != name)
 
     def _match(self, name: str, error: type[ValueError]) -> re.Match[str] | None:
-        """Match the only row that fits: searched from the top and from the bottom, it is the same."""
+        """Match the only row that fits: searched from the top and from the bottom, it is the same row."""
         match = self._downwards.fullmatch(name)
         if match is None:
             return None
@@ -181,7 +191,7 @@ class NameTable:
 # --- Layouts ----------------------------------------------------------------------------------------------------------
 
 
-def _ends_a_part(_layout: object, attribute: "Attribute[str]", prefix: str) -> None:
+def _ends_with_a_dot(_layout: object, attribute: "Attribute[str]", prefix: str) -> None:
     if prefix and not prefix.endswith("."):
         raise ValueError(f"Layout.{attribute.name} must end with a dot, unlike {prefix!r}.")
 
@@ -194,35 +204,36 @@ def _groups_are_apart(_layout: object, _attribute: object, groups: tuple[tuple[s
 
 @frozen(kw_only=True)
 class Layout:
-    """The way in which an architecture's weights are named.
+    """The names of an architecture's weights.
 
-    All names are those of the model with all its heads: they begin with ``prefix``, unless a head owns them.
+    All names are full names, those of the model with all its heads: they begin with ``prefix``, unless a head owns
+    them.
     """
 
-    prefix: str = field(default="", validator=_ends_a_part)
-    """What stands before the names of the trunk in a model with a head: ``bert.``."""
+    prefix: str = field(default="", validator=_ends_with_a_dot)
+    """What precedes the names of the backbone in a model with a head: ``bert.``."""
     parts: tuple[str, ...] = ()
-    """What the names of each part begin with that a file may lack as a whole: ``bert.pooler.``, ``classifier.``."""
+    """Prefixes of the parts that a file may lack, each as a whole: ``bert.pooler.``, ``classifier.``."""
     ties: tuple[tuple[str, ...], ...] = field(default=(), validator=_groups_are_apart)
-    """Groups of names that share one tensor."""
+    """Tie groups: names that share one tensor."""
     names: NameTable = NameTable()
-    """Older spellings, and the buffers of other libraries that are left out."""
+    """Older spellings, and the buffers of other libraries that are dropped."""
     wrappers: tuple[str, ...] = ("module.",)
-    """What libraries put before all names when they wrap a model: ``module.`` is DataParallel's."""
+    """Prefixes that libraries put before all names when they wrap a model: ``module.`` is DataParallel's."""
 
     def part_of(self, name: str) -> str | None:
-        """The part to which a name belongs, the longest where one lies in another; None for the trunk."""
+        """The part to which a name belongs, the longest where one lies in another; None for the backbone."""
         return max((part for part in self.parts if name.startswith(part)), key=len, default=None)
 
     def in_full(self, names: Collection[str]) -> dict[str, str]:
-        """Map the names of a model, with or without its heads, to those of the model with all heads."""
+        """Map the names of a model, with or without its heads, to full names."""
         if any(name.startswith(self.prefix) for name in names):
             return {name: name for name in names}
         heads = tuple(part for part in self.parts if not part.startswith(self.prefix))
         return {name: name if name.startswith(heads) else self.prefix + name for name in names}
 
     def unwrapped(self, names: Collection[str]) -> dict[str, str]:
-        """Map names to what is left of them without the wrappers that all of them begin with."""
+        """Map names to the same names without the wrappers that all of them begin with."""
         shared = commonprefix(list(names))  # noqa: RUF071  # of characters; only whole wrappers are taken from it
         wrappers = re.match(f"(?:{'|'.join(map(re.escape, self.wrappers))})*", shared)
         assert wrappers is not None

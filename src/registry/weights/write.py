@@ -1,4 +1,4 @@
-"""Write weights: as safetensors or as torch does, in one file or in several with an index."""
+"""Writes weights, as safetensors or as torch does, in one file or in shards with an index."""
 
 import json
 import re
@@ -21,16 +21,18 @@ from registry.files.filenames import (
 )
 
 Format: TypeAlias = Literal["safetensors", "torch"]
+"""The formats in which weights are written."""
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+"""Unit, in upper case -> bytes."""
 
 
 def _save_safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors of the CPU, each over memory of just its size.
+    """Write tensors on the CPU, each with memory of just its size.
 
-    The library's own ``safetensors.torch.save_file`` would need numpy, to find where a tensor lies.
+    The library's own ``safetensors.torch.save_file`` would need numpy, to find the memory of a tensor.
     """
-    from safetensors import TensorSpec, serialize_file  # costs what loading need not pay
+    from safetensors import TensorSpec, serialize_file  # loading need not pay for this import
 
     specs = {
         name: TensorSpec(
@@ -50,19 +52,19 @@ def _save_torch(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 @frozen
-class _Kind:
-    """How one format is written."""
+class _WriteFormat:
+    """The files of one format, and what writes them."""
 
     filename: str
     index: str
     keeps_ties: bool
-    """Whether tensors that share memory stay shared in the file; else a tied name is left out, for loading to tie."""
+    """Whether tensors that share memory stay shared in the file; else a tied name is omitted, and tied on loading."""
     save: Callable[[Mapping[str, Tensor], Path], None]
 
 
-KINDS: Mapping[str, _Kind] = {
-    "safetensors": _Kind(SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, False, _save_safetensors),
-    "torch": _Kind(WEIGHTS_NAME, WEIGHTS_INDEX_NAME, True, _save_torch),
+WRITE_FORMATS: Mapping[str, _WriteFormat] = {
+    "safetensors": _WriteFormat(SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, False, _save_safetensors),
+    "torch": _WriteFormat(WEIGHTS_NAME, WEIGHTS_INDEX_NAME, True, _save_torch),
 }
 
 
@@ -73,14 +75,22 @@ def weight_writers(
     format: str = "safetensors",
     max_shard_size: int | str | None = None,
 ) -> dict[str, Writer]:
-    """Writers of the weight files of a saved folder, by file name.
+    """Writers of the weight files of a saved directory, by file name.
 
-    ``ties`` are groups of names that are one tensor; ``max_shard_size`` in bytes or as text (``"2GB"``) splits the
-    weights over several files, a tensor never.  Raises SaveError for an unknown format or size.
+    Args:
+        tensors: Tensors by name, on any device.
+        ties: Groups of names that are one tensor.
+        format: ``"safetensors"`` or ``"torch"``.
+        max_shard_size: Bytes, also as text (``"2GB"``), of the largest file; larger weights are split over several
+            files, a tensor never.
+
+    Raises:
+        SaveError: The format or the size is unknown.
     """
-    if format not in KINDS:
-        raise SaveError(f"Weights cannot be saved in the format {format!r}.", hint=f"Formats are: {', '.join(KINDS)}.")
-    kind = KINDS[format]
+    if format not in WRITE_FORMATS:
+        formats = ", ".join(WRITE_FORMATS)
+        raise SaveError(f"Weights cannot be saved in the format {format!r}.", hint=f"Formats are: {formats}.")
+    kind = WRITE_FORMATS[format]
     kept = _own_memory(tensors if kind.keeps_ties else _without_tied(tensors, ties))
     shards = _shards(kept, _bytes(max_shard_size))
     if len(shards) == 1:
@@ -94,17 +104,17 @@ def weight_writers(
     return {**writers, kind.index: content_writer(json.dumps(index, indent=2) + "\n")}
 
 
-def _shard_writer(kind: _Kind, shard: Mapping[str, Tensor]) -> Writer:
+def _shard_writer(kind: _WriteFormat, shard: Mapping[str, Tensor]) -> Writer:
     return lambda path: kind.save(shard, path)
 
 
 def _without_tied(tensors: Mapping[str, Tensor], ties: Sequence[Sequence[str]]) -> dict[str, Tensor]:
     """The tensors without those that a declared tie restores: of each group, the first name stays."""
-    left_out: set[str] = set()
+    omitted: set[str] = set()
     for group in ties:
         present = [name for name in group if name in tensors]
-        left_out.update(name for name in present[1:] if _same_memory(tensors[name], tensors[present[0]]))
-    return {name: tensor for name, tensor in tensors.items() if name not in left_out}
+        omitted.update(name for name in present[1:] if _same_memory(tensors[name], tensors[present[0]]))
+    return {name: tensor for name, tensor in tensors.items() if name not in omitted}
 
 
 def _same_memory(a: Tensor, b: Tensor) -> bool:
@@ -112,7 +122,7 @@ def _same_memory(a: Tensor, b: Tensor) -> bool:
 
 
 def _own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors on the CPU and contiguous, each over memory of just its size; tensors that are one stay one."""
+    """The tensors on the CPU and contiguous, each with memory of just its size; tensors that are one stay one."""
     made: dict[tuple[int, torch.Size, tuple[int, ...]], Tensor] = {}
     kept = {}
     for name, tensor in tensors.items():

@@ -4,7 +4,7 @@ import registry
 from plugins.bert.cards import CARDS
 from plugins.bert.config import BertConfig
 from registry.download.hub import canonical
-from registry.loading.fill import build
+from registry.loading.meta import build
 from registry.records import Card
 
 LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}

@@ -2,7 +2,7 @@ from plugins.gpt.cards import CARDS
 from plugins.gpt.config import OpenAIGPTConfig
 from plugins.gpt.modeling import OpenAIGPTLMHeadModel
 from registry.download.hub import canonical
-from registry.loading.fill import build
+from registry.loading.meta import build
 
 (CARD,) = CARDS
 

@@ -4,7 +4,7 @@ from plugins.gpt2.cards import CARDS
 from plugins.gpt2.config import GPT2Config
 from plugins.gpt2.modeling import GPT2LMHeadModel
 from registry.download.hub import canonical
-from registry.loading.fill import build
+from registry.loading.meta import build
 from registry.records import Card
 
 SIZES = {  # as the published configurations have them

@@ -2,7 +2,7 @@ from plugins.transfo_xl.cards import CARDS
 from plugins.transfo_xl.config import TransfoXLConfig
 from plugins.transfo_xl.modeling import TransfoXLLMHeadModel
 from registry.download.hub import canonical
-from registry.loading.fill import build
+from registry.loading.meta import build
 
 
 def test_the_number_of_parameters_is_that_of_the_model() -> None:

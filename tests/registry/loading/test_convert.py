@@ -18,9 +18,7 @@ import registry
 from registry.cli import main
 from registry.errors import CorruptWeightsError, SaveError
 from registry.loading.convert import convert
-from registry.records import Paths
 from registry.saving.manifest import read_manifest
-from registry.sources.files import Files
 from registry.weights import inspect as inspection
 from registry.weights import write as saving
 from registry.weights.inspect import largest_difference
@@ -52,7 +50,7 @@ def files_in(folder: Path) -> dict[str, Path]:
         ("transfo_xl_one_table", (), "TransfoXLLMHeadModel"),
     ],
 )
-def test_a_checkpoint_of_tensorflow_becomes_a_saved_folder(
+def test_a_checkpoint_of_tensorflow_becomes_a_saved_directory(
     tensorflow: Path, tmp_path: Path, source: str, options: tuple[str, ...], model: str, to: str
 ) -> None:
     target = tmp_path / "m"
@@ -66,7 +64,7 @@ def test_a_checkpoint_of_tensorflow_becomes_a_saved_folder(
     assert_computes_the_same(registry.load_model(target), tensorflow / source, model, options)
     done = run("diff", tensorflow / source, target)
     if model == "BertForQuestionAnswering":  # answers need no pooler, and no class has both
-        assert re.search("^left out .*/attention/output/dense/bias/adam_m", result.stdout, re.MULTILINE)
+        assert re.search("^dropped .*/attention/output/dense/bias/adam_m", result.stdout, re.MULTILINE)
         assert done.stdout.splitlines()[-1] == "39 of 41 tensors are equal."
     else:
         assert (done.exit_code, len(done.stdout.splitlines())) == (0, 1), done.output
@@ -74,7 +72,7 @@ def test_a_checkpoint_of_tensorflow_becomes_a_saved_folder(
 
 @pytest.mark.parametrize("to", ["safetensors", "torch"])
 @pytest.mark.parametrize("names", [True, False])
-def test_arrays_of_numpy_become_a_saved_folder(
+def test_arrays_of_numpy_become_a_saved_directory(
     gpt_release: Callable[[bool], Path], tmp_path: Path, names: bool, to: str
 ) -> None:
     source, target = gpt_release(names), tmp_path / "m"
@@ -128,15 +126,15 @@ def test_what_was_written_wrongly_does_not_take_the_place_of_what_was_there(
 ) -> None:
     folder = convert(tensorflow / "gpt2", tmp_path / "m").folder
     before = {name: path.read_bytes() for name, path in files_in(folder).items()}
-    kind = saving.KINDS["safetensors"]
+    kind = saving.WRITE_FORMATS["safetensors"]
 
     def spoil(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
         save_file({name: tensor + 1 for name, tensor in tensors.items()}, path)
 
     monkeypatch.setitem(
-        saving.KINDS,  # type: ignore[arg-type]
+        saving.WRITE_FORMATS,  # type: ignore[arg-type]
         "safetensors",
-        saving._Kind(kind.filename, kind.index, kind.keeps_ties, spoil),
+        saving._WriteFormat(kind.filename, kind.index, kind.keeps_ties, spoil),
     )
     with pytest.raises(SaveError, match="came back with other numbers"):
         convert(tensorflow / "gpt2", folder)
@@ -170,10 +168,10 @@ def test_a_field_that_is_none_is_wrong_usage(tensorflow: Path, tmp_path: Path) -
 def test_inspect_prints_a_table_of_headers(tmp_path: Path) -> None:
     save_file({"b": torch.zeros(2, 3), "a": torch.tensor(7)}, tmp_path / "weights.any")
     assert run("inspect", tmp_path / "weights.any").stdout.splitlines() == [
-        "name  shape     type     size",
-        "a     a number  int64    8 bytes",
-        "b     2 x 3     float32  24 bytes",
-        "2 tensors, 32 bytes, in the format safetensors: weights.any.",
+        "name  shape   type     size",
+        "a     scalar  int64    8 bytes",
+        "b     2 x 3   float32  24 bytes",
+        "2 tensors, 32 bytes, format safetensors: weights.any.",
     ]
 
 
@@ -206,16 +204,8 @@ def test_inspect_and_diff_take_the_name_of_a_model() -> None:
     assert (done.exit_code, done.stdout) == (0, "103 of 103 tensors are equal.\n")
 
 
-def test_inspect_of_a_name_looks_at_the_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inspect_of_a_name_looks_at_the_weights_alone(asked: list[tuple[str, ...]]) -> None:
     """What else belongs to the model may be out of reach."""
-    asked: list[tuple[str, ...]] = []
-    of = Files.of
-
-    def watched(files: Files, *roles: str) -> Paths:
-        asked.append(roles)
-        return of(files, *roles)
-
-    monkeypatch.setattr(Files, "of", watched)
     assert inspection.find("all-minilm-l6-v2").files == ("model.safetensors",)
     assert asked == [("weights",)]
 
@@ -238,10 +228,10 @@ def test_inspect_needs_no_torch_for_any_format_of_ours(
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-def test_inspect_tells_what_it_passed_over(tmp_path: Path) -> None:
+def test_inspect_names_ignored_files(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(2)}, tmp_path / "pytorch_model.bin")
     save_file({"a": torch.zeros(2)}, tmp_path / "model.safetensors")
-    assert run("inspect", tmp_path).stderr == "Passed over: pytorch_model.bin.\n"
+    assert run("inspect", tmp_path).stderr == "Ignored: pytorch_model.bin.\n"
 
 
 def test_inspect_refuses_what_it_cannot_read(tmp_path: Path) -> None:
@@ -295,19 +285,20 @@ def test_diff_knows_other_spellings_and_tied_names(tensorflow: Path, tmp_path: P
         ([], [], 0.0), ([1.0], [1.0, 2.0], None),
     ],
 )  # fmt: skip
-def test_the_largest_difference_counts_numbers_that_are_none(one: Any, other: Any, largest: float | None) -> None:
+def test_the_largest_difference_counts_nan(one: Any, other: Any, largest: float | None) -> None:
     assert largest_difference(torch.tensor(one), torch.tensor(other)) == largest
 
 
-# --- A format of a stranger -------------------------------------------------------------------------------------------
+# --- A format of a third party ----------------------------------------------------------------------------------------
 
-STRANGER = """
+THIRD_PARTY = """
 from registry import hookimpl
 from registry.records import WeightLoaderSpec
 
 @hookimpl
 def registry_weight_loaders():
-    yield WeightLoaderSpec(format="lines", detect="stranger:detect", loader="stranger:load", names="stranger:NAMES")
+    here = "third_party"
+    yield WeightLoaderSpec(format="lines", detect=f"{here}:detect", loader=f"{here}:load", names=f"{here}:NAMES")
 
 def detect(paths):
     return any(path.read_bytes()[:6] == b"#lines" for path in paths.values())
@@ -324,10 +315,10 @@ NAMES = NameTable(("our {name}", "{name}"))
 """
 
 
-def test_a_format_of_a_stranger_is_loaded_inspected_compared_and_converted(
+def test_a_format_of_a_third_party_is_loaded_inspected_compared_and_converted(
     install: Callable[..., Path], tensorflow: Path, tmp_path: Path
 ) -> None:
-    install("stranger-dist", STRANGER, plugin="stranger")
+    install("third-party-dist", THIRD_PARTY, plugin="third_party")
     model = registry.load_model(tensorflow / "gpt2")
     folder = tmp_path / "theirs"
     folder.mkdir()

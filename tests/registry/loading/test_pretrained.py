@@ -1,4 +1,4 @@
-"""The public door: a name, a path or a folder goes in, a working model comes out, or an error that helps."""
+"""The public doors: a name, path or directory becomes a working model, or an error that helps."""
 
 import json
 import shutil
@@ -284,7 +284,7 @@ def test_damaged_files_are_refused(folder: Path) -> None:
         registry.load(folder)
 
 
-def test_missing_surplus_and_misshapen_weights_are_refused_together(folder: Path, config: Any) -> None:
+def test_missing_unexpected_and_misshapen_weights_are_refused_together(folder: Path, config: Any) -> None:
     state = dict(fresh(BertForMaskedLM, config).state_dict())
     del state["bert.encoder.layer.0.output.dense.bias"]
     state["bert.encoder.layer.7.output.dense.bias"] = torch.zeros(24)
@@ -308,9 +308,9 @@ def test_a_model_without_tokenizer_files_loads_and_says_so_when_asked(folder: Pa
 
 def test_a_tokenizer_with_ids_beyond_the_embedding_is_refused(folder: Path) -> None:
     with (folder / "vocab.txt").open("a") as file:
-        file.write("surplus\n")
+        file.write("beyond\n")
     (folder / "registry.json").unlink()
-    with pytest.raises(VocabError, match="'surplus'"):
+    with pytest.raises(VocabError, match="'beyond'"):
         registry.load(folder)
 
 
@@ -333,7 +333,7 @@ def test_an_interrupted_save_is_told_on_loading(folder: Path) -> None:
 
 @pytest.fixture
 def site(folder: Path) -> Iterator[Path]:
-    """A plugin of a site, preferred over ours: the manual's name, with files of a tiny model."""
+    """A plugin of a site, preferred over ours: a name that everybody knows, with the files of a tiny model."""
 
     class Site:
         @registry.hookimpl

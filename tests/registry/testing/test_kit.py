@@ -360,15 +360,19 @@ MUTATIONS: Mapping[str, Mutation] = {
     "the tokenizer does not load by name": mutation(
         "test_it_loads_by_name",
         in_tokenizer(
-            "    @classmethod\n    def from_resolution(cls, resolution: Any, **values: Any) -> Any:\n"
-            "        assert resolution.card is None\n        return super().from_resolution(resolution, **values)"
+            "    @classmethod\n    def from_files(cls, paths: Any, **values: Any) -> Any:\n"
+            "        assert paths\n        return super().from_files(paths, **values)"
         ),
     ),
     "a head that is missing in the file is refused": mutation(
         "test_every_head_loads_from_the_base_model",
         (WEIGHTS, '    parts=("lm_head.",),  # a checkpoint may have none of these\n', ""),
         (WEIGHTS, '    ties=(("model.tokens.weight", "lm_head.weight"),),  # names of one shared tensor\n', ""),
-        (MODELING, "        self.lm_head.weight = self.model.tokens.weight\n", "        self._init(self.lm_head)\n"),
+        (
+            MODELING,
+            "        self.lm_head.weight = self.model.tokens.weight\n",
+            "        self.init_module(self.lm_head)\n",
+        ),
     ),
     "missing weights are allowed": mutation(
         "test_a_missing_weight_is_refused", in_base_model(lenient("allow_missing=('*norm*',)"))

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from registry import hookimpl, register
+from registry.discovery import architecture
 from registry.errors import AmbiguousWeightsError, CorruptWeightsError, MissingFileError
 from registry.records import WeightLoaderSpec
 from registry.weights.checkpoint import FORMATS, Checkpoint, open_checkpoint
@@ -18,7 +19,7 @@ SAFE, TORCH, MANIFEST = "model.safetensors", "pytorch_model.bin", "registry.json
 
 
 def folder(path: Path, *names: str) -> dict[str, Path]:
-    """A folder with those weight files, in each of which ``file`` tells which it is; the oldest is first."""
+    """A folder with those weight files, in each of which the tensor's name is that of the file; the oldest is first."""
     for age, name in enumerate(names):
         tensors = {name: torch.ones(2)}
         if name == SAFE:
@@ -40,7 +41,7 @@ def with_manifest(path: Path, *listed: str, time: float) -> dict[str, Path]:
 
 
 def opened(paths: Mapping[str, Path]) -> Checkpoint:
-    checkpoint = open_checkpoint(paths, "any")
+    checkpoint = open_checkpoint(paths, None)
     assert checkpoint.files == tuple(checkpoint.tensors)
     return checkpoint
 
@@ -67,7 +68,7 @@ def test_the_file_that_the_manifest_lists_is_read(tmp_path: Path, listed: str, o
 def test_a_file_that_came_after_the_manifest_makes_it_ambiguous(tmp_path: Path, listed: str, other: str) -> None:
     folder(tmp_path, listed, other)
     with pytest.raises(AmbiguousWeightsError, match="newer") as caught:
-        open_checkpoint(with_manifest(tmp_path, listed, time=0.5), "any")
+        open_checkpoint(with_manifest(tmp_path, listed, time=0.5), None)
     assert SAFE in str(caught.value)
     assert TORCH in str(caught.value)
 
@@ -77,7 +78,7 @@ def test_a_listed_file_of_another_size_makes_it_ambiguous(tmp_path: Path) -> Non
     paths = with_manifest(tmp_path, SAFE, time=5)
     save_file({SAFE: torch.ones(20)}, tmp_path / SAFE)
     with pytest.raises(AmbiguousWeightsError, match="size"):
-        open_checkpoint(paths, "any")
+        open_checkpoint(paths, None)
 
 
 def test_a_manifest_that_lists_no_weights_leaves_the_order_as_it_is(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_a_manifest_that_lists_no_weights_leaves_the_order_as_it_is(tmp_path: Pa
 def test_a_folder_without_weights_is_told_with_what_was_looked_for(tmp_path: Path) -> None:
     for names in (("config.json",), ("config.json", "vocab.txt"), ()):
         with pytest.raises(MissingFileError, match=r"pytorch_model\.bin"):
-            open_checkpoint({name: tmp_path / name for name in names}, "any")
+            open_checkpoint({name: tmp_path / name for name in names}, None)
 
 
 @pytest.mark.parametrize("name", [SAFE, TORCH])
@@ -100,17 +101,17 @@ def test_a_folder_without_weights_is_told_with_what_was_looked_for(tmp_path: Pat
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git-lfs"),
         (b"\x1f\x8b\x08", "gzip"),
         (b"\x80\x04}.", "pickle"),
-        (b"hello, world", "something else"),
+        (b"hello, world", "an unknown file"),
     ],
 )
-def test_an_impostor_is_named_even_where_another_file_could_be_read(
+def test_another_content_is_named_even_where_another_file_could_be_read(
     tmp_path: Path, name: str, content: bytes, words: str
 ) -> None:
     paths = folder(tmp_path, SAFE, TORCH)
     paths[name].write_bytes(content)
     for chosen in (paths, {name: paths[name]}, {"weights.dat": paths[name]}):
         with pytest.raises(CorruptWeightsError, match=words):
-            open_checkpoint(chosen, "any")
+            open_checkpoint(chosen, None)
 
 
 def test_weights_cut_off_at_any_byte_are_refused(tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_weights_cut_off_at_any_byte_are_refused(tmp_path: Path) -> None:
             if length < len(whole):
                 path.write_bytes(whole[:length])
                 with pytest.raises(CorruptWeightsError):
-                    open_checkpoint({name: path, "config.json": path}, "any")
+                    open_checkpoint({name: path, "config.json": path}, None)
 
 
 def detect_text(paths: Mapping[str, Path]) -> bool:
@@ -145,10 +146,10 @@ def test_a_plugin_reads_what_the_core_cannot(tmp_path: Path) -> None:
     register(Plugin(), name="text")
     (tmp_path / "weights.txt").write_text("1 2.5")
     paths = {"weights.txt": tmp_path / "weights.txt"}
-    checkpoint = open_checkpoint(paths, "toy")
+    checkpoint = open_checkpoint(paths, architecture("toy"))
     assert (checkpoint.format, checkpoint.tensors["weights.txt"].tolist()) == ("text", [1.0, 2.5])
     with pytest.raises(CorruptWeightsError):
-        open_checkpoint(paths, "other")
+        open_checkpoint(paths, architecture("other"))
 
 
 def test_the_formats_of_the_core_are_records_as_those_of_plugins_are() -> None:

@@ -78,7 +78,7 @@ def test_only_matrices_can_be_transposed() -> None:
         transposed(torch.zeros(2, 3, 4))
 
 
-def test_dropped_names_are_told() -> None:
+def test_dropped_names_are_reported() -> None:
     found = NameTable(dropped=("{name}/adam_m", "global_step")).translate(
         {n: StoredTensor(n) for n in ("w/adam_m", "global_step", "w")}
     )

@@ -27,6 +27,7 @@ from registry.errors import (
 )
 from registry.loading.fill import fill
 from registry.saving.verify import verify
+from registry.weights.checkpoint import Checkpoint
 from registry.weights.headers import Header, header_of
 from registry.weights.names import Layout
 from registry.weights.safetensors import check_header, detect, header_bytes, headers, load
@@ -174,11 +175,10 @@ def test_too_many_tensors_and_axes_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_flipped_bit_in_the_data_is_found_by_the_digest_alone(tmp_path: Path) -> None:
-    from registry.files.atomic import content_writer
-    from registry.saving.folder import write_folder
+    from registry.saving.folder import text_writer, write_folder
 
     writers: dict[str, Callable[[Path], None]] = {
-        "config.json": content_writer("{}"),
+        "config.json": text_writer("{}"),
         NAME: lambda path: save_file(TENSORS, path),
     }
     folder = write_folder(tmp_path / "model", writers, about={})
@@ -231,7 +231,7 @@ def test_a_type_that_the_model_does_not_use_is_refused(tmp_path: Path, dtype: st
     model = torch.nn.Module()
     model.weight = torch.nn.Parameter(torch.empty(2))
     with pytest.raises(WeightsError):
-        fill(model, load({NAME: path}), Layout(), initialise=lambda _: None, source="x")
+        fill(model, Checkpoint(tensors=load({NAME: path}), format="safetensors"), Layout(), lambda _: None)
     assert headers({NAME: path})["weight"].nbytes == size
 
 
@@ -242,7 +242,7 @@ def test_a_name_is_a_key_and_never_a_path(tmp_path: Path, name: str) -> None:
     model = torch.nn.Module()
     model.weight = torch.nn.Parameter(torch.empty(2))
     with pytest.raises(WeightsMismatchError):
-        fill(model, load({NAME: path}), Layout(), initialise=lambda _: None, source="x")
+        fill(model, Checkpoint(tensors=load({NAME: path}), format="safetensors"), Layout(), lambda _: None)
     assert [file.name for file in tmp_path.iterdir()] == [NAME]
 
 

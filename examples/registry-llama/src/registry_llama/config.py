@@ -157,7 +157,7 @@ class LlamaConfig(Config):
         found = self.rope_scaling or {}
         return str(found.get("rope_type", found.get("type", "default")))
 
-    def num_trunk_parameters(self) -> int:
+    def num_backbone_parameters(self) -> int:
         """Parameters of embeddings and blocks, normalisations left out."""
         attention = 2 * self.head_width * (self.num_attention_heads + self.key_value_heads)
         block = self.hidden_size * (attention + 3 * self.intermediate_size)

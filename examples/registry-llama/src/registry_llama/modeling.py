@@ -112,7 +112,8 @@ class LlamaPreTrainedModel(Model):
         """How the weights of a model with this configuration are named, and which are tied."""
         return TIED if config.tie_word_embeddings else UNTIED
 
-    def _init(self, module: nn.Module) -> None:
+    def init_module(self, module: nn.Module) -> None:
+        """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""
         if isinstance(module, (nn.Linear, nn.Embedding)):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
         if isinstance(module, LlamaRMSNorm):
@@ -215,7 +216,7 @@ class LlamaForCausalLM(CausalLM, LlamaPreTrainedModel):
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
         else:
-            self.lm_head.apply(self._init)
+            self.lm_head.apply(self.init_module)
 
     def forward(  # noqa: D417  # the others are those of LlamaModel
         self,

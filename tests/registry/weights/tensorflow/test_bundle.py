@@ -141,15 +141,15 @@ def test_missing_files_are_named(copy: Callable[[str], Path]) -> None:
     folder = copy("sharded")
     (folder / "model.ckpt.data-00001-of-00003").rename(folder / "aside")
     with pytest.raises(CorruptWeightsError, match="data-00001-of-00003"):
-        open_checkpoint(paths_in(folder), "any")
+        open_checkpoint(paths_in(folder), None)
     for shard in folder.glob("*.data-*"):
         shard.unlink()
     with pytest.raises(CorruptWeightsError, match="There are: none"):
-        open_checkpoint(paths_in(folder), "any")
+        open_checkpoint(paths_in(folder), None)
     (folder / "model.ckpt.index").unlink()
     (folder / "aside").rename(folder / "model.ckpt.data-00000-of-00001")
     with pytest.raises(CorruptWeightsError, match=r"model\.ckpt\.index"):
-        open_checkpoint(paths_in(folder), "any")
+        open_checkpoint(paths_in(folder), None)
 
 
 def test_another_number_of_shards_is_refused(copy: Callable[[str], Path]) -> None:
@@ -163,7 +163,7 @@ def test_another_number_of_shards_is_refused(copy: Callable[[str], Path]) -> Non
 def outcome(paths: Mapping[str, Path]) -> dict[str, torch.Tensor] | None:
     """All tensors; None where one of our errors is raised, which is the only other thing that may happen."""
     try:
-        return dict(open_checkpoint(paths, "any").tensors.items())
+        return dict(open_checkpoint(paths, None).tensors.items())
     except (WeightsError, FileNotFoundError):
         return None
 
@@ -268,14 +268,14 @@ def test_the_file_that_names_the_latest_is_never_followed_elsewhere(
 
 def test_the_older_format_is_refused_with_the_way_to_convert_it(tensorflow: Path) -> None:
     with pytest.raises(WeightsError, match="V1") as caught:
-        find_weights(paths_in(tensorflow / "version_1"), "bert")
+        find_weights(paths_in(tensorflow / "version_1"), None)
     assert "SaverDef.V2" in str(caught.value)
 
 
 def test_a_saved_model_is_refused_with_the_prefix_of_its_variables(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01")
     with pytest.raises(WeightsError, match="variables/variables"):
-        find_weights(paths_in(tmp_path), "bert")
+        find_weights(paths_in(tmp_path), None)
 
 
 def test_a_checkpoint_of_objects_is_listed_and_refused(tensorflow: Path) -> None:

@@ -1,0 +1,31 @@
+"""Options of filling a model with weights."""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from registry.weights.matching import Patterns
+
+if TYPE_CHECKING:
+    import torch
+
+
+def _tuple(patterns: Patterns) -> tuple[str, ...]:
+    return (patterns,) if isinstance(patterns, str) else tuple(patterns)
+
+
+@frozen(kw_only=True)
+class LoadOptions:
+    """How weights go into a model, as opposed to what is loaded and where it comes from."""
+
+    dtype: "torch.dtype | None" = None
+    """Type of the parameters; None for that of a constructed model, float32 by default."""
+    device: "torch.device | str | None" = None
+    """Device of the parameters; None for the CPU."""
+    allow_missing: tuple[str, ...] = field(default=(), converter=_tuple)
+    """Patterns (``*`` and ``?``) of parameters which the file may lack; they are newly initialized."""
+    allow_unexpected: tuple[str, ...] = field(default=(), converter=_tuple)
+    """Patterns of names in the file which the model may lack; they are dropped."""
+    formats: Collection[str] | None = None
+    """The only formats of weights to look for; None for all."""

@@ -1,0 +1,57 @@
+"""Saves a model as a directory."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from registry import discovery
+from registry._version import __version__
+from registry.config.config import config_text
+from registry.files.atomic import Writer, content_writer
+from registry.files.filenames import CONFIG_NAME
+from registry.saving.folder import write_folder
+
+if TYPE_CHECKING:
+    from registry.loading.model import Model
+    from registry.tokenization.base import Tokenizer
+
+
+def save_model(
+    model: "Model", directory: str | Path, weights: Mapping[str, Writer], tokenizer: "Tokenizer | None" = None
+) -> Path:
+    """Save a model's configuration, its weights, and a tokenizer, as a directory which every door loads again.
+
+    Args:
+        model: The model.
+        directory: Where to save it.
+        weights: Writers of the weight files, by file name.
+        tokenizer: The tokenizer to save with it.
+
+    Returns:
+        The directory.
+
+    Raises:
+        SaveError: A file could not be written; what was there before is then intact.
+    """
+    writers = {CONFIG_NAME: content_writer(_config_of(model))}
+    writers |= {} if tokenizer is None else tokenizer.files()
+    return write_folder(directory, {**writers, **weights}, about=_about(model))
+
+
+def _config_of(model: "Model") -> str:
+    """The configuration, with the class and the type of the weights next to it."""
+    dtypes = {str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()}
+    written = {"architectures": [type(model).__name__], **({"dtype": dtypes.pop()} if len(dtypes) == 1 else {})}
+    return config_text({**model.config.to_dict(), **written})
+
+
+def _about(model: "Model") -> dict[str, Any]:
+    """What the manifest says of the model."""
+    return {
+        "origin": None if model.load_report is None else model.load_report.source,
+        "architecture": model.config.architecture,
+        "task": discovery.model_class_task(type(model)),
+        "versions": {"torch-registry": __version__, "torch": torch.__version__},
+    }

@@ -1,0 +1,65 @@
+"""Where a model keeps its parameters and buffers, and how they are replaced."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from registry.weights.matching import Pair
+
+FLOATS = frozenset([torch.float16, torch.bfloat16, torch.float32, torch.float64])
+"""Types that are converted into each other."""
+
+Values: TypeAlias = list[tuple[Pair, Tensor]]
+"""Tensors with the names in a model that they are for."""
+
+
+@frozen
+class Slot:
+    """A module, and the attribute under which it keeps a parameter or a buffer."""
+
+    module: nn.Module
+    key: str
+    tensor: Tensor
+
+
+def slots_of(model: nn.Module) -> dict[str, Slot]:
+    """The slots of a model's state dict, by name; a shared parameter has one under each of its names."""
+    return {
+        f"{path}.{key}" if path else key: Slot(module, key, tensor)
+        for path, module in model.named_modules(remove_duplicate=False)
+        for key, tensor in [*module._parameters.items(), *module._buffers.items()]
+        if tensor is not None and key not in module._non_persistent_buffers_set
+    }
+
+
+def shared_names(slots: Mapping[str, Slot]) -> list[list[str]]:
+    """Groups of names under which the model has one and the same parameter."""
+    groups = defaultdict(list)
+    for name, slot in slots.items():
+        groups[id(slot.tensor)].append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def assign(values: Values, slots: Mapping[str, Slot]) -> None:
+    """Put each tensor into all its slots, as one parameter with the attributes of the previous one."""
+    for pair, value in values:
+        before = slots[pair.names[0]].tensor
+        after = value
+        if isinstance(before, nn.Parameter):
+            after = nn.Parameter(value, requires_grad=before.requires_grad)
+            vars(after).update(vars(before))
+        for slot in map(slots.__getitem__, pair.ours.values()):
+            setattr(slot.module, slot.key, after)
+
+
+def move_buffers(model: nn.Module, dtype: torch.dtype | None, device: Any) -> None:
+    """Move the buffers that no file holds, since they are computed, to the type and device of the parameters."""
+    for module in model.modules():
+        for key in module._non_persistent_buffers_set:
+            buffer = module._buffers[key]
+            if buffer is not None:
+                module._buffers[key] = buffer.to(device=device, dtype=dtype if buffer.dtype in FLOATS else None)
