@@ -240,7 +240,7 @@ def test_the_older_name_of_the_configuration_is_found(config: BertConfig, tmp_pa
 
 
 def test_layers_of_a_loaded_model_are_plain_ones_that_are_enabled(config: BertConfig, tmp_path: Path) -> None:
-    """Its large products are made by oneDNN, as ``tests/registry/nn/test_onednn.py`` shows; here: that loading enables."""
+    """``tests/registry/nn/test_onednn.py`` shows that oneDNN then makes its large products."""
     loaded = load(BertForMaskedLM, config, dict(fresh(BertForMaskedLM, config).state_dict()), tmp_path / "m")
     layers = [layer for layer in loaded.modules() if type(layer) is nn.Linear]
     assert len(layers) == 6 * config.num_hidden_layers + 2
