@@ -1,15 +1,9 @@
 """Arguments of ``forward``: checks, embedding lookup, and the errors of both."""
 
-import inspect
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import torch
 from torch import Tensor, nn
 
 from registry.errors import InputError
-
-Forward = TypeVar("Forward", bound=Callable[..., Any])
 
 
 def can_branch_on(tensor: Tensor) -> bool:
@@ -19,23 +13,6 @@ def can_branch_on(tensor: Tensor) -> bool:
     """
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     return tensor.device.type == "cpu" and not traced
-
-
-def with_keywords_of(inner: Callable[..., Any]) -> Callable[[Forward], Forward]:
-    """Show the keyword-only arguments of ``inner`` in place of ``**inputs``, wherever signatures are inspected.
-
-    A head takes all that its encoder takes, and passes it on.  Type checkers see that in the annotation of
-    ``**inputs``; ``help``, notebooks and trainers which hand over only columns that ``forward`` names see it by this.
-    """
-    passed_on = [p for p in inspect.signature(inner).parameters.values() if p.kind is p.KEYWORD_ONLY]
-
-    def spell_out(forward: Forward) -> Forward:
-        signature = inspect.signature(forward)
-        named = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        forward.__signature__ = signature.replace(parameters=[*named, *passed_on])  # type: ignore[attr-defined]
-        return forward
-
-    return spell_out
 
 
 def embed_ids(table: nn.Embedding, ids: Tensor, name: str) -> Tensor:

@@ -1,26 +1,11 @@
-"""What forward is given: signatures that show every keyword, and errors that name what does not fit."""
-
-import inspect
+"""Arguments of forward: errors that name what does not fit, and when control flow may depend on values."""
 
 import pytest
 import torch
 from torch import nn
 
 from registry.errors import InputError, RegistryError
-from registry.nn.inputs import check_shape, embed_ids, with_keywords_of
-
-
-def inner(ids: int, *, mask: int | None = None, deep: bool = False) -> None: ...
-
-
-def test_a_signature_shows_the_keywords_that_are_passed_on() -> None:
-    @with_keywords_of(inner)
-    def outer(ids: int, *, labels: int | None = None, **inputs: int) -> str:
-        return f"{ids} {labels} {inputs}"
-
-    shown = "(ids: int, *, labels: int | None = None, mask: int | None = None, deep: bool = False) -> str"
-    assert str(inspect.signature(outer)) == shown
-    assert outer(1, labels=2, mask=3) == "1 2 {'mask': 3}"
+from registry.nn.inputs import can_branch_on, check_shape, embed_ids
 
 
 def test_looking_up_gives_rows_or_names_the_ids_that_have_none() -> None:
@@ -42,3 +27,14 @@ def test_a_shape_must_be_that_of_the_ids() -> None:
 def test_old_except_clauses_catch_the_error() -> None:
     assert issubclass(InputError, RegistryError)
     assert issubclass(InputError, ValueError)
+
+
+def test_control_flow_depends_on_values_in_eager_mode_on_a_cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    tensor = torch.ones(1)
+    assert can_branch_on(tensor)
+    assert not can_branch_on(tensor.to("meta"))
+    seen = []
+    torch.jit.trace(lambda x: seen.append(can_branch_on(x)) or x + 1, tensor)
+    assert set(seen) == {False}
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert not can_branch_on(tensor)
