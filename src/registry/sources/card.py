@@ -8,16 +8,14 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import evolve, frozen
 
-from registry.download import hub
-from registry.download.policy import Policy
 from registry.errors import CacheCorruptError, CacheError, FetchError, IntegrityError, MissingFileError
 from registry.files.urls import WEB, split_digest
 from registry.records import Card, FileSpec, Paths
-from registry.sources.packages import package_path
 from registry.sources.source import Roles, Source, checked_revision
 
 if TYPE_CHECKING:
     from registry.cache.cache import Cache
+    from registry.download.policy import Policy
     from registry.sources.origins import Origin
 
 ARCHIVED = ("config", "weights")
@@ -38,7 +36,7 @@ class CardSource(Source):
         """The model at a revision, with the files that the hub has of it."""
         return evolve(self, revision=checked_revision(self, revision))
 
-    def files(self, roles: Roles, policy: Policy) -> Paths:
+    def files(self, roles: Roles, policy: "Policy") -> Paths:
         """The files in these roles: of several with one role, and of the URLs of each, the first that is available.
 
         Files on this disk go before others.  A role of which no file is available is looked for in the archives.
@@ -65,7 +63,7 @@ class CardSource(Source):
                     raise
         return found
 
-    def _first_available(self, files: list[FileSpec], card: Card, policy: Policy) -> Paths:
+    def _first_available(self, files: list[FileSpec], card: Card, policy: "Policy") -> Paths:
         """The first of the files of one role that is available."""
         places = [(file, url) for file in files for url in file.urls]
         if not policy.update:
@@ -84,7 +82,7 @@ class CardSource(Source):
                 return {file.filename: path}
         raise self._missing(card, policy, failures)
 
-    def _whole_archive(self, card: Card, policy: Policy) -> Paths:
+    def _whole_archive(self, card: Card, policy: "Policy") -> Paths:
         """All files of the first archive that is available, for a card that lists no files."""
         from registry.archives.unpacked import of_web_archive  # and with it the cache
 
@@ -96,7 +94,7 @@ class CardSource(Source):
                 failures.append(problem)
         raise self._missing(card, policy, failures)
 
-    def _missing(self, card: Card, policy: Policy, failures: list[FetchError]) -> FetchError:
+    def _missing(self, card: Card, policy: "Policy", failures: list[FetchError]) -> FetchError:
         from registry.sources.card_errors import files_missing  # rarely needed
 
         missing = [files for files in by_role(card) if not any_is_here(files, policy)]
@@ -104,6 +102,8 @@ class CardSource(Source):
 
     def urls(self) -> Iterator[str]:
         """The URLs of its files and archives on the web, as the cache records them."""
+        from registry.download import hub
+
         listed = (url for file in self.card.files for url in file.urls)
         yield from (hub.recorded(url) for url in (*listed, *self.card.archives) if url.startswith(WEB))
 
@@ -126,6 +126,8 @@ class CardSource(Source):
 
 def is_local(card: Card, cache_dir: str | bytes | Path | None = None) -> bool:
     """Whether all files of a card are available without a network."""
+    from registry.download.policy import Policy
+
     policy = Policy(cache_dir=cache_dir, offline=True)
     missing = [files[0].role for files in by_role(card) if not any_is_here(files, policy)]
     archives = map(split_digest, card.archives)
@@ -146,7 +148,7 @@ def by_role(card: Card, roles: Roles = None) -> list[list[FileSpec]]:
 # --- Where files are --------------------------------------------------------------------------------------------------
 
 
-def any_is_here(files: Iterable[FileSpec], policy: Policy) -> bool:
+def any_is_here(files: Iterable[FileSpec], policy: "Policy") -> bool:
     """Whether one of the files is on this disk, as far as it shows without reading them."""
     try:
         return any(
@@ -169,6 +171,8 @@ def on_this_disk(url: str, file: FileSpec) -> Path | None:
     if scheme == "file":
         path = Path(unquote(urlsplit(url).path))
     elif scheme == "pkg":
+        from registry.sources.packages import package_path
+
         with suppress(MissingFileError):
             path = package_path(url)
     if path is None or not path.is_file():
@@ -182,7 +186,7 @@ def on_this_disk(url: str, file: FileSpec) -> Path | None:
     return path
 
 
-def in_archives(files: list[FileSpec], card: Card, policy: Policy) -> Paths:
+def in_archives(files: list[FileSpec], card: Card, policy: "Policy") -> Paths:
     """The files of one role in the first archive of a card that has them; none when no archive is available."""
     from registry.archives.unpacked import in_role, of_web_archive  # and with it the cache
 
@@ -193,7 +197,7 @@ def in_archives(files: list[FileSpec], card: Card, policy: Policy) -> Paths:
     return {}
 
 
-def _is_held(url: str, policy: Policy, *, sha256: str | None = None, size: int | None = None) -> bool:
+def _is_held(url: str, policy: "Policy", *, sha256: str | None = None, size: int | None = None) -> bool:
     if not url.startswith(WEB):
         return False
     from registry.download.fetch import is_held  # and with it the cache

@@ -14,7 +14,6 @@ from registry.download import hub
 from registry.download.policy import Policy
 from registry.errors import FetchError, NotCachedError
 from registry.files.filenames import OTHER_WEIGHTS
-from registry.files.strict_json import MEBIBYTE, read_json_object
 from registry.records import Paths
 from registry.sources.source import Roles, Source, checked_revision
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from registry.cache.cache import Cache
     from registry.sources.origins import Origin
 
-LARGEST_LISTING = 64 * MEBIBYTE
+LARGEST_LISTING = 64 * 2**20
 
 
 @frozen(kw_only=True)
@@ -118,6 +117,8 @@ def list_repository(repository: str, revision: str, roles: Roles, policy: Policy
 
 
 def _read_listing(path: Path, repository: str) -> Listing:
+    from registry.files.strict_json import read_json_object  # finding a card needs no JSON
+
     keys = read_json_object(path, limit=LARGEST_LISTING, error=FetchError)
     try:
         names = frozenset(str(file["rfilename"]) for file in keys["siblings"])

@@ -1,8 +1,6 @@
 """Files that installed Python distributions carry: ``pkg:distribution/path/in/it``."""
 
-import json
 from collections.abc import Collection
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import unquote, urlsplit
@@ -93,6 +91,8 @@ def _editable_path(distribution: "Distribution", inner: str) -> Path | None:
 
     The package is where Python would import it from, and must lie in the directory that was installed.
     """
+    from importlib.util import find_spec
+
     project = _project(distribution)
     package, _, rest = inner.partition("/")
     spec = find_spec(package) if project is not None and package.isidentifier() else None
@@ -105,6 +105,8 @@ def _editable_path(distribution: "Distribution", inner: str) -> Path | None:
 
 def _project(distribution: "Distribution") -> Path | None:
     """The directory of an editable installation, from the record that pip leaves (PEP 610); None for any other."""
+    import json  # finding a card needs none
+
     try:
         record = json.loads(distribution.read_text("direct_url.json") or "{}")
         if record.get("dir_info", {}).get("editable") is True:

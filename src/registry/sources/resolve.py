@@ -1,6 +1,7 @@
 """A name -> its source: a card, a directory, a file, a package, a URL or a repository of the hub.
 
-A source says nothing of the architecture; that is decided once the configuration is on disk.
+A source says nothing of the architecture; that is decided once the configuration is on disk.  The classes of sources
+are imported where they are made: most names are those of cards, whose lookup is to import nothing else.
 """
 
 import os
@@ -17,11 +18,7 @@ from registry.files.signatures import TABLE_END
 from registry.files.urls import split_digest
 from registry.records import Card
 from registry.sources.card import CardSource
-from registry.sources.hub import HubSource
-from registry.sources.on_disk import ArchiveSource, CheckpointSource, DirectorySource, FileSource
-from registry.sources.packages import PackageSource
 from registry.sources.source import Source
-from registry.sources.web import WebArchiveSource, WebSource
 
 
 def resolve(name: str | Path, *, revision: str | None = None) -> Source:
@@ -132,6 +129,8 @@ def _file_url(asked: str, rest: str) -> Source:
 
 
 def _web_url(asked: str, _rest: str) -> Source:
+    from registry.sources.web import WebArchiveSource, WebSource
+
     rule = "it is a web URL"
     if not urlsplit(asked).path.endswith(ARCHIVE_SUFFIXES):
         return WebSource(asked=asked, rule=rule, url=asked)
@@ -152,6 +151,8 @@ def _hub_url(asked: str, rest: str) -> Source:
 
 
 def _package_url(asked: str, rest: str) -> Source:
+    from registry.sources.packages import PackageSource
+
     if not re.fullmatch(r"[^/]+/.+", rest):
         raise UnknownModelError(f"{asked!r} is not of the form pkg:distribution/path/in/it.")
     return PackageSource(asked=asked, rule="it is a pkg: URL", url=asked)
@@ -170,6 +171,8 @@ _SCHEMES: dict[str, Callable[[str, str], Source]] = {
 
 
 def _on_disk(asked: str, path: Path, rule: str) -> Source:
+    from registry.sources.on_disk import ArchiveSource, CheckpointSource, DirectorySource, FileSource
+
     path = Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser raises where there is no home
     if os.path.isdir(path):  # noqa: PTH112  # the methods of Path raise for names that are too long
         return DirectorySource(asked=asked, rule=rule, path=path)
@@ -205,6 +208,8 @@ def _siblings(path: Path) -> list[str]:
 
 
 def _in_hub(asked: str, repository: str, rule: str) -> Source | None:
+    from registry.sources.hub import HubSource
+
     found = re.fullmatch(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@([\w./-]+))?", repository)
     if found is None:
         return None

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 from attrs import frozen
 
-from registry.download.policy import Policy
 from registry.errors import UnknownOptionError
 from registry.files.urls import redacted
 from registry.records import Card, Paths
 
 if TYPE_CHECKING:
     from registry.cache.cache import Cache
+    from registry.download.policy import Policy
     from registry.sources.origins import Origin
 
 Roles: TypeAlias = Collection[str] | None
@@ -60,7 +60,7 @@ class Source(ABC):
         return None
 
     @abstractmethod
-    def files(self, roles: Roles, policy: Policy) -> Paths:
+    def files(self, roles: Roles, policy: "Policy") -> Paths:
         """The files that play one of these roles, whatever a lock file says; see ``Files.of``."""
 
     def at(self, revision: str) -> "Source":
