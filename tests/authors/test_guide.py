@@ -23,7 +23,7 @@ import pytest
 
 import registry
 from registry import discovery, records
-from registry.cli.new import render
+from registry.cli.setup.new import render
 from registry.hookspecs import RECORD_TYPES, RegistrySpecs
 from registry.testing import CAPABILITIES, Conformance
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from registry.cli import main
-from registry.cli.new import render
+from registry.cli.setup.new import render
 
 
 def run(*arguments: str) -> Result:

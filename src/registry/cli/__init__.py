@@ -14,29 +14,38 @@ from registry.cli.exit_codes import ExitCode, exit_code
 from registry.cli.output import complain, say, warn
 from registry.errors import RegistryError, did_you_mean
 
-COMMANDS = {
-    "list": "Find",
-    "info": "Find",
-    "resolve": "Find",
-    "catalog": "Find",
-    "embed": "Run",
-    "fill-mask": "Run",
-    "generate": "Run",
-    "evaluate": "Run",
-    "attention": "Run",
-    "pull": "Manage files",
-    "verify": "Manage files",
-    "lock": "Manage files",
-    "cache": "Manage files",
-    "inspect": "Inspect and convert",
-    "diff": "Inspect and convert",
-    "convert": "Inspect and convert",
-    "plugins": "Plugins and setup",
-    "new": "Plugins and setup",
-    "env": "Plugins and setup",
-    "completion": "Plugins and setup",
+HEADINGS = {
+    "find": "Find",
+    "run": "Run",
+    "manage": "Manage files",
+    "weights": "Inspect and convert",
+    "setup": "Plugins and setup",
 }
-"""The commands, each with its heading in ``registry --help``.
+"""The packages of commands, each with its heading in ``registry --help``."""
+
+COMMANDS = {
+    "list": "find",
+    "info": "find",
+    "resolve": "find",
+    "catalog": "find",
+    "embed": "run",
+    "fill-mask": "run",
+    "generate": "run",
+    "evaluate": "run",
+    "attention": "run",
+    "pull": "manage",
+    "verify": "manage",
+    "lock": "manage",
+    "cache": "manage",
+    "inspect": "weights",
+    "diff": "weights",
+    "convert": "weights",
+    "plugins": "setup",
+    "new": "setup",
+    "env": "setup",
+    "completion": "setup",
+}
+"""The commands, each with the package that it is in.
 
 A command is the function ``command`` in the module of its name (``fill_mask``), imported when it is called.
 """
@@ -53,7 +62,7 @@ class Commands(click.Group):
         """The command of this name; None if there is none."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"{__name__}.{cmd_name.replace('-', '_')}").command
+        command: click.Command = import_module(f"{__name__}.{COMMANDS[cmd_name]}.{cmd_name.replace('-', '_')}").command
         return command
 
     def resolve_command(
@@ -70,8 +79,8 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by heading, each with the first sentence of its help."""
-        for heading in dict.fromkeys(COMMANDS.values()):
-            names = [name for name, its_heading in COMMANDS.items() if its_heading == heading]
+        for package, heading in HEADINGS.items():
+            names = [name for name, its_package in COMMANDS.items() if its_package == package]
             commands = {name: self.get_command(ctx, name) for name in names}
             with formatter.section(heading):
                 formatter.write_dl([(name, found.get_short_help_str(70)) for name, found in commands.items() if found])

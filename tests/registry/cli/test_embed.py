@@ -16,8 +16,8 @@ import torch
 from click.testing import Result
 
 import registry
-from registry.cli.embed import ENDINGS
-from registry.cli.vectors import FORMATS
+from registry.cli.run.embed import ENDINGS
+from registry.cli.run.vectors import FORMATS
 
 NAME = "all-minilm-l6-v2"
 TEXTS = ("The cat slept on the warm window sill.", "A kitten was dozing in the sun.", "Primes.", "")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import registry
 from plugins.gpt2.tokenization import GPT2Tokenizer
-from registry.cli.generate import Continuation
+from registry.cli.run.generate import Continuation
 from registry.tokenization.byte_level import bytes_to_unicode
 
 INTERRUPTED = (130, -signal.SIGINT)

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 import registry
 from registry.cli import main
-from registry.cli.env import environment
+from registry.cli.setup.env import environment
 
 Install = Callable[..., Path]
 

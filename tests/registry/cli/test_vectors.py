@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from registry.cli.vectors import FORMATS, write_vectors
+from registry.cli.run.vectors import FORMATS, write_vectors
 from registry.errors import SaveError
 
 ROWS, WIDTH, BATCHES = 64, 512, 5

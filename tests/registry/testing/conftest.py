@@ -12,7 +12,7 @@ import torch
 
 import registry.testing
 from registry import discovery
-from registry.cli.new import render
+from registry.cli.setup.new import render
 
 NAME = "my-tiny"
 METADATA = f"Metadata-Version: 2.1\nName: {NAME}\nVersion: 0.1.0\n"

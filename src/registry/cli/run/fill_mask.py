@@ -6,7 +6,7 @@ import click
 
 from registry.cli.names import complete_names
 from registry.cli.output import json_option, print_json, print_table, say
-from registry.cli.trained import best_known, device_option, load_trained
+from registry.cli.run.trained import best_known, device_option, load_trained
 from registry.errors import InputError
 
 if TYPE_CHECKING:

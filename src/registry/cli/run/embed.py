@@ -10,7 +10,7 @@ import click
 
 from registry.cli.names import name_argument
 from registry.cli.output import json_option, print_json, progress, say, warn
-from registry.cli.trained import device_option
+from registry.cli.run.trained import device_option
 from registry.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def command(
     texts = (*texts, *(() if source is None else lines_of(source)))
     if not texts:
         raise click.UsageError("there is nothing to embed: pass texts, or a file of lines with --file.")
-    from registry.cli.vectors import FORMATS, json_lines, write_vectors
+    from registry.cli.run.vectors import FORMATS, json_lines, write_vectors
     from registry.loading.pretrained import load
     from registry.saving.folder import write_file
 

@@ -6,7 +6,7 @@ import click
 
 from registry.cli.names import name_argument
 from registry.cli.output import json_option, print_json, say
-from registry.cli.trained import device_option
+from registry.cli.run.trained import device_option
 from registry.formatting import format_size
 
 

@@ -8,7 +8,7 @@ import click
 
 from registry.cli.names import name_argument
 from registry.cli.output import json_option, print_json
-from registry.cli.trained import device_option, load_trained
+from registry.cli.run.trained import device_option, load_trained
 
 if TYPE_CHECKING:
     from torch import Tensor

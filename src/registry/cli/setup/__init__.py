@@ -1,0 +1,1 @@
+"""Commands about plugins, the environment and the shell."""

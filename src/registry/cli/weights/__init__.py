@@ -1,0 +1,1 @@
+"""Commands that inspect, compare and convert weight files."""
