@@ -35,14 +35,14 @@ from .weights import BIASES, LAYOUT, layout_of
 
 
 class TransfoXLPreTrainedModel(Model):
-    """What all classes of Transformer-XL have in common."""
+    """Base class of all models of Transformer-XL."""
 
     config_class = TransfoXLConfig
     layout = LAYOUT
 
     @classmethod
     def layout_of(cls, config: Any) -> Layout:
-        """How the weights of a model with this configuration are named, and which are tied."""
+        """The names and ties of the weights of a model with this configuration."""
         return layout_of(config)
 
     def init_module(self, module: nn.Module) -> None:
@@ -54,14 +54,14 @@ class TransfoXLPreTrainedModel(Model):
         elif isinstance(module, nn.LayerNorm):
             nn.init.normal_(module.weight, mean=1.0, std=std)
         elif isinstance(module, (nn.Linear, nn.Embedding)):
-            self._draw(module.weight)
+            self._sample(module.weight)
         for name, parameter in module.named_parameters(recurse=False):
             if name in (*BIASES, "cluster_weight"):
-                self._draw(parameter)
+                self._sample(parameter)
             elif name in ("bias", "cluster_bias"):
                 nn.init.zeros_(parameter)
 
-    def _draw(self, weight: Tensor) -> None:
+    def _sample(self, weight: Tensor) -> None:
         if self.config.init == "uniform":
             nn.init.uniform_(weight, -self.config.init_range, self.config.init_range)
         else:

@@ -175,10 +175,11 @@ def test_too_many_tensors_and_axes_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_flipped_bit_in_the_data_is_found_by_the_digest_alone(tmp_path: Path) -> None:
-    from registry.saving.folder import text_writer, write_folder
+    from registry.files.atomic import content_writer
+    from registry.saving.folder import write_folder
 
     writers: dict[str, Callable[[Path], None]] = {
-        "config.json": text_writer("{}"),
+        "config.json": content_writer("{}"),
         NAME: lambda path: save_file(TENSORS, path),
     }
     folder = write_folder(tmp_path / "model", writers, about={})
