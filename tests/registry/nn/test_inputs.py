@@ -29,6 +29,7 @@ def test_old_except_clauses_catch_the_error() -> None:
     assert issubclass(InputError, ValueError)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit.trace
 def test_control_flow_depends_on_values_in_eager_mode_on_a_cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
     tensor = torch.ones(1)
     assert can_branch_on(tensor)
