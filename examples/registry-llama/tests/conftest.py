@@ -8,16 +8,17 @@ pytest_plugins = ["registry.testing.plugin"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--shared", help="folder with texts, data/text/*.txt, for tests marked `parity`")
+    parser.addoption("--shared", help="directory with further texts, data/text/*.txt, for tests marked `parity`")
 
 
 @pytest.fixture(scope="session")
 def texts(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Natural texts; tests that ask for them are skipped where there are none."""
+    """Natural texts: this package's README and sources, and those of --shared where it is given."""
+    package = Path(__file__).parent.parent
+    paths = [package / "README.md", *sorted(package.glob("src/*/*.py"))]
     folder = request.config.getoption("--shared")
-    paths = [] if folder is None else sorted(Path(folder, "data", "text").glob("*.txt"))
-    if not paths:
-        pytest.skip("no texts; name a folder that has data/text/*.txt with --shared DIR")
+    if folder is not None:
+        paths += sorted(Path(folder, "data", "text").glob("*.txt"))
     return {path.stem: path.read_text(encoding="utf-8") for path in paths}
 
 

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 
 import registry
 from registry.errors import ConfigError, MissingTokenizerError, UnknownOptionError, VocabError
-from registry_llama.byte_pieces import LLAMA_3
+from registry_llama.byte_level import LLAMA_3
 from registry_llama.config import LlamaConfig
 from registry_llama.modeling import LlamaForCausalLM
 from registry_llama.tokenization import LlamaTokenizer
@@ -131,7 +131,7 @@ LIKELY = st.lists(
 
 @each_pipeline
 @given(text=TEXTS | LIKELY)
-def test_ids_and_places_are_those_of_the_library_tokenizers(
+def test_ids_and_offsets_are_those_of_the_library_tokenizers(
     ours: dict[str, LlamaTokenizer], pipeline: str, text: str
 ) -> None:
     expected = theirs(pipeline).encode(text)
@@ -259,7 +259,7 @@ def test_natural_text_has_the_ids_of_sentencepiece_and_of_transformers(texts: di
 def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
     for data, fault in (
         (b"", "holds no pieces"),
-        (trained()[:-100], "no model of pieces|refused"),
+        (trained()[:-100], "no model of sentencepiece|refused"),
         (b"<html>", "no model"),
     ):
         (tmp_path / "tokenizer.model").write_bytes(data)

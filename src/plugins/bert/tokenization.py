@@ -1,6 +1,6 @@
-"""BERT's tokenizer (Devlin et al., 2018): words, then pieces of words (WordPiece; Wu et al., 2016, section 4.1).
+"""BERT's tokenizer (Devlin et al., 2018): words, then subwords (WordPiece; Wu et al., 2016, section 4.1).
 
-Ids and places are those of transformers' ``BertTokenizerFast``, on any text.
+Ids and offsets are those of transformers' ``BertTokenizerFast``, on any text.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from registry.errors import VocabError
+from registry.files.filenames import TOKENIZER_NAME
 from registry.tokenization.base import Tokenizer, missing
-from registry.tokenization.batches import Frame, Segment
-from registry.tokenization.chunk_cache import PackedIds
+from registry.tokenization.batches.encoding import Offsets, Span, Template
+from registry.tokenization.chunk_cache import CachedIds
 from registry.tokenization.options import FLAG, OPTIONAL_FLAG, OPTIONAL_WORDS, Option
-from registry.tokenization.tokenizer_json import TOKENIZER, read_tokenizer_json
+from registry.tokenization.tokenizer_json import read_tokenizer_json
 from registry.tokenization.vocabulary import read_vocabulary as load_vocab
 from registry.tokenization.word_cache import WordCache
 from registry.tokenization.words import NEVER_SPLIT, BasicTokenizer, Splitter, WhitespaceTokenizer
@@ -27,10 +28,10 @@ __all__ = ["BasicTokenizer", "BertTokenizer", "WordpieceTokenizer", "load_vocab"
 UNKNOWN = "[UNK]"
 
 CONTINUED = "##"
-"""Marks a piece that continues a word."""
+"""Prefix of a subword that continues a word."""
 
 LONGEST_WORD = 100
-"""Characters of the longest word that is cut into pieces."""
+"""Characters of the longest word that is cut into subwords."""
 
 CLOSING = (".", "?", "!", ",")
 """Signs that follow a word without a space when tokens are joined."""
@@ -44,7 +45,7 @@ UNDERSTOOD: Mapping[str, Mapping[str, Any]] = {
 
 
 class WordpieceTokenizer:
-    """Cuts words into the pieces that a vocabulary has, always the longest; all but the first start with ``##``."""
+    """Cuts words into the subwords of a vocabulary, always the longest; all but the first start with ``##``."""
 
     def __init__(
         self, vocab: Collection[str], unk_token: str = UNKNOWN, max_input_chars_per_word: int = LONGEST_WORD
@@ -55,56 +56,59 @@ class WordpieceTokenizer:
 
     @cached_property
     def _continued(self) -> set[str]:
-        """Pieces that continue a word, without their mark."""
+        """Subwords that continue a word, without their prefix."""
         return {token[2:] for token in self.vocab if token[:2] == CONTINUED}
 
     @cached_property
     def _longest(self) -> int:
-        """Characters of the longest piece."""
+        """Characters of the longest subword."""
         return max(map(len, self.vocab), default=0)
 
     def tokenize(self, text: str) -> list[str]:
-        """The pieces of all words of a text, which stand between spaces."""
-        return list(chain.from_iterable(map(self.pieces, text.split())))
+        """The subwords of all words of a text, which stand between spaces."""
+        return list(chain.from_iterable(map(self.subwords, text.split())))
 
-    def pieces(self, word: str) -> list[str]:
-        """The pieces of a word; the unknown token alone when it is too long, or some part of it has no piece."""
+    def subwords(self, word: str) -> list[str]:
+        """The subwords of a word; the unknown token alone when it is too long, or some part of it is no subword."""
         if len(word) > self.max_input_chars_per_word:
             return [self.unk_token]
         found: list[str] = []
-        start, mark, known = 0, "", self.vocab
+        start, prefix, known = 0, "", self.vocab
         while start < len(word):
             for stop in range(min(start + self._longest, len(word)), start, -1):
                 if word[start:stop] in known:
                     break
             else:
                 return [self.unk_token]
-            found.append(mark + word[start:stop])
-            start, mark, known = stop, CONTINUED, self._continued
+            found.append(prefix + word[start:stop])
+            start, prefix, known = stop, CONTINUED, self._continued
         return found
 
-    def stops(self, word: str) -> Iterable[int]:
-        """Where in a word each of its pieces ends."""
-        first, *others = self.pieces(word)
+    def token_ends(self, word: str) -> Iterable[int]:
+        """Where in a word each of its subwords ends."""
+        first, *others = self.subwords(word)
         if not others:
             return [len(word)]
-        return accumulate((len(piece) - len(CONTINUED) for piece in others), initial=len(first))
+        return accumulate((len(subword) - len(CONTINUED) for subword in others), initial=len(first))
 
 
 class BertTokenizer(Tokenizer):
     """The tokenizer of BERT models.
 
-    - ``vocab_file``: path of a ``vocab.txt``, or the vocabulary itself, a mapping from tokens to ids.
-    - ``do_lower_case``: whether the model was trained on lower-case text without accents.
-    - ``max_len``: tokens of the longest input of the model.
-    - ``do_basic_tokenize``: False cuts at white space only, and changes nothing.
-    - ``never_split``: words that stay whole where they stand between spaces; special tokens stay whole anyway.
-    - ``strip_accents``: whether accents are dropped; as ``do_lower_case`` when None.
-    - ``tokenize_chinese_chars``: whether each Chinese character is a word of its own.
-    - further options, special tokens among them, stand in ``BertTokenizer.options``.
+    Args:
+        vocab_file: Path of a ``vocab.txt``, or the vocabulary itself, a mapping from tokens to ids.
+        do_lower_case: Whether the model was trained on lower-case text without accents.
+        max_len: Tokens of the longest input of the model.
+        do_basic_tokenize: False cuts at white space only, and changes nothing.
+        never_split: Words that are not split where they stand between spaces; special tokens never are.
+        strip_accents: Whether accents are dropped; as ``do_lower_case`` when None.
+        tokenize_chinese_chars: Whether each Chinese character is a word of its own.
+        **values: Further options, of those in ``BertTokenizer.options``, special tokens among them.
 
-    Raises VocabError when the vocabulary is damaged or lacks ``unk_token``, ConfigError for an option with a value that
-    it cannot have, and UnknownOptionError.
+    Raises:
+        VocabError: The vocabulary is damaged, or lacks ``unk_token``.
+        ConfigError: An option has a value that it cannot have.
+        UnknownOptionError: There is no such option.
     """
 
     published_classes: ClassVar[tuple[str, ...]] = (
@@ -123,7 +127,7 @@ class BertTokenizer(Tokenizer):
         "strip_accents": OPTIONAL_FLAG,
         "tokenize_chinese_chars": FLAG,
     }
-    frame: ClassVar[Frame[tuple[str, ...]]] = Frame(start=("cls_token",), between=("sep_token",), end=("sep_token",))
+    template: ClassVar[Template[tuple[str, ...]]] = Template(("cls_token",), ("sep_token",), ("sep_token",))
     model_inputs: ClassVar[tuple[str, ...]] = ("input_ids", "token_type_ids", "attention_mask")
 
     unk_token, sep_token, pad_token, cls_token, mask_token = NEVER_SPLIT
@@ -163,7 +167,7 @@ class BertTokenizer(Tokenizer):
         self.special_id("unk_token")  # missed at once: any text may need it
         self.basic_tokenizer: Splitter = self._basic_tokenizer() if do_basic_tokenize else WhitespaceTokenizer()
         self.wordpiece_tokenizer = WordpieceTokenizer(vocab, self.unk_token)
-        self._memory = WordCache(self.basic_tokenizer, self._ids_of_word, self.wordpiece_tokenizer.stops)
+        self._cache = WordCache(self.basic_tokenizer, self._ids_of_word, self.wordpiece_tokenizer.token_ends)
 
     def _basic_tokenizer(self) -> BasicTokenizer:
         return BasicTokenizer(
@@ -175,37 +179,37 @@ class BertTokenizer(Tokenizer):
 
     # --- Text to ids
 
-    def _ids(self, text: str) -> list[int]:
-        return self._memory.ids(text)
+    def span_ids(self, span: Span) -> CachedIds:
+        """The ids of a span."""
+        return self._cache.ids(span.text)
 
-    def _packed(self, text: str) -> PackedIds:
-        return self._memory.packed(text)
-
-    def _located(self, text: str) -> Segment:
-        return self._memory.located(text)
+    def span_offsets(self, span: Span) -> Offsets:
+        """For each token the characters that it was made of."""
+        return self._cache.offsets(span.text)
 
     def _ids_of_word(self, word: str) -> tuple[int, ...]:
-        return tuple(map(self.vocab.__getitem__, self.wordpiece_tokenizer.pieces(word)))
+        return tuple(map(self.vocab.__getitem__, self.wordpiece_tokenizer.subwords(word)))
 
     # --- Tokens to text
 
-    def _join(self, tokens: Sequence[str]) -> str:
-        """Pieces joined to words and words set apart by spaces; the first token stands as it is."""
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """Subwords joined to words, with spaces between words; the first token stands as it is."""
         return "".join([*tokens[:1], *map(_after_others, tokens[1:])])
 
     # --- Files
 
     @classmethod
-    def _read(cls, paths: "Paths") -> tuple[Any, dict[str, Any]]:
+    def read_files(cls, paths: "Paths") -> tuple[Any, dict[str, Any]]:
+        """The first argument of the constructor, and options, from ``vocab.txt`` or ``tokenizer.json``."""
         if "vocab.txt" in paths:
             return paths["vocab.txt"], {}
-        if TOKENIZER not in paths:
-            raise missing(cls, f"vocab.txt or {TOKENIZER}", paths)
-        keys = read_tokenizer_json(paths[TOKENIZER], UNDERSTOOD)
+        if TOKENIZER_NAME not in paths:
+            raise missing(cls, f"vocab.txt or {TOKENIZER_NAME}", paths)
+        keys = read_tokenizer_json(paths[TOKENIZER_NAME], UNDERSTOOD)
         model, normalizer = keys["model"], keys["normalizer"]
         return model["vocab"], {
             "unk_token": model.get("unk_token", UNKNOWN),
-            **_cls_and_sep(keys.get("post_processor"), paths[TOKENIZER]),
+            **_cls_and_sep(keys.get("post_processor"), paths[TOKENIZER_NAME]),
             "added_tokens": keys["added_tokens"],
             "do_lower_case": normalizer.get("lowercase", True),
             "strip_accents": normalizer.get("strip_accents"),

@@ -1,7 +1,7 @@
 """GPT's tokenizer (Radford et al., 2018): words in lower case, as characters which rules merge in pairs.
 
 OpenAI cut text into words with ftfy and spaCy, which the extra ``gpt`` installs.  Without them text is cut as BERT's
-release cuts it; ids and places are then those of transformers' ``OpenAIGPTTokenizerFast``, on any text.
+release cuts it; ids and offsets are then those of transformers' ``OpenAIGPTTokenizerFast``, on any text.
 """
 
 import re
@@ -13,37 +13,38 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from registry.errors import RegistryWarning, UnsupportedError
-from registry.tokenization.batches import Segment
+from registry.tokenization.batches.encoding import Offsets, Span
 from registry.tokenization.bpe import Pair
 from registry.tokenization.bpe_tokenizer import BytePairTokenizer
-from registry.tokenization.chunk_cache import PackedIds
+from registry.tokenization.chunk_cache import CachedIds
 from registry.tokenization.options import OPTIONAL_FLAG, Option
 from registry.tokenization.word_cache import WordCache
 from registry.tokenization.words import BasicTokenizer, Splitter
 
 LAST = "</w>"
-"""Marks the symbol that ends a word."""
+"""Suffix of the symbol that ends a word."""
 
 LONGEST_CHUNK = 1000
-"""Characters that spaCy is given at a time where no space cuts them: for signs it takes the square of their number."""
+"""Characters that spaCy is given at a time, where no space cuts them: its time for signs grows with their square."""
 
 DASHES = str.maketrans({"—": "-", "–": "-", "―": "-", "…": "...", "´": "'"})
 SIGNS = re.compile(r"-+|~+|!+|\"+|;+|\?+|\++|,+|\)+|\(+|\\+|/+|\*+|\[+|\]+|}+|{+|\|+|_+")
-"""Finds signs, in runs of the same one, that are set apart by spaces."""
+"""Finds signs, in runs of the same one, around which spaces are put."""
 LINE_ENDS = re.compile(r"\s*\n\s*")
 BLANKS = re.compile(r"[^\S\n]+")
 
 
 def text_standardize(text: str) -> str:
-    """Spell dashes and the like in ASCII, set signs apart, and leave one space or line end between words."""
+    """Write dashes and the like in ASCII, put spaces around signs, and leave one space or line end between words."""
     text = SIGNS.sub(r" \g<0> ", text.translate(DASHES))
     return BLANKS.sub(" ", LINE_ENDS.sub(" \n ", text)).strip()
 
 
 class SpacyTokenizer:
-    """Cuts text as OpenAI did: mended by ftfy, standardized, then cut by spaCy's rules for English, in lower case.
+    """Cuts text as OpenAI did: repaired by ftfy, standardized, then cut by spaCy's rules for English, in lower case.
 
-    Raises ModuleNotFoundError when ftfy or spaCy is not installed.
+    Raises:
+        ModuleNotFoundError: ftfy or spaCy is not installed.
     """
 
     chunk = re.compile(r"\S+")
@@ -52,12 +53,12 @@ class SpacyTokenizer:
         import ftfy
         import spacy
 
-        self._mend = ftfy.fix_text
+        self._fix = ftfy.fix_text
         self._cut = spacy.blank("en").tokenizer
 
     def chunks(self, text: str) -> list[str]:
         """Words and line ends, still with the punctuation that spaCy will cut off."""
-        standard = text_standardize(self._mend(text))
+        standard = text_standardize(self._fix(text))
         return standard.split(" ") if standard else []
 
     def words(self, chunk: str) -> list[str]:
@@ -65,16 +66,16 @@ class SpacyTokenizer:
         parts = (chunk[start : start + LONGEST_CHUNK] for start in range(0, len(chunk), LONGEST_CHUNK))
         return [token.text.lower() for part in parts for token in self._cut(part)]
 
-    def located_words(self, chunk: str) -> list[tuple[str, Sequence[int]]]:  # noqa: ARG002
-        """Not known: ftfy rewrites whole lines.  Raises UnsupportedError."""
+    def words_with_offsets(self, chunk: str) -> list[tuple[str, Sequence[int]]]:  # noqa: ARG002
+        """Unknown: ftfy rewrites whole lines.  Raises UnsupportedError."""
         raise UnsupportedError(
-            "Where tokens stand in the text is not known once ftfy has mended it.",
+            "The offsets of tokens are not known once ftfy has repaired a text.",
             hint="Make the tokenizer with use_spacy=False to cut text as transformers does, which can tell.",
         )
 
 
 def splitter(use_spacy: bool | None) -> Splitter:
-    """What cuts text into words; when None, spaCy where it is installed, else BERT's way, which is said once."""
+    """The splitter of texts; when None, spaCy where it is installed, else BERT's, of which a warning tells once."""
     if use_spacy is False:
         return BasicTokenizer(never_split=())
     try:
@@ -82,12 +83,12 @@ def splitter(use_spacy: bool | None) -> Splitter:
     except ModuleNotFoundError:
         if use_spacy:
             raise
-        _say_that_spacy_is_missing()
+        _warn_of_missing_spacy()
         return BasicTokenizer(never_split=())
 
 
 @cache
-def _say_that_spacy_is_missing() -> None:
+def _warn_of_missing_spacy() -> None:
     warnings.warn(
         "ftfy and spaCy, with which GPT was trained, are not installed: text is cut into words as BERT does, and some "
         "ids differ. `pip install torch-registry[gpt]` installs them; use_spacy=False says that they are not wanted.",
@@ -99,15 +100,19 @@ def _say_that_spacy_is_missing() -> None:
 class OpenAIGPTTokenizer(BytePairTokenizer):
     """The tokenizer of GPT models.
 
-    - ``vocab_file``: path of a ``vocab.json``, or the vocabulary itself, a mapping from tokens to ids.
-    - ``merges_file``: path of a ``merges.txt``, or the rules themselves; beside the vocabulary when None.
-    - ``special_tokens``: tokens that are recognised whole; those which the vocabulary lacks follow it, in this order.
-    - ``max_len``: tokens of the longest input of the model.
-    - ``use_spacy``: whether text is cut by ftfy and spaCy, or else as BERT does; when None, if they are installed.
-    - further options stand in ``OpenAIGPTTokenizer.options``.
+    Args:
+        vocab_file: Path of a ``vocab.json``, or the vocabulary itself, a mapping from tokens to ids.
+        merges_file: Path of a ``merges.txt``, or the rules themselves; next to the vocabulary when None.
+        special_tokens: Special tokens; those which the vocabulary lacks follow it, in this order.
+        max_len: Tokens of the longest input of the model.
+        use_spacy: Whether text is cut by ftfy and spaCy, or else as BERT does; when None, if they are installed.
+        **values: Further options, of those in ``OpenAIGPTTokenizer.options``.
 
-    Raises VocabError when the vocabulary or the rules are damaged, or ``unk_token`` is missing, MissingTokenizerError
-    when there are no rules, ConfigError for an option with a value that it cannot have, and UnknownOptionError.
+    Raises:
+        VocabError: The vocabulary or the rules are damaged, or ``unk_token`` is missing.
+        MissingTokenizerError: There are no rules.
+        ConfigError: An option has a value that it cannot have.
+        UnknownOptionError: There is no such option.
     """
 
     published_classes: ClassVar[tuple[str, ...]] = (
@@ -152,43 +157,40 @@ class OpenAIGPTTokenizer(BytePairTokenizer):
     ) -> None:
         super().__init__(vocab_file, merges_file, special_tokens, max_len=max_len, use_spacy=use_spacy, **values)
         self._unknown = self.special_id("unk_token")  # missed at once: any text may need it
-        self._memory = WordCache(splitter(use_spacy), self._ids_of_word, self._stops)
+        self._cache = WordCache(splitter(use_spacy), self._ids_of_word, self._token_ends)
 
     # --- Text to ids
 
-    def _ids(self, text: str) -> list[int]:
-        return self._memory.ids(text)
+    def span_ids(self, span: Span) -> CachedIds:
+        """The ids of a span."""
+        return self._cache.ids(span.text)
 
-    def _packed(self, text: str) -> PackedIds:
-        return self._memory.packed(text)
-
-    def _located(self, text: str) -> Segment:
-        return self._memory.located(text)
+    def span_offsets(self, span: Span) -> Offsets:
+        """For each token the characters that it was made of; unknown with spaCy."""
+        return self._cache.offsets(span.text)
 
     def _ids_of_word(self, word: str) -> tuple[int, ...]:
-        return tuple(self._merged(word))
-
-    def _merged(self, word: str) -> list[int]:
         """The ids of a word; a character that the vocabulary lacks is unknown."""
         symbols = [*word[:-1], word[-1] + LAST]
-        return self.byte_pairs.merge([self.vocab.get(symbol, self._unknown) for symbol in symbols])
+        return tuple(self.byte_pairs.merge([self.vocab.get(symbol, self._unknown) for symbol in symbols]))
 
-    def _stops(self, word: str) -> Iterable[int]:
+    def _token_ends(self, word: str) -> Iterable[int]:
         """Where in a word each of its tokens ends."""
-        tokens = map(self.ids_to_tokens.__getitem__, self._merged(word))
+        tokens = map(self.ids_to_tokens.__getitem__, self._ids_of_word(word))
         return accumulate(1 if token == self.unk_token else len(token.removesuffix(LAST)) for token in tokens)
 
     # --- Tokens to text
 
-    def _join(self, tokens: Sequence[str]) -> str:
-        """Symbols joined to words, and words set apart by spaces, as are tokens that are recognised whole."""
-        whole = {*self.added_tokens, *self.special_tokens}
-        words = [f"{token} " if token in whole else token.replace(LAST, " ") for token in tokens]
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """Symbols joined to words, with spaces between words and added tokens."""
+        added = {*self.added_tokens, *self.special_tokens}
+        words = [f"{token} " if token in added else token.replace(LAST, " ") for token in tokens]
         return "".join(words).removesuffix(" ")
 
     # --- Files
 
     @classmethod
-    def _described(cls, keys: Mapping[str, Any], origin: str) -> dict[str, Any]:
-        found = super()._described(keys, origin)
+    def options_from(cls, keys: Mapping[str, Any], origin: str) -> dict[str, Any]:
+        """Arguments of the constructor, from the parts of a ``tokenizer.json``."""
+        found = super().options_from(keys, origin)
         return {**found, "unk_token": keys["model"].get("unk_token") or cls.unk_token, "use_spacy": False}

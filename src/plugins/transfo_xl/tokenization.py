@@ -1,6 +1,6 @@
 """Transformer-XL's tokenizer: a text is cut at white space, and its words are looked up.
 
-Words and ids are the ancestor's.  A vocabulary is read from a file, or counted and built.
+Words and ids are those of pytorch-pretrained-bert.  A vocabulary is read from a file, or counted and built.
 """
 
 from array import array
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from registry.errors import VocabError
 from registry.tokenization.base import Tokenizer, missing
-from registry.tokenization.batches import Segment
-from registry.tokenization.chunk_cache import PackedIds
+from registry.tokenization.batches.encoding import Offsets, Span
+from registry.tokenization.chunk_cache import TokenIds, as_list
 from registry.tokenization.options import FLAG, LENGTH, WORDS, Option
 from registry.tokenization.vocabulary import read_bytes
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 PICKLED = ("vocab.bin", "vocab.pkl")
 """Published names of pickled vocabularies."""
 COUNTS = "counts.txt"
-"""How often each word of the vocabulary beside it was counted, one number a line."""
+"""How often each word of the vocabulary next to it was counted, one number a line."""
 
 BOUNDARY = "<S>"
 """Stands at both ends of a sentence of the One Billion Word corpus."""
 UNKNOWN = ("<unk>", "<UNK>")
-"""Spellings of the unknown word."""
+"""The two ways to write the unknown word."""
 
 COUNT = Option("a whole number from 0", lambda value: type(value) is int and value >= 0)
 DELIMITER = Option("a text, or null", lambda value: value is None or type(value) is str)
 
 
-class MetWords(dict[str, int]):
+class WordIds(dict[str, int]):
     """Ids of the words that were met, of all ``ids``; a word that has none gets the id which ``unknown`` gives.
 
     A text repeats few words of a large vocabulary: those are found faster than among all.
@@ -61,18 +61,24 @@ class MetWords(dict[str, int]):
 class TransfoXLTokenizer(Tokenizer):
     """The tokenizer of Transformer-XL models.
 
-    - ``vocab_file``: path of a ``vocab.txt``, one word a line, of which only what stands before the first blank counts;
-      or the vocabulary itself, a mapping from words to ids; None for one that is yet to be counted and built.
-    - ``special``: words that come first in a vocabulary that is built.
-    - ``min_freq``, ``max_size``: how often a word must have been counted to come into it, and how many words may.
-    - ``lower_case``: whether text is lowered.
-    - ``delimiter``: what stands between words: white space when None, nothing (each character is a word) when empty.
-    - ``counter``: how often words were counted before; or how often each of the vocabulary was, in its order.
-    - further options, special tokens among them, stand in ``TransfoXLTokenizer.options``.  Special tokens are words
-      like others, which stand between spaces; with ``split_special_tokens=False`` they are found everywhere.
+    Special tokens are words like others, which stand between spaces; with ``split_special_tokens=False`` they are found
+    everywhere.
 
-    Raises VocabError when the vocabulary is damaged, ConfigError for an option with a value that it cannot have, and
-    UnknownOptionError.
+    Args:
+        vocab_file: Path of a ``vocab.txt``, one word a line, of which only what stands before the first blank counts;
+            or the vocabulary itself, a mapping from words to ids; None for one that is yet to be counted and built.
+        special: Words that come first in a vocabulary that is built.
+        min_freq: How often a word must have been counted to come into it.
+        max_size: How many words may come into it.
+        lower_case: Whether text is lowered.
+        delimiter: What stands between words: white space when None, nothing (each character is a word) when empty.
+        counter: How often words were counted before; or how often each of the vocabulary was, in its order.
+        **values: Further options, of those in ``TransfoXLTokenizer.options``, special tokens among them.
+
+    Raises:
+        VocabError: The vocabulary is damaged.
+        ConfigError: An option has a value that it cannot have.
+        UnknownOptionError: There is no such option.
     """
 
     published_classes: ClassVar[tuple[str, ...]] = ("TransfoXLTokenizer",)
@@ -128,7 +134,7 @@ class TransfoXLTokenizer(Tokenizer):
             super()._set_vocabulary(vocab, origin)
         else:
             self.vocab, self.ids_to_tokens, self.vocab_size = vocab, [], 0
-        self._ids_of_words = MetWords(self.vocab, self._id_of_unknown).__getitem__
+        self._ids_of_words = WordIds(self.vocab, self._id_of_unknown).__getitem__
 
     def _by_word(self, counts: Mapping[str, int] | Sequence[int]) -> Mapping[str, int]:
         """How often each word was counted.  Raises VocabError unless there is one number for each."""
@@ -152,10 +158,9 @@ class TransfoXLTokenizer(Tokenizer):
 
         ``add_eos`` puts ``eos_token`` after them, and ``add_double_eos`` a ``<S>`` on both sides instead.
         """
-        first, *others = self._pieces(text, split_special_tokens)
-        words = self._words(first)
-        for place, piece in enumerate(others):
-            words += self._words(piece) if place % 2 else [piece]
+        words: list[str] = []
+        for number, part in enumerate(self._parts(text, split_special_tokens)):
+            words += [part] if number % 2 else self._words(part)
         if add_double_eos:
             return [BOUNDARY, *words, BOUNDARY]
         return [*words, str(self.eos_token)] if add_eos else words
@@ -175,34 +180,36 @@ class TransfoXLTokenizer(Tokenizer):
     @property
     def _is_plain(self) -> bool:
         """Whether no token is looked for but between delimiters."""
-        return self.split_special_tokens and self._whole_but_special is None
+        return self.split_special_tokens and self._ordinary_token_pattern is None
 
     def _lowered(self, text: str) -> str:
         return text.lower() if self.lower_case else text
 
-    def _ids(self, text: str) -> list[int]:
-        return list(map(self._ids_of_words, self._words(text)))
+    def span_ids(self, span: Span) -> list[int]:
+        """The ids of a span."""
+        return list(map(self._ids_of_words, self._words(span.text)))
 
     def _id_of_unknown(self) -> int:
         return self.special_id("unk_token")
 
-    def _located(self, text: str) -> Segment:
-        """The same, with the place of each word: they stand in the text in their order, lowered or not."""
-        lowered = self._lowered(text)
-        places: Sequence[int] = range(len(text) + 1)
+    def span_offsets(self, span: Span) -> Offsets:
+        """For each word its characters: words stand in the text in their order, lowered or not."""
+        text, lowered = span.text, self._lowered(span.text)
+        characters: Sequence[int] = range(len(text) + 1)
         if len(lowered) != len(text):  # a few letters become two
-            places = [place for place, letter in enumerate(text) for _ in letter.lower()] + [len(text)]
-        offsets: list[int] = []
+            characters = [index for index, letter in enumerate(text) for _ in letter.lower()] + [len(text)]
+        offsets: Offsets = []
         start = len(lowered) - len(lowered.lstrip()) if self.delimiter is not None else 0
         for word in self._words(text):
             start = lowered.index(word, start)
-            offsets.extend((places[start], places[start + len(word) - 1] + 1 if word else places[start]))
+            offsets.append((characters[start], characters[start + len(word) - 1] + 1 if word else characters[start]))
             start += len(word)
-        return Segment(self._ids(text), offsets)
+        return offsets
 
     # --- Words to text
 
-    def _join(self, tokens: Sequence[str]) -> str:
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """The words, with the delimiter between them."""
         return (" " if self.delimiter is None else self.delimiter).join(tokens)
 
     # --- Counting
@@ -256,7 +263,7 @@ class TransfoXLTokenizer(Tokenizer):
             return _tensor(list(map(self._ids_of_words, chain.from_iterable(sents))))
         return [_tensor(list(map(self._ids_of_words, words))) for words in sents]
 
-    def ids_of_file(self, path: str | Path) -> PackedIds:
+    def ids_of_file(self, path: str | Path) -> TokenIds:
         """The ids of a text file, each line ended by ``eos_token``."""
         return _array(self._ids_of_parts(path, add_eos=True))
 
@@ -272,7 +279,7 @@ class TransfoXLTokenizer(Tokenizer):
 
     def _encoded(self, line: str, add_eos: bool, add_double_eos: bool) -> list[int]:
         """The ids of a line; a line end at its end is white space, and so is cut off."""
-        ids = self._ids(line) if self._is_plain else list(self._segment(line, None).ids)
+        ids = self.span_ids(Span(line)) if self._is_plain else self._ids(line, None, as_list)
         if add_double_eos:
             boundary = self._ids_of_words(BOUNDARY)
             return [boundary, *ids, boundary]
@@ -281,7 +288,8 @@ class TransfoXLTokenizer(Tokenizer):
     # --- Files
 
     @classmethod
-    def _read(cls, paths: "Paths") -> tuple[Any, dict[str, Any]]:
+    def read_files(cls, paths: "Paths") -> tuple[Any, dict[str, Any]]:
+        """The first argument of the constructor, and options, from the files of a vocabulary."""
         name = next((name for name in (cls.vocabulary_name, *PICKLED) if name in paths), None)
         if name is None:
             raise missing(cls, f"{cls.vocabulary_name}, {' or '.join(PICKLED)}", paths)
@@ -289,11 +297,12 @@ class TransfoXLTokenizer(Tokenizer):
             begins_as_text = not is_pickled(file.read(64) + b".")
         if name == cls.vocabulary_name and begins_as_text:
             return paths[name], {"counter": read_counts(paths[COUNTS])} if COUNTS in paths else {}
-        from .pickled import read_pickled  # what reads pickles takes a third of the time of loading
+        from .pickled import read_pickled  # importing it takes a third of the time of loading
 
         return read_pickled(read_bytes(paths[name]), origin=str(paths[name]))
 
-    def _contents(self) -> dict[str, str]:
+    def vocabulary_files(self) -> dict[str, str]:
+        """The words, and how often each was counted, one a line.  Raises VocabError where no line can hold them."""
         words = self.ids_to_tokens[: self.vocab_size]
         text = "".join(f"{word}\n" for word in words)
         if not words or list(parse_words(text.encode(), "This vocabulary", self.delimiter)) != words:
@@ -312,7 +321,7 @@ class TransfoXLTokenizer(Tokenizer):
 # --- Tensors and bars -------------------------------------------------------------------------------------------------
 
 
-def _array(parts: Iterable[list[int]]) -> PackedIds:
+def _array(parts: Iterable[list[int]]) -> TokenIds:
     """The ids of all parts, one after the other."""
     ids = array("q")
     for part in parts:
@@ -320,7 +329,7 @@ def _array(parts: Iterable[list[int]]) -> PackedIds:
     return ids
 
 
-def _tensor(ids: "list[int] | PackedIds") -> "Tensor":
+def _tensor(ids: "list[int] | TokenIds") -> "Tensor":
     import torch  # only who asks for tensors waits for torch
 
     numbers = ids if isinstance(ids, array) else array("q", ids)
@@ -328,7 +337,7 @@ def _tensor(ids: "list[int] | PackedIds") -> "Tensor":
 
 
 def _shown(items: Iterable[Any], verbose: bool) -> Iterable[Any]:
-    """The same items, with a bar on the way where it is wanted."""
+    """The same items, with a progress bar where it is wanted."""
     if not verbose:
         yield from items
         return

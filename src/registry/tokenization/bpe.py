@@ -1,14 +1,13 @@
 """Byte-pair encoding (Sennrich et al., 2016, section 3.2): words as symbols, which rules merge in pairs.
 
-A rule names two neighbouring symbols that become one.  Of the rules which apply to a word, the first of the file is
-applied, at the leftmost place; and so on, until none applies.
+A rule names two neighboring symbols that become one.  Of the rules which apply to a word, the first of the file is
+applied, to the leftmost pair; and so on, until none applies.
 """
 
 from array import array
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from heapq import heappop, heappush
-from itertools import pairwise, repeat
+from heapq import heapify, heappop, heappush
+from itertools import count, pairwise, repeat
 from operator import add
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -28,7 +27,7 @@ AROUND = f"{BLANKS}\r\n"
 """Stripped from both ends of a line."""
 
 LONG_WORD = 40
-"""Symbols of the longest word for which looking at all of them again after each merge is the faster way."""
+"""Symbols of the longest word for which no heap is kept: it is faster to look at all of them after each merge."""
 
 EMPTY = -1
 """Stands where a symbol was that is now part of the one before it."""
@@ -38,7 +37,7 @@ EMPTY = -1
 
 
 class Merges(NamedTuple):
-    """Rules, in order, and where they stand: ``origin`` and a number, which is ``start`` for the first rule."""
+    """Rules, in order, and the lines of their file: ``origin`` and a number, which is ``start`` for the first rule."""
 
     firsts: list[str]
     """The first symbol of each rule."""
@@ -47,15 +46,16 @@ class Merges(NamedTuple):
     origin: str
     start: int = 1
 
-    def at(self, place: int) -> str:
-        """Where a rule stands, in words."""
-        return f"{self.origin} {self.start + place}"
+    def line(self, index: int) -> str:
+        """The file and the line of a rule, as text."""
+        return f"{self.origin} {self.start + index}"
 
 
 def read_merges(path: str | Path) -> Merges:
-    """Read a ``merges.txt``: the two symbols of a rule on each line, parted by a blank, perhaps after a header.
+    """Read a ``merges.txt``: the two symbols of a rule on each line, with a blank between them, perhaps after a header.
 
-    Raises VocabError, which names the file and the line.
+    Raises:
+        VocabError: The file is damaged; the error names it and the line.
     """
     return parse_merges(read_bytes(path), origin=str(path))
 
@@ -99,91 +99,75 @@ def read_json_vocabulary(path: str | Path) -> dict[str, int]:
 class BytePairs:
     """The rules of a vocabulary, which merge the ids of symbols.
 
-    Raises VocabError for a rule that stands twice, and for one whose symbols, apart or merged, are no tokens.
+    Raises:
+        VocabError: A rule stands twice, or its symbols, apart or merged, are no tokens.
     """
 
     def __init__(self, merges: Merges, vocab: Mapping[str, int]) -> None:
         firsts, seconds, *_ = merges
-        ranks: defaultdict[int, dict[int, int]] = defaultdict(dict)  # by the first symbol, then by the second
         if len(firsts) > MOST_TOKENS:
-            raise VocabError(f"{merges.at(MOST_TOKENS)}: no vocabulary needs more than {MOST_TOKENS:,} rules.")
+            raise VocabError(f"{merges.line(MOST_TOKENS)}: no vocabulary needs more than {MOST_TOKENS:,} rules.")
         ids: list[list[Any]] = [
             list(map(vocab.get, symbols)) for symbols in (firsts, seconds, map(add, firsts, seconds))
         ]
-        for rank, (first, second) in enumerate(zip(*ids[:2], strict=True)):
-            ranks[first][second] = rank
-        if sum(map(len, ranks.values())) < len(firsts) or any(None in found for found in ids):
-            raise VocabError(_fault(merges, vocab))
         self.merges = merges
         self._firsts, self._seconds, self._merged = ids
-        self._ranks = ranks
+        self._ranks = dict(zip(zip(self._firsts, self._seconds, strict=True), count(), strict=False))
+        if len(self._ranks) < len(firsts) or any(None in found for found in ids):
+            raise VocabError(_fault(merges, vocab))
 
     def merge(self, symbols: list[int]) -> list[int]:
         """What the symbols of a word become; changes the list that it is given."""
         if len(symbols) > LONG_WORD:
             return self._merge_long(symbols)
-        ranks_of, merged, last = self._ranks, self._merged, len(self._merged)
-        symbols.append(EMPTY)  # before the first symbol, too, for a list that is asked for its place -1
-        ranks = [ranks_of[first].get(second, last) for first, second in pairwise(symbols)]
+        rank_of, merged, last = self._ranks.get, self._merged, len(self._merged)
+        symbols.append(EMPTY)  # before the first symbol, too, in a list that is asked for its index -1
+        ranks = list(map(rank_of, pairwise(symbols), repeat(last)))
         ranks.append(last)
         while (rank := min(ranks)) < last:
-            place = ranks.index(rank)
-            symbols[place] = symbol = merged[rank]
-            del symbols[place + 1], ranks[place]
-            ranks[place - 1] = ranks_of[symbols[place - 1]].get(symbol, last)
-            ranks[place] = ranks_of[symbol].get(symbols[place + 1], last)
+            index = ranks.index(rank)
+            symbols[index] = symbol = merged[rank]
+            del symbols[index + 1], ranks[index]
+            ranks[index - 1] = rank_of((symbols[index - 1], symbol), last)
+            ranks[index] = rank_of((symbol, symbols[index + 1]), last)
         symbols.pop()
         return symbols
 
     def _merge_long(self, symbols: list[int]) -> list[int]:
-        """The same in n log n: rules wait for their turn, each with the places where it may apply.
+        """The same in n log n: pairs wait in a heap, those of the first rule before others, and the leftmost before.
 
-        A merged symbol stands in the first of the places that it takes; the others are empty from then on.
+        A merged symbol stands at the index of the first of the two; at that of the other one is ``EMPTY`` from then on.
         """
-        ranks_of, size = self._ranks, len(symbols)
+        rank_of, size = self._ranks.get, len(symbols)
         before, after = array("q", range(-1, size - 1)), array("q", range(1, size + 1))
-        places: defaultdict[int, list[int]] = defaultdict(list)
-        for place, (first, second) in enumerate(pairwise(symbols)):
-            if (rank := ranks_of[first].get(second)) is not None:
-                places[rank].append(place)
-        ranks = sorted(places)  # a heap
-        while ranks:
-            rank = heappop(ranks)
-            turn = sorted(places.pop(rank))
-            first, second, symbol = self._firsts[rank], self._seconds[rank], self._merged[rank]
-            for number, place in enumerate(turn, start=1):
-                stop = after[place]
-                if symbols[place] != first or stop == size or symbols[stop] != second:
-                    continue  # another rule took one of the two
-                symbols[place], symbols[stop] = symbol, EMPTY
-                after[place] = stop = after[stop]
-                if stop < size:  # the two ways of waiting are written out: a function would take a quarter of the time
-                    before[stop] = place
-                    if (further := ranks_of[symbol].get(symbols[stop])) is not None:
-                        if further not in places:
-                            heappush(ranks, further)
-                        places[further].append(place)
-                start = before[place]
-                if start >= 0 and (further := ranks_of[symbols[start]].get(symbol)) is not None:
-                    if further not in places:
-                        heappush(ranks, further)
-                    places[further].append(start)
-                if ranks and ranks[0] < rank:  # its turn is before the other places of this one
-                    places[rank] = turn[number:]
-                    heappush(ranks, rank)
-                    break
+        heap = [rank * size + index for index, rank in enumerate(map(rank_of, pairwise(symbols))) if rank is not None]
+        heapify(heap)
+        while heap:
+            rank, index = divmod(heappop(heap), size)
+            stop = after[index]
+            if symbols[index] != self._firsts[rank] or stop == size or symbols[stop] != self._seconds[rank]:
+                continue  # another rule took one of the two
+            symbols[index], symbols[stop] = self._merged[rank], EMPTY
+            after[index] = stop = after[stop]
+            if stop < size:
+                before[stop] = index
+            for first, second in ((before[index], index), (index, stop)):
+                if first >= 0 and second < size:
+                    further = rank_of((symbols[first], symbols[second]))
+                    if further is not None:
+                        heappush(heap, further * size + first)
         return [symbol for symbol in symbols if symbol != EMPTY]
 
 
 def _fault(merges: Merges, vocab: Mapping[str, int]) -> str:
-    """The first rule at fault, in words."""
+    """The first rule at fault, as text."""
     seen: dict[Pair, int] = {}
-    for place, pair in enumerate(zip(merges.firsts, merges.seconds, strict=True)):
-        rule = f"{merges.at(place)}: the rule {' '.join(pair)!r}"
+    for index, pair in enumerate(zip(merges.firsts, merges.seconds, strict=True)):
+        rule = f"{merges.line(index)}: the rule {' '.join(pair)!r}"
         for token in (*pair, "".join(pair)):
             if token not in vocab:
                 return f"{rule} needs the token {token!r}, which is not in the vocabulary."
         if pair in seen:
-            return f"{rule} stands already in {merges.at(seen[pair])}."
-        seen[pair] = place
+            return f"{rule} stands already in {merges.line(seen[pair])}."
+        seen[pair] = index
     raise AssertionError("called without a fault")

@@ -1,4 +1,4 @@
-"""What tokenizers by byte pairs share: a vocabulary, rules that merge symbols, and special tokens after them."""
+"""Tokenizers by byte pairs: a vocabulary, rules that merge symbols, and special tokens after them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from registry.errors import MissingTokenizerError, VocabError
+from registry.files.filenames import MERGES_NAME, SPECIAL_TOKENS_NAME, TOKENIZER_NAME
 from registry.tokenization.base import missing
 from registry.tokenization.bpe import (
     VERSION,
@@ -20,14 +21,11 @@ from registry.tokenization.bpe import (
 )
 from registry.tokenization.causal import CausalTokenizer, bos_and_eos
 from registry.tokenization.options import TOKEN_IDS, Option, check
-from registry.tokenization.tokenizer_json import TOKENIZER, read_tokenizer_json
+from registry.tokenization.tokenizer_json import read_tokenizer_json
 from registry.tokenization.vocabulary import parse_vocabulary, read_bytes
 
 if TYPE_CHECKING:
     from registry.records import Paths
-
-MERGES = "merges.txt"
-SPECIAL_TOKENS = "special_tokens.txt"
 
 
 def _is_tokens(value: Any) -> bool:
@@ -41,12 +39,15 @@ TOKENS = Option("a list of tokens, each of them once", _is_tokens)
 class BytePairTokenizer(CausalTokenizer):
     """Base of tokenizers that merge symbols by rules.
 
-    - ``vocab_file``: path of a ``vocab.json``, or the vocabulary itself, a mapping from tokens to ids.
-    - ``merges_file``: path of a ``merges.txt``, or the rules themselves, pairs of symbols.  When None, ``merges.txt``
-      and ``special_tokens.txt`` are looked for beside the vocabulary.
-    - ``special_tokens``: tokens that are recognised whole; those which the vocabulary lacks follow it, in this order.
+    An architecture's tokenizer sets ``understood``, and defines ``span_ids``, ``span_offsets`` and
+    ``convert_tokens_to_string``.
 
-    An architecture's tokenizer sets ``understood``, and defines ``_ids``, ``_located`` and ``_join``.
+    Args:
+        vocab_file: Path of a ``vocab.json``, or the vocabulary itself, a mapping from tokens to ids.
+        merges_file: Path of a ``merges.txt``, or the rules themselves, pairs of symbols.  When None, ``merges.txt``
+            and ``special_tokens.txt`` are looked for next to the vocabulary.
+        special_tokens: Special tokens; those which the vocabulary lacks follow it, in this order.
+        **values: Values of ``options``.
     """
 
     vocabulary_name: ClassVar[str] = "vocab.json"
@@ -68,8 +69,8 @@ class BytePairTokenizer(CausalTokenizer):
         else:
             vocab, origin = read_json_vocabulary(vocab_file), str(vocab_file)
             if merges_file is None:
-                merges_file = _merges_beside(Path(vocab_file))
-                special_tokens = _special_tokens_beside(Path(vocab_file)) if special_tokens is None else special_tokens
+                merges_file = _merges_next_to(Path(vocab_file))
+                special_tokens = _special_tokens_next_to(Path(vocab_file)) if special_tokens is None else special_tokens
         super().__init__(vocab, origin=origin, **_numbered(special_tokens or (), vocab, values))
         self.byte_pairs = BytePairs(_merges(merges_file), vocab)
 
@@ -84,17 +85,20 @@ class BytePairTokenizer(CausalTokenizer):
     # --- Files
 
     @classmethod
-    def _read(cls, paths: "Paths") -> tuple[Any, dict[str, Any]]:
-        special = {"special_tokens": read_special_tokens(paths[SPECIAL_TOKENS])} if SPECIAL_TOKENS in paths else {}
-        if cls.vocabulary_name in paths and (MERGES in paths or TOKENIZER not in paths):
-            return paths[cls.vocabulary_name], {"merges_file": paths.get(MERGES), **special}
-        if TOKENIZER not in paths:
-            raise missing(cls, f"{cls.vocabulary_name} and {MERGES}, or {TOKENIZER}", paths)
-        keys = read_tokenizer_json(paths[TOKENIZER], cls.understood, cls.marks)
-        return keys["model"]["vocab"], {**cls._described(keys, str(paths[TOKENIZER])), **special}
+    def read_files(cls, paths: "Paths") -> tuple[Any, dict[str, Any]]:
+        """The first argument of the constructor, and options, from the files of a vocabulary."""
+        special = {}
+        if SPECIAL_TOKENS_NAME in paths:
+            special["special_tokens"] = read_special_tokens(paths[SPECIAL_TOKENS_NAME])
+        if cls.vocabulary_name in paths and (MERGES_NAME in paths or TOKENIZER_NAME not in paths):
+            return paths[cls.vocabulary_name], {"merges_file": paths.get(MERGES_NAME), **special}
+        if TOKENIZER_NAME not in paths:
+            raise missing(cls, f"{cls.vocabulary_name} and {MERGES_NAME}, or {TOKENIZER_NAME}", paths)
+        keys = read_tokenizer_json(paths[TOKENIZER_NAME], cls.understood, cls.refused_flags)
+        return keys["model"]["vocab"], {**cls.options_from(keys, str(paths[TOKENIZER_NAME])), **special}
 
     @classmethod
-    def _described(cls, keys: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    def options_from(cls, keys: Mapping[str, Any], origin: str) -> dict[str, Any]:
         """Arguments of the constructor, from the parts of a ``tokenizer.json``."""
         rules = keys["model"].get("merges")
         if not isinstance(rules, list):
@@ -105,14 +109,15 @@ class BytePairTokenizer(CausalTokenizer):
             **bos_and_eos(keys.get("post_processor"), origin),
         }
 
-    def _contents(self) -> dict[str, str]:
+    def vocabulary_files(self) -> dict[str, str]:
+        """The vocabulary, the rules and the special tokens.  Raises VocabError for a rule that no line can hold."""
         vocab = dict(islice(self.vocab.items(), self.vocab_size))
         rules = f"{VERSION}\n" + "".join(f"{first} {second}\n" for first, second in self._pairs())
         if parse_merges(rules.encode(), origin="This tokenizer")[:2] != self.byte_pairs.merges[:2]:
             raise VocabError("A rule of this tokenizer has a line end or a blank in it: no line can hold it.")
-        contents = {self.vocabulary_name: json.dumps(vocab, ensure_ascii=False), MERGES: rules}
+        contents = {self.vocabulary_name: json.dumps(vocab, ensure_ascii=False), MERGES_NAME: rules}
         if self.special_tokens:
-            contents[SPECIAL_TOKENS] = "".join(f"{token}\n" for token in self.special_tokens)
+            contents[SPECIAL_TOKENS_NAME] = "".join(f"{token}\n" for token in self.special_tokens)
         return contents
 
     def _pairs(self) -> list[Pair]:
@@ -128,13 +133,13 @@ class BytePairTokenizer(CausalTokenizer):
 
 
 def read_special_tokens(path: Path) -> list[str]:
-    """The tokens of a ``special_tokens.txt``, one a line; the ancestor writes an empty one where there are none."""
+    """The tokens of a ``special_tokens.txt``, one a line; pytorch-pretrained-bert writes an empty one for none."""
     data = read_bytes(path)
     return list(parse_vocabulary(data, origin=str(path))) if data.strip() else []
 
 
-def _merges_beside(vocab_file: Path) -> Path:
-    path = vocab_file.with_name(MERGES)
+def _merges_next_to(vocab_file: Path) -> Path:
+    path = vocab_file.with_name(MERGES_NAME)
     if path.is_file():
         return path
     raise MissingTokenizerError(
@@ -143,8 +148,8 @@ def _merges_beside(vocab_file: Path) -> Path:
     )
 
 
-def _special_tokens_beside(vocab_file: Path) -> list[str]:
-    path = vocab_file.with_name(SPECIAL_TOKENS)
+def _special_tokens_next_to(vocab_file: Path) -> list[str]:
+    path = vocab_file.with_name(SPECIAL_TOKENS_NAME)
     return read_special_tokens(path) if path.is_file() else []
 
 

@@ -1,20 +1,20 @@
-"""What tokenizers of causal models share: a token may begin each text, and another one end it."""
+"""Tokenizers of causal models: a special token may begin each text, and another one end it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from registry.errors import VocabError
 from registry.tokenization.base import Tokenizer
-from registry.tokenization.batches import Frame, Segment, added, join
+from registry.tokenization.batches.encoding import NOTHING, Template
 from registry.tokenization.options import FLAG, Option
-
-NO_FRAME = Frame(added([]), added([]), added([]))
 
 
 class CausalTokenizer(Tokenizer):
     """Base of tokenizers of causal models.
 
-    - ``add_bos_token``, ``add_eos_token``: whether texts are put between ``bos_token`` and ``eos_token``.
+    Args:
+        add_bos_token: Whether ``bos_token`` is put before each text.
+        add_eos_token: Whether ``eos_token`` is put after each text.
     """
 
     options: ClassVar[Mapping[str, Option]] = {**Tokenizer.options, "add_bos_token": FLAG, "add_eos_token": FLAG}
@@ -22,21 +22,21 @@ class CausalTokenizer(Tokenizer):
     add_bos_token: bool = False
     add_eos_token: bool = False
 
-    def _frame(self, wanted: bool) -> Frame[Segment]:
-        if not wanted or not (self.add_bos_token or self.add_eos_token):
-            return NO_FRAME
-        start = added([self.special_id("bos_token")] if self.add_bos_token else [])
-        end = added([self.special_id("eos_token")] if self.add_eos_token else [])
-        return Frame(start, join(end, start), end)
+    def _template(self, wanted: bool) -> Template[list[int]]:
+        if not wanted:
+            return NOTHING
+        start = [self.special_id("bos_token")] if self.add_bos_token else []
+        end = [self.special_id("eos_token")] if self.add_eos_token else []
+        return Template(start, [*end, *start], end)
 
 
 def bos_and_eos(processor: Mapping[str, Any] | None, origin: str) -> dict[str, Any]:
-    """What the ``post_processor`` of a ``tokenizer.json`` puts around each text, as options of a ``CausalTokenizer``.
+    """The tokens that the ``post_processor`` of a ``tokenizer.json`` puts around texts, as options.
 
     That is nothing, a token before it, one after it, or both; anything else raises VocabError.
     """
     for part in _parts(processor):
-        if part.get("type") == "ByteLevel":  # says where tokens stand, not which
+        if part.get("type") == "ByteLevel":  # is about offsets
             continue
         single, pair = ([_special(one) for one in part.get(kind) or ()] for kind in ("single", "pair"))
         if part.get("type") == "TemplateProcessing" and pair == 2 * single:

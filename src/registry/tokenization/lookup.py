@@ -45,7 +45,7 @@ class Lookup:
     additional_special_tokens: Sequence[str] = ()
     """Special tokens without a role."""
     added_tokens: Mapping[str, int] = {}
-    """Tokens beyond the vocabulary, and others that are recognised as they stand, wherever they stand."""
+    """Tokens beyond the vocabulary, and others that are recognized as they stand, wherever they stand."""
 
     vocab: dict[str, int]
     """Every token and its id, added tokens last."""
@@ -84,7 +84,8 @@ class Lookup:
     def convert_ids_to_tokens(self, ids: Ids, skip_special_tokens: bool = False) -> Any:
         """The token of an id, or the list of the tokens of several (a list, an array, a tensor).
 
-        Raises VocabError for an id that no token has.
+        Raises:
+            VocabError: No token has this id.
         """
         if isinstance(ids, int):
             if 0 <= ids < len(self):
@@ -107,9 +108,13 @@ class Lookup:
         return [self.vocab[token] for token in self.all_special_tokens]
 
     def special_id(self, name: str) -> int:
-        """The id of the special token that ``name``, ``"mask_token"`` for example, names.
+        """The id of a special token.
 
-        Raises VocabError where there is none: a special token is missed when it is needed.
+        Args:
+            name: The name of its attribute, ``"mask_token"`` for example.
+
+        Raises:
+            VocabError: There is none; a special token is missed when it is needed.
         """
         token = getattr(self, name)
         if token in self.vocab:

@@ -1,4 +1,4 @@
-"""Options of tokenizers: what may be said, and where the files of a model say it.
+"""Options of tokenizers: the values that they may have, and the files in which they stand.
 
 Options that belong to the weights, such as casing, travel with them in ``tokenizer_config.json``, under the keys of
 transformers.  Older folders spread them over ``special_tokens_map.json`` and ``added_tokens.json`` as well.
@@ -10,27 +10,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from registry.errors import ArchitectureMismatchError, ConfigError, UnknownOptionError, VocabError, did_you_mean
+from registry.files.filenames import ADDED_TOKENS_NAME, SPECIAL_TOKENS_MAP_NAME, TOKENIZER_CONFIG_NAME
 from registry.files.strict_json import read_json_object
-
-CONFIG = "tokenizer_config.json"
-SPECIAL_TOKENS_MAP = "special_tokens_map.json"
-ADDED_TOKENS = "added_tokens.json"
 
 SPECIAL_TOKENS = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "bos_token", "eos_token")
 """Options that name a special token; a tokenizer may lack any of them."""
 PUBLISHED = {"max_len": "model_max_length", "additional_special_tokens": "extra_special_tokens"}
 """Options whose key in a file is another word."""
-MARKS = ("normalized", "single_word", "lstrip", "rstrip")
-"""Marks of an added token that make it match more or less than its own spelling."""
+ADDED_TOKEN_FLAGS = ("normalized", "single_word", "lstrip", "rstrip")
+"""Flags of an added token that make it match more or less than its own spelling."""
 UNLIMITED = 10**9
 """A ``model_max_length`` from here on means that there is no limit; transformers writes 10^30."""
 
 
-# --- What may be said -------------------------------------------------------------------------------------------------
+# --- Values -----------------------------------------------------------------------------------------------------------
 
 
 class Option(NamedTuple):
-    """The values that an option may have, in words and as a test."""
+    """The values that an option may have, as text and as a test."""
 
     allowed: str
     accepts: Callable[[Any], bool]
@@ -83,23 +80,35 @@ def refuse_unknown(names: Iterable[str], known: Mapping[str, Option], owner: str
             )
 
 
-# --- Where files say it -----------------------------------------------------------------------------------------------
+# --- Files ------------------------------------------------------------------------------------------------------------
 
 
 def read_options(
-    paths: Mapping[str, Path], known: Mapping[str, Option], classes: Sequence[str], marks: Sequence[str] = MARKS
+    paths: Mapping[str, Path],
+    known: Mapping[str, Option],
+    classes: Sequence[str],
+    refused_flags: Sequence[str] = ADDED_TOKEN_FLAGS,
 ) -> dict[str, Any]:
-    """The options that the files among ``paths`` set, of those that are ``known``.
+    """The options that files set.
 
-    Raises ArchitectureMismatchError when they are for a tokenizer that is none of ``classes``, ConfigError when a file
-    is damaged or a value impossible, and VocabError when two files contradict each other, or an added token has
-    one of the ``marks``.
+    Args:
+        paths: The files, by their published names.
+        known: The options of the tokenizer; other keys are ignored.
+        classes: Published names of tokenizers whose files these may be.
+        refused_flags: Flags that no added token may have.
+
+    Raises:
+        ArchitectureMismatchError: The files are for a tokenizer that is none of ``classes``.
+        ConfigError: A file is damaged, or a value impossible.
+        VocabError: Two files contradict each other, or an added token has one of ``refused_flags``.
     """
     found: dict[str, Any] = {}
-    for filename, read in ((CONFIG, _of_config), (SPECIAL_TOKENS_MAP, _of_config), (ADDED_TOKENS, _of_added)):
+    for filename, read in (
+        (TOKENIZER_CONFIG_NAME, _of_config), (SPECIAL_TOKENS_MAP_NAME, _of_config), (ADDED_TOKENS_NAME, _of_added),
+    ):  # fmt: skip
         if filename in paths:
             origin = str(paths[filename])
-            options = read(read_json_object(paths[filename]), origin, marks)
+            options = read(read_json_object(paths[filename]), origin, refused_flags)
             if options.get("tokenizer_class") not in (None, *classes):
                 raise ArchitectureMismatchError(
                     f"{origin} is for a {options['tokenizer_class']}, which may cut text otherwise than {classes[0]}.",
@@ -120,8 +129,8 @@ def _merge(found: dict[str, Any], name: str, value: Any, origin: str) -> None:
         raise VocabError(f"{origin} says that {name} is {value!r:.80}; a file beside it says {found[name]!r:.80}.")
 
 
-def _of_config(keys: Mapping[str, Any], origin: str, marks: Sequence[str]) -> dict[str, Any]:
-    """The options in a ``tokenizer_config.json`` or ``special_tokens_map.json``, by our names."""
+def _of_config(keys: Mapping[str, Any], origin: str, refused_flags: Sequence[str]) -> dict[str, Any]:
+    """The options in a ``tokenizer_config.json`` or ``special_tokens_map.json``, by the names that they have here."""
     found = {key: _spelling(value) for key, value in keys.items()}
     if "model_max_length" in found:
         found["max_len"] = _limit(found.pop("model_max_length"))
@@ -133,11 +142,11 @@ def _of_config(keys: Mapping[str, Any], origin: str, marks: Sequence[str]) -> di
         if not isinstance(added, Mapping) or not all(isinstance(token, Mapping) for token in added.values()):
             raise ConfigError(f"{origin}: added_tokens_decoder must map ids to objects with the content of a token.")
         tokens = [{"id": _number(key), **token} for key, token in added.items()]
-        found["added_tokens"] = ids_of_added_tokens(tokens, origin, marks)
+        found["added_tokens"] = ids_of_added_tokens(tokens, origin, refused_flags)
     return found
 
 
-def _of_added(keys: Mapping[str, Any], _origin: str, _marks: Sequence[str]) -> dict[str, Any]:
+def _of_added(keys: Mapping[str, Any], _origin: str, _refused_flags: Sequence[str]) -> dict[str, Any]:
     return {"added_tokens": dict(keys)}
 
 
@@ -151,32 +160,32 @@ def _limit(length: Any) -> Any:
 
 
 def ids_of_added_tokens(
-    tokens: Iterable[Mapping[str, Any]], origin: str, marks: Sequence[str] = MARKS
+    tokens: Iterable[Mapping[str, Any]], origin: str, refused_flags: Sequence[str] = ADDED_TOKEN_FLAGS
 ) -> dict[Any, Any]:
-    """Ids of the ``added_tokens`` in a file; each must be one that is recognised as it stands, wherever it stands."""
+    """Ids of the ``added_tokens`` in a file; each must be one that is recognized as it stands, wherever it stands."""
     for token in tokens:
-        for mark in marks:
-            if token.get(mark):
+        for flag in refused_flags:
+            if token.get(flag):
                 raise VocabError(
-                    f"{origin} adds the token {token.get('content')!r} with {mark}=true, which is not understood here.",
-                    hint=f"Set {mark} to false if the token is to be recognised exactly as it is spelt.",
+                    f"{origin} adds the token {token.get('content')!r} with {flag}=true, which is not understood here.",
+                    hint=f"Set {flag} to false if the token is to be recognized exactly as it is spelled.",
                 )
     return {token.get("content"): token.get("id") for token in tokens}
 
 
 def _number(key: str) -> Any:
-    """An id that JSON can only spell as a string."""
+    """An id that is a key of an object, and so a string."""
     return int(key) if key.isdecimal() else key
 
 
 def as_text(options: Mapping[str, Any], tokenizer_class: str) -> str:
-    """The text of a ``tokenizer_config.json`` that says these options, for us and for transformers."""
+    """The text of a ``tokenizer_config.json`` with these options, which transformers reads as well."""
     keys: dict[str, Any] = {"tokenizer_class": tokenizer_class}
     for name, value in options.items():
         if name == "added_tokens":
             special = {*options["additional_special_tokens"], *(options[token] for token in SPECIAL_TOKENS)}
             keys["added_tokens_decoder"] = {
-                str(number): {"content": token, **dict.fromkeys(MARKS, False), "special": token in special}
+                str(number): {"content": token, **dict.fromkeys(ADDED_TOKEN_FLAGS, False), "special": token in special}
                 for token, number in value.items()
             }
         else:

@@ -11,20 +11,27 @@ from typing import Any
 
 from registry.errors import VocabError
 from registry.files.strict_json import read_json_object
-from registry.tokenization.options import MARKS, ids_of_added_tokens
+from registry.tokenization.options import ADDED_TOKEN_FLAGS, ids_of_added_tokens
 from registry.tokenization.vocabulary import MOST_BYTES
-
-TOKENIZER = "tokenizer.json"
 
 
 def read_tokenizer_json(
-    path: Path, understood: Mapping[str, Mapping[str, Any] | None], marks: Sequence[str] = MARKS
+    path: Path, understood: Mapping[str, Mapping[str, Any] | None], refused_flags: Sequence[str] = ADDED_TOKEN_FLAGS
 ) -> dict[str, Any]:
-    """Read a ``tokenizer.json`` whose parts, where they set a key of ``understood``, set it to that value.
+    """The keys of a ``tokenizer.json``.
 
-    A tuple stands for several values that mean the same, and None for a part that must be absent.  ``added_tokens``
-    becomes a mapping from tokens to ids, and ``special_tokens`` lists the special ones; none may have one of the
-    ``marks``.  Raises VocabError, which names the file and the key.
+    Args:
+        path: The file.
+        understood: Keys of parts, and the value that each must have where it is set; a tuple of values that mean the
+            same, or None for a part that must be absent.
+        refused_flags: Flags that no added token may have.
+
+    Returns:
+        The keys, with ``added_tokens`` as a mapping from tokens to ids, and the special ones among them, a list, as
+        ``special_tokens``.
+
+    Raises:
+        VocabError: A part is not as it must be; the error names the file and the key.
     """
     keys = read_json_object(path, limit=MOST_BYTES, error=VocabError)
     for name, expected in understood.items():
@@ -47,19 +54,19 @@ def read_tokenizer_json(
     if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
         raise VocabError(f"{path}: added_tokens must be a list of objects.")
     if keys.get("normalizer") is None:
-        marks = [mark for mark in marks if mark != "normalized"]  # which has no meaning then
+        refused_flags = [flag for flag in refused_flags if flag != "normalized"]  # which has no meaning then
     return {
         **keys,
-        "added_tokens": ids_of_added_tokens(added, str(path), marks),
+        "added_tokens": ids_of_added_tokens(added, str(path), refused_flags),
         "special_tokens": [token.get("content") for token in added if token.get("special")],
     }
 
 
 def tokenizer_json(parts: Mapping[str, Any], added: Mapping[str, int], special: Collection[str]) -> str:
-    """The text of a ``tokenizer.json`` of these ``parts``; ``added`` tokens are recognised as they stand."""
-    marks = dict.fromkeys(MARKS, False)
+    """The text of a ``tokenizer.json`` of these ``parts``; ``added`` tokens are recognized as they stand."""
+    flags = dict.fromkeys(ADDED_TOKEN_FLAGS, False)
     tokens = [
-        {"id": number, "content": token, **marks, "special": token in special}
+        {"id": number, "content": token, **flags, "special": token in special}
         for token, number in sorted(added.items(), key=lambda item: item[1])
     ]
     keys = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": tokens, **parts}

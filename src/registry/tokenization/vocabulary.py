@@ -1,4 +1,4 @@
-"""Vocabularies: tokens and their ids, read from files that strangers wrote.
+"""Vocabularies: tokens and their ids, read from files that anybody may have written.
 
 The ids of a vocabulary of n tokens are 0 to n - 1, each used once.  Anything else is an error here, for later it would
 be an embedding of another word.
@@ -16,15 +16,19 @@ LONGEST_TOKEN = 64 * 1024
 MOST_BYTES = 256 * 2**20
 
 BLANKS = " \t"
-"""Stripped from both ends of a line, as the ancestor did.  It stripped every space of Unicode, which made empty tokens
-of lines that hold nothing else; no text can produce such tokens, and here they keep their ids and their spelling."""
+"""Stripped from both ends of a line, as pytorch-pretrained-bert did.  It stripped every space of Unicode, which made
+empty tokens of lines that hold nothing else; no text can produce such tokens, and here they keep their ids and their
+spelling."""
 
 
 def read_vocabulary(path: str | Path) -> dict[str, int]:
     r"""Read a vocabulary of one token a line; the id of a token is the number of its line, from 0.
 
     Lines end at ``\n`` or ``\r\n`` and nowhere else; blanks around a token, a byte order mark and empty lines at the
-    end are dropped.  Raises VocabError, which names the file and the line.
+    end are dropped.
+
+    Raises:
+        VocabError: The file is damaged; the error names it and the line.
     """
     return parse_vocabulary(read_bytes(path), origin=str(path))
 
@@ -78,12 +82,12 @@ def decoded(data: bytes, *, origin: str) -> str:
         raise VocabError(f"{origin} is not a text in UTF-8: line {line} has the byte 0x{byte:02x}.") from problem
 
 
-def _line(data: bytes, place: int) -> int:
-    return data.count(b"\n", 0, place) + 1
+def _line(data: bytes, offset: int) -> int:
+    return data.count(b"\n", 0, offset) + 1
 
 
 def _fault(tokens: list[str]) -> str:
-    """The first line at fault, in words."""
+    """The first line at fault, as text."""
     seen: dict[str, int] = {}
     for number, token in enumerate(tokens, start=1):
         if not token:
@@ -109,7 +113,7 @@ def tokens_by_id(vocab: Mapping[str, int], *, origin: str) -> list[str]:
 
 
 def _odd_one(vocab: Mapping[str, object]) -> str:
-    """The first entry at fault, in words."""
+    """The first entry at fault, as text."""
     odd = ((token, number) for token, number in vocab.items() if type(number) is not int)
     return next((f", not {token!r} to {number!r}" for token, number in odd), "; it is empty")
 

@@ -1,6 +1,6 @@
-"""Words and punctuation, as BERT's release cuts text; GPT cuts so too where spaCy is not at hand.
+"""Words and punctuation, as BERT's release cuts text; GPT's text is cut so too where spaCy is not installed.
 
-Words and places are those of transformers' ``BertTokenizerFast``, on any text.
+Words and offsets are those of transformers' ``BertTokenizerFast``, on any text.
 """
 
 import re
@@ -23,14 +23,14 @@ IDEOGRAPHS = (
 """Chinese characters, first and last of each block.  (BERT's release has 2B820 where its fast successor has 2B920.)"""
 
 MOST_CHARACTERS = 2**16
-"""Characters whose spelling is remembered at a time."""
+"""Characters whose normalized form is cached at a time."""
 
 
 class Splitter(Protocol):
-    """What cuts a text into words, in two steps: chunks between white space, and the words of a chunk."""
+    """Cuts a text into words, in two steps: chunks between white space, and the words of a chunk."""
 
     chunk: "re.Pattern[str]"
-    """Finds the chunks of a text where their places are wanted."""
+    """Finds the chunks of a text where their offsets are wanted."""
 
     def chunks(self, text: str) -> list[str]:
         """The chunks of a text; they may lack characters which make no difference to their words."""
@@ -38,8 +38,8 @@ class Splitter(Protocol):
     def words(self, chunk: str) -> list[str]:
         """The words of a chunk."""
 
-    def located_words(self, chunk: str) -> list[tuple[str, Sequence[int]]]:
-        """The words of a chunk, with the place in the chunk that each of their characters comes from."""
+    def words_with_offsets(self, chunk: str) -> list[tuple[str, Sequence[int]]]:
+        """The words of a chunk, with the offset in the chunk that each of their characters comes from."""
 
 
 class WhitespaceTokenizer:
@@ -55,18 +55,19 @@ class WhitespaceTokenizer:
         """The chunk itself."""
         return [chunk]
 
-    def located_words(self, chunk: str) -> list[tuple[str, Sequence[int]]]:
-        """The chunk itself, and the places of its characters."""
+    def words_with_offsets(self, chunk: str) -> list[tuple[str, Sequence[int]]]:
+        """The chunk itself, and the offsets of its characters."""
         return [(chunk, range(len(chunk)))]
 
 
 class BasicTokenizer:
     """Cuts text into words and punctuation marks; deletes controls; may lower case and strip accents.
 
-    - ``do_lower_case``: whether words are lowered.
-    - ``never_split``: words that are left as they are where they stand between spaces.
-    - ``strip_accents``: whether non-spacing marks (Mn) are dropped; as ``do_lower_case`` when None.
-    - ``tokenize_chinese_chars``: whether each Chinese character is a word of its own.
+    Args:
+        do_lower_case: Whether words are lowered.
+        never_split: Words that are left as they are where they stand between spaces.
+        strip_accents: Whether non-spacing marks (Mn) are dropped; as ``do_lower_case`` when None.
+        tokenize_chinese_chars: Whether each Chinese character is a word of its own.
     """
 
     chunk = re.compile(rf"[\S{CONTROLS_LIKE_SPACES}]+")
@@ -80,7 +81,7 @@ class BasicTokenizer:
         tokenize_chinese_chars: bool = True,
     ) -> None:
         self.never_split = frozenset(never_split)
-        self._spellings = Spellings(
+        self._normalizer = CharacterNormalizer(
             lower=do_lower_case,
             strip_accents=do_lower_case if strip_accents is None else strip_accents,
             ideographs=IDEOGRAPHS if tokenize_chinese_chars else (),
@@ -98,22 +99,22 @@ class BasicTokenizer:
 
     def words(self, chunk: str) -> list[str]:
         """The words of a chunk."""
-        return [chunk] if chunk in self.never_split else self._spellings.of(chunk).split()
+        return [chunk] if chunk in self.never_split else self._normalizer.normalize(chunk).split()
 
-    def located_words(self, chunk: str) -> list[tuple[str, Sequence[int]]]:
-        """The words of a chunk, with the place in the chunk that each of their characters comes from."""
+    def words_with_offsets(self, chunk: str) -> list[tuple[str, Sequence[int]]]:
+        """The words of a chunk, with the offset in the chunk that each of their characters comes from."""
         if chunk in self.never_split:
             return [(chunk, range(len(chunk)))]
-        spellings = self._spellings.of_each(chunk)
-        places = [place for place, spelling in enumerate(spellings) for _ in spelling]
-        words = WhitespaceTokenizer.chunk.finditer("".join(spellings))
-        return [(word.group(), places[word.start() : word.end()]) for word in words]
+        characters = self._normalizer.normalize_each(chunk)
+        offsets = [offset for offset, normalized in enumerate(characters) for _ in normalized]
+        words = WhitespaceTokenizer.chunk.finditer("".join(characters))
+        return [(word.group(), offsets[word.start() : word.end()]) for word in words]
 
 
-class Spellings(dict[int, str]):
-    """How each character is spelt: not at all, as other characters, or between spaces if it is a word of its own.
+class CharacterNormalizer(dict[int, str]):
+    """What each character is normalized to: nothing, other characters, or itself between spaces if it is a word.
 
-    Keys are code points, as ``str.translate`` wants them; spellings are found when they are first needed.
+    Keys are code points, as ``str.translate`` wants them; values are computed when they are first needed.
     """
 
     def __init__(self, *, lower: bool, strip_accents: bool, ideographs: Iterable[tuple[int, int]]) -> None:
@@ -125,22 +126,22 @@ class Spellings(dict[int, str]):
     def __missing__(self, code: int) -> str:
         if len(self) >= MOST_CHARACTERS:
             self.clear()
-        self[code] = spelling = "".join(map(self._finish, self._decompose(chr(code))))
-        return spelling
+        self[code] = normalized = "".join(map(self._normalize, self._decompose(chr(code))))
+        return normalized
 
-    def of(self, chunk: str) -> str:
-        """The spelling of a chunk."""
-        spelling = chunk.translate(self)
-        return "".join(self._in_canonical_order(chunk)) if self._has_marks(spelling) else spelling
+    def normalize(self, chunk: str) -> str:
+        """A chunk, normalized."""
+        normalized = chunk.translate(self)
+        return "".join(self._in_canonical_order(chunk)) if self._has_marks(normalized) else normalized
 
-    def of_each(self, chunk: str) -> list[str]:
-        """The spelling of each character of a chunk."""
-        spellings = [self[ord(character)] for character in chunk]
-        return self._in_canonical_order(chunk) if self._has_marks("".join(spellings)) else spellings
+    def normalize_each(self, chunk: str) -> list[str]:
+        """What each character of a chunk is normalized to."""
+        characters = [self[ord(character)] for character in chunk]
+        return self._in_canonical_order(chunk) if self._has_marks("".join(characters)) else characters
 
-    def _has_marks(self, spelling: str) -> bool:
+    def _has_marks(self, normalized: str) -> bool:
         """Whether marks remain that may have to change places."""
-        return self.strip_accents and not spelling.isascii() and any(map(combining, spelling))
+        return self.strip_accents and not normalized.isascii() and any(map(combining, normalized))
 
     def _in_canonical_order(self, chunk: str) -> list[str]:
         """The same, with combining marks in the order of the Unicode Standard, section 3.11.
@@ -149,14 +150,14 @@ class Spellings(dict[int, str]):
         (Mc) may come to stand where another one, now gone, stood.
         """
         parts = [(part, n == 0) for character in chunk for n, part in enumerate(self._decompose(character))]
-        places = (place for place, character in enumerate(chunk) if self._decompose(character))
-        spellings = [""] * len(chunk)
-        place = 0
+        offsets = (offset for offset, character in enumerate(chunk) if self._decompose(character))
+        normalized = [""] * len(chunk)
+        offset = 0
         for _, run in groupby(parts, key=lambda part: combining(part[0]) > 0):
             for part, is_first in sorted(run, key=lambda part: combining(part[0])):
-                place = next(places) if is_first else place
-                spellings[place] += self._finish(part)
-        return spellings
+                offset = next(offsets) if is_first else offset
+                normalized[offset] += self._normalize(part)
+        return normalized
 
     def _decompose(self, character: str) -> str:
         """The parts of a character: none for a control, one if accents are kept; spaces around an ideograph."""
@@ -166,8 +167,8 @@ class Spellings(dict[int, str]):
             character = f" {character} "
         return normalize("NFD", character) if self.strip_accents else character
 
-    def _finish(self, part: str) -> str:
-        """The spelling of one part."""
+    def _normalize(self, part: str) -> str:
+        """One part, normalized."""
         if self.strip_accents and category(part) == "Mn":
             return ""
         if self.lower:

@@ -1,4 +1,4 @@
-"""BERT's tokenizer against transformers' BertTokenizerFast, with the vocabulary of bert-base-uncased."""
+"""BERT's tokenizer against transformers' BertTokenizerFast, with a small vocabulary and that of bert-base-uncased."""
 
 import json
 import random
@@ -13,7 +13,7 @@ import pytest
 from tokenizers.normalizers import NFD
 from transformers import AutoTokenizer, BertTokenizerFast
 
-from plugins.bert.tokenization import BertTokenizer
+from plugins.bert.tokenization import BertTokenizer, load_vocab
 from registry.tokenization.words import BasicTokenizer
 
 pytestmark = pytest.mark.parity
@@ -33,8 +33,8 @@ PIECES = [
 
 
 @pytest.fixture(scope="module")
-def vocab(shared: Path) -> str:
-    return str(shared / "bert" / "vocab.txt")
+def vocab(vocabularies: Path) -> str:
+    return str(vocabularies / "bert" / "vocab.txt")
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,22 @@ def documents(path: Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["english", "multilingual"])
 @pytest.mark.parametrize("style", STYLES, ids=str)
-def test_ids_and_offsets_of_natural_text(shared: Path, vocab: str, name: str, style: dict[str, Any]) -> None:
+def test_ids_and_offsets_of_natural_text(vocabularies: Path, vocab: str, name: str, style: dict[str, Any]) -> None:
     ours, theirs = BertTokenizer(vocab, **style), BertTokenizerFast(vocab, **style)
-    texts = documents(shared / "text" / f"{name}.txt")
+    texts = documents(vocabularies / "text" / f"{name}.txt")
     expected = theirs(texts, return_offsets_mapping=True)
     found = ours(texts, return_offsets_mapping=True)
     for key in ("input_ids", "token_type_ids", "attention_mask", "offset_mapping"):
         assert found[key] == expected[key]
     assert ours(texts)["input_ids"] == expected["input_ids"]
+
+
+@pytest.mark.parametrize("style", STYLES, ids=str)
+def test_ids_and_offsets_of_odd_text(odd: list[str], vocab: str, style: dict[str, Any]) -> None:
+    ours, theirs = BertTokenizer(vocab, **style), BertTokenizerFast(vocab, **style)
+    keep = asked_of_both(theirs, style)
+    texts = ["".join(filter(keep, text)) for text in odd]
+    assert dict(ours(texts, return_offsets_mapping=True)) == dict(theirs(texts, return_offsets_mapping=True))
 
 
 # --- Generated text ---------------------------------------------------------------------------------------------------
@@ -144,8 +152,8 @@ def test_special_tokens_in_text(pair: tuple[BertTokenizer, Any], text: str, spli
 
 # --- Batches ----------------------------------------------------------------------------------------------------------
 
-FIRSTS = ["one two three four five six seven", "unaffable", "", "a b", "x " * 30]
-SECONDS = ["a b c d e", "x " * 25, "q", "", "don't stop"]
+FIRSTS = ["a b c d e f g", "unaffable", "", "a b", "x " * 30, "a b c d e"]
+SECONDS = ["a b c d e", "x " * 25, "q", "", "don't stop", "x " * 30]
 
 
 @pytest.mark.parametrize("max_length", [4, 5, 8, 11, 20])
@@ -228,7 +236,7 @@ TEXT = "Ünïcode [X] 中国 [MASK]. Never-ending[X]"
 
 @pytest.mark.parametrize("style", STYLES, ids=str)
 def test_transformers_reads_what_we_save(vocab: str, tmp_path: Path, style: dict[str, Any]) -> None:
-    ours = BertTokenizer(vocab, max_len=99, added_tokens={"[X]": 30522}, **style)
+    ours = BertTokenizer(vocab, max_len=99, added_tokens={"[X]": len(load_vocab(vocab))}, **style)
     ours.save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     for theirs in (BertTokenizerFast.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)):

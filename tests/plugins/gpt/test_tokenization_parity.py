@@ -1,4 +1,4 @@
-"""GPT's tokenizer against the ancestor's and transformers', with a vocabulary trained on the text at hand."""
+"""GPT's tokenizer against those of pytorch-pretrained-bert and transformers, with small vocabularies."""
 
 import json
 import random
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pytorch_pretrained_bert.tokenization_openai import OpenAIGPTTokenizer as AncestorTokenizer
-from pytorch_pretrained_bert.tokenization_openai import text_standardize as ancestors_standard
+from pytorch_pretrained_bert.tokenization_openai import OpenAIGPTTokenizer as PretrainedBertTokenizer
+from pytorch_pretrained_bert.tokenization_openai import text_standardize as expected_standard
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, OpenAIGPTTokenizerFast
 
@@ -16,7 +16,9 @@ from plugins.gpt.tokenization import OpenAIGPTTokenizer, text_standardize
 
 pytestmark = [
     pytest.mark.parity,
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # the ancestor leaves files open
+    pytest.mark.filterwarnings(
+        "ignore::pytest.PytestUnraisableExceptionWarning"
+    ),  # pytorch-pretrained-bert leaves files open
 ]
 
 PIECES = [
@@ -27,15 +29,17 @@ PIECES = [
 
 
 @pytest.fixture(scope="module")
-def folder(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A vocabulary of 3,000 tokens."""
+def folder(vocabularies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A vocabulary: the shipped one, or one of 3,000 tokens, trained on the text at hand."""
+    if (vocabularies / "gpt").is_dir():
+        return vocabularies / "gpt"
     trained = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
     trained.normalizer = normalizers.BertNormalizer(lowercase=True)
     trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.BpeTrainer(
         vocab_size=3000, special_tokens=["<unk>"], end_of_word_suffix="</w>", show_progress=False
     )
-    text = (shared / "text" / "english.txt").read_text(encoding="utf-8")
+    text = (vocabularies / "text" / "english.txt").read_text(encoding="utf-8")
     trained.train_from_iterator([text[:200_000]], trainer)
     model = json.loads(trained.to_str())["model"]
     folder = tmp_path_factory.mktemp("gpt")
@@ -56,11 +60,11 @@ def theirs(folder: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def ancestor(folder: Path) -> Any:
-    """The ancestor where spaCy is not installed."""
+def pretrained_bert(folder: Path) -> Any:
+    """That of pytorch-pretrained-bert where spaCy is not installed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "spacy", None)
-        return AncestorTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+        return PretrainedBertTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
 
 
 def documents(path: Path) -> list[str]:
@@ -77,36 +81,44 @@ def generated(count: int) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["english", "multilingual"])
-def test_ids_of_natural_text(shared: Path, ours: OpenAIGPTTokenizer, theirs: Any, ancestor: Any, name: str) -> None:
-    texts = documents(shared / "text" / f"{name}.txt")
+def test_ids_of_natural_text(
+    vocabularies: Path, ours: OpenAIGPTTokenizer, theirs: Any, pretrained_bert: Any, name: str
+) -> None:
+    texts = documents(vocabularies / "text" / f"{name}.txt")
     expected = theirs(texts, return_offsets_mapping=True)
     assert dict(ours(texts, return_offsets_mapping=True)) == dict(expected)
     assert ours(texts)["input_ids"] == expected["input_ids"]
-    assert [ancestor.encode(text) for text in texts[::5]] == expected["input_ids"][::5]
+    assert [pretrained_bert.encode(text) for text in texts[::5]] == expected["input_ids"][::5]
     assert [ours.decode(row) for row in expected["input_ids"]] == [theirs.decode(row) for row in expected["input_ids"]]
 
 
-def test_ids_of_generated_text(ours: OpenAIGPTTokenizer, theirs: Any, ancestor: Any) -> None:
+def test_ids_and_offsets_of_odd_text(odd: list[str], ours: OpenAIGPTTokenizer, theirs: Any) -> None:
+    assert dict(ours(odd, return_offsets_mapping=True)) == dict(theirs(odd, return_offsets_mapping=True))
+
+
+def test_ids_of_generated_text(ours: OpenAIGPTTokenizer, theirs: Any, pretrained_bert: Any) -> None:
     for text in generated(2000):
         assert dict(ours(text, return_offsets_mapping=True)) == dict(theirs(text, return_offsets_mapping=True)), text
-        if "<unk>" not in text:  # the ancestor cuts special tokens into characters
-            assert ours.encode(text) == ancestor.encode(text), ascii(text)
+        if "<unk>" not in text:  # which pytorch-pretrained-bert cuts into characters
+            assert ours.encode(text) == pretrained_bert.encode(text), ascii(text)
 
 
-def test_text_is_standardized_as_the_ancestor_did(shared: Path) -> None:
-    for text in [*generated(2000), *documents(shared / "text" / "multilingual.txt")[::10]]:
-        assert text_standardize(text) == ancestors_standard(text)
+def test_text_is_standardized_as_in_pytorch_pretrained_bert(vocabularies: Path) -> None:
+    for text in [*generated(2000), *documents(vocabularies / "text" / "multilingual.txt")[::10]]:
+        assert text_standardize(text) == expected_standard(text)
 
 
 @pytest.mark.slow
-def test_ids_with_spacy_are_the_ancestors(shared: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_with_spacy_are_those_of_pytorch_pretrained_bert(
+    vocabularies: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ftfy", reason="the extra gpt is not installed")
     spacy = pytest.importorskip("spacy", reason="the extra gpt is not installed")
     monkeypatch.setattr(spacy, "load", lambda *_, **__: spacy.blank("en"))  # the model that it names is not needed
-    ancestor = AncestorTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    pretrained_bert = PretrainedBertTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
     ours = OpenAIGPTTokenizer(folder / "vocab.json", use_spacy=True)
-    for text in [*generated(2000), *documents(shared / "text" / "english.txt")[::5]]:
-        assert ours.encode(text, split_special_tokens=True) == ancestor.encode(text), ascii(text)
+    for text in [*generated(2000), *documents(vocabularies / "text" / "english.txt")[::5]]:
+        assert ours.encode(text, split_special_tokens=True) == pretrained_bert.encode(text), ascii(text)
 
 
 # --- Folders ----------------------------------------------------------------------------------------------------------
@@ -130,10 +142,12 @@ def test_we_read_what_transformers_saves(theirs: Any, tmp_path: Path) -> None:
     assert dict(ours(TEXT, return_offsets_mapping=True)) == dict(theirs(TEXT, return_offsets_mapping=True))
 
 
-def test_the_ancestor_reads_what_we_save(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pytorch_pretrained_bert_reads_what_we_save(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "spacy", None)
     ours = OpenAIGPTTokenizer(folder / "vocab.json", special_tokens=["_x_", "_y_"], use_spacy=False)
     ours.save_vocabulary(tmp_path)
-    ancestor = AncestorTokenizer.from_pretrained(str(tmp_path))
-    assert ancestor.special_tokens == {token: ours.vocab[token] for token in ("_x_", "_y_")}
-    assert ancestor.encode("Hello, world") == ours.encode("Hello, world")
+    pretrained_bert = PretrainedBertTokenizer.from_pretrained(str(tmp_path))
+    assert pretrained_bert.special_tokens == {token: ours.vocab[token] for token in ("_x_", "_y_")}
+    assert pretrained_bert.encode("Hello, world") == ours.encode("Hello, world")

@@ -1,4 +1,4 @@
-"""GPT-2's tokenizer against tiktoken and transformers, with the vocabulary of GPT-2."""
+"""GPT-2's tokenizer against tiktoken and transformers, with a small vocabulary and that of GPT-2."""
 
 import json
 import random
@@ -14,8 +14,8 @@ import tiktoken
 from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoTokenizer, GPT2TokenizerFast
 
-from plugins.gpt2.tokenization import GPT2Tokenizer, words
-from registry.tokenization.byte_level import APART, BYTES
+from plugins.gpt2.tokenization import GPT2Tokenizer, pretokenize
+from registry.tokenization.byte_level import BYTES, SEPARATOR
 
 pytestmark = pytest.mark.parity
 
@@ -31,8 +31,8 @@ PIECES = [
 
 
 @pytest.fixture(scope="module")
-def vocab(shared: Path) -> Path:
-    return shared / "gpt2" / "vocab.json"
+def vocab(vocabularies: Path) -> Path:
+    return vocabularies / "gpt2" / "vocab.json"
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +57,25 @@ def documents(path: Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["english", "multilingual"])
 def test_ids_and_offsets_of_natural_text(
-    shared: Path, vocab: Path, theirs: Any, encoding: tiktoken.Encoding, name: str
+    vocabularies: Path, vocab: Path, theirs: Any, encoding: tiktoken.Encoding, name: str
 ) -> None:
-    ours, texts = GPT2Tokenizer(vocab), documents(shared / "text" / f"{name}.txt")
+    ours, texts = GPT2Tokenizer(vocab), documents(vocabularies / "text" / f"{name}.txt")
     expected = theirs(texts, return_offsets_mapping=True)
     assert dict(ours(texts, return_offsets_mapping=True)) == dict(expected)
     for _ in ("first pass", "after it"):
         assert ours(texts)["input_ids"] == expected["input_ids"]
     assert [encoding.encode(text, allowed_special="all") for text in texts] == expected["input_ids"]
+    assert [ours.decode(row) for row in expected["input_ids"]] == texts
+
+
+def test_ids_and_offsets_of_odd_text(odd: list[str], vocab: Path, theirs: Any) -> None:
+    ours = GPT2Tokenizer(vocab)
+    cut = theirs.backend_tokenizer.pre_tokenizer.pre_tokenize_str
+    keep = same_to_both(lambda text: [text[start:stop] for _, (start, stop) in cut(text)])
+    texts = ["".join(filter(keep, text)) for text in odd]
+    expected = theirs(texts, return_offsets_mapping=True)
+    assert dict(ours(texts, return_offsets_mapping=True)) == dict(expected)
+    assert ours(texts)["input_ids"] == expected["input_ids"]
     assert [ours.decode(row) for row in expected["input_ids"]] == texts
 
 
@@ -77,7 +88,7 @@ def same_to_both(cut: Callable[[str], list[str]]) -> Callable[[str], bool]:
     @cache
     def same(character: str) -> bool:
         text = f"a{character}1{character}!{character} "
-        return cut(text) == [word.decode() for word in words(text).split(APART)]
+        return cut(text) == [word.decode() for word in pretokenize(text).split(SEPARATOR)]
 
     return same
 
@@ -196,7 +207,9 @@ def test_decoding_is_transformers(vocab: Path, theirs: Any) -> None:
     for _ in range(1000):
         ids = [rng.randrange(len(ours)) for _ in range(rng.randrange(12))]
         assert ours.decode(ids) == theirs.decode(ids)
-        assert ours.decode([*ids, 50256], skip_special_tokens=True) == ours.decode(ids, skip_special_tokens=True)
+        assert ours.decode([*ids, ours.vocab[END]], skip_special_tokens=True) == ours.decode(
+            ids, skip_special_tokens=True
+        )
 
 
 # --- Folders ----------------------------------------------------------------------------------------------------------
@@ -227,4 +240,4 @@ def test_we_read_what_transformers_saves(vocab: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "vocab.json").exists()
     ours = GPT2Tokenizer.from_pretrained(tmp_path)
     assert dict(ours(TEXT, return_offsets_mapping=True)) == dict(theirs(TEXT, return_offsets_mapping=True))
-    assert (ours.max_len, ours.pad_token_id, ours.all_special_tokens) == (99, 50257, [END, "<pad>", "[X]"])
+    assert (ours.max_len, ours.pad_token_id, ours.all_special_tokens) == (99, ours.vocab_size, [END, "<pad>", "[X]"])

@@ -1,4 +1,4 @@
-"""Transformer-XL's tokenizer beside the ancestor's; its files; counting and building."""
+"""Transformer-XL's tokenizer against that of pytorch-pretrained-bert; its files; counting and building."""
 
 import pickle
 import subprocess
@@ -40,7 +40,7 @@ def given_words(**options: Any) -> TransfoXLTokenizer:
     return TransfoXLTokenizer({word: number for number, word in enumerate(WORDS)}, **options)
 
 
-# --- Beside the ancestor ----------------------------------------------------------------------------------------------
+# --- Against pytorch-pretrained-bert ----------------------------------------------------------------------------------
 
 OPTIONS: list[dict[str, Any]] = [
     {"special": ["<eos>"]},
@@ -53,7 +53,9 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_words_counts_and_ids_are_the_ancestors(ancestor, text_file: Path, options: dict[str, Any]) -> None:
+def test_words_counts_and_ids_are_those_of_pytorch_pretrained_bert(
+    ancestor, text_file: Path, options: dict[str, Any]
+) -> None:
     theirs = ancestor.TransfoXLTokenizer(**options)
     ends = [{"add_eos": False}, {"add_eos": True}][: 1 if options.get("delimiter") == "" else 2]  # it adds none there
     theirs.count_file(str(text_file), **ends[-1])
@@ -78,7 +80,7 @@ def test_words_counts_and_ids_are_the_ancestors(ancestor, text_file: Path, optio
 
 
 @pytest.mark.parametrize("text", ["", "the", "the\n", "\n\nthe\n\nrole", "the \r\nrole\rthe", "a\x0bthe\u2028role\n"])
-def test_lines_end_where_the_ancestor_says(ancestor, text: str, tmp_path: Path, monkeypatch) -> None:
+def test_lines_end_as_in_pytorch_pretrained_bert(ancestor, text: str, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "t.txt").write_bytes(text.encode())
     theirs = ancestor.TransfoXLTokenizer(special=WORDS, lower_case=True)
     theirs.build_vocab()
@@ -90,7 +92,7 @@ def test_lines_end_where_the_ancestor_says(ancestor, text: str, tmp_path: Path, 
         assert ours.ids_of_file(tmp_path / "t.txt").tolist() == expected
 
 
-def test_a_double_end_is_the_ancestors(ancestor) -> None:
+def test_a_double_end_is_that_of_pytorch_pretrained_bert(ancestor) -> None:
     ours, theirs = given_words(), ancestor.TransfoXLTokenizer()
     assert ours.tokenize("the actor", add_double_eos=True) == theirs.tokenize("the actor", add_double_eos=True)
     assert ours.tokenize("the", add_eos=True, add_double_eos=True) == ["<S>", "the", "<S>"]

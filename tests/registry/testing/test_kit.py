@@ -80,7 +80,10 @@ def in_constructor(code: str) -> tuple[str, str, str]:
     return after(MODELING, "        self.init_weights()\n", f"{code}\n")
 
 
-TOKENIZER_BODY = "    def _ids(self, text: str) -> list[int]:\n"
+TOKENIZER_BODY = (
+    "    def span_ids(self, span: Span) -> list[int]:\n"
+    '        """The ids of a span of text."""\n        text = span.text.replace(" ", SPACE)\n'
+)
 FLAT = "        x = state.flat(x)\n"
 PREDICT = "        return self.predict(read, labels, attention_mask)\n"
 
@@ -215,18 +218,18 @@ MUTATIONS: Mapping[str, Mutation] = {
     ),
     "special tokens are split": mutation(
         "test_special_tokens_are_recognised_wherever_they_stand",
-        in_tokenizer("    def _pieces(self, text: str, split: Any) -> Any:\n        return [text]"),
+        in_tokenizer("    def _parts(self, text: str, split: Any) -> Any:\n        return [text]"),
     ),
     "the id of a special token is another's": mutation(
         "test_special_tokens_have_ids", in_tokenizer("    eos_token_id = 0")
     ),
     "an ordinary token is added": mutation(
         "test_special_tokens_are_added_only_when_wanted",
-        in_tokenizer("    letter = 'a'\n    frame = Frame(('letter',), (), ())"),
-        (TOKENIZATION, "import Segment", "import Frame, Segment"),
+        in_tokenizer("    letter = 'a'\n    template = Template(('letter',), (), ())"),
+        (TOKENIZATION, "import Offsets, Span", "import Offsets, Span, Template"),
     ),
     "offsets are off by one": mutation(
-        "test_offsets_point_into_the_text", (TOKENIZATION, "for step in (0, 1)]", "for step in (1, 2)]")
+        "test_offsets_point_into_the_text", (TOKENIZATION, "(index, index + 1)", "(index + 1, index + 2)")
     ),
     "padding is not masked": mutation(
         "test_a_batch_has_what_each_text_has_alone",
@@ -241,7 +244,10 @@ MUTATIONS: Mapping[str, Mutation] = {
     "tensors have other ids": mutation(
         "test_tensors_hold_the_ids_of_lists",
         in_tokenizer(
-            "    def _packed(self, text: str) -> Any:\n        return super()._packed(text.replace('\\ufeff', ''))"
+            "    def __call__(self, text: Any, *others: Any, **call: Any) -> Any:\n"
+            "        if call.get('return_tensors'):\n"
+            "            text = [one.replace('\\ufeff', '') for one in text]\n"
+            "        return super().__call__(text, *others, **call)"
         ),
     ),
     "an empty text is unknown": mutation(
@@ -395,8 +401,8 @@ MUTATIONS: Mapping[str, Mutation] = {
     "a damaged vocabulary becomes an empty one": mutation(
         "test_a_damaged_vocabulary_is_refused",
         in_tokenizer(
-            "    @classmethod\n    def _read(cls, paths: Any) -> Any:\n"
-            "        if 'vocab.txt' not in paths:\n            return super()._read(paths)\n"
+            "    @classmethod\n    def read_files(cls, paths: Any) -> Any:\n"
+            "        if 'vocab.txt' not in paths:\n            return super().read_files(paths)\n"
             "        text = paths['vocab.txt'].read_text('utf-8', errors='ignore')\n"
             "        return {t: i for i, t in enumerate(text.split('\\n')[:-1] or SPECIAL)}, {}"
         ),

@@ -1,4 +1,4 @@
-"""What all tokenizers share, on the smallest tokenizer there can be."""
+"""The base of all tokenizers, on the smallest tokenizer there can be."""
 
 import copy
 import pickle
@@ -12,7 +12,7 @@ import torch
 
 from registry.errors import ConfigError, RegistryWarning, UnknownOptionError, VocabError
 from registry.tokenization.base import Tokenizer
-from registry.tokenization.batches import Frame, Segment
+from registry.tokenization.batches.encoding import Offsets, Span, Template
 from registry.tokenization.words import WhitespaceTokenizer
 
 VOCAB = {token: number for number, token in enumerate(["<pad>", "<unk>", "<s>", "</s>", "a", "b", "c", "d"])}
@@ -22,17 +22,16 @@ class WordTokenizer(Tokenizer):
     """Words between spaces."""
 
     published_classes: ClassVar[tuple[str, ...]] = ("WordTokenizer",)
-    frame: ClassVar[Frame[tuple[str, ...]]] = Frame(("bos_token",), (), ("eos_token",))
+    template: ClassVar[Template[tuple[str, ...]]] = Template(("bos_token",), (), ("eos_token",))
     pad_token, unk_token, bos_token, eos_token = "<pad>", "<unk>", "<s>", "</s>"
 
-    def _ids(self, text: str) -> list[int]:
-        return self.convert_tokens_to_ids(text.split())
+    def span_ids(self, span: Span) -> list[int]:
+        return self.convert_tokens_to_ids(span.text.split())
 
-    def _located(self, text: str) -> Segment:
-        spans = [place for word in WhitespaceTokenizer.chunk.finditer(text) for place in word.span()]
-        return Segment(self._ids(text), spans)
+    def span_offsets(self, span: Span) -> Offsets:
+        return [word.span() for word in WhitespaceTokenizer.chunk.finditer(span.text)]
 
-    def _join(self, tokens: Sequence[str]) -> str:
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         return " ".join(tokens)
 
 
@@ -132,7 +131,7 @@ def test_padding_to_an_unknown_length_is_an_error(tokenizer: WordTokenizer) -> N
         WordTokenizer(VOCAB)("a", padding="max_length")
 
 
-def test_added_tokens_follow_the_vocabulary_and_are_recognised_whole() -> None:
+def test_added_tokens_follow_the_vocabulary_and_are_recognized() -> None:
     tokenizer = WordTokenizer(VOCAB, added_tokens={"new york": 8, "york": 9}, additional_special_tokens=["york"])
     assert (len(tokenizer), tokenizer.vocab_size) == (10, 8)
     assert tokenizer.tokenize("a new yorkb york") == ["a", "new york", "b", "york"]
@@ -174,9 +173,21 @@ def test_an_impossible_value_is_refused_by_name(option: dict[str, object]) -> No
         WordTokenizer(VOCAB, **option)
 
 
-def test_copies_and_pickles_are_equal_and_carry_no_memory(tokenizer: WordTokenizer) -> None:
+def test_copies_and_pickles_are_equal_and_carry_no_cache(tokenizer: WordTokenizer) -> None:
     odd = WordTokenizer(VOCAB, max_len=9, added_tokens={"x": 8}, eos_token="d")
     for made in (pickle.loads(pickle.dumps(odd)), copy.deepcopy(odd), copy.copy(odd)):
         assert made("a x") == odd("a x")
         assert made.get_vocab() == odd.get_vocab()
         assert (made.max_len, made.eos_token, made.vocab_size) == (9, "d", 8)
+
+
+def test_a_span_tells_whether_a_token_stands_before_it() -> None:
+    spans: list[Span] = []
+
+    class Recorder(WordTokenizer):
+        def span_ids(self, span: Span) -> list[int]:
+            spans.append(span)
+            return super().span_ids(span)
+
+    Recorder(VOCAB).tokenize("a</s>b</s>")
+    assert spans == [Span("a"), Span("b", follows_token=True), Span("", follows_token=True)]

@@ -2,11 +2,12 @@
 
 import json
 import random
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from registry.errors import VocabError
@@ -160,6 +161,21 @@ def rules_and_words(draw: st.DrawFn) -> tuple[list[tuple[str, str]], str]:
     return draw(st.permutations(list(rules))), draw(st.text("abcd", max_size=40))
 
 
+EARLIER_RULE_OF_A_MERGED_SYMBOL = ([("ab", "a"), ("a", "b")], "abab")
+"""The first rule applies as soon as the second one has made its symbol, before the second one applies again."""
+
+
+def test_an_earlier_rule_comes_first_as_soon_as_it_applies() -> None:
+    rules, word = EARLIER_RULE_OF_A_MERGED_SYMBOL
+    vocab = numbered(rules)
+    byte_pairs = of(rules, vocab)
+    for merge in (byte_pairs.merge, byte_pairs._merge_long):
+        assert merge([vocab[letter] for letter in word]) == [vocab["aba"], vocab["b"]]
+    many = [vocab[letter] for letter in word * 25]
+    assert byte_pairs.merge(list(many)) == [vocab[symbol] for symbol in merged(word * 25, rules)]
+
+
+@example(EARLIER_RULE_OF_A_MERGED_SYMBOL)
 @given(rules_and_words())
 def test_rules_apply_in_the_order_of_their_file(example: tuple[list[tuple[str, str]], str]) -> None:
     rules, word = example
@@ -180,16 +196,36 @@ def test_symbols_without_rules_stay() -> None:
 
 
 @pytest.mark.parametrize("letters", ["a", "ab", "abc"])
-def test_time_grows_hardly_faster_than_a_word(letters: str) -> None:
-    rules = [("a", "a"), ("a", "b"), ("aa", "aa"), ("ab", "c"), ("aaaa", "aaaa"), ("b", "c"), ("ab", "ab")]
+def test_work_grows_hardly_faster_than_a_word(letters: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = [("ab", "a"), ("a", "a"), ("a", "b"), ("aa", "aa"), ("ab", "c"), ("aaaa", "aaaa"), ("b", "c"), ("ab", "ab")]
     vocab = numbered(rules)
     byte_pairs = of(rules, vocab)
+    operations = 0
 
-    def seconds(size: int) -> float:
+    def counted(operation: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            nonlocal operations
+            operations += 1
+            return operation(*arguments)
+
+        return call
+
+    for name in ("heappush", "heappop"):
+        monkeypatch.setattr(bpe, name, counted(getattr(bpe, name)))
+
+    def work(size: int) -> int:
+        nonlocal operations
+        operations = 0
         rng = random.Random(size)
-        symbols = [vocab[rng.choice(letters)] for _ in range(size)]
-        start = time.process_time()
-        byte_pairs.merge(symbols)
-        return time.process_time() - start
+        byte_pairs.merge([vocab[rng.choice(letters)] for _ in range(size)])
+        return operations
 
-    assert min(seconds(100_000) for _ in range(2)) < 30 * min(seconds(10_000) for _ in range(3)) + 0.1
+    assert 0 < work(100_000) < 11 * work(10_000)
+    assert work(10_000) < 6 * 10_000  # each pair waits once, and each merge makes two new ones at most
+
+
+def test_long_words_are_kept_in_a_heap(monkeypatch: pytest.MonkeyPatch) -> None:
+    byte_pairs = of([("a", "a")], {"a": 0, "aa": 1})
+    monkeypatch.setattr(byte_pairs, "_merge_long", lambda symbols: [len(symbols)])
+    assert byte_pairs.merge([0] * bpe.LONG_WORD) == [1] * (bpe.LONG_WORD // 2)
+    assert byte_pairs.merge([0] * (bpe.LONG_WORD + 1)) == [bpe.LONG_WORD + 1]

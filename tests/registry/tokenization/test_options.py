@@ -85,10 +85,10 @@ def test_files_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
         read(tmp_path, tokenizer_config={"added_tokens_decoder": {"4": {"content": "x"}}}, added_tokens={"x": 5})
 
 
-@pytest.mark.parametrize("mark", ["normalized", "single_word", "lstrip", "rstrip"])
-def test_an_added_token_that_would_match_otherwise_is_refused(tmp_path: Path, mark: str) -> None:
-    with pytest.raises(VocabError, match=f"adds the token 'covid' with {mark}=true"):
-        read(tmp_path, tokenizer_config={"added_tokens_decoder": {"9": {"content": "covid", mark: True}}})
+@pytest.mark.parametrize("flag", ["normalized", "single_word", "lstrip", "rstrip"])
+def test_an_added_token_that_would_match_otherwise_is_refused(tmp_path: Path, flag: str) -> None:
+    with pytest.raises(VocabError, match=f"adds the token 'covid' with {flag}=true"):
+        read(tmp_path, tokenizer_config={"added_tokens_decoder": {"9": {"content": "covid", flag: True}}})
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:

@@ -36,12 +36,12 @@ BLANKS = st.text(" \t", max_size=3)
 
 
 @given(st.lists(st.tuples(BLANKS, WORDS, BLANKS), min_size=1, unique_by=lambda line: line[1]))
-def test_blanks_around_tokens_are_stripped_as_the_ancestor_did(lines: list[tuple[str, str, str]]) -> None:
+def test_blanks_around_tokens_are_stripped_as_pytorch_pretrained_bert_did(lines: list[tuple[str, str, str]]) -> None:
     texts = ["".join(line) for line in lines]
     assert parsed("\n".join(texts).encode()) == [text.strip() for text in texts]
 
 
-def test_a_space_of_unicode_is_a_token_where_the_ancestor_made_an_empty_one() -> None:
+def test_a_space_of_unicode_is_a_token_where_pytorch_pretrained_bert_made_an_empty_one() -> None:
     assert parsed("a\n\u2028\n\u00a0\nb\n".encode()) == ["a", "\u2028", "\u00a0", "b"]
 
 

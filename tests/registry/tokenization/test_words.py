@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.tokenization.words import BasicTokenizer, Spellings, WhitespaceTokenizer, is_punctuation
+from registry.tokenization.words import BasicTokenizer, CharacterNormalizer, WhitespaceTokenizer, is_punctuation
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_words_that_are_never_split_stay_whole_between_spaces() -> None:
 
 
 @given(st.text())
-def test_located_words_are_the_words_and_lie_in_order(text: str) -> None:
+def test_words_with_offsets_are_the_words_and_lie_in_order(text: str) -> None:
     splitter = BasicTokenizer()
-    found = [found for chunk in splitter.chunk.findall(text) for found in splitter.located_words(chunk)]
+    found = [found for chunk in splitter.chunk.findall(text) for found in splitter.words_with_offsets(chunk)]
     assert [word for word, _ in found] == splitter.tokenize(text)
     assert all(len(word) == len(places) and list(places) == sorted(places) for word, places in found)
 
@@ -62,15 +62,16 @@ def test_marks_that_stay_come_in_canonical_order() -> None:
 @given(st.text())
 def test_cutting_at_white_space_changes_nothing(text: str) -> None:
     assert WhitespaceTokenizer().chunks(text) == text.split()
-    assert [text[place] for _, places in WhitespaceTokenizer().located_words(text) for place in places] == list(text)
+    found = WhitespaceTokenizer().words_with_offsets(text)
+    assert [text[offset] for _, offsets in found for offset in offsets] == list(text)
 
 
 def test_every_sign_of_ascii_is_punctuation() -> None:
     assert "".join(filter(is_punctuation, map(chr, range(128)))) == "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
-def test_spellings_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_normalized_characters_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry.tokenization.words.MOST_CHARACTERS", 5)
-    spellings = Spellings(lower=True, strip_accents=True, ideographs=())
-    assert spellings.of("ABCDEFGHIJ") == "abcdefghij"
-    assert len(spellings) <= 5
+    normalizer = CharacterNormalizer(lower=True, strip_accents=True, ideographs=())
+    assert normalizer.normalize("ABCDEFGHIJ") == "abcdefghij"
+    assert len(normalizer) <= 5

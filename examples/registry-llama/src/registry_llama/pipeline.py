@@ -1,7 +1,7 @@
-"""What a ``tokenizer.json`` describes: a pipeline of parts, of which Llama's have two kinds.
+"""Pipelines of a ``tokenizer.json``, of which Llama's have two kinds.
 
-Either a text is spelt in pieces, with ``▁`` for a space and with bytes for what no piece spells, as ``sentencepiece``
-does it; or it is cut into words, and these are spelt in bytes.  In both, rules merge what stands side by side.
+Either a text is written in pieces, with ``▁`` for a space and with bytes for characters that are no pieces, as
+``sentencepiece`` does it; or it is cut into words, and these are written in bytes.  In both, rules merge neighbors.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from typing import Any
 from registry.errors import VocabError
 from registry.tokenization.bpe import listed_merges
 from registry.tokenization.causal import bos_and_eos
-from registry.tokenization.pieces import Pieces
+from registry.tokenization.sentencepiece.tokenizer import PieceModel
 from registry.tokenization.tokenizer_json import read_tokenizer_json
 
-from .byte_pieces import BytePieces
-from .spelt import SpeltPieces
+from .byte_level import ByteLevelModel
+from .metaspace import MetaspaceModel
 
 MODEL: Mapping[str, Mapping[str, Any]] = {
     "model": {
@@ -25,13 +25,14 @@ MODEL: Mapping[str, Mapping[str, Any]] = {
         "end_of_word_suffix": ("", None),
     }
 }
-"""What both kinds say of their rules."""
+"""Keys of the rules of both kinds."""
 
 
-def read_pipeline(path: Path) -> tuple[Pieces, dict[str, Any]]:
-    """The pieces that a ``tokenizer.json`` describes, and the options of their tokenizer.
+def read_pipeline(path: Path) -> tuple[PieceModel, dict[str, Any]]:
+    """The model that a ``tokenizer.json`` describes, and the options of its tokenizer.
 
-    Raises VocabError, which names the file and the part, for a pipeline that neither kind has.
+    Raises:
+        VocabError: The pipeline is of neither kind; the error names the file and the part.
     """
     keys = read_tokenizer_json(path, MODEL)
     model, rules = keys["model"], keys["model"].get("merges")
@@ -47,7 +48,7 @@ def read_pipeline(path: Path) -> tuple[Pieces, dict[str, Any]]:
         "additional_special_tokens": keys["special_tokens"],
         **bos_and_eos(keys.get("post_processor"), str(path)),
     }
-    kind = SpeltPieces if model.get("byte_fallback") else BytePieces
+    kind = MetaspaceModel if model.get("byte_fallback") else ByteLevelModel
     try:
         return kind(keys, listed_merges(rules, origin=f"{path}: model.merges")), described
     except VocabError as problem:

@@ -1,24 +1,28 @@
-"""Pieces that rules make, as a ``tokenizer.json`` has them: what both kinds of pipeline share."""
+"""Pieces that rules make, as a ``tokenizer.json`` has them, in both kinds of pipeline."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from registry.files.filenames import TOKENIZER_NAME
 from registry.tokenization.bpe import BytePairs, Merges
-from registry.tokenization.tokenizer_json import TOKENIZER, tokenizer_json
+from registry.tokenization.tokenizer_json import tokenizer_json
 from registry.tokenization.vocabulary import tokens_by_id
 
 
-class RulePieces:
+class RuleModel:
     """A vocabulary whose pieces are merged by rules, and the file that it came from.
 
-    ``keys`` are those of a ``tokenizer.json``; all that is said there is kept, and written back.
+    Args:
+        keys: Those of a ``tokenizer.json``, which are kept, and written back.
+        merges: The rules.
 
-    Raises VocabError when ids are not 0 to n - 1, each used once, and when a rule does not fit the vocabulary.
+    Raises:
+        VocabError: Ids are not 0 to n - 1, each used once, or a rule does not fit the vocabulary.
     """
 
-    spaced: tuple[bool, bool] | None = (False, False)
+    prefixes: tuple[bool, bool] | None = (False, False)
     published_class: str | None = "PreTrainedTokenizerFast"
-    """One that does what the file says, whatever the architecture."""
+    """One that reads such a file, whatever the architecture."""
 
     def __init__(self, keys: Mapping[str, Any], merges: Merges) -> None:
         self.vocab: dict[str, int] = keys["model"]["vocab"]
@@ -29,13 +33,13 @@ class RulePieces:
 
     @property
     def special(self) -> dict[str, str]:
-        """The token that stands for what is unknown, if there is one."""
+        """The unknown token, if there is one."""
         token = self.model.get("unk_token")
         return {} if token is None else {"unk_token": token}
 
-    def contents(self, added: Mapping[str, int], special: Collection[str]) -> dict[str, str]:
-        """The file as it was, but for the tokens that are recognised whole."""
-        return {TOKENIZER: tokenizer_json({**self.keys, "model": self._model()}, added, special)}
+    def files(self, added: Mapping[str, int], special: Collection[str]) -> dict[str, str]:
+        """The file as it was, but for the added tokens."""
+        return {TOKENIZER_NAME: tokenizer_json({**self.keys, "model": self._model()}, added, special)}
 
     def _model(self) -> dict[str, Any]:
         merges = self.byte_pairs.merges

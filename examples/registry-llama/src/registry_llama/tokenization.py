@@ -1,4 +1,4 @@
-"""Llama's tokenizers: a model of ``sentencepiece``, or what a ``tokenizer.json`` describes instead.
+"""Llama's tokenizers: a model of ``sentencepiece``, or the pipeline of a ``tokenizer.json``.
 
 Ids are those of sentencepiece for a ``tokenizer.model``, and those of the library ``tokenizers`` for a
 ``tokenizer.json``, on any text.
@@ -7,30 +7,35 @@ Ids are those of sentencepiece for a ``tokenizer.model``, and those of the libra
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from registry.files.filenames import TOKENIZER_NAME
 from registry.records import Paths
 from registry.tokenization.base import missing
-from registry.tokenization.options import MARKS
-from registry.tokenization.pieces import PieceTokenizer
-from registry.tokenization.tokenizer_json import TOKENIZER
+from registry.tokenization.options import ADDED_TOKEN_FLAGS
+from registry.tokenization.sentencepiece.tokenizer import SentencePieceTokenizer
 
 from .pipeline import read_pipeline
 
 
-class LlamaTokenizer(PieceTokenizer):
+class LlamaTokenizer(SentencePieceTokenizer):
     """The tokenizer of Llama models.
 
-    - ``vocab_file``: path of a ``tokenizer.model``, or what it holds; ``from_pretrained`` takes a ``tokenizer.json``.
-    - ``add_bos_token``, ``add_eos_token``: whether texts are put between ``bos_token`` and ``eos_token``.
-    - ``legacy``: whether text that follows a special token gets a space of its own, as the start of a text does.
-    - ``add_prefix_space``: whether the start of a text does; None leaves that to the model.
-    - ``max_len``: tokens of the longest input of the model.
-    - further options stand in ``LlamaTokenizer.options``.
+    Where a directory has both files, the ``tokenizer.model`` is read.  Every text without lone surrogates is given back
+    by ``decode(encode(text, add_special_tokens=False))``, but that ``\u2581`` is a space to pieces.
 
-    Where a folder has both files, the ``tokenizer.model`` is read.  Every text without lone surrogates is given back by
-    ``decode(encode(text, add_special_tokens=False))``, but that pieces cannot tell ``\u2581`` from a space.
+    Args:
+        vocab_file: Path of a ``tokenizer.model``, or its bytes; ``from_pretrained`` takes a ``tokenizer.json``.
+        add_bos_token: Whether ``bos_token`` is put before each text.
+        add_eos_token: Whether ``eos_token`` is put after each text.
+        legacy: Whether text that follows a special token gets a space of its own, as the start of a text does.
+        add_prefix_space: Whether the start of a text does; None leaves that to the model.
+        max_len: Tokens of the longest input of the model.
+        **values: Further options, of those in ``LlamaTokenizer.options``.
 
-    Raises VocabError when a file is damaged, or describes another kind of tokenizer; MissingTokenizerError when there
-    is none; ConfigError for an option with a value that it cannot have; and UnknownOptionError.
+    Raises:
+        VocabError: A file is damaged, or describes another kind of tokenizer.
+        MissingTokenizerError: There is no file.
+        ConfigError: An option has a value that it cannot have.
+        UnknownOptionError: There is no such option.
     """
 
     published_classes: ClassVar[tuple[str, ...]] = (
@@ -42,14 +47,19 @@ class LlamaTokenizer(PieceTokenizer):
         "GPT2TokenizerFast",
     )
 
-    marks: ClassVar[Sequence[str]] = tuple(mark for mark in MARKS if mark != "normalized")  # nothing is normalised
+    refused_flags: ClassVar[Sequence[str]] = tuple(
+        flag
+        for flag in ADDED_TOKEN_FLAGS
+        if flag != "normalized"  # nothing is normalized
+    )
 
     add_bos_token: bool = True
 
     @classmethod
-    def _read(cls, paths: Paths) -> tuple[Any, dict[str, Any]]:
+    def read_files(cls, paths: Paths) -> tuple[Any, dict[str, Any]]:
+        """The model, and options, from the files of a vocabulary."""
         if cls.vocabulary_name in paths:
             return paths[cls.vocabulary_name], {}
-        if TOKENIZER not in paths:
-            raise missing(cls, f"{cls.vocabulary_name} or {TOKENIZER}", paths)
-        return read_pipeline(paths[TOKENIZER])
+        if TOKENIZER_NAME not in paths:
+            raise missing(cls, f"{cls.vocabulary_name} or {TOKENIZER_NAME}", paths)
+        return read_pipeline(paths[TOKENIZER_NAME])

@@ -1,4 +1,4 @@
-"""A text cut into words, which are spelt in bytes, by the rules of a ``tokenizer.json``."""
+"""Byte-level pieces: a text cut into words, which are written in bytes, by the rules of a ``tokenizer.json``."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,12 +7,12 @@ from typing import Any, TypeAlias
 import regex
 
 from registry.errors import VocabError
-from registry.tokenization.batches import Segment
+from registry.tokenization.batches.encoding import Offsets, SpanIds
 from registry.tokenization.bpe import Merges
-from registry.tokenization.byte_level import SPELLING, WORD, ByteLevel, spelt, utf8
-from registry.tokenization.chunk_cache import ChunkCache, ids_of_parts, joined
+from registry.tokenization.byte_level import CHARACTERS, WORD, ByteLevel, decode_bytes, utf8
+from registry.tokenization.chunk_cache import TokenCache, ids_of_parts
 
-from .rules import RulePieces
+from .rules import RuleModel
 
 LLAMA_3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
@@ -39,10 +39,11 @@ WORDS: Mapping[tuple[Step, ...] | None, str] = {
 """The steps by which a text is cut, and the pattern that finds the same words in one."""
 
 
-class BytePieces(RulePieces):
-    """Pieces of words, which are spelt in bytes.
+class ByteLevelModel(RuleModel):
+    """Pieces of words, which are written in bytes.
 
-    Raises VocabError for a pipeline that cuts texts into words in a way that is not in ``WORDS``.
+    Raises:
+        VocabError: The pipeline cuts texts into words in a way that is not in ``WORDS``.
     """
 
     def __init__(self, keys: Mapping[str, Any], merges: Merges) -> None:
@@ -51,24 +52,23 @@ class BytePieces(RulePieces):
         self._find = regex.compile(template.format(letter=r"\p{L}", digit=r"\p{N}"))
         self._find_ascii = re.compile(template.format(letter="A-Za-z", digit="0-9"), re.ASCII)  # most texts, and faster
         self._level = ByteLevel(self.vocab, self.byte_pairs, self.vocab.get(self.special.get("unk_token", "")))
-        self._words = ChunkCache(self._ids_of_whole if self.model.get("ignore_merges") else self._ids_of_word)
+        self._words = TokenCache(self._ids_of_known_word if self.model.get("ignore_merges") else self._ids_of_word)
 
-    def ids(self, text: str, spaced: bool) -> list[int]:  # noqa: ARG002  # no space is put anywhere
+    def encode(self, text: str, add_dummy_prefix: bool) -> SpanIds:  # noqa: ARG002  # no space is put anywhere
         """The ids of a text."""
-        return joined(map(self._words.__getitem__, self._pattern(text).findall(text)))
+        return self._words.ids(self._pattern(text).findall(text))
 
-    def located(self, text: str, spaced: bool) -> Segment:  # noqa: ARG002
-        """The same with the places in the text that each piece touches."""
-        segment = Segment([], [])
+    def offsets(self, text: str, add_dummy_prefix: bool) -> Offsets:  # noqa: ARG002
+        """For each of its tokens the characters that it touches."""
+        found: Offsets = []
         for word in self._pattern(text).finditer(text):
-            ids = self._words[word.group()]
-            segment.ids.extend(ids)
-            segment.offsets.extend([word.start() + place for place in self._level.places(word.group(), ids)])
-        return segment
+            begin, offsets = word.start(), self._level.offsets(word.group(), self._words.tuples[word.group()])
+            found.extend([(begin + start, begin + end) for start, end in offsets])
+        return found
 
-    def text(self, pieces: Sequence[str], spaced: bool) -> str:  # noqa: ARG002
-        """The text whose bytes the pieces spell; bytes that are not UTF-8 become U+FFFD."""
-        return spelt(pieces, ()).decode("utf-8", "replace")
+    def decode(self, pieces: Sequence[str], add_dummy_prefix: bool) -> str:  # noqa: ARG002
+        """The text whose bytes the pieces stand for; bytes that are not UTF-8 become U+FFFD."""
+        return decode_bytes(pieces, ()).decode("utf-8", "replace")
 
     def _pattern(self, text: str) -> Any:
         return self._find_ascii if text.isascii() else self._find
@@ -76,9 +76,9 @@ class BytePieces(RulePieces):
     def _ids_of_word(self, word: str) -> tuple[int, ...]:
         return ids_of_parts(self._level.parts, self._level.cut(utf8(word)))
 
-    def _ids_of_whole(self, word: str) -> tuple[int, ...]:
+    def _ids_of_known_word(self, word: str) -> tuple[int, ...]:
         """The ids of a word that is a piece as it stands, whatever rules would make of it; else by the rules."""
-        number = self.vocab.get("".join(map(SPELLING.__getitem__, utf8(word))))
+        number = self.vocab.get("".join(map(CHARACTERS.__getitem__, utf8(word))))
         return self._ids_of_word(word) if number is None else (number,)
 
 

@@ -1,7 +1,7 @@
-"""A text spelt in pieces, as ``sentencepiece`` does it, by the rules of a ``tokenizer.json``.
+"""Metaspace: ``sentencepiece``'s pieces, by the rules of a ``tokenizer.json``; a space is a letter, ``▁``.
 
-Such files were made of a ``tokenizer.model``: characters are merged by rules, and one that is no piece is spelt by the
-bytes of UTF-8, ``<0xE4>``.
+Such files were made of a ``tokenizer.model``: characters are merged by rules, and one that is no piece is written in
+the bytes of UTF-8, ``<0xE4>``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,62 +9,63 @@ from itertools import groupby
 from typing import Any
 
 from registry.errors import VocabError
-from registry.tokenization.batches import Segment
+from registry.tokenization.batches.encoding import Offsets, SpanIds, without_prefix
 from registry.tokenization.bpe import Merges
 from registry.tokenization.byte_level import utf8
-from registry.tokenization.chunk_cache import ChunkCache, joined
-from registry.tokenization.pieces import GOES_ON, SPACE, chunks_of, located_chunks
+from registry.tokenization.chunk_cache import ChunkCache, TokenCache
+from registry.tokenization.sentencepiece.processor import CHUNK, SPACE, SPANS_BOUNDARY, offsets_of_chunks
 
-from .rules import RulePieces
+from .rules import RuleModel
 
 BYTES = {f"<0x{byte:02X}>": byte for byte in range(256)}
 
 REPLACE = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
 PREPEND = {"type": "Prepend", "prepend": SPACE}
 PREFIXES: Mapping[str, tuple[bool, bool]] = {"always": (True, True), "first": (True, False), "never": (False, False)}
-"""A scheme's word, and whether it puts a space before a text, and before one that goes on from a special token."""
+"""A scheme, and whether it puts a space before a text, and before one that follows a special token."""
 
 
-class SpeltPieces(RulePieces):
-    """Pieces that spell a space as ``▁``, and rules that merge them.
+class MetaspaceModel(RuleModel):
+    """Pieces in which a space is ``▁``, and rules that merge them.
 
-    Raises VocabError when a byte is missing, and for a pipeline of another kind.
+    Raises:
+        VocabError: A byte is missing, or the pipeline is of another kind.
     """
 
     def __init__(self, keys: Mapping[str, Any], merges: Merges) -> None:
         super().__init__(keys, merges)
-        self.spaced, self._doubles = _prefixes(self.keys["normalizer"], self.keys["pre_tokenizer"])
-        lacking = [piece for piece in (*BYTES, SPACE) if piece not in self.vocab]
-        if lacking:
+        self.prefixes, self._doubles = _prefixes(self.keys["normalizer"], self.keys["pre_tokenizer"])
+        missing = [piece for piece in (*BYTES, SPACE) if piece not in self.vocab]
+        if missing:
             raise VocabError(
-                f"The vocabulary lacks {', '.join(lacking[:3])}, without which not every text can be spelt."
+                f"The vocabulary lacks {', '.join(missing[:3])}, without which some texts cannot be encoded."
             )
         self._bytes = [self.vocab[piece] for piece in BYTES]
         self._pieces = {number: piece for piece, number in self.vocab.items()}
-        self._is_cut = not any(map(GOES_ON.search, self.vocab))
-        self._chunks = ChunkCache(self._ids_of_chunk)
-        self._places = ChunkCache(self._located_chunk)
+        self._is_cut = not any(map(SPANS_BOUNDARY.search, self.vocab))
+        self._chunks = TokenCache(self._ids_of_chunk)
+        self._offsets = ChunkCache(self._offsets_of_chunk)
 
-    def ids(self, text: str, spaced: bool) -> list[int]:
+    def encode(self, text: str, add_dummy_prefix: bool) -> SpanIds:
         """The ids of a text."""
-        return joined(map(self._chunks.__getitem__, self._cut(self._before(text, spaced) + text)))
+        return self._chunks.ids(self._cut(self._prefix(text, add_dummy_prefix) + text))
 
-    def located(self, text: str, spaced: bool) -> Segment:
-        """The same with the places in the text that each piece touches."""
-        before = self._before(text, spaced)
-        return located_chunks(self._places, self._cut(before + text), len(before))
+    def offsets(self, text: str, add_dummy_prefix: bool) -> Offsets:
+        """For each of its tokens the characters that it touches; a space that was put before it has none."""
+        prefix = self._prefix(text, add_dummy_prefix)
+        return without_prefix(offsets_of_chunks(self._offsets, self._cut(prefix + text)), len(prefix))
 
-    def text(self, pieces: Sequence[str], spaced: bool) -> str:
-        """The text that pieces spell; each byte of a row that is no UTF-8 becomes U+FFFD."""
+    def decode(self, pieces: Sequence[str], add_dummy_prefix: bool) -> str:
+        """The text that pieces spell; each byte of a run that is no UTF-8 becomes U+FFFD."""
         runs = groupby(pieces, BYTES.__contains__)
         text = "".join([_decoded(run) if is_bytes else "".join(run).replace(SPACE, " ") for is_bytes, run in runs])
-        return text.removeprefix(" ") if spaced else text
+        return text.removeprefix(" ") if add_dummy_prefix else text
 
     def _cut(self, text: str) -> list[str]:
-        return chunks_of(text) if self._is_cut else [text]
+        return CHUNK.findall(text) if self._is_cut else [text]
 
-    def _before(self, text: str, spaced: bool) -> str:
-        return " " if spaced and text and (self._doubles or text[0] not in f" {SPACE}") else ""
+    def _prefix(self, text: str, add_dummy_prefix: bool) -> str:
+        return " " if add_dummy_prefix and text and (self._doubles or text[0] not in f" {SPACE}") else ""
 
     def _ids_of_chunk(self, chunk: str) -> tuple[int, ...]:
         symbols: list[int] = []
@@ -75,17 +76,16 @@ class SpeltPieces(RulePieces):
                 symbols.extend(map(self._bytes.__getitem__, utf8(character)))
         return tuple(self.byte_pairs.merge(symbols))
 
-    def _located_chunk(self, chunk: str) -> Segment:
-        """The pieces of a chunk with their places; each byte of a character has its place."""
-        ids = self._chunks[chunk]
-        places: list[int] = []
-        stop = 0
-        for piece in map(self._pieces.__getitem__, ids):
+    def _offsets_of_chunk(self, chunk: str) -> Offsets:
+        """The offsets of the pieces of a chunk, in it; each byte of a character has those of the character."""
+        offsets: Offsets = []
+        end = 0
+        for piece in map(self._pieces.__getitem__, self._chunks.tuples[chunk]):
             follows = 0x80 <= BYTES.get(piece, 0) < 0xC0  # a further byte of the character before
-            start = stop - follows
-            stop = start + (1 if piece in BYTES else len(piece))
-            places += (start, stop)
-        return Segment(list(ids), places)
+            start = end - follows
+            end = start + (1 if piece in BYTES else len(piece))
+            offsets.append((start, end))
+        return offsets
 
 
 def _decoded(run: Any) -> str:

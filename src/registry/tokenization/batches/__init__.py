@@ -1,0 +1,1 @@
+"""Batches: encoded texts are truncated, put between special tokens, padded, and stacked."""

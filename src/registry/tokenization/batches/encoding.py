@@ -1,0 +1,70 @@
+"""Spans of text, and their tokens: ids and offsets."""
+
+from collections.abc import Callable, Iterable
+from functools import reduce
+from operator import add
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+from registry.tokenization.chunk_cache import CachedIds, TokenIds
+
+T = TypeVar("T")
+SpanIds: TypeAlias = Iterable[int] | CachedIds
+"""Ids as an algorithm gives them."""
+Row: TypeAlias = "list[int] | TokenIds"
+"""Ids as a batch is made of them: lists for lists, and 64-bit integers for tensors."""
+RowOf: TypeAlias = Callable[[SpanIds], Any]
+"""Makes a row: ``as_list`` or ``as_array``."""
+Offsets: TypeAlias = list[tuple[int, int]]
+"""For each token the start and the end of its characters in a text."""
+Range: TypeAlias = tuple[int, int]
+"""The first of some tokens, and the one behind the last."""
+
+
+class Span(NamedTuple):
+    """Text in which no special token is to be found: what a tokenizer's own algorithm is given."""
+
+    text: str
+    follows_token: bool = False
+    """Whether a special token stands right before it, in the same text."""
+
+
+class Encoding(NamedTuple):
+    """The tokens of a text."""
+
+    ids: Row
+    offsets: Offsets
+    """Empty where they were not asked for."""
+
+    def part(self, tokens: Range) -> "Encoding":
+        """Some of the tokens."""
+        start, stop = tokens
+        if stop - start == len(self.ids):
+            return self
+        return Encoding(self.ids[start:stop], self.offsets[start:stop])
+
+
+class Template(NamedTuple, Generic[T]):
+    """Special tokens around one text (start, end) or two (start, between, end): their names, ids, or encodings."""
+
+    start: T
+    between: T
+    end: T
+
+
+NOTHING: Template[list[int]] = Template([], [], [])
+
+
+def join(*encodings: Encoding) -> Encoding:
+    """Encodings with rows of one kind, one after the other."""
+    ids, offsets = zip(*encodings, strict=True)
+    return Encoding(reduce(add, ids), reduce(add, offsets))
+
+
+def special(ids: Row) -> Encoding:
+    """Tokens that were added to a text, and have no characters in it."""
+    return Encoding(ids, [(0, 0)] * len(ids))
+
+
+def without_prefix(offsets: Offsets, length: int) -> Offsets:
+    """Offsets in a text, of those in a text with a prefix of some length; tokens of the prefix are at what follows."""
+    return [(max(start - length, 0), max(end - length, 1)) for start, end in offsets] if length else offsets

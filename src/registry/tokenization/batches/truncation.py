@@ -1,0 +1,81 @@
+"""Truncation: which tokens of a text, or of two, a row holds; and windows, which hold them all.
+
+Strategies, shares and the order of windows are those of transformers' fast tokenizers.
+"""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any, NamedTuple
+
+from registry.tokenization.batches.encoding import Range
+
+STRATEGIES: Mapping[Any, str | None] = {
+    False: None, None: None, "do_not_truncate": None, True: "longest_first", "longest_first": "longest_first",
+    "only_first": "only_first", "only_second": "only_second",
+}  # fmt: skip
+"""Values of ``truncation=``, and the strategy that they name."""
+
+
+class Truncation(NamedTuple):
+    """How many tokens a row may have, and which are cut."""
+
+    max_length: int | None
+    """Tokens of a row, special ones included; None for any number."""
+    strategy: str | None
+    """The text that is cut: a value of ``STRATEGIES``."""
+    stride: int
+    """Tokens that neighboring windows share; 0 for a single window."""
+
+    def cuts(self, tokens: int) -> bool:
+        """Whether a row of so many tokens is cut."""
+        return self.strategy is not None and self.max_length is not None and tokens > self.max_length
+
+
+def windows(first: int, second: int, added: int, truncation: Truncation) -> list[tuple[Range, Range]]:
+    """The parts of one or two texts that fit into a row each.
+
+    With a stride there are as many windows as it takes to hold every token; without, there is one.  Where both texts
+    are cut, every window of one meets every window of the other.
+
+    Args:
+        first: Tokens of the first text.
+        second: Tokens of the second text; 0 without one.
+        added: Special tokens that each row has in addition.
+        truncation: How many tokens a row may have, and which are cut.
+
+    Returns:
+        For each row its tokens of the first text, and of the second.
+
+    Raises:
+        ValueError: The lengths cannot be met.
+    """
+    if not truncation.cuts(first + second + added):
+        return [((0, first), (0, second))]
+    assert truncation.max_length is not None
+    share, other_share = _shares(first, second, truncation.max_length - added, truncation.strategy)
+    others = _ranges(second, other_share, truncation.stride)
+    pairs = list(product(_ranges(first, share, truncation.stride), others))
+    return pairs[:1] + pairs[len(others) :] + pairs[1 : len(others)]  # the order of the reference
+
+
+def _shares(first: int, second: int, room: int, strategy: str | None) -> tuple[int, int]:
+    """How many tokens each text may keep."""
+    if strategy == "longest_first":
+        less = min(first, second, room // 2)
+        return (less, room - less) if first <= second else (room - less, less)
+    kept = room - (second if strategy == "only_first" else first)
+    if kept < 1:
+        raise ValueError(
+            f"truncation={strategy!r} cannot make {first} and {second} tokens fit into {room}: nothing would be left "
+            f"of the text that may be cut."
+        )
+    return (kept, second) if strategy == "only_first" else (first, kept)
+
+
+def _ranges(size: int, share: int, stride: int) -> list[Range]:
+    """Windows of ``share`` tokens over a text of ``size`` tokens."""
+    if size <= share or not stride:
+        return [(0, min(size, share))]
+    if not 0 < stride < share:
+        raise ValueError(f"stride={stride} must be from 0 to below {share}, the tokens of the text in one window.")
+    return [(start, min(start + share, size)) for start in range(0, size - stride, share - stride)]

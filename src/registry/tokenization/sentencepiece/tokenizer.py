@@ -1,0 +1,131 @@
+"""Tokenizers whose vocabulary is a model of pieces: a space is a letter, ``▁``, and pieces may start with one."""
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from registry.tokenization.batches.encoding import Offsets, Span, SpanIds
+from registry.tokenization.causal import CausalTokenizer
+from registry.tokenization.options import FLAG, OPTIONAL_FLAG, Option
+from registry.tokenization.sentencepiece.processor import MODEL_NAME, SentencePieceModel
+from registry.tokenization.vocabulary import read_bytes
+
+
+class PieceModel(Protocol):
+    """A vocabulary of pieces, and how texts are cut into them.
+
+    Most models put a space before a text, so that its first word is like others; ``add_dummy_prefix`` says whether they
+    do, for a text may also follow a special token.
+    """
+
+    @property
+    def vocab(self) -> Mapping[str, int]:
+        """Every piece and its id."""
+        ...
+
+    @property
+    def special(self) -> Mapping[str, str]:
+        """Special tokens, by the name of the option: ``"bos_token"`` and so on."""
+        ...
+
+    @property
+    def prefixes(self) -> tuple[bool, bool] | None:
+        """``add_dummy_prefix`` for a text, and for one that follows a token; None leaves it to the options."""
+        ...
+
+    @property
+    def published_class(self) -> str | None:
+        """The name of the tokenizer in other libraries that reads these files, where it is not the usual one."""
+        ...
+
+    def encode(self, text: str, add_dummy_prefix: bool) -> SpanIds:
+        """The ids of a text."""
+        ...
+
+    def offsets(self, text: str, add_dummy_prefix: bool) -> Offsets:
+        """For each of its tokens the characters that it touches; a space that was put before it has none."""
+        ...
+
+    def decode(self, pieces: Sequence[str], add_dummy_prefix: bool) -> str:
+        """The text that pieces spell."""
+        ...
+
+    def files(self, added: Mapping[str, int], special: Collection[str]) -> Mapping[str, str | bytes]:
+        """Names and contents of the files that hold this vocabulary.
+
+        Args:
+            added: Added tokens and their ids.
+            special: Those among them that are special.
+        """
+        ...
+
+
+class SentencePieceTokenizer(CausalTokenizer):
+    """Base of tokenizers whose vocabulary is a model of pieces.
+
+    Ids are those of ``sentencepiece``.  A model that has all bytes and normalizes nothing gives every text without lone
+    surrogates back, but that ``▁`` comes back as the space that it is to pieces.  A lone surrogate is taken for U+FFFD.
+
+    Args:
+        vocab_file: Path of a ``tokenizer.model``, its bytes, or another ``PieceModel``.
+        add_prefix_space: Whether a space is put before a text; None leaves that to the model.
+        legacy: Whether text that follows a special token gets one too.
+        add_bos_token: Whether ``bos_token`` is put before each text.
+        add_eos_token: Whether ``eos_token`` is put after each text.
+        **values: Further options, of those in ``options``; special tokens are those of the model, unless given here.
+
+    Raises:
+        VocabError: The model is damaged.
+        ConfigError: An option has a value that it cannot have.
+        UnknownOptionError: There is no such option.
+    """
+
+    vocabulary_name: ClassVar[str] = MODEL_NAME
+    options: ClassVar[Mapping[str, Option]] = {
+        **CausalTokenizer.options,
+        "legacy": FLAG,
+        "add_prefix_space": OPTIONAL_FLAG,
+    }
+
+    legacy: bool = False
+    add_prefix_space: bool | None = None
+
+    def __init__(self, vocab_file: str | Path | bytes | PieceModel, **values: Any) -> None:
+        origin = str(vocab_file) if isinstance(vocab_file, (str, Path)) else "the model of sentencepiece"
+        if isinstance(vocab_file, (str, Path)):
+            vocab_file = read_bytes(vocab_file)
+        self.model: PieceModel = SentencePieceModel(vocab_file, origin) if isinstance(vocab_file, bytes) else vocab_file
+        super().__init__(dict(self.model.vocab), origin=origin, **{**self.model.special, **values})
+        by_option = self.add_prefix_space is not False, self.add_prefix_space is not False and self.legacy
+        self._prefixes = by_option if self.model.prefixes is None else self.model.prefixes
+
+    def span_ids(self, span: Span) -> SpanIds:
+        """The ids of a span."""
+        return self.model.encode(span.text, self._prefixes[span.follows_token])
+
+    def span_offsets(self, span: Span) -> Offsets:
+        """For each token the characters that it touches."""
+        return self.model.offsets(span.text, self._prefixes[span.follows_token])
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """The text that tokens spell, without spaces that were put before it; added tokens stand for themselves."""
+        added = {*self.added_tokens, *self.all_special_tokens}
+        texts: list[str] = []
+        for is_added, run in groupby(tokens, added.__contains__):
+            pieces = list(run)
+            texts.append("".join(pieces) if is_added else self.model.decode(pieces, self._prefixes[bool(texts)]))
+        return "".join(texts)
+
+    def vocabulary_files(self) -> Mapping[str, str | bytes]:
+        """Names and contents of the files of the vocabulary."""
+        special = self.all_special_tokens
+        return self.model.files({**{token: self.vocab[token] for token in special}, **self.added_tokens}, special)
+
+    def published_class(self) -> str:
+        """The name of the tokenizer in other libraries that reads what this one writes."""
+        return self.model.published_class or super().published_class()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        revive, (reference, state) = super().__reduce__()
+        return revive, (reference, {**state, "vocab": self.model})
