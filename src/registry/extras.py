@@ -21,7 +21,7 @@ def import_extra(module: str, needed_for: str) -> Any:
 
     Args:
         module: The module's name, one of ``EXTRAS``.
-        needed_for: What needs it, as the subject of a sentence: ``"Reading TensorFlow checkpoints"``.
+        needed_for: What needs it, as the subject of a sentence: ``"A TensorFlow checkpoint"``.
 
     Returns:
         The module.

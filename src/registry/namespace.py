@@ -1,9 +1,11 @@
 """The package ``plugins``, the home of first-party plugins, which an application may hide behind its own."""
 
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 NAMESPACE = "plugins"
 """The package of first-party plugins, a namespace to which third parties may add theirs."""
@@ -14,6 +16,20 @@ def import_plugin_module(module: str) -> ModuleType:
     if module.partition(".")[0] == NAMESPACE:
         extend_namespace()
     return import_module(module)
+
+
+def import_object(reference: str) -> Any:
+    """Import what ``"module:name"`` refers to; dots in the name are attributes of attributes.
+
+    Raises:
+        ImportError: The module cannot be imported.
+        AttributeError: The module has no such attribute.
+    """
+    module, _, path = reference.partition(":")
+    found: Any = import_plugin_module(module)
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
 
 
 def extend_namespace() -> None:
@@ -34,3 +50,33 @@ def extend_namespace() -> None:
         portion = Path(entry, NAMESPACE)
         if str(portion) not in path and portion.is_dir() and not (portion / "__init__.py").exists():
             path.append(str(portion))
+
+
+# --- Pickles ----------------------------------------------------------------------------------------------------------
+
+
+def revive(reference: str | type, state: Mapping[str, Any] | None = None) -> Any:
+    """Restore a pickled object of a plugin's class, even where an application has its own ``plugins``.
+
+    Args:
+        reference: What ``reference_to`` returned; a class named by a string is imported with ``import_object``.
+        state: The argument of its ``__setstate__``, else the contents of its ``__dict__``.  Without a state, the
+            pickle sets it afterwards (as torch modules need, which may refer to themselves).
+
+    Returns:
+        The object, made without its constructor.
+    """
+    cls: Any = import_object(reference) if isinstance(reference, str) else reference
+    made = cls.__new__(cls)
+    if state is not None:
+        if hasattr(made, "__setstate__"):
+            made.__setstate__(state)
+        else:
+            vars(made).update(state)
+    return made
+
+
+def reference_to(cls: type) -> str | type:
+    """The argument by which ``revive`` finds a class: its name where ``plugins`` may be hidden, else the class."""
+    in_namespace = cls.__module__.partition(".")[0] == NAMESPACE
+    return f"{cls.__module__}:{cls.__qualname__}" if in_namespace else cls

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from attrs import Attribute, evolve, field, fields, frozen
 
 from registry.files.filenames import ARCHIVE_SUFFIXES
-from registry.namespace import NAMESPACE, import_plugin_module
+from registry.namespace import import_object
 
 TASKS = (
     "base",
@@ -143,11 +143,7 @@ class LazyRef:
             ImportError: The module cannot be imported.
             AttributeError: The module has no such attribute.
         """
-        module, _, path = self.target.partition(":")
-        found: Any = import_plugin_module(module)
-        for name in path.split("."):
-            found = getattr(found, name)
-        return found
+        return import_object(self.target)
 
     def __str__(self) -> str:
         return self.target
@@ -159,33 +155,6 @@ def _ref(target: str | LazyRef) -> LazyRef:
 
 def _optional_ref(target: str | LazyRef | None) -> LazyRef | None:
     return None if target is None else _ref(target)
-
-
-def revive(reference: str | type, state: Mapping[str, Any] | None = None) -> Any:
-    """Restore a pickled object of a plugin's class, even where an application has its own ``plugins``.
-
-    Args:
-        reference: What ``reference_to`` returned; a class named by a string is imported as a ``LazyRef`` is.
-        state: The argument of its ``__setstate__``, else the contents of its ``__dict__``.  Without a state, the
-            pickle sets it afterwards (as torch modules need, which may refer to themselves).
-
-    Returns:
-        The object, made without its constructor.
-    """
-    cls: Any = LazyRef(reference).load() if isinstance(reference, str) else reference
-    made = cls.__new__(cls)
-    if state is not None:
-        if hasattr(made, "__setstate__"):
-            made.__setstate__(state)
-        else:
-            vars(made).update(state)
-    return made
-
-
-def reference_to(cls: type) -> str | type:
-    """The argument by which ``revive`` finds a class: its name where ``plugins`` may be hidden, else the class."""
-    in_namespace = cls.__module__.partition(".")[0] == NAMESPACE
-    return f"{cls.__module__}:{cls.__qualname__}" if in_namespace else cls
 
 
 # --- Records ----------------------------------------------------------------------------------------------------------

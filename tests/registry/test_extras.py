@@ -60,12 +60,12 @@ def test_the_command_says_which_extra_it_needs() -> None:
 def test_a_tensorflow_checkpoint_says_which_extra_it_needs(tensorflow: Path) -> None:
     code = f"import registry\nregistry.load_model({str(tensorflow / 'gpt2')!r})"
     result = without_extras(code, "google_crc32c")
-    assert "MissingDependencyError: Reading TensorFlow checkpoints needs the package google_crc32c" in result.stderr
+    assert "MissingDependencyError: A TensorFlow checkpoint needs the package google_crc32c" in result.stderr
     assert 'pip install "torch-registry[tensorflow-files]"' in result.stderr
 
 
 def test_pages_say_which_extra_they_need() -> None:
-    result = without_extras("from registry.pages.rendering import render", "jinja2")
+    result = without_extras("from registry.pages.rendering import render\nrender('index.html', {})", "jinja2")
     assert 'pip install "torch-registry[pages]"' in result.stderr
 
 

@@ -15,6 +15,7 @@ import attrs
 import click
 
 from registry.download.progress import ProgressBar
+from registry.extras import import_extra
 from registry.formatting import format_size as format_size
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def _print_plain(columns: Columns, numbers: Collection[str], _spare: Sequence[st
 
 
 def _print_colored(columns: Columns, numbers: Collection[str], spare: Sequence[str]) -> None:
+    import_extra("rich", "A table on a terminal")
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

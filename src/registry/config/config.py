@@ -23,7 +23,7 @@ from registry.errors import (
     did_you_mean,
 )
 from registry.files.strict_json import read_json_object
-from registry.records import reference_to, revive
+from registry.namespace import reference_to, revive
 
 MOST_PARAMETERS = 20_000_000_000
 """Parameters of the largest model; a configuration that asks for more is refused as damaged."""

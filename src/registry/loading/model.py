@@ -14,8 +14,8 @@ from registry.loading.load import ClassArguments, given_weights, load_into
 from registry.loading.options import LoadOptions
 from registry.loading.report import LoadReport
 from registry.loading.save import save_model
+from registry.namespace import reference_to, revive
 from registry.nn import onednn
-from registry.records import reference_to, revive
 from registry.sources.files import Files
 from registry.weights.checkpoint import RELEASE_FORMATS
 from registry.weights.matching import Patterns

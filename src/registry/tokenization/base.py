@@ -178,7 +178,7 @@ class Tokenizer(TextEncoder):
         return str(target)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from registry.records import reference_to, revive
+        from registry.namespace import reference_to, revive
 
         state = {name: getattr(self, name) for name in self.options}
         state["vocab"] = dict(islice(self.vocab.items(), self.vocab_size))

@@ -5,10 +5,12 @@ each with a checksum; an index block with their offsets; and a footer with the o
 anybody's: every number in it is checked against the bounds of what it counts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import islice, pairwise
 
 from registry.errors import CorruptWeightsError, WeightsLimitError
+from registry.extras import import_extra
 from registry.files.protobuf import Malformed, varint
 from registry.files.signatures import TABLE_END
 from registry.files.strict_json import MEBIBYTE
@@ -115,7 +117,7 @@ def _block(data: bytes, begin: int, size: int, origin: str) -> bytes:
 
 
 def _decompressed(content: bytes, origin: str) -> bytes:
-    import cramjam  # TensorFlow writes no compressed blocks, other writers of tables do
+    cramjam = import_extra("cramjam", "A compressed TensorFlow checkpoint")  # from other writers than TensorFlow
 
     size, _ = varint(content, 0)
     if size > LARGEST_BLOCK:
@@ -152,10 +154,14 @@ def _entries(block: bytes, origin: str) -> Iterator[tuple[bytes, bytes]]:
 
 def crc32c(data: bytes, before: int = 0) -> int:
     """CRC-32C of ``data``, continued from that of the bytes before them (RFC 3720, section 12.1)."""
-    import google_crc32c
-
-    crc: int = google_crc32c.extend(before, data)
+    crc: int = _extend()(before, data)
     return crc
+
+
+@cache
+def _extend() -> Callable[[int, bytes], int]:
+    extend: Callable[[int, bytes], int] = import_extra("google_crc32c", "A TensorFlow checkpoint").extend
+    return extend
 
 
 def masked(crc: int) -> int:
