@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-
-from attrs import frozen
+from typing import Any, NamedTuple
 
 from registry import discovery
 from registry.config.config import Config, naming
@@ -19,8 +17,7 @@ from registry.records import ConfigSpec
 from registry.sources.files import Files
 
 
-@frozen(kw_only=True)
-class ConfigFile:
+class ConfigFile(NamedTuple):
     """A configuration that was read, and what its file decides."""
 
     config: Config
