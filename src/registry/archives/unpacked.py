@@ -1,6 +1,6 @@
 """Archives of models, on this disk or on the web: unpacked when they are first used, and kept by their digest."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from registry.errors import ArchiveError, CacheError, CorruptArchiveError, Missi
 from registry.files.digests import sha256_of
 from registry.files.filenames import WEIGHTS_NAMES, is_weights
 from registry.files.urls import name_in, split_digest
+from registry.formatting import first_of
 from registry.records import Paths, WeightLoaderSpec
 
 
@@ -112,15 +113,10 @@ def _check_complete(paths: Paths, called: str) -> None:
     if missing:
         raise CorruptArchiveError(
             f"{called} holds no model: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing from its "
-            f"{len(paths)} files{_sample(paths)}.",
+            f"{len(paths)} files{f' ({first_of(sorted(paths), 5)})' if paths else ''}.",
             hint="Files at the top of the archive count, or those in the only directory there.",
         )
 
 
 def _is_read_by_plugin(paths: Paths) -> bool:
     return any(spec.detect.load()(paths) for spec in discovery.every(WeightLoaderSpec))
-
-
-def _sample(names: Iterable[str]) -> str:
-    shown = ", ".join(sorted(names)[:5])
-    return f" ({shown})" if shown else ""

@@ -3,24 +3,21 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-
-from attrs import frozen
+from typing import Any, NamedTuple
 
 from registry import discovery
 from registry.config.config import Config, naming
 from registry.config.identify import identify
 from registry.discovery import Architecture
+from registry.discovery.filenames import config_names
 from registry.errors import ArchitectureMismatchError, MissingFileError
 from registry.files.filenames import CONFIG_NAME
 from registry.files.strict_json import read_json_object
 from registry.formatting import first_of
-from registry.records import ConfigSpec
 from registry.sources.files import Files
 
 
-@frozen(kw_only=True)
-class ConfigFile:
+class ConfigFile(NamedTuple):
     """A configuration that was read, and what its file decides."""
 
     config: Config
@@ -97,7 +94,7 @@ def _config_path(files: Files) -> Path:
     paths = files.of("config")
     if CONFIG_NAME in paths:
         return paths[CONFIG_NAME]
-    names = dict.fromkeys(name for spec in discovery.every(ConfigSpec) for name in spec.filenames)
+    names = config_names()
     for name in names:
         if name in paths:
             return paths[name]

@@ -61,13 +61,12 @@ def generate(
     """
     if not isinstance(model, CausalModel):
         raise InputError(f"{type(model).__name__} does not predict next tokens, and so cannot continue a text.")
-    if eos_token_id is None:
-        eos_token_id = getattr(getattr(model, "config", None), "eos_token_id", None)
+    ends = getattr(getattr(model, "config", None), "eos_token_id", None) if eos_token_id is None else eos_token_id
     shared: dict[str, Any] = {
         "attention_mask": attention_mask,
         "max_new_tokens": max_new_tokens,
         "repetition_penalty": repetition_penalty,
-        "eos_token_id": eos_token_id,
+        "eos_token_id": ends,
         "when_full": when_full,
     }
     copies: dict[str, Any] = {"num_return_sequences": num_return_sequences}

@@ -3,9 +3,9 @@
 import inspect
 import os
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from registry.config.load import ConfigFile, read_config
 from registry.discovery import Architecture
@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 ModelT = TypeVar("ModelT", bound="Model")
 
 
-@frozen(kw_only=True)
-class ClassArguments:
+class ClassArguments(NamedTuple):
     """The arguments of a model's class next to its configuration."""
 
-    inputs: tuple[Any, ...] = ()
+    inputs: tuple[Any, ...]
     """Positional arguments of the constructor."""
     constructor: Mapping[str, Any]
     """Keywords of the constructor."""

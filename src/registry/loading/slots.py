@@ -2,10 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
-from attrs import frozen
 from torch import Tensor, nn
 
 from registry.weights.matching import Pair
@@ -17,8 +16,7 @@ Values: TypeAlias = list[tuple[Pair, Tensor]]
 """Tensors with the names in a model that they are for."""
 
 
-@frozen
-class Slot:
+class Slot(NamedTuple):
     """A module, and the attribute under which it keeps a parameter or a buffer."""
 
     module: nn.Module

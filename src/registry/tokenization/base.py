@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from registry.errors import MissingTokenizerError, VocabError
 from registry.files.filenames import TOKENIZER_CONFIG_NAME
+from registry.formatting import first_of
 from registry.tokenization import options
 from registry.tokenization.encoder import TextEncoder
 from registry.tokenization.options import ADDED_TOKEN_FLAGS, Option
@@ -193,6 +194,6 @@ def missing(cls: type, filename: str, paths: "Paths") -> MissingTokenizerError:
     """The error for files among which there is no vocabulary."""
     return MissingTokenizerError(
         f"{cls.__name__} needs {filename}, which is not among the {len(paths)} files found "
-        f"({', '.join(sorted(paths)[:6]) or 'none'}).",
-        hint="Save the tokenizer beside the model: tokenizer.save_pretrained(directory).",
+        f"({first_of(sorted(paths), 6) or 'none'}).",
+        hint="Save the tokenizer next to the model: tokenizer.save_pretrained(directory).",
     )
