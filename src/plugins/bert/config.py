@@ -62,7 +62,7 @@ class BertConfig(Config):
             raise ConfigError(f"pad_token_id ({token}) must be below vocab_size ({self.vocab_size}).")
 
     def num_backbone_parameters(self) -> int:
-        """Parameters of embeddings and layers, biases and normalisations left out."""
+        """Parameters of embeddings and layers, biases and normalizations excluded."""
         embedded = self.vocab_size + self.max_position_embeddings + self.type_vocab_size
         layer = 4 * self.hidden_size + 2 * self.intermediate_size
         return self.hidden_size * (embedded + self.num_hidden_layers * layer)

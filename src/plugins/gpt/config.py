@@ -64,6 +64,6 @@ class OpenAIGPTConfig(Config):
         return self.vocab_size + self.n_special
 
     def num_backbone_parameters(self) -> int:
-        """Parameters of embeddings and blocks, biases and normalisations left out."""
+        """Parameters of embeddings and blocks, biases and normalizations excluded."""
         embedded = self.total_tokens_embeddings + self.n_positions
         return self.n_embd * (embedded + 12 * self.n_layer * self.n_embd)

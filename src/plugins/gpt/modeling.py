@@ -104,13 +104,13 @@ class OpenAIGPTPreTrainedModel(Model):
 
     @abstractmethod
     def set_num_special_tokens(self, number: int) -> None:
-        """Have ``number`` special tokens behind the vocabulary: those that stay keep their rows, new ones are drawn.
+        """Have ``number`` special tokens after the vocabulary: kept ones keep their rows, new ones are initialized.
 
         Raises ConfigError when ``number`` is no count.
         """
 
     def after_loading(self, *, num_special_tokens: int | None = None) -> None:
-        """Make room for ``num_special_tokens`` behind the vocabulary, where loading is given that keyword."""
+        """Make room for ``num_special_tokens`` after the vocabulary, where loading is given that keyword."""
         if num_special_tokens is not None:
             self.set_num_special_tokens(num_special_tokens)
 
@@ -127,7 +127,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         self.init_weights()
 
     def set_num_special_tokens(self, number: int) -> None:
-        """Have ``number`` special tokens behind the vocabulary: those that stay keep their rows, new ones are drawn."""
+        """Have ``number`` special tokens after the vocabulary: kept ones keep their rows, new ones are initialized."""
         if number == self.config.n_special:
             return
         self.config = self.config.replace(n_special=number)

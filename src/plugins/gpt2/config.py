@@ -76,6 +76,6 @@ class GPT2Config(Config):
         return self.n_inner or 4 * self.n_embd
 
     def num_backbone_parameters(self) -> int:
-        """Parameters of embeddings and blocks, biases and normalisations left out."""
+        """Parameters of embeddings and blocks, biases and normalizations excluded."""
         embedded = self.total_tokens_embeddings + self.n_positions
         return self.n_embd * (embedded + self.n_layer * (4 * self.n_embd + 2 * self.inner_width))

@@ -158,7 +158,7 @@ class LlamaConfig(Config):
         return str(found.get("rope_type", found.get("type", "default")))
 
     def num_backbone_parameters(self) -> int:
-        """Parameters of embeddings and blocks, normalisations left out."""
+        """Parameters of embeddings and blocks, normalizations excluded."""
         attention = 2 * self.head_width * (self.num_attention_heads + self.key_value_heads)
         block = self.hidden_size * (attention + 3 * self.intermediate_size)
         return self.hidden_size * self.vocab_size + self.num_hidden_layers * block
