@@ -81,7 +81,7 @@ class TokenizerSuite(Suite):
 
     @needs("tokenizer")
     def test_it_survives_saving_and_pickling(self, registry_tokenizer: "Tokenizer", registry_directory: Path) -> None:
-        """A saved folder and a pickle give the same vocabulary, options and ids."""
+        """A saved directory and a pickle give the same vocabulary, options and ids."""
         registry_tokenizer.save_pretrained(registry_directory)
         copies = (
             type(registry_tokenizer).from_pretrained(registry_directory),
@@ -108,7 +108,7 @@ class TokenizerSuite(Suite):
 
     @needs("tokenizer")
     def test_special_tokens_have_ids(self, registry_tokenizer: "Tokenizer") -> None:
-        """Each that is named has one, and is left out of a decoded text when that is asked for."""
+        """Each that is named has one, and is skipped in a decoded text on request."""
         for name, token, number in _special(registry_tokenizer):
             assert getattr(registry_tokenizer, f"{name}_id") == number
             assert number in registry_tokenizer.all_special_ids
@@ -139,7 +139,7 @@ class TokenizerSuite(Suite):
 
     @needs("tokenizer", "offsets")
     def test_offsets_point_into_the_text(self, registry_tokenizer: "Tokenizer") -> None:
-        """They lie inside the text and in its order, ids are the same as without, and no letter is left out."""
+        """They lie inside the text and in its order, ids are the same as without, and every letter is in one."""
         for text in (*self.texts, *ODD_TEXTS.values()):
             batch = registry_tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
             assert batch["input_ids"] == registry_tokenizer.encode(text, add_special_tokens=False), text

@@ -161,7 +161,7 @@ def _merges(found: str | Path | Merges | Iterable[Pair] | None) -> Merges:
         return read_merges(found)
     if found is None:
         raise MissingTokenizerError(
-            "A vocabulary that is no file has no rules beside it.", hint="Give them as well: merges_file=[...]"
+            "A vocabulary that is no file comes without merge rules.", hint="Give them as well: merges_file=[...]"
         )
     return listed_merges(found, origin="the rules")
 

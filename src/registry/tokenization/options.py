@@ -1,7 +1,7 @@
 """Options of tokenizers: the values that they may have, and the files in which they stand.
 
 Options that belong to the weights, such as casing, travel with them in ``tokenizer_config.json``, under the keys of
-transformers.  Older folders spread them over ``special_tokens_map.json`` and ``added_tokens.json`` as well.
+transformers.  Older directories spread them over ``special_tokens_map.json`` and ``added_tokens.json`` as well.
 """
 
 import json
@@ -126,7 +126,7 @@ def _merge(found: dict[str, Any], name: str, value: Any, origin: str) -> None:
         for key, item in value.items():
             _merge(found.setdefault(name, {}), key, item, origin)
     elif found.setdefault(name, value) != value:
-        raise VocabError(f"{origin} says that {name} is {value!r:.80}; a file beside it says {found[name]!r:.80}.")
+        raise VocabError(f"{origin} says that {name} is {value!r:.80}; another file says {found[name]!r:.80}.")
 
 
 def _of_config(keys: Mapping[str, Any], origin: str, refused_flags: Sequence[str]) -> dict[str, Any]:

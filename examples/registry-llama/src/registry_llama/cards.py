@@ -1,4 +1,4 @@
-"""Two published models, small and free: names and addresses, and what belongs to their weights.
+"""Two small published models: names, files, and the options that belong to their weights.
 
 Sizes and digests are null, since nobody could take them from the files themselves.
 """
@@ -6,8 +6,6 @@ Sizes and digests are null, since nobody could take them from the files themselv
 from typing import Any
 
 from registry.records import Card, FileSpec
-
-HUB = "https://huggingface.co"
 
 FILES = (
     ("config", "config.json"),
@@ -19,20 +17,15 @@ FILES = (
 
 def _published(repository: str, tokenizer: tuple[str, str], max_len: int, **what: Any) -> Card:
     """The card of a repository of the hub, named like it; ``tokenizer`` is role and name of the file of its tokens."""
-    files = (
-        FileSpec(role=role, filename=filename, urls=(f"{HUB}/{repository}/resolve/main/{filename}",))
-        for role, filename in (*FILES, tokenizer)
-    )
-    return Card(
+    return Card.on_hub(
+        repository,
         name=repository.rpartition("/")[2].lower(),
         architecture="llama",
         task="causal-lm",
-        files=tuple(files),
-        aliases=(repository,),
+        files=tuple(FileSpec(role=role, filename=filename) for role, filename in (*FILES, tokenizer)),
         tokenizer={"max_len": max_len},
         languages=("en",),
         license="Apache-2.0",
-        source=f"{HUB}/{repository}",
         **what,
     )
 
