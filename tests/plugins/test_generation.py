@@ -193,7 +193,9 @@ def test_generate_picks_one_of_three_ways() -> None:
     [
         ({"top_k": 5}, "top_k=5 has no meaning at temperature 0"),
         ({"top_p": 0.5}, "top_p=0.5 has no meaning at temperature 0"),
-        ({"generator": torch.Generator()}, "generator=.* has no meaning at temperature 0"),
+        pytest.param(
+            {"generator": torch.Generator()}, "generator=.* has no meaning at temperature 0", id="a generator"
+        ),
         ({"num_return_sequences": 2}, "num_return_sequences=2 has no meaning at temperature 0"),
         ({"length_penalty": 2.0}, "length_penalty=2.0 has no meaning without beams"),
         ({"length_penalty": 2.0, "temperature": 1.0}, "length_penalty=2.0 has no meaning without beams"),

@@ -37,7 +37,7 @@ def zipped() -> bytes:
         (b"<?xml version='1.0'?>", "an XML document"),
         (b"<head>", "an HTML or XML page"),
         (LFS, "a git-lfs pointer instead of the file (run `git lfs pull`)"),
-        (gzip.compress(b"a"), "a gzip file"),
+        (gzip.compress(b"a", mtime=0), "a gzip file"),
         (zipped(), "a zip archive"),
         (tar(), "a tar archive that is not compressed"),
         (pickle.dumps([1]), "a pickle"),
