@@ -3,7 +3,7 @@
     python benchmarks/bpe_tokenizer.py --shared ../shared
 
 A round makes the tokenizers anew and runs each twice over all texts, in turn; printed are medians of all rounds.  The
-first pass fills the memory of chunks, later ones use it.  Ids are compared in every round.
+first pass fills the cache of chunks, later ones use it.  Ids are compared in every round.
 """
 
 import argparse

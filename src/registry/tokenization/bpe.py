@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from registry.errors import VocabError
 from registry.files.strict_json import read_json_object
+from registry.garbage import gc_paused
 from registry.tokenization.vocabulary import BLANKS, MOST_BYTES, MOST_TOKENS, decoded, read_bytes
 
 Pair: TypeAlias = tuple[str, str]
@@ -103,6 +104,7 @@ class BytePairs:
         VocabError: A rule stands twice, or its symbols, apart or merged, are no tokens.
     """
 
+    @gc_paused()  # of a pair for each rule, none is garbage
     def __init__(self, merges: Merges, vocab: Mapping[str, int]) -> None:
         firsts, seconds, *_ = merges
         if len(firsts) > MOST_TOKENS:

@@ -8,7 +8,7 @@ after the first pages nearly every chunk has been seen, and a document costs one
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 K = TypeVar("K", bound=str | bytes)
 V = TypeVar("V")
@@ -61,11 +61,14 @@ class TokenCache(Generic[K]):
         return CachedIds(self, chunks)
 
 
-class CachedIds(NamedTuple):
+class CachedIds:
     """The ids of chunks that follow each other, which are put together in the form that is asked for."""
 
-    cache: TokenCache[Any]
-    chunks: Iterable[Any]
+    __slots__ = ("cache", "chunks")
+
+    def __init__(self, cache: TokenCache[Any], chunks: Iterable[Any]) -> None:
+        self.cache = cache
+        self.chunks = chunks
 
 
 def as_list(ids: Iterable[int] | CachedIds) -> list[int]:
