@@ -15,7 +15,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.gpt2.tokenization import PATTERN, GPT2Tokenizer, chunks, pretokenize
+from plugins.gpt2.tokenization import PATTERN, GPT2Tokenizer, basic_pattern, chunks, exact_pattern, pretokenize
 from registry.errors import ConfigError, MissingTokenizerError, RegistryWarning, UnknownOptionError, VocabError
 from registry.testing.tokenizers import lines_run
 from registry.tokenization.byte_level import CHARACTERS, SEPARATOR, bytes_to_unicode
@@ -72,6 +72,20 @@ def test_words_are_separated_bytes() -> None:
         word.encode() for word in ("Größe", " 12", " 中文", "、", "ελ", "😀'", "s", " x", "²")
     ]
     assert pretokenize("") == b""
+
+
+@pytest.mark.parametrize("around", ["{0}", "a{0}1 {0}{0}\n{0}b", "{0}'s²{0}2", " {0} \u3000{0}  "])
+def test_both_patterns_find_the_same_words(around: str) -> None:
+    plane = (*range(0xD800), *range(0xE000, 0x10000))
+    for number in (*plane, *range(0x1F600, 0x1F650), *range(0x20000, 0x20010), 0x1D7CE):
+        text = around.format(chr(number))
+        words = [word.decode() for word in pretokenize(text).split(SEPARATOR)]
+        assert words == exact_pattern().findall(text), hex(number)
+
+
+def test_characters_outside_the_tables_are_skipped() -> None:
+    assert basic_pattern().findall("Größe 12 中文、ελ") == ["Größe", " 12", " 中文", "、", "ελ"]
+    assert basic_pattern().findall("a😀b") == ["a", "b"]
 
 
 @pytest.mark.parametrize("space", WIDE)
