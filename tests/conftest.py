@@ -18,13 +18,32 @@ pytest_plugins = ["registry.testing.plugin", "pytester"]
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
+PROGRAMS = {"authors", "examples"}
+"""Directories of tests that run complete programs in processes of their own."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="one case of each fast test, in less than a minute")
     parser.addoption(
         "--shared",
         default=str(Path(__file__).parent.parent.parent / "shared"),
         help="folder with real vocabularies and texts, for tests marked `parity` (default: ../shared)",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``--quick``, keep one case of each test that is neither slow nor in a directory of complete programs."""
+    if not config.getoption("--quick"):
+        return
+    seen: set[str] = set()
+    kept: list[pytest.Item] = []
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        if function not in seen and not item.get_closest_marker("slow") and PROGRAMS.isdisjoint(item.path.parts):
+            seen.add(function)
+            kept.append(item)
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +91,7 @@ def limits() -> Limits:
 
 
 @contextmanager
-def within_limits(seconds: float = 2, megabytes: float = 200) -> Iterator[None]:
+def within_limits(seconds: float = 60, megabytes: float = 200) -> Iterator[None]:
     """What runs inside is interrupted after so much time, and must not have mapped so much memory at any moment.
 
     Counted is address space, and so all that is asked for by whomever, Python, numpy or torch, touched or not; and what

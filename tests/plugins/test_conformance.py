@@ -1,4 +1,4 @@
-"""Every first-party plugin keeps the contract which the kit asks of a stranger's."""
+"""Every first-party plugin keeps the contract which the kit checks for third parties."""
 
 from pathlib import Path
 

@@ -39,12 +39,6 @@ def reference(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture
-def ancestor(reference: ModuleType) -> ModuleType:
-    """The older name of ``reference``, for test_tokenization.py."""
-    return reference
-
-
-@pytest.fixture
 def make() -> Callable[..., Any]:
     """Builds a model in evaluation mode, with weights that are far from those of a new one."""
 

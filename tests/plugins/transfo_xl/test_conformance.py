@@ -1,4 +1,4 @@
-"""Transformer-XL keeps the contract which the kit asks of a stranger's plugin."""
+"""Transformer-XL keeps the contract which the kit checks for third parties."""
 
 from pathlib import Path
 

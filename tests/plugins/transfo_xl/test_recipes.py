@@ -1,7 +1,7 @@
-"""The recipes of pytorch-pretrained-bert's manual for Transformer-XL, as written there; only the import line differs.
+"""The recipes for Transformer-XL in pytorch-pretrained-bert's documentation, as written; only the import line differs.
 
-The manual's shortcut name stands for a gigabyte on the net: a plugin of this test declares the same name for a tiny
-model, and is preferred over ours.
+Their shortcut name stands for a download of a gigabyte: a plugin of this test declares the same name for a tiny model,
+and is preferred over ours.
 """
 
 import os

@@ -54,9 +54,9 @@ OPTIONS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_words_counts_and_ids_are_those_of_pytorch_pretrained_bert(
-    ancestor, text_file: Path, options: dict[str, Any]
+    reference, text_file: Path, options: dict[str, Any]
 ) -> None:
-    theirs = ancestor.TransfoXLTokenizer(**options)
+    theirs = reference.TransfoXLTokenizer(**options)
     ends = [{"add_eos": False}, {"add_eos": True}][: 1 if options.get("delimiter") == "" else 2]  # it adds none there
     theirs.count_file(str(text_file), **ends[-1])
     theirs.build_vocab()
@@ -80,9 +80,9 @@ def test_words_counts_and_ids_are_those_of_pytorch_pretrained_bert(
 
 
 @pytest.mark.parametrize("text", ["", "the", "the\n", "\n\nthe\n\nrole", "the \r\nrole\rthe", "a\x0bthe\u2028role\n"])
-def test_lines_end_as_in_pytorch_pretrained_bert(ancestor, text: str, tmp_path: Path, monkeypatch) -> None:
+def test_lines_end_as_in_pytorch_pretrained_bert(reference, text: str, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "t.txt").write_bytes(text.encode())
-    theirs = ancestor.TransfoXLTokenizer(special=WORDS, lower_case=True)
+    theirs = reference.TransfoXLTokenizer(special=WORDS, lower_case=True)
     theirs.build_vocab()
     expected = theirs.encode_file(str(tmp_path / "t.txt"), ordered=True).tolist() if text else []
     for characters in (1, 3, 2**20):
@@ -92,8 +92,8 @@ def test_lines_end_as_in_pytorch_pretrained_bert(ancestor, text: str, tmp_path: 
         assert ours.ids_of_file(tmp_path / "t.txt").tolist() == expected
 
 
-def test_a_double_end_is_that_of_pytorch_pretrained_bert(ancestor) -> None:
-    ours, theirs = given_words(), ancestor.TransfoXLTokenizer()
+def test_a_double_end_is_that_of_pytorch_pretrained_bert(reference) -> None:
+    ours, theirs = given_words(), reference.TransfoXLTokenizer()
     assert ours.tokenize("the actor", add_double_eos=True) == theirs.tokenize("the actor", add_double_eos=True)
     assert ours.tokenize("the", add_eos=True, add_double_eos=True) == ["<S>", "the", "<S>"]
 

@@ -1,4 +1,4 @@
-"""Archives that strangers made, among them the known attacks: each gives its files, or a typed error."""
+"""Archives from anywhere, among them the known attacks: each gives its files, or a typed error."""
 
 import gzip
 import io
@@ -300,8 +300,7 @@ def test_the_published_attacks_on_extraction_have_nothing_to_work_with(unpacked:
 
 
 @pytest.mark.parametrize("size", [-512, -1024, -(2**40)])
-def test_a_size_below_zero_ends_at_once(size: int, unpacked: Unpacked) -> None:
-    begun = time.monotonic()
+def test_a_size_below_zero_is_refused(size: int, unpacked: Unpacked) -> None:
     for lie in (entry("m", size=size), entry("m", pax_headers={"size": str(size)})):
         info, _ = lie
         blocks = info.tobuf(format=tarfile.GNU_FORMAT if info.size < 0 else tarfile.PAX_FORMAT)
@@ -312,7 +311,6 @@ def test_a_size_below_zero_ends_at_once(size: int, unpacked: Unpacked) -> None:
     header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 8 * 32)
     with pytest.raises(ArchiveError):
         unpacked(gzip.compress(bytes(header) + tar(*MODEL)))
-    assert time.monotonic() - begun < 1
 
 
 # --- Sizes ------------------------------------------------------------------------------------------------------------
