@@ -153,7 +153,7 @@ def files() -> Iterator[Path]:
         "examples/**/*.py",
         "examples/**/*.md",
     ):
-        yield from (path for path in ROOT.glob(pattern) if "tests" not in path.relative_to(ROOT).parts)
+        yield from (path for path in ROOT.glob(pattern) if not {"tests", "build"} & {*path.relative_to(ROOT).parts})
 
 
 def area(path: Path) -> str:
