@@ -158,9 +158,8 @@ def test_the_picture_of_the_design_shows_the_rooms_that_a_load_enters(
         _ = loaded.tokenizer
     drawn = {room: number for number, arrow in enumerate(steps()) for room in arrow}
     assert set(order) - BOTTOM == set(drawn)
-    assert order[0] in BOTTOM or order[0] == "loading", "the door"
     numbers = [drawn[room] for room in order if room in drawn and room != "loading"]
-    assert numbers == sorted(numbers), f"the rooms are entered in the order {order}"
+    assert numbers == sorted(numbers), f"the rooms return in the order {order}"
 
 
 def save_archive(directory: Path) -> None:
@@ -197,14 +196,14 @@ def serving(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def entered() -> Iterator[list[str]]:
-    """The rooms of the core of which a function is called, in the order of their first call."""
+    """The rooms of the core in the order in which a function of each first returns: a step may call an earlier one."""
     order: list[str] = []
     home = f"{ROOT / 'src/registry'}{os.sep}"
 
     def note(frame: FrameType, event: str, _argument: object) -> None:
         code = frame.f_code
         is_function = code.co_flags & inspect.CO_OPTIMIZED
-        if event == "call" and is_function and code.co_filename.startswith(home):
+        if event == "return" and is_function and code.co_filename.startswith(home):
             room = Path(code.co_filename.removeprefix(home)).parts[0].removesuffix(".py")
             if room not in order:
                 order.append(room)

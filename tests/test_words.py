@@ -145,15 +145,8 @@ PATTERNS = (
 
 def files() -> Iterator[Path]:
     """The files that are looked at."""
-    for pattern in (
-        "src/**/*.py",
-        "src/**/*.in",
-        "src/**/*.md",
-        "src/**/*.html",
-        "examples/**/*.py",
-        "examples/**/*.md",
-    ):
-        yield from (path for path in ROOT.glob(pattern) if "tests" not in path.relative_to(ROOT).parts)
+    for pattern in PATTERNS:
+        yield from (path for path in ROOT.glob(pattern) if not {"tests", "build"} & {*path.relative_to(ROOT).parts})
 
 
 def area(path: Path) -> str:
@@ -210,3 +203,7 @@ def test_no_two_classes_share_a_name() -> None:
     for name, path in classes():
         places.setdefault(name, []).append(path)
     assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
+
+
+def test_everything_that_people_read_is_looked_at() -> None:
+    assert {"docs", "README.md", "CHANGELOG.md", "examples", "src/registry/cli", "src/plugins/bert"} <= set(AREAS)
