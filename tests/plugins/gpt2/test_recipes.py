@@ -1,7 +1,7 @@
-"""The recipes of pytorch-pretrained-bert's manual for GPT and GPT-2, as written there; only the import line differs.
+"""The recipes for GPT and GPT-2 in pytorch-pretrained-bert's documentation, as written; only the import line differs.
 
-The manual's shortcut names stand for gigabytes on the net: a plugin of this test declares the same names for tiny
-models, and is preferred over ours.
+Their shortcut names stand for downloads of gigabytes: a plugin of this test declares the same names for tiny models,
+and is preferred over ours.
 """
 
 import json
@@ -28,7 +28,7 @@ SHORTCUTS = {"gpt": "openai-gpt", "gpt2": "gpt2"}
 
 
 class Family:
-    """The classes of one architecture, under the words of the manual."""
+    """The classes of one architecture, by the names of pytorch-pretrained-bert's documentation."""
 
     def __init__(self, name: str) -> None:
         prefix = PREFIXES[name]
@@ -56,7 +56,7 @@ def published(family: Family, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shortcut(family: Family, published: Path) -> Iterator[str]:
-    """The manual's name, for files on this disk."""
+    """The documented name, for files on this disk."""
 
     class Site:
         @registry.hookimpl

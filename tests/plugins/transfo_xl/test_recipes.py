@@ -31,7 +31,7 @@ def published(make, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shortcut(published: Path) -> Iterator[str]:
-    """The manual's name, for files on this disk."""
+    """The documented name, for files on this disk."""
 
     class Site:
         @registry.hookimpl
