@@ -158,8 +158,8 @@ def test_both_schemes_are_readable_and_drawn_in_their_colours(dark: bool, browse
     from selenium.webdriver.support.wait import WebDriverWait
 
     browser.open(page, dark=dark)
-    colours = browser("const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]")
-    background, ink = (sum(map(int, colour[4:-1].split(","))) for colour in colours)
+    colors = browser("const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]")
+    background, ink = (sum(map(int, color[4:-1].split(","))) for color in colors)
     assert (background < ink) == dark
     assert min(browser.contrasts("h1, h2, p, footer, button, .heads span, .check span, .lines span")) >= 4.5
     scheme = {"name": "prefers-color-scheme", "value": "light" if dark else "dark"}
@@ -168,9 +168,9 @@ def test_both_schemes_are_readable_and_drawn_in_their_colours(dark: bool, browse
     WebDriverWait(browser.driver, 10).until(lambda _: browser("return css('accent')") != accent)  # the picture follows
 
 
-def test_without_scripts_the_page_says_why_it_is_empty(browser: Any, page: Path) -> None:
+def test_without_scripts_the_page_shows_the_tokens(browser: Any, page: Path) -> None:
     browser.open(page, scripts=False)
     (note,) = browser.texts("noscript p")
-    assert note.startswith("The picture is drawn by a script")
+    assert note.startswith("This page needs JavaScript")
     assert "violinist · tuned" in note
     browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
