@@ -109,6 +109,10 @@ class RegistryWarning(UserWarning):
     """Base of all warnings of the registry: the work went on."""
 
 
+class UntrainedWarning(RegistryWarning):
+    """Parts of a model have the values of their initialization: its outputs mean nothing until it is trained."""
+
+
 class RegistryDeprecationWarning(RegistryWarning, FutureWarning):
     """Use of a name or an option that a later version removes; the message names the version and the replacement.
 

@@ -1,6 +1,6 @@
 """Conversion: a checkpoint in any format becomes a saved directory, which is checked by reading it again."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,8 @@ from registry.download.progress import ProgressBar
 from registry.errors import MissingTokenizerError, SaveError
 from registry.files.atomic import Writer
 from registry.loading.choose import task_of, tokenizer_of
+from registry.loading.fitness import misfit
 from registry.loading.load import ClassArguments, load_into, open_weights
-from registry.loading.meta import build
 from registry.loading.model import Model
 from registry.loading.options import LoadOptions
 from registry.loading.pretrained import check_fit
@@ -24,7 +24,6 @@ from registry.loading.save import save_model
 from registry.sources.files import Files
 from registry.weights import safetensors
 from registry.weights.checkpoint import Checkpoint
-from registry.weights.matching import classify, match, translate_names
 from registry.weights.torch import reader
 from registry.weights.write import Format, weight_writers
 
@@ -123,19 +122,8 @@ def richest_class(described: ConfigFile, checkpoint: Checkpoint, task: str) -> t
     """
     specs = described.architecture.models.values()
     classes = [discovery.load_class(spec) for spec in sorted(specs, key=lambda spec: spec.task != task)]
-    best: type[Model] = min(classes, key=lambda cls: _misfit(cls, described.config, checkpoint))
+    best: type[Model] = min(classes, key=lambda cls: misfit(cls, described.config, checkpoint))
     return best
-
-
-def _misfit(cls: type[Model], config: Any, checkpoint: Checkpoint) -> tuple[int, int, int]:
-    """The numbers of tensors of heads that a class drops, of all that it drops, and of those that it misses."""
-    layout = cls.layout_of(config)
-    sources = translate_names(checkpoint.tensors, checkpoint.names, layout).sources
-    names: Collection[str] = build(lambda: cls(config)).state_dict().keys()
-    outcomes = classify(match(names, [], sources, layout))
-    dropped = [name for pair in (*outcomes["dropped"], *outcomes["unexpected"]) for name in pair.theirs]
-    of_heads = [name for name in dropped if not name.startswith(layout.prefix)]
-    return len(of_heads), len(dropped), len(outcomes["new"]) + len(outcomes["missing"])
 
 
 def _tokenizer(files: Files, described: ConfigFile) -> "Tokenizer | None":

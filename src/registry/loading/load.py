@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import warnings
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -9,21 +10,28 @@ from attrs import evolve
 
 from registry.config.load import ConfigFile, read_config
 from registry.discovery import Architecture
-from registry.errors import UnknownOptionError, did_you_mean
+from registry.errors import UnknownOptionError, UntrainedWarning, did_you_mean
+from registry.formatting import first_of
 from registry.loading.fill import fill
 from registry.loading.meta import build, within_memory
+from registry.loading.mismatch import Alternatives, part_patterns
 from registry.loading.options import LoadOptions
+from registry.loading.report import LoadReport
+from registry.loading.untrained import fingerprints, recorded
 from registry.nn import onednn
-from registry.saving.manifest import warn_of_disagreements
+from registry.saving.manifest import read_manifest, warn_of_disagreements
 from registry.sources.files import Files
 from registry.weights.checkpoint import Checkpoint, open_checkpoint
+from registry.weights.containers import opened
+from registry.weights.matching import is_allowed
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from registry.loading.model import Model
 
 ModelT = TypeVar("ModelT", bound="Model")
+
+HEAD_OPTIONS = frozenset(("num_labels", "id2label"))
+"""Options that describe a head, and so say that one is meant."""
 
 
 class ClassArguments(NamedTuple):
@@ -37,6 +45,13 @@ class ClassArguments(NamedTuple):
     """Keywords of ``Model.after_loading``."""
     overrides: Mapping[str, Any]
     """Values that replace those of configuration fields."""
+    positional: tuple[str, ...] = ()
+    """Names of the positional arguments."""
+
+    @property
+    def means_a_head(self) -> bool:
+        """Whether they say how many classes a head is to have, so that a new one is no surprise."""
+        return bool(HEAD_OPTIONS & {*self.constructor, *self.overrides, *self.positional})
 
     @classmethod
     def of(cls, model: "type[Model]", inputs: tuple[Any, ...], keywords: Mapping[str, Any]) -> "ClassArguments":
@@ -58,7 +73,20 @@ class ClassArguments(NamedTuple):
             if key not in own | later | fields:
                 raise _unknown(key, model, own | later, fields)
         taken = [{key: value for key, value in keywords.items() if key in names} for names in (own, later, fields)]
-        return cls(inputs=inputs, constructor=taken[0], after_loading=taken[1], overrides=taken[2])
+        names = [name for name in inspect.signature(model.__init__).parameters if name not in ("self", "config")]
+        return cls(
+            inputs=inputs,
+            constructor=taken[0],
+            after_loading=taken[1],
+            overrides=taken[2],
+            positional=tuple(names[: len(inputs)]),
+        )
+
+    def replaced(self, values: Mapping[str, Any]) -> "ClassArguments":
+        """The same with other values for some options, each for the constructor where it was given that one."""
+        own = {key: value for key, value in values.items() if key in self.constructor}
+        rest = {key: value for key, value in values.items() if key not in own}
+        return evolve(self, constructor={**self.constructor, **own}, overrides={**self.overrides, **rest})
 
 
 def _unknown(key: str, model: "type[Model]", options: Collection[str], fields: Collection[str]) -> UnknownOptionError:
@@ -103,23 +131,68 @@ def load_into(
         WeightsLimitError: The weights need more memory than there is.
     """
     described = described or read_config(files, expected=cls.config_class.architecture)
-    config = described.config.replace(**arguments.overrides)
     checkpoint = checkpoint or open_weights(files, described.architecture, options.formats)
-    model = build(lambda: cls(config, *arguments.inputs, **arguments.constructor))
-    model.load_report = fill(model, checkpoint, model.layout, model.init_module, options)
+    model = _built(cls, described, arguments)
+    alternatives = Alternatives(
+        config=model.config,
+        remake=lambda values: _built(cls, described, arguments.replaced(values)),
+        tasks=lambda: _fitting_tasks(described.architecture, model.config, checkpoint),
+    )
+    report = fill(model, checkpoint, model.layout, model.init_module, options, alternatives)
+    model.load_report = report
+    initial = (*report.new, *report.missing, *report.untrained)
+    model.initial_values = fingerprints(model.state_dict(), initial) if initial else {}
+    _warn_of_untrained(model, report, options, meant=arguments.means_a_head)
     model.after_loading(**arguments.after_loading)
     onednn.enable(model)
     return model.eval()
+
+
+def _built(cls: type[ModelT], described: ConfigFile, arguments: ClassArguments) -> ModelT:
+    config = described.config.replace(**arguments.overrides)
+    return build(lambda: cls(config, *arguments.inputs, **arguments.constructor))
+
+
+def _fitting_tasks(architecture: Architecture, config: Any, checkpoint: Checkpoint) -> list[str]:
+    from registry.loading.fitness import fitting_tasks  # for errors only; it imports the models
+
+    return fitting_tasks(architecture, config, checkpoint)
+
+
+def _warn_of_untrained(model: "Model", report: LoadReport, options: LoadOptions, *, meant: bool) -> None:
+    """Warn of parts that a file lacks, unless a head is meant, and of those that were saved without training."""
+    kinds = {
+        "lacks {}, which are newly initialized": () if meant else report.new,
+        "was saved with {} as they were initialized": report.untrained,
+    }
+    for kind, names in kinds.items():
+        unmeant = [name for name in names if not is_allowed([name], options.allow_missing)]
+        if unmeant:
+            warnings.warn(
+                f"{report.source} {kind.format(first_of(unmeant, 4))}: the outputs of this {type(model).__name__} mean "
+                f"nothing until it is trained. allow_missing={part_patterns(model, unmeant)} says that this is meant.",
+                UntrainedWarning,
+                stacklevel=6,
+            )
 
 
 def open_weights(files: Files, architecture: Architecture, formats: Collection[str] | None = None) -> Checkpoint:
     """The weights among the files of a model; warns of files that differ from the manifest of a saved directory."""
     paths = files.of("weights")
     warn_of_disagreements(paths)
-    return evolve(open_checkpoint(paths, architecture, formats), source=str(files.source))
+    checkpoint = open_checkpoint(paths, architecture, formats)
+    manifest = read_manifest(paths)
+    untrained = [] if manifest is None else recorded(manifest.about, checkpoint.tensors)
+    return evolve(checkpoint, source=str(files.source), untrained=untrained)
 
 
-def given_weights(state_dict: "Mapping[str, Tensor]", files: Files) -> Checkpoint:
-    """The weights that a caller gives with the files of a model, whose configuration they fit."""
+def given_weights(state_dict: "Mapping[str, Any]", files: Files) -> Checkpoint:
+    """The weights that a caller gives with the files of a model, whose configuration they fit.
+
+    Containers of training programs are opened, as they are in files.
+    """
+    import torch
+
     source = f"a state_dict, configured by {files.source}"
-    return Checkpoint(tensors=state_dict, format="state_dict", source=source, borrowed=True)
+    tensors = opened(state_dict, torch.Tensor, "The state_dict")
+    return Checkpoint(tensors=tensors, format="state_dict", source=source, borrowed=True)

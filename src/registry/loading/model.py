@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -14,6 +15,7 @@ from registry.loading.load import ClassArguments, given_weights, load_into
 from registry.loading.options import LoadOptions
 from registry.loading.report import LoadReport
 from registry.loading.save import save_model
+from registry.loading.untrained import fingerprints, unchanged
 from registry.namespace import reference_to, revive
 from registry.nn import onednn
 from registry.sources.files import Files
@@ -43,6 +45,8 @@ class Model(nn.Module):
     """The configuration, of the class ``config_class``."""
     load_report: LoadReport | None = None
     """What was loaded from where; None for a model that was not loaded."""
+    initial_values: Mapping[str, str] = MappingProxyType({})
+    """Fingerprints of the tensors that were newly initialized by loading, by which saving knows those never trained."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -100,18 +104,22 @@ class Model(nn.Module):
             cache_dir: Directory for downloaded files.
             from_tf: Read the TensorFlow checkpoint (``name_or_path`` is its prefix, its index file, or the directory
                 of them) or OpenAI's numpy arrays, even where other weights lie next to them.  TensorFlow is not needed.
-            state_dict: Weights to use; none are then fetched or read.
+            state_dict: Weights to use; none are then fetched or read.  What a file may hold, this may: a container of a
+                training program is opened.
             dtype: Type of the parameters; None for float32.
             device: Device of the parameters; None for the CPU.
             offline: True forbids every download; None asks the environment.
             revision: Branch, tag or commit of a repository of the hub.
             allow_missing: Patterns (``*`` and ``?``) of parameters which the file may lack; they are newly initialized.
+                Never the whole backbone.
             allow_unexpected: Patterns of names in the file which the model may lack; they are dropped.
             progress: Whether downloads show a bar; None shows one on a terminal.
             kwargs: Keywords of the constructor (``num_labels=3``); all others replace fields of the configuration.
 
         Returns:
-            The model, in evaluation mode.  A model is never returned half loaded.
+            The model, in evaluation mode.  A model is never returned half loaded.  Whole parts that the file lacks are
+            newly initialized, with an UntrainedWarning that names them unless ``num_labels``, ``id2label`` or
+            ``allow_missing`` says that a head is meant.
 
         Raises:
             UnknownModelError: Nothing has this name.
@@ -162,7 +170,10 @@ class Model(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or convert the parameters; layers that leave the CPU or float32 run the method of their class again."""
+        untrained = unchanged(self.initial_values, self.state_dict(), self.layout) if self.initial_values else {}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.initial_values:  # another type has other bits
+            self.initial_values = fingerprints(self.state_dict(), untrained)
         onednn.disable_unsuitable(self)
         return self
 

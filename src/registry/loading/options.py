@@ -29,3 +29,5 @@ class LoadOptions:
     """Patterns of names in the file which the model may lack; they are dropped."""
     formats: Collection[str] | None = None
     """The only formats of weights to look for; None for all."""
+    allow_new: bool = True
+    """Whether whole parts may be missing in the file: only where the caller chose the class, not the checkpoint."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from registry import discovery
 from registry.config import Config
@@ -98,13 +98,16 @@ def load(
         offline: True forbids every download; None asks the environment.
         revision: Branch, tag or commit of a repository of the hub.
         allow_missing: Patterns (``*`` and ``?``) of parameters which the file may lack; they are newly initialized.
+            Never the whole backbone.
         allow_unexpected: Patterns of names in the file which the model may lack; they are dropped.
         progress: Whether downloads show a bar; None shows one on a terminal.
         config_overrides: Keywords of the model's class (``num_labels=3``); all others replace fields of the
             configuration.
 
     Returns:
-        The model, in evaluation mode, and what belongs to it.  A model is never returned half loaded.
+        The model, in evaluation mode, and what belongs to it.  A model is never returned half loaded.  Whole parts that
+        the file lacks are an error, unless ``task`` is given: then they are newly initialized, with an UntrainedWarning
+        that names them unless ``num_labels``, ``id2label`` or ``allow_missing`` says that a head is meant.
 
     Raises:
         UnknownModelError: Nothing has this name.
@@ -238,6 +241,7 @@ def _load(
     from registry.loading.load import ClassArguments, load_into
 
     described = read_config(files)
+    options = evolve(options, allow_new=task is not None)
     cls = class_for(task or task_of(files.source.card, described), described.architecture, files)
     return described, load_into(cls, files, ClassArguments.of(cls, (), keywords), options, described=described)
 

@@ -11,6 +11,7 @@ from registry._version import __version__
 from registry.config.config import config_text
 from registry.files.atomic import Writer, content_writer
 from registry.files.filenames import CONFIG_NAME
+from registry.loading.untrained import UNTRAINED, unchanged
 from registry.saving.folder import write_folder
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ def _config_of(model: "Model") -> str:
 
 def _about(model: "Model") -> dict[str, Any]:
     """What the manifest says of the model."""
+    untrained = unchanged(model.initial_values, model.state_dict(), model.layout)
     return {
         "origin": None if model.load_report is None else model.load_report.source,
         "architecture": model.config.architecture,
         "task": discovery.model_class_task(type(model)),
         "versions": {"torch-registry": __version__, "torch": torch.__version__},
+        **({UNTRAINED: dict(untrained)} if untrained else {}),
     }

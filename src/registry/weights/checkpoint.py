@@ -95,6 +95,8 @@ class Checkpoint:
     """Names of weight files in other formats, which are not read."""
     source: str = "the file"
     """What is read, as messages and reports name it."""
+    untrained: Collection[str] = ()
+    """Names in the file whose values are still those of an initialization."""
     borrowed: bool = False
     """Whether the tensors belong to the caller, so that a model must not share them."""
 

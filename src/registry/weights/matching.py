@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 
 from attrs import Factory, frozen
 
-from registry.weights.names import Layout, NameTable, StoredTensor, Translation
+from registry.weights.names import Layout, NameTable, StoredTensor, Translation, same_name
 
 Patterns: TypeAlias = str | Iterable[str]
 """Names with the wildcards of a shell: ``classifier.*``."""
@@ -64,8 +64,14 @@ def translate_names(names: Iterable[str], table: NameTable | None, layout: Layou
     found = (table or NameTable()).translate({name: StoredTensor(name) for name in names})
     inner = layout.unwrapped(found.sources)
     full = layout.in_full(inner.values())
-    ours = layout.names.translate({full[inner[name]]: source for name, source in found.sources.items()})
-    return Translation(ours.sources, found.dropped + ours.dropped)
+    sources: dict[str, StoredTensor] = {}
+    for name, source in found.sources.items():
+        if full[inner[name]] in sources:
+            raise same_name(sources[full[inner[name]]], source, full[inner[name]])
+        sources[full[inner[name]]] = source
+    ours = layout.names.translate(sources)
+    removed = [wrapper for wrapper in layout.wrappers if any(wrapper in name and inner[name] != name for name in inner)]
+    return Translation(ours.sources, found.dropped + ours.dropped, tuple(removed))
 
 
 def match(
@@ -129,6 +135,18 @@ def classify(
             )
         outcomes[outcome].append(pair)
     return outcomes
+
+
+def require_backbone(outcomes: dict[Outcome, list[Pair]]) -> None:
+    """Take back the permission to miss tensors of the backbone where the file has none of them that fits.
+
+    Single tensors of a backbone may be missing, where the caller allows it, but never all.
+    """
+    if any(pair.part is None and pair.ours for pair in outcomes["loaded"]):
+        return
+    for pair in [pair for pair in outcomes["allowed_missing"] if pair.part is None]:
+        outcomes["allowed_missing"].remove(pair)
+        outcomes["missing"].append(pair)
 
 
 def is_allowed(names: Iterable[str], patterns: Patterns) -> bool:

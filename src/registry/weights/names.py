@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from os.path import commonprefix
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, evolve, field, frozen
 
 from registry.errors import WeightsMismatchError
 
@@ -74,6 +73,8 @@ class Translation:
     """Our name -> the tensor in the file."""
     dropped: tuple[str, ...]
     """Names in the file that are dropped."""
+    wrappers: tuple[str, ...] = ()
+    """Wrappers that were taken off the names."""
 
 
 @frozen
@@ -134,6 +135,10 @@ class NameTable:
     _upwards: re.Pattern[str] = field(eq=False, repr=False)
 
     def __init__(self, *rows: tuple[str, str] | tuple[str, str, Operation], dropped: Iterable[str] = ()) -> None:
+        text = next((row for row in rows if isinstance(row, str)), None)
+        if text is not None:
+            raise ValueError(f"NameTable: a row is a pair of names, not {text!r}; a comma may be missing.")
+        _refuse_text("NameTable(dropped=...)", dropped)
         lines = (*(Row(*row) for row in rows), *(Row(theirs, None) for theirs in dropped))
         patterns = [row.pattern(number) for number, row in enumerate(lines)] or [_NO_NAME]
         downwards, upwards = re.compile("|".join(patterns)), re.compile("|".join(reversed(patterns)))
@@ -154,10 +159,7 @@ class NameTable:
             if ours is None:
                 dropped.append(source.name)
             elif ours in translated:
-                raise WeightsMismatchError(
-                    f"{translated[ours].name!r} and {source.name!r} are both names of {ours!r}.",
-                    hint="Remove one of the two from the file: nothing says which is meant.",
-                )
+                raise same_name(translated[ours], source, ours)
             else:
                 translated[ours] = source
         return Translation(translated, tuple(dropped))
@@ -188,7 +190,25 @@ class NameTable:
         return self.rows[int(match.lastgroup.removeprefix("row"))]
 
 
+def same_name(one: StoredTensor, other: StoredTensor, ours: str) -> WeightsMismatchError:
+    """The error for two tensors that would have one name."""
+    return WeightsMismatchError(
+        f"{one.name!r} and {other.name!r} are both names of {ours!r}.",
+        hint="Remove one of the two from the file: nothing says which is meant.",
+    )
+
+
 # --- Layouts ----------------------------------------------------------------------------------------------------------
+
+
+WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""Parts of names that torch adds when it wraps a module: DataParallel, ``torch.compile``, FSDP, checkpointing."""
+
+
+def _refuse_text(what: str, names: object) -> None:
+    """Raise ValueError for a text in the place of a tuple of names, of which every letter would be one."""
+    if isinstance(names, str):
+        raise ValueError(f"{what} is the text {names!r}, not a tuple of names: write ({names!r},), with the comma.")
 
 
 def _ends_with_a_dot(_layout: object, attribute: "Attribute[str]", prefix: str) -> None:
@@ -196,7 +216,30 @@ def _ends_with_a_dot(_layout: object, attribute: "Attribute[str]", prefix: str) 
         raise ValueError(f"Layout.{attribute.name} must end with a dot, unlike {prefix!r}.")
 
 
+def _are_names(_layout: object, attribute: "Attribute[tuple[str, ...]]", names: tuple[str, ...]) -> None:
+    _refuse_text(f"Layout.{attribute.name}", names)
+    if not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"Layout.{attribute.name} must be names, none of them empty, not {names!r}.")
+
+
+def _are_parts(layout: "Layout", attribute: "Attribute[tuple[str, ...]]", parts: tuple[str, ...]) -> None:
+    _are_names(layout, attribute, parts)
+    for part in parts:
+        if layout.prefix.startswith(part):
+            raise ValueError(f"Layout.parts: {part!r} is the backbone, {layout.prefix!r}, which no file may lack.")
+
+
+def _are_wrappers(layout: "Layout", attribute: "Attribute[tuple[str, ...]]", wrappers: tuple[str, ...]) -> None:
+    _are_names(layout, attribute, wrappers)
+    for wrapper in wrappers:
+        _ends_with_a_dot(layout, attribute, wrapper)  # type: ignore[arg-type]
+
+
 def _groups_are_apart(_layout: object, _attribute: object, groups: tuple[tuple[str, ...], ...]) -> None:
+    _refuse_text("Layout.ties", groups)
+    for group in groups:
+        if isinstance(group, str):
+            raise ValueError(f"Layout.ties: {group!r} is a name, where a group of them is needed: (({group!r}, ...),).")
     names = [name for group in groups for name in group]
     if len(set(names)) < len(names) or any(len(group) < 2 for group in groups):
         raise ValueError(f"Layout.ties must be groups of two names or more, each name in one group, not {groups!r}.")
@@ -212,14 +255,14 @@ class Layout:
 
     prefix: str = field(default="", validator=_ends_with_a_dot)
     """What precedes the names of the backbone in a model with a head: ``bert.``."""
-    parts: tuple[str, ...] = ()
+    parts: tuple[str, ...] = field(default=(), validator=_are_parts)
     """Prefixes of the parts that a file may lack, each as a whole: ``bert.pooler.``, ``classifier.``."""
     ties: tuple[tuple[str, ...], ...] = field(default=(), validator=_groups_are_apart)
     """Tie groups: names that share one tensor."""
     names: NameTable = NameTable()
     """Older spellings, and the buffers of other libraries that are dropped."""
-    wrappers: tuple[str, ...] = ("module.",)
-    """Prefixes that libraries put before all names when they wrap a model: ``module.`` is DataParallel's."""
+    wrappers: tuple[str, ...] = field(default=WRAPPERS, validator=_are_wrappers)
+    """Parts of names that libraries add when they wrap a module; they are taken off wherever they are."""
 
     def part_of(self, name: str) -> str | None:
         """The part to which a name belongs, the longest where one lies in another; None for the backbone."""
@@ -233,8 +276,19 @@ class Layout:
         return {name: name if name.startswith(heads) else self.prefix + name for name in names}
 
     def unwrapped(self, names: Collection[str]) -> dict[str, str]:
-        """Map names to the same names without the wrappers that all of them begin with."""
-        shared = commonprefix(list(names))  # noqa: RUF071  # of characters; only whole wrappers are taken from it
-        wrappers = re.match(f"(?:{'|'.join(map(re.escape, self.wrappers))})*", shared)
-        assert wrappers is not None
-        return {name: name[wrappers.end() :] for name in names}
+        """Map names to the same names without wrappers, wherever they are."""
+        if not self.wrappers:
+            return {name: name for name in names}
+        wrappers = re.compile(rf"(?<![^.])(?:{'|'.join(map(re.escape, self.wrappers))})")
+        return {name: wrappers.sub("", name) for name in names}
+
+    def without_wrappers_in(self, names: Iterable[str]) -> "Layout":
+        """The same layout for a model with these names: where one has the name of a wrapper, it is none."""
+        dotted = [f".{name}" for name in names]
+        own = {wrapper for wrapper in self.wrappers if any(f".{wrapper}" in name for name in dotted)}
+        return evolve(self, wrappers=tuple(w for w in self.wrappers if w not in own)) if own else self
+
+    def as_in(self, model: Collection[str], prefix: str) -> str:
+        """A prefix of full names, as a model with these names spells it: ``pooler.`` for ``bert.pooler.``."""
+        bare = not any(name.startswith(self.prefix) for name in model)
+        return prefix.removeprefix(self.prefix) if bare else prefix

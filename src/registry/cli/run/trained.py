@@ -1,10 +1,11 @@
 """Models for commands: found by their task, and never with newly initialized weights."""
 
+import warnings
 from typing import TYPE_CHECKING
 
 import click
 
-from registry.errors import UnknownModelError, UnknownTaskError
+from registry.errors import UnknownModelError, UnknownTaskError, UntrainedWarning
 
 if TYPE_CHECKING:
     from registry.loading.pretrained import Pretrained
@@ -29,7 +30,7 @@ device_option = click.option("--device", metavar="NAME", callback=_usable, help=
 
 
 def load_trained(name: str, task: str, device: str | None) -> "Pretrained":
-    """Load a model for a task, with all of its weights.
+    """Load a model for a task, with all of its weights; warns of those that were saved before they were trained.
 
     Raises:
         UnknownTaskError: The files have no weights for the task, so that its head would be random.
@@ -42,7 +43,9 @@ def load_trained(name: str, task: str, device: str | None) -> "Pretrained":
     card = resolve(name).card
     if card is not None and card.task in TASKS and card.task not in HELD_BY[task]:
         raise _untrained(name, task, f"its card has the task {card.task!r}")
-    loaded = load(name, task, device=device)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*newly initialized", UntrainedWarning)  # they are an error here
+        loaded = load(name, task, device=device)
     if loaded.report.new:
         raise _untrained(name, task, f"{loaded.report.new[0]} and others are missing, and would be random")
     return loaded

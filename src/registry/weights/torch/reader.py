@@ -9,27 +9,23 @@ import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING
 
 from registry.errors import CorruptWeightsError, RegistryError, WeightsMismatchError
 from registry.files.filenames import WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 from registry.files.signatures import ZIP
 from registry.records import Paths
+from registry.weights.containers import state_dict
 from registry.weights.headers import Header
 from registry.weights.shards import FileNames, load_files, read_headers, start
 from registry.weights.torch.archive import check_archive, check_sums
 from registry.weights.torch.legacy import LEGACY, check_legacy
-from registry.weights.torch.pickle_scan import RESAVE, Outline
+from registry.weights.torch.pickle_scan import Outline
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-KindT = TypeVar("KindT")
-
 FILES = FileNames(WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
-
-WRAPPERS = ("state_dict", "model_state_dict")
-"""Keys under which training scripts keep the state dict, next to the state of the optimizer."""
 
 
 def detect(paths: Paths) -> bool:
@@ -124,36 +120,6 @@ def check(file: IO[bytes], origin: str) -> Outline:
 
 
 # --- What was read ----------------------------------------------------------------------------------------------------
-
-
-def state_dict(found: Any, kind: "type[KindT]", origin: str) -> "dict[str, KindT]":
-    """The tensors of a state dict, which may be wrapped in what a training script saves.
-
-    Args:
-        found: The object in a file.
-        kind: The class that stands for a tensor.
-        origin: The name of the file, for errors.
-
-    Returns:
-        A plain dict.
-
-    Raises:
-        WeightsMismatchError: The object is something else.
-    """
-    for wrapper in WRAPPERS:
-        if isinstance(found, dict) and isinstance(inner := dict.get(found, wrapper), dict):
-            found = inner
-    if not isinstance(found, dict):
-        raise WeightsMismatchError(f"{origin} holds a {type(found).__name__}, not a dict of tensors.", hint=RESAVE)
-    tensors = dict(dict.items(found))  # a file can give its dict another method `items`
-    for name, tensor in tensors.items():
-        if not isinstance(name, str) or not isinstance(tensor, kind):
-            key = repr(name[:80]) if isinstance(name, str) else f"a {type(name).__name__}"  # which may be enormous
-            raise WeightsMismatchError(
-                f"{origin} holds a {type(tensor).__name__} under {key}, where tensors under names are needed.",
-                hint=f"A state dict is found at the top, or under {' or '.join(map(repr, WRAPPERS))}.",
-            )
-    return tensors
 
 
 def _check_claims(tensors: "Mapping[str, Tensor]", origin: str) -> None:

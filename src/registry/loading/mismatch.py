@@ -1,0 +1,94 @@
+"""The error for weights that do not fit a model: all that differs, in one message."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from attrs import frozen
+from torch import nn
+
+from registry.config.config import Config
+from registry.errors import WeightsMismatchError
+from registry.formatting import first_of
+from registry.loading.read import Flaw
+from registry.weights.checkpoint import Checkpoint
+from registry.weights.matching import Outcomes, Pair, Patterns, is_allowed
+from registry.weights.names import Layout
+
+
+@frozen(kw_only=True)
+class Alternatives:
+    """How else a model could be built; asked only when weights do not fit."""
+
+    config: Config
+    """The model's configuration."""
+    remake: Callable[[Mapping[str, int]], nn.Module]
+    """The model with other values for some options; raises what constructors raise."""
+    tasks: Callable[[], list[str]]
+    """Tasks of the architecture whose classes miss nothing in the file, the one that drops least first."""
+
+
+@frozen(kw_only=True)
+class Comparison:
+    """A model and the weights in a file, as far as they were compared."""
+
+    model: str
+    """The name of the model's class."""
+    checkpoint: Checkpoint
+    """What was read."""
+    layout: Layout
+    outcomes: Outcomes
+    """What became of the tensors of both sides."""
+    refused: Collection[Pair]
+    """Tensors of whole parts that the file may not lack, since the checkpoint chose the class."""
+    flaws: Collection[Flaw]
+    """Tensors that cannot be assigned."""
+    empty: Collection[str]
+    """Buffers without values."""
+    shapes: Mapping[str, tuple[int, ...]]
+    """Shapes in the file, by names in the model."""
+    alternatives: Alternatives | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything does not fit."""
+        wrong = self.outcomes["missing"] or self.outcomes["unexpected"]
+        return bool(wrong or self.refused or self.flaws or self.empty)
+
+    @property
+    def names(self) -> list[str]:
+        """All names in the model."""
+        return [name for pairs in self.outcomes.values() for pair in pairs for name in pair.ours.values()]
+
+
+def refused_parts(new: Iterable[Pair], allow_missing: Patterns) -> list[Pair]:
+    """The new tensors which the caller does not allow to be missing."""
+    return [pair for pair in new if not is_allowed(pair.names, allow_missing)]
+
+
+def part_patterns(model: Any, names: Iterable[str]) -> list[str]:
+    """Patterns for the parts of a model to which these names belong; the names themselves where they are in none."""
+    every = list(model.state_dict())
+    full = model.layout.in_full(every)
+    parts = ((name, model.layout.part_of(full[name])) for name in names)
+    found = (name if part is None else f"{model.layout.as_in(every, part)}*" for name, part in parts)
+    return list(dict.fromkeys(found))
+
+
+def mismatch(found: Comparison) -> WeightsMismatchError:
+    """The error that lists all that does not fit."""
+    from registry.loading.hints import advice  # only for errors
+
+    problems = {
+        "missing in the file": [_shown(pair, "file") for pair in found.outcomes["missing"]],
+        f"missing in the file, which is to be a {found.model}": [pair.names[0] for pair in found.refused],
+        "unexpected in the file": [_shown(pair, "model") for pair in found.outcomes["unexpected"]],
+        "unfit": list(map(str, found.flaws)),
+        "buffers without values": found.empty,
+    }
+    lines = [f"{len(items)} {kind}: {first_of(items)}" for kind, items in problems.items() if items]
+    opening = f"The weights in {found.checkpoint.source} do not fit {found.model}, which was left as it was:"
+    return WeightsMismatchError("\n  ".join([opening, *lines]), hint=advice(found))
+
+
+def _shown(pair: Pair, side: str) -> str:
+    return pair.names[0] if pair.part is None else f"{pair.names[0]} (the {side} has only some of {pair.part}*)"
