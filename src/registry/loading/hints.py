@@ -13,7 +13,7 @@ from registry.config.config import Config
 from registry.formatting import first_of
 from registry.loading.meta import build
 from registry.loading.mismatch import Alternatives, Comparison
-from registry.loading.read import Flaw
+from registry.loading.read import WITHOUT_VALUES, Flaw
 from registry.records import ModelSpec
 from registry.weights.matching import Pair, classify, match, translate_names
 
@@ -28,7 +28,7 @@ ZERO = (
 )
 
 
-def advice(found: Comparison) -> str:
+def advice(found: Comparison) -> str | None:
     """What to do about weights that do not fit; never a pattern that matches nothing."""
     if _is_empty(found):
         return ZERO
@@ -42,9 +42,11 @@ def advice(found: Comparison) -> str:
         *_of_ties(found),
         *_of_refused(found),
         *_of_patterns(found, left),
+        *_of_values(found),
     ]
-    nothing = not (found.outcomes["loaded"] or found.outcomes["allowed_missing"])
-    return "\n".join(lines) if lines and not nothing else _of_strangers(found)
+    if not (found.outcomes["loaded"] or found.outcomes["allowed_missing"]):
+        return _of_strangers(found)
+    return "\n".join(lines) or None
 
 
 # --- Kinds ------------------------------------------------------------------------------------------------------------
@@ -57,7 +59,9 @@ def _is_empty(found: Comparison) -> bool:
 
 
 def _prefix_too_many(found: Comparison) -> str | None:
-    """A prefix without which the file has all names of the model, and no more."""
+    """A prefix without which the file has all names of the model, and no more; None where some of its names fit."""
+    if any(pair.part is None for pair in found.outcomes["loaded"]):
+        return None
     names = list(found.checkpoint.tensors)
     for prefix, count in Counter(_prefixes(names)).most_common():
         if 2 * count <= len(names):
@@ -128,11 +132,14 @@ def _of_patterns(found: Comparison, left: Collection[Flaw]) -> Iterator[str]:
         yield f"allow_missing={patterns} drops what the file has there, and newly initializes it."
 
 
+def _of_values(found: Comparison) -> Iterator[str]:
+    if any(flaw.reason == WITHOUT_VALUES for flaw in found.flaws):
+        yield "Give dense tensors with values: tensor.to_dense(), tensor.dequantize(), none on the meta device."
+
+
 def _of_strangers(found: Comparison) -> str:
     wanted = [pair.names[0] for pair in (*found.outcomes["missing"], *found.outcomes["new"])]
     names = found.checkpoint.tensors
-    if found.outcomes["loaded"]:
-        return f"Both sides are listed by `registry inspect`; the file has {first_of(list(names), 3)}."
     sides = f"the file has {first_of(names, 3)}; the model has {first_of(wanted, 3)}"
     return f"No name is common to both: {sides}.{_similar_model(names)}"
 

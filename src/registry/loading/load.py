@@ -169,8 +169,8 @@ def _warn_of_untrained(model: "Model", report: LoadReport, options: LoadOptions,
         unmeant = [name for name in names if not is_allowed([name], options.allow_missing)]
         if unmeant:
             warnings.warn(
-                f"{report.source} {kind.format(first_of(unmeant, 4))}: the outputs of this {type(model).__name__} mean "
-                f"nothing until it is trained. allow_missing={part_patterns(model, unmeant)} says that this is meant.",
+                f"{report.source} {kind.format(first_of(unmeant, 4))}: what this {type(model).__name__} computes with "
+                f"them means nothing before training. If that is meant: allow_missing={part_patterns(model, unmeant)}.",
                 UntrainedWarning,
                 stacklevel=6,
             )

@@ -10,6 +10,8 @@ from registry.loading.slots import FLOATS, Slot, Values
 from registry.weights.matching import Outcome, Pair, is_allowed
 from registry.weights.names import StoredTensor
 
+WITHOUT_VALUES = "sparse, quantized or without values in the file"
+
 
 @frozen(kw_only=True)
 class Flaw:
@@ -105,7 +107,7 @@ def _unfit(pair: Pair, name: str, tensor: object, wanted: Tensor) -> Flaw | None
     if not isinstance(tensor, Tensor):
         reason = f"a {type(tensor).__name__} in the file, a tensor in the model"
     elif tensor.layout != strided or tensor.is_quantized or tensor.is_meta:
-        reason = "sparse, quantized or without values in the file"
+        reason = WITHOUT_VALUES
     elif tensor.shape != wanted.shape:
         sizes = tuple(tensor.shape), tuple(wanted.shape)
         reason = f"{sizes[0]} in the file, {sizes[1]} in the model"

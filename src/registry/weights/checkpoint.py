@@ -53,6 +53,9 @@ FORMATS: Mapping[WeightLoaderSpec, FormatFiles] = {
 }
 """Formats of any architecture, in the order in which they are preferred; those of plugins come after them."""
 
+TRAINING_SUFFIXES = (".ckpt", ".pt", ".pth")
+"""Endings of files which training programs write, Lightning for one."""
+
 RELEASE_FORMATS = ("tensorflow", "numpy")
 """Formats of the TensorFlow and OpenAI checkpoints, in which tensors have other names: an architecture's own record
 translates them."""
@@ -201,11 +204,22 @@ def _no_weights(paths: Paths, formats: Collection[str] | None) -> RegistryError:
         return older
     if len(paths) == 1 and not next(iter(paths)).endswith(".json"):
         return _other_content(next(iter(paths.values())), " or ".join(formats or [spec.format for spec in FORMATS]))
+    of_training = [name for name in sorted(paths) if name.endswith(TRAINING_SUFFIXES)]
     wanted = ", ".join(names.wanted for spec, names in FORMATS.items() if formats is None or spec.format in formats)
     return MissingFileError(
         f"No weights are among the files {first_of(sorted(paths), 8) or '(there are none)'}: looked for were "
         f"{wanted}, and what plugins read.",
-        hint="Save them with registry.save(model, directory)." + discovery.failures(),
+        hint=_ways_on(of_training) + discovery.failures(),
+    )
+
+
+def _ways_on(of_training: Sequence[str]) -> str:
+    """What to do where there are no weights; ``of_training`` are files of training programs, such as Lightning."""
+    if not of_training:
+        return "Save them with registry.save(model, directory)."
+    return (
+        f"{first_of(of_training, 3)} may hold them, from a training program; give them by hand: "
+        "from_pretrained(directory, state_dict=torch.load(path, weights_only=True))."
     )
 
 

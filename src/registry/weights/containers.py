@@ -57,7 +57,7 @@ def opened(found: Any, kind: type[object], origin: str) -> Any:
         WeightsMismatchError: Two state dicts with the same names are in the container.
     """
     for _ in range(DEEPEST):
-        if not isinstance(found, Mapping) or any(isinstance(value, kind) for _, value in _items(found)):
+        if not isinstance(found, Mapping):
             return found
         items = dict(_items(found))
         inner = {key: value for key, value in items.items() if _is_state_dict(value, kind)}

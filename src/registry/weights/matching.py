@@ -70,7 +70,7 @@ def translate_names(names: Iterable[str], table: NameTable | None, layout: Layou
             raise same_name(sources[full[inner[name]]], source, full[inner[name]])
         sources[full[inner[name]]] = source
     ours = layout.names.translate(sources)
-    removed = [wrapper for wrapper in layout.wrappers if any(wrapper in name and inner[name] != name for name in inner)]
+    removed = [wrapper for wrapper in layout.wrappers if any(f".{wrapper}" in f".{name}" for name in inner)]
     return Translation(ours.sources, found.dropped + ours.dropped, tuple(removed))
 
 

@@ -289,9 +289,39 @@ def test_the_later_name_of_the_output_bias_is_read_next_to_the_first_and_alone()
 def test_tied_names_with_different_values_are_refused() -> None:
     tensors = values(Pretraining)
     tensors["cls.predictions.decoder.weight"] = tensors["cls.predictions.decoder.weight"] + 1
-    for make in (Pretraining, Backbone):
-        message = refused(make, tensors)
-        assert "bert.embeddings.word_embeddings.weight and cls.predictions.decoder.weight" in message
+    message = refused(Pretraining, tensors)
+    assert "bert.embeddings.word_embeddings.weight and cls.predictions.decoder.weight" in message
+    assert "allow_unexpected=['cls.predictions.decoder.weight'] drops that one" in message
+
+
+def test_a_tie_that_differs_is_no_matter_to_a_model_that_has_one_of_its_names() -> None:
+    tensors = values(Pretraining)
+    words = tensors["bert.embeddings.word_embeddings.weight"]
+    tensors["cls.predictions.decoder.weight"] = words + 1
+    model, report = filled(Backbone, tensors)
+    assert torch.equal(model.embeddings.word_embeddings.weight, words)
+    assert "cls.predictions.decoder.weight" in report.dropped
+
+
+def test_one_name_of_a_tie_that_differs_can_be_dropped() -> None:
+    tensors = values(Pretraining)
+    words, decoder = "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
+    tensors[decoder] = tensors[words] + 1
+    for dropped, kept in ((decoder, words), (words, decoder)):
+        model, report = filled(Pretraining, tensors, allow_unexpected=[dropped])
+        assert torch.equal(model.bert.embeddings.word_embeddings.weight, tensors[kept])
+        assert model.cls.predictions.decoder.weight is model.bert.embeddings.word_embeddings.weight
+        assert report.unexpected == (dropped,)
+
+
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("rounded", ["bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"])
+def test_a_tie_in_another_precision_is_equal_and_the_precise_one_is_read(rounded: str, precision: torch.dtype) -> None:
+    tensors = values(Pretraining)
+    words = tensors[rounded].clone()
+    tensors[rounded] = words.to(precision)
+    model, _ = filled(Pretraining, tensors)
+    assert torch.equal(model.bert.embeddings.word_embeddings.weight, words)
 
 
 def test_parameters_that_a_third_partys_model_shares_stay_shared() -> None:
@@ -313,6 +343,46 @@ def test_two_parameters_never_share_memory_because_the_file_does() -> None:
     one = torch.ones(2)
     model, _ = filled(lambda: nn.ParameterList([torch.empty(2), torch.empty(2)]), {"0": one, "1": one}, Layout())
     assert model[0].data_ptr() != model[1].data_ptr()
+
+
+# --- Wrappers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrap", "wrappers"),
+    [
+        ("_orig_mod.{}", ("_orig_mod.",)),
+        ("module._orig_mod.{}", ("module.", "_orig_mod.")),
+        ("_orig_mod.module.{}", ("module.", "_orig_mod.")),
+        ("_fsdp_wrapped_module.{}", ("_fsdp_wrapped_module.",)),
+    ],
+)
+def test_wrappers_of_torch_are_taken_off_and_reported(wrap: str, wrappers: tuple[str, ...]) -> None:
+    tensors = values(Pretraining)
+    model, report = filled(Pretraining, {wrap.format(name): tensor for name, tensor in tensors.items()})
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in model.state_dict().items())
+    assert report.wrappers == wrappers
+    assert "wrappers taken off the names: " in str(report)
+
+
+def test_wrappers_of_inner_modules_are_taken_off_also_beside_other_names() -> None:
+    tensors = values(Pretraining)
+    inner = {
+        name.replace("bert.", "bert._orig_mod.", 1).replace("layer.1.", "layer.1._checkpoint_wrapped_module."): tensor
+        for name, tensor in tensors.items()
+    }
+    model, _ = filled(Pretraining, {**inner, "loss.weight": torch.ones(1)}, allow_unexpected=["loss.*"])
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_module_whose_own_name_is_that_of_a_wrapper_keeps_it() -> None:
+    def make() -> nn.Module:
+        return nn.ModuleDict({"module": nn.Linear(1, 1)})
+
+    tensors = {"module.weight": torch.ones(1, 1), "module.bias": torch.ones(1)}
+    model, report = filled(make, tensors, Layout())
+    assert model["module"].weight.item() == 1
+    assert report.wrappers == ()
 
 
 # --- Refusals ---------------------------------------------------------------------------------------------------------

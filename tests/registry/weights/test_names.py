@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from registry.errors import WeightsMismatchError
 from registry.testing.tokenizers import lines_run
+from registry.weights.matching import translate_names
 from registry.weights.names import Layout, NameTable, StoredTensor, transposed
 
 LAYER_NORM = (("{p}.LayerNorm.gamma", "{p}.LayerNorm.weight"), ("{p}.LayerNorm.beta", "{p}.LayerNorm.bias"))
@@ -195,12 +197,45 @@ def test_a_name_belongs_to_the_longest_part_that_it_begins_with(name: str, part:
     assert LAYOUT.part_of(name) == part
 
 
-def test_wrappers_are_taken_off_when_all_names_have_them() -> None:
+def test_wrappers_are_taken_off_wherever_they_are() -> None:
     layout = Layout(wrappers=("module.", "_orig_mod."))
     assert list(layout.unwrapped(["module.a", "module.b"]).values()) == ["a", "b"]
-    assert list(layout.unwrapped(["_orig_mod.module.a", "_orig_mod.module.module.b"]).values()) == ["a", "module.b"]
-    assert list(layout.unwrapped(["module.a", "b"]).values()) == ["module.a", "b"]
+    assert list(layout.unwrapped(["_orig_mod.module.a", "_orig_mod.module.module.b"]).values()) == ["a", "b"]
+    assert list(layout.unwrapped(["module.a", "x._orig_mod.b", "c"]).values()) == ["a", "x.b", "c"]
+    assert list(layout.unwrapped(["my_module.a", "module_list.b"]).values()) == ["my_module.a", "module_list.b"]
     assert layout.unwrapped([]) == {}
+    assert layout.without_wrappers_in(["x.module.a"]).wrappers == ("_orig_mod.",)
+    assert layout.without_wrappers_in(["my_module.a"]) is layout
+    assert Layout(wrappers=()).unwrapped(["module.a"]) == {"module.a": "module.a"}
+
+
+def test_two_names_that_differ_by_a_wrapper_are_refused() -> None:
+    with pytest.raises(WeightsMismatchError, match=r"'module\.bert\.e' and 'bert\.e' are both names of 'bert\.e'"):
+        translate_names(["module.bert.e", "bert.e"], None, LAYOUT)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"parts": ("lm_head.")}, r"Layout.parts is the text 'lm_head.'.*\('lm_head.',\), with the comma"),
+        ({"wrappers": ("module.")}, r"Layout.wrappers is the text 'module.'"),
+        ({"wrappers": ("module",)}, "must end with a dot"),
+        ({"ties": ("a", "b")}, "Layout.ties: 'a' is a name, where a group of them is needed"),
+        ({"ties": "ab"}, "Layout.ties is the text"),
+        ({"parts": ("",)}, "Layout.parts must be names, none of them empty"),
+        ({"prefix": "bert.", "parts": ("bert.",)}, "is the backbone, 'bert.', which no file may lack"),
+    ],
+)
+def test_a_comma_that_is_missing_is_an_error_at_the_authors_line(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Layout(**wrong)
+
+
+def test_a_table_whose_comma_is_missing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"NameTable\(dropped=...\) is the text 'position_ids'"):
+        NameTable(dropped=("position_ids"))
+    with pytest.raises(ValueError, match="a row is a pair of names, not 'ab'"):
+        NameTable("ab")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("wrong", [{"prefix": "bert"}, {"ties": (("a",),)}, {"ties": (("a", "b"), ("b", "c"))}])
