@@ -157,7 +157,7 @@ def test_heads_and_trunks_share_their_files(tmp_path: Path) -> None:
     assert_close(numbers(trunk), numbers(head.model), atol=0, rtol=0)
     assert trunk.load_report is not None
     assert trunk.load_report.dropped == ("lm_head.weight",)
-    new = LlamaForCausalLM.from_pretrained(tmp_path / "bare")
+    new = LlamaForCausalLM.from_pretrained(tmp_path / "bare", allow_missing="lm_head.*")
     assert new.load_report is not None
     assert new.load_report.new == ("lm_head.weight",)
     assert type(registry.load_model(tmp_path / "bare")) is LlamaModel

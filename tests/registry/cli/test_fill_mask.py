@@ -68,6 +68,15 @@ def test_a_model_whose_head_would_be_random_is_refused(encoder: Path, run: Any) 
     assert "cls.predictions." in result.stderr
 
 
+@pytest.mark.filterwarnings("default::registry.errors.UntrainedWarning")
+def test_a_model_that_was_saved_with_an_untrained_head_is_warned_of(encoder: Path, tmp_path: Path, run: Any) -> None:
+    loaded = registry.load(encoder, "masked-lm", allow_missing="cls.predictions.*")
+    result = run("fill-mask", TEXT, "-m", loaded.save(tmp_path / "untrained"))
+    assert result.exit_code == 0
+    assert "warning: directory" in result.stderr
+    assert "was saved with cls.predictions." in result.stderr
+
+
 @pytest.mark.parametrize("text", ["the cat sat.", ""])
 def test_a_text_without_a_mask_is_refused(text: str, masked_lm: Path, run: Any) -> None:
     result = run("fill-mask", text, "-m", masked_lm)
