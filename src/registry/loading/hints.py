@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -10,6 +11,7 @@ import attrs
 
 from registry import discovery
 from registry.config.config import Config
+from registry.errors import WeightsMismatchError
 from registry.formatting import first_of
 from registry.loading.meta import build
 from registry.loading.mismatch import Alternatives, Comparison
@@ -66,14 +68,12 @@ def _prefix_too_many(found: Comparison) -> str | None:
     for prefix, count in Counter(_prefixes(names)).most_common():
         if 2 * count <= len(names):
             return None
-        sources = translate_names(
-            [name.removeprefix(prefix) for name in names if name.startswith(prefix)],
-            found.checkpoint.names,
-            found.layout,
-        ).sources
-        outcomes = classify(match(found.names, [], sources, found.layout))
-        if outcomes["loaded"] and not outcomes["missing"] and not outcomes["unexpected"]:
-            return prefix
+        inner = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        with suppress(WeightsMismatchError):  # two names become one without it
+            sources = translate_names(inner, found.checkpoint.names, found.layout).sources
+            outcomes = classify(match(found.names, [], sources, found.layout))
+            if outcomes["loaded"] and not outcomes["missing"] and not outcomes["unexpected"]:
+                return prefix
     return None
 
 
@@ -114,7 +114,9 @@ def _of_refused(found: Comparison) -> Iterator[str]:
         f"The checkpoint chose {found.model}, since no task or class was named. If new parts are meant, name the task "
         f"or the class, or pass allow_missing={patterns}."
     )
-    tasks = [] if found.alternatives is None else found.alternatives.tasks()
+    tasks: list[str] = []
+    with suppress(Exception):  # a third party's code must not hide the error that this decorates
+        tasks = [] if found.alternatives is None else found.alternatives.tasks()
     if tasks:
         yield f"The file has all weights for {' and '.join(f'task={task!r}' for task in tasks[:3])}."
 

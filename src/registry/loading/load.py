@@ -10,7 +10,7 @@ from attrs import evolve
 
 from registry.config.load import ConfigFile, read_config
 from registry.discovery import Architecture
-from registry.errors import UnknownOptionError, UntrainedWarning, did_you_mean
+from registry.errors import RegistryError, UnknownOptionError, UntrainedWarning, did_you_mean
 from registry.formatting import first_of
 from registry.loading.fill import fill
 from registry.loading.meta import build, within_memory
@@ -82,11 +82,27 @@ class ClassArguments(NamedTuple):
             positional=tuple(names[: len(inputs)]),
         )
 
+    def with_labels(self, number: int) -> "ClassArguments":
+        """The same for another number of classes."""
+        plain = ClassArguments(
+            inputs=() if HEAD_OPTIONS & {*self.positional} else self.inputs,
+            constructor={key: value for key, value in self.constructor.items() if key not in HEAD_OPTIONS},
+            after_loading=self.after_loading,
+            overrides={key: value for key, value in self.overrides.items() if key not in HEAD_OPTIONS},
+        )
+        return plain.replaced({"num_labels": number})
+
     def replaced(self, values: Mapping[str, Any]) -> "ClassArguments":
         """The same with other values for some options, each for the constructor where it was given that one."""
         own = {key: value for key, value in values.items() if key in self.constructor}
         rest = {key: value for key, value in values.items() if key not in own}
-        return evolve(self, constructor={**self.constructor, **own}, overrides={**self.overrides, **rest})
+        return ClassArguments(
+            inputs=self.inputs,
+            constructor={**self.constructor, **own},
+            after_loading=self.after_loading,
+            overrides={**self.overrides, **rest},
+            positional=self.positional,
+        )
 
 
 def _unknown(key: str, model: "type[Model]", options: Collection[str], fields: Collection[str]) -> UnknownOptionError:
@@ -142,7 +158,8 @@ def load_into(
     model.load_report = report
     initial = (*report.new, *report.missing, *report.untrained)
     model.initial_values = fingerprints(model.state_dict(), initial) if initial else {}
-    _warn_of_untrained(model, report, options, meant=arguments.means_a_head)
+    meant = bool(report.new) and _means_new_head(model, report.new, described, arguments)
+    _warn_of_untrained(model, report, options, meant=meant)
     model.after_loading(**arguments.after_loading)
     onednn.enable(model)
     return model.eval()
@@ -157,6 +174,18 @@ def _fitting_tasks(architecture: Architecture, config: Any, checkpoint: Checkpoi
     from registry.loading.fitness import fitting_tasks  # for errors only; it imports the models
 
     return fitting_tasks(architecture, config, checkpoint)
+
+
+def _means_new_head(model: "Model", new: Collection[str], described: ConfigFile, arguments: ClassArguments) -> bool:
+    """Whether a number of classes was given, and a new part is a head whose size it is."""
+    if not arguments.means_a_head:
+        return False
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    try:
+        other = _built(type(model), described, arguments.with_labels(model.config.num_labels + 1)).state_dict()
+    except (RegistryError, TypeError, ValueError):  # the class alone says how it takes the number
+        return True
+    return any(other[name].shape != shapes[name] for name in new)
 
 
 def _warn_of_untrained(model: "Model", report: LoadReport, options: LoadOptions, *, meant: bool) -> None:

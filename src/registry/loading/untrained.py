@@ -28,11 +28,10 @@ def fingerprint(tensor: Tensor) -> str | None:
 
     Read once, and not copied, also on other devices.
     """
-    if tensor.is_meta or type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.layout != torch.strided:
+    plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.layout == torch.strided
+    if not plain or tensor.is_meta or tensor.is_quantized or tensor.is_complex():
         return None
-    bits = tensor.detach().view(_BITS[tensor.itemsize]) if tensor.itemsize in _BITS else None
-    if bits is None or tensor.is_complex():
-        return None
+    bits = tensor.detach().view(_BITS[tensor.itemsize])
     shape = "x".join(map(str, tensor.shape))
     return f"{str(tensor.dtype).removeprefix('torch.')}[{shape}]:{int(bits.sum(dtype=torch.int64)):x}"
 

@@ -120,6 +120,11 @@ def test_a_number_of_labels_given_by_position_says_that_a_head_is_meant(encoder:
     assert BertForSequenceClassification.from_pretrained(encoder, 3).load_report.new == HEAD
 
 
+def test_a_number_of_labels_says_nothing_of_a_head_without_labels(encoder: Path) -> None:
+    with pytest.warns(UntrainedWarning, match=r"lacks cls\.predictions"):
+        registry.load_model(encoder, "masked-lm", num_labels=3)
+
+
 def test_a_pooler_is_a_part_like_others(without_pooler: Path) -> None:
     with pytest.raises(WeightsMismatchError, match=r"a BertModel: pooler\.dense\.weight") as caught:
         registry.load_model(without_pooler)
