@@ -14,7 +14,7 @@ from registry.download.progress import ProgressBar
 from registry.errors import MissingTokenizerError, SaveError
 from registry.files.atomic import Writer
 from registry.loading.choose import task_of, tokenizer_of
-from registry.loading.fitness import misfit
+from registry.loading.differences.fitness import misfit
 from registry.loading.load import ClassArguments, load_into, open_weights
 from registry.loading.model import Model
 from registry.loading.options import LoadOptions

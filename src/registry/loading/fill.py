@@ -11,8 +11,8 @@ from time import perf_counter
 
 from torch import Tensor, nn
 
+from registry.loading.differences.mismatch import Alternatives, Comparison, mismatch, refused_parts
 from registry.loading.initialize import newly_initialized
-from registry.loading.mismatch import Alternatives, Comparison, mismatch, refused_parts
 from registry.loading.options import LoadOptions
 from registry.loading.read import read_values
 from registry.loading.report import LoadReport, report_of

@@ -12,9 +12,9 @@ from registry.config.load import ConfigFile, read_config
 from registry.discovery import Architecture
 from registry.errors import RegistryError, UnknownOptionError, UntrainedWarning, did_you_mean
 from registry.formatting import first_of
+from registry.loading.differences.mismatch import Alternatives, part_patterns
 from registry.loading.fill import fill
 from registry.loading.meta import build, within_memory
-from registry.loading.mismatch import Alternatives, part_patterns
 from registry.loading.options import LoadOptions
 from registry.loading.report import LoadReport
 from registry.loading.untrained import fingerprints, recorded
@@ -171,7 +171,7 @@ def _built(cls: type[ModelT], described: ConfigFile, arguments: ClassArguments) 
 
 
 def _fitting_tasks(architecture: Architecture, config: Any, checkpoint: Checkpoint) -> list[str]:
-    from registry.loading.fitness import fitting_tasks  # for errors only; it imports the models
+    from registry.loading.differences.fitness import fitting_tasks  # for errors only; it imports the models
 
     return fitting_tasks(architecture, config, checkpoint)
 

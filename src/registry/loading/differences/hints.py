@@ -13,8 +13,8 @@ from registry import discovery
 from registry.config.config import Config
 from registry.errors import WeightsMismatchError
 from registry.formatting import first_of
+from registry.loading.differences.mismatch import Alternatives, Comparison
 from registry.loading.meta import build
-from registry.loading.mismatch import Alternatives, Comparison
 from registry.loading.read import WITHOUT_VALUES, Flaw
 from registry.records import ModelSpec
 from registry.weights.matching import Pair, classify, match, translate_names
@@ -85,9 +85,9 @@ def _prefixes(names: Iterable[str]) -> Iterator[str]:
 
 def _without_prefix(found: Comparison, prefix: str) -> str:
     others = [name for name in found.checkpoint.tensors if not name.startswith(prefix)]
-    besides = f" (besides those, the file has {first_of(others, 3)})" if others else ""
+    also = f" (the file also has {first_of(others, 3)})" if others else ""
     return (
-        f"All names fit without {prefix!r}{besides}. Take it off: from_pretrained(..., state_dict={{name.removeprefix("
+        f"All names fit without {prefix!r}{also}. Take it off: from_pretrained(..., state_dict={{name.removeprefix("
         f"{prefix!r}): tensor for name, tensor in state_dict.items() if name.startswith({prefix!r})}})."
     )
 

@@ -76,7 +76,7 @@ def part_patterns(model: Any, names: Iterable[str]) -> list[str]:
 
 def mismatch(found: Comparison) -> WeightsMismatchError:
     """The error that lists all that does not fit."""
-    from registry.loading.hints import advice  # only for errors
+    from registry.loading.differences.hints import advice  # only for errors
 
     problems = {
         "missing in the file": [_shown(pair, "file") for pair in found.outcomes["missing"]],
