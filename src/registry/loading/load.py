@@ -116,7 +116,7 @@ def open_weights(files: Files, architecture: Architecture, formats: Collection[s
     """The weights among the files of a model; warns of files that differ from the manifest of a saved directory."""
     paths = files.of("weights")
     warn_of_disagreements(paths)
-    return evolve(open_checkpoint(paths, architecture, formats), source=str(files.source))
+    return evolve(open_checkpoint(paths, architecture, formats, files), source=str(files.source))
 
 
 def given_weights(state_dict: "Mapping[str, Tensor]", files: Files) -> Checkpoint:
