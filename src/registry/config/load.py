@@ -96,8 +96,7 @@ def _config_path(files: Files) -> Path:
     paths = files.of("config")
     if CONFIG_NAME in paths:
         return paths[CONFIG_NAME]
-    names = config_names()
-    for name in names:
+    for name in config_names():
         if name in paths:
             return paths[name]
     raise _no_config(files)
@@ -105,7 +104,7 @@ def _config_path(files: Files) -> Path:
 
 def _no_config(files: Files) -> MissingFileError:
     explained = files.explained()
-    names = dict.fromkeys(name for spec in discovery.every(ConfigSpec) for name in spec.filenames)
+    names = config_names()
     among = f"among its {len(explained.names)} files ({first_of(explained.names, 5)})" if explained.names else "there"
     return MissingFileError(
         f"{files.source} has no configuration of a model: none of {', '.join(names) or CONFIG_NAME} is {among}."
