@@ -76,6 +76,8 @@ def read_config(
     """
     path = _config_path(files)
     keys = read_json_object(path)
+    if keys.keys() == {"__version__"}:  # older sentence-transformers: the model's is in a subdirectory
+        raise _no_config(files)
     card = files.source.card
     found = identify(keys, path, declared=None if card is None else card.architecture, fallback=expected)
     if expected is not None and found.name != expected:
@@ -94,13 +96,19 @@ def _config_path(files: Files) -> Path:
     paths = files.of("config")
     if CONFIG_NAME in paths:
         return paths[CONFIG_NAME]
-    names = config_names()
-    for name in names:
+    for name in config_names():
         if name in paths:
             return paths[name]
-    listed = f" ({first_of(sorted(paths), 5)})" if paths else ""
-    raise MissingFileError(
-        f"{files.source} has no configuration: none of {', '.join(names) or CONFIG_NAME} is among its "
-        f"{len(paths)} files{listed}.",
-        hint="Write one with `config.to_json_file(path)`, or save the model with `registry.save(model, directory)`.",
+    raise _no_config(files)
+
+
+def _no_config(files: Files) -> MissingFileError:
+    explained = files.explained()
+    names = config_names()
+    among = f"among its {len(explained.names)} files ({first_of(explained.names, 5)})" if explained.names else "there"
+    return MissingFileError(
+        f"{files.source} has no configuration of a model: none of {', '.join(names) or CONFIG_NAME} is {among}."
+        f"{explained.found}",
+        hint=explained.remedy
+        or "Write one with `config.to_json_file(path)`, or save the model with `registry.save(model, directory)`.",
     )

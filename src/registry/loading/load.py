@@ -209,7 +209,7 @@ def open_weights(files: Files, architecture: Architecture, formats: Collection[s
     """The weights among the files of a model; warns of files that differ from the manifest of a saved directory."""
     paths = files.of("weights")
     warn_of_disagreements(paths)
-    checkpoint = open_checkpoint(paths, architecture, formats)
+    checkpoint = open_checkpoint(paths, architecture, formats, files)
     manifest = read_manifest(paths)
     untrained = [] if manifest is None else recorded(manifest.about, checkpoint.tensors)
     return evolve(checkpoint, source=str(files.source), untrained=untrained)

@@ -2,20 +2,23 @@
 
 A new directory appears complete, by one rename.  Over an existing one every file is old or new and none is torn: each
 is written to a temporary next to its target and synced, then all are renamed, the weights last and the manifest after
-them.  A crash between two renames is visible, because sizes then disagree with the manifest.
+them.  A crash between two renames is visible, because sizes then disagree with the manifest; where there was none, the
+new manifest is therefore renamed first.
 """
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from registry.errors import SaveError
+from registry.errors import RegistryWarning, SaveError
 from registry.files.atomic import (
     Writer,
     content_writer,
+    list_directory,
     remove_stale,
     rename,
     replace_file,
@@ -28,13 +31,16 @@ from registry.files.atomic import (
 )
 from registry.files.digests import FileDigest
 from registry.files.filenames import MANIFEST_NAME
+from registry.files.foreign import is_left, is_rewritten
+from registry.formatting import first_of
 from registry.saving.manifest import Manifest, read_manifest
 
 
 def write_folder(directory: str | Path, writers: Mapping[str, Writer], *, about: Mapping[str, Any]) -> Path:
     """Write a saved directory.
 
-    Weight files that the previous manifest lists and the new one does not are removed.
+    What was saved is what loads: other files of weights in the formats that are written here are removed, whatever
+    library left them; a warning names those of other formats, which stay.
 
     Args:
         directory: The directory, new or existing.
@@ -99,7 +105,7 @@ def _write_over(target: Path, writers: Mapping[str, Writer], about: Mapping[str,
     manifest = target / MANIFEST_NAME
     previous = read_manifest({MANIFEST_NAME: manifest} if manifest.is_file() else {})
     targets = {name: Path(os.path.realpath(target / name)) for name in (*writers, MANIFEST_NAME)}
-    _refuse_unfit(targets.values())
+    _refuse_unfit([*targets.values(), *_stale(target, previous, writers)])
     new = {name: temporary_path(path) for name, path in targets.items()}
 
     def write(name: str, writer: Writer) -> None:
@@ -111,17 +117,42 @@ def _write_over(target: Path, writers: Mapping[str, Writer], about: Mapping[str,
             write(name, writer)
         write(MANIFEST_NAME, _manifest_writer({name: new[name] for name in writers}, about))
         with _exclusive(target):
+            if previous is None:
+                rename(new[MANIFEST_NAME], targets[MANIFEST_NAME])
             for name in writers:
                 rename(new[name], targets[name])
-            for name in set(previous.files if previous else ()) - set(writers):
-                if _is_weights(name):
-                    (target / name).unlink(missing_ok=True)
-            rename(new[MANIFEST_NAME], targets[MANIFEST_NAME])
+            for path in _stale(target, previous, writers):
+                path.unlink(missing_ok=True)
+            if previous is not None:
+                rename(new[MANIFEST_NAME], targets[MANIFEST_NAME])
     finally:
         for path in new.values():
             path.unlink(missing_ok=True)
     for directory in {path.parent for path in targets.values()}:
         sync_directory(directory)
+    _warn_of_foreign(target)
+
+
+def _stale(target: Path, previous: Manifest | None, writers: Collection[str]) -> list[Path]:
+    """The files of weights of before: those that the previous manifest lists, and those of the formats written here."""
+    listed = previous.files if previous else ()
+    return [
+        path
+        for path in list_directory(target)
+        if path.name not in writers and (is_rewritten(path.name) or (path.name in listed and _is_weights(path.name)))
+    ]
+
+
+def _warn_of_foreign(target: Path) -> None:
+    """Warn of weights in formats that are not written here: nothing reads them now, but other programs may."""
+    foreign = [path.name for path in list_directory(target) if is_left(path.name)]
+    if foreign:
+        warnings.warn(
+            f"{target} still holds {first_of(foreign)}, which are not what was saved: registry.load reads what was "
+            f"saved, but another library may read them. Remove them if they are not meant.",
+            RegistryWarning,
+            stacklevel=5,
+        )
 
 
 def _manifest_writer(paths: Mapping[str, Path], about: Mapping[str, Any]) -> Writer:

@@ -10,11 +10,15 @@ from registry.download.policy import Policy
 from registry.download.progress import ProgressBar
 from registry.errors import IntegrityError
 from registry.files.filenames import MANIFEST_NAME
+from registry.files.foreign import is_weight_like
 from registry.records import Paths
 from registry.saving.manifest import read_manifest
 from registry.sources.files import Files
 from registry.sources.resolve import resolve
 from registry.sources.source import Source
+
+UNLISTED = f"not in {MANIFEST_NAME}"
+"""The state of a file of weights that the manifest does not list, though there is one."""
 
 
 def verify(
@@ -38,7 +42,8 @@ def verify(
         progress: Whether a bar is shown; None shows one on a terminal.
 
     Returns:
-        File name -> ``"ok"``, or ``"no digest known"``.
+        File name -> ``"ok"``, ``"no digest known"``, or ``"not in registry.json"`` for files of weights that were not
+        saved with the others.
 
     Raises:
         IntegrityError: Files are changed or missing; all are named.
@@ -50,7 +55,11 @@ def verify(
     promised = _promised(source, paths, policy.cache)
     found = _hashed({name: paths[name] for name, digest in promised.items() if digest and name in paths}, progress)
     _compare(source, promised, found)
-    return {name: "ok" if digest else "no digest known" for name, digest in promised.items()}
+    manifest = read_manifest(paths)
+    unknown = {name: "no digest known" for name, digest in promised.items() if not digest}
+    if manifest is not None:
+        unknown |= {name: UNLISTED for name in unknown if is_weight_like(name)}
+    return {name: unknown.get(name, "ok") for name in promised}
 
 
 def _compare(source: Source, promised: Mapping[str, str | None], found: Mapping[str, str]) -> None:

@@ -1,15 +1,18 @@
 """The files of a source, asked for by role."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from registry.download.policy import Policy
+from registry.errors import RegistryError
 from registry.records import Paths
 from registry.sources.resolve import resolve
 from registry.sources.source import Source
 
 if TYPE_CHECKING:
+    from registry.files.foreign import Explanation
     from registry.sources.lockfile import Lock
 
 
@@ -75,6 +78,23 @@ class Files:
                 self._lock.check(self.source, found, self.policy, complete=not asked)
             self._answers[asked] = found
         return self._answers[asked]
+
+    def explained(self) -> "Explanation":
+        """What is there in place of a model, from the names that are known; for errors."""
+        from registry.files.foreign import explain  # no model that loads needs it
+
+        names = {name for answer in self._answers.values() for name in answer}
+        with suppress(RegistryError):
+            names.update(self._pinned.names(self.policy))
+        return explain(names, self._find, self._pinned.inside)
+
+    def _find(self, name: str) -> Path | None:
+        for answer in self._answers.values():
+            if name in answer:
+                return answer[name]
+        with suppress(RegistryError):
+            return self._pinned.find(name, self.policy)
+        return None
 
 
 def _lock_in_force() -> "Lock | None":

@@ -70,6 +70,23 @@ class HubSource(Source):
 
         return choose(find, roles, other_weights=filter(OTHER_WEIGHTS.fullmatch, sorted(listing.names)))
 
+    def names(self, policy: Policy) -> frozenset[str]:
+        """The names in its listing."""
+        return list_repository(self.repository, self.revision or hub.DEFAULT_REVISION, None, policy).names
+
+    def find(self, name: str, policy: Policy) -> Path | None:
+        """A file, fetched by its name; None where it is not in the listing."""
+        from registry.download.fetch import fetch  # and with it the cache
+
+        listing = list_repository(self.repository, self.revision or hub.DEFAULT_REVISION, None, policy)
+        if name not in listing.names:
+            return None
+        return fetch(hub.HubFile(self.repository, listing.commit, name).url, policy)
+
+    def inside(self, subdirectory: str) -> str:
+        """The URL of a subdirectory."""
+        return hub.HubFile(self.repository, self.revision or hub.DEFAULT_REVISION, subdirectory).url
+
     def urls(self) -> Iterator[str]:
         """The directories of URLs of its files and listings."""
         yield from hub.repository_urls(self.repository)

@@ -8,9 +8,13 @@ from attrs import frozen
 
 from registry.download.policy import Policy
 from registry.errors import FetchError
+from registry.files.atomic import list_directory
 from registry.files.filenames import INDEX_SUFFIX
 from registry.records import Paths
 from registry.sources.source import Roles, Source
+
+MOST_NAMES = 1000
+"""Names of a directory that are looked at, where it holds no model."""
 
 
 @frozen(kw_only=True)
@@ -36,6 +40,14 @@ class DirectorySource(LocalSource):
     def files(self, roles: Roles, policy: Policy) -> Paths:  # noqa: ARG002
         """All files of the directory."""
         return files_at(self.path)
+
+    def names(self, policy: Policy) -> list[str]:  # noqa: ARG002
+        """The names of its files, and of those of its subdirectories."""
+        return names_below(self.path)
+
+    def inside(self, subdirectory: str) -> str:
+        """The path of a subdirectory."""
+        return str(self.path / subdirectory)
 
 
 class FileSource(LocalSource):
@@ -83,6 +95,15 @@ class ArchiveSource(LocalSource):
         from registry.archives.unpacked import of_local_archive  # and with it the cache
 
         return of_local_archive(self.path, policy)
+
+
+def names_below(directory: Path) -> list[str]:
+    """The names of the first files in a directory and in its subdirectories, those of a subdirectory with a ``/``."""
+    names: list[str] = []
+    for entry in list_directory(directory):
+        inner = [entry] if not entry.is_dir() else list_directory(entry)[:MOST_NAMES]
+        names += [path.relative_to(directory).as_posix() for path in inner if path.is_file()]
+    return names[:MOST_NAMES]
 
 
 def files_at(path: Path) -> Paths:

@@ -63,6 +63,18 @@ class Source(ABC):
     def files(self, roles: Roles, policy: "Policy") -> Paths:
         """The files that play one of these roles, whatever a lock file says; see ``Files.of``."""
 
+    def names(self, policy: "Policy") -> Collection[str]:  # noqa: ARG002  # for subclasses
+        """The names of all files that are known to be there, those in subdirectories with a ``/``; fetches no file."""
+        return ()
+
+    def find(self, name: str, policy: "Policy") -> Path | None:  # noqa: ARG002  # for subclasses
+        """A file that plays no role, by its name; None where it cannot be had."""
+        return None
+
+    def inside(self, subdirectory: str) -> str:
+        """How a subdirectory of the source is named."""
+        return f"{self.asked}/{subdirectory}"
+
     def at(self, revision: str) -> "Source":
         """The same source at a revision.
 

@@ -1,5 +1,6 @@
 """From the files of a model to its tensors: which format is read, where there are several."""
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -8,12 +9,21 @@ from attrs import evolve, frozen
 
 from registry import discovery
 from registry.discovery import Architecture
-from registry.errors import AmbiguousWeightsError, CorruptWeightsError, MissingFileError, RegistryError, WeightsError
+from registry.errors import (
+    AmbiguousWeightsError,
+    CorruptWeightsError,
+    MissingFileError,
+    RegistryError,
+    RegistryWarning,
+    WeightsError,
+)
 from registry.files import signatures
 from registry.files.filenames import MANIFEST_NAME
+from registry.files.foreign import ADAPTER_CONFIG_NAME, explain, is_weight_like
 from registry.formatting import first_of
 from registry.records import Paths, WeightLoaderSpec
 from registry.saving.manifest import read_manifest
+from registry.sources.files import Files
 from registry.weights import numpy_shards, safetensors
 from registry.weights.headers import Headers, header_of
 from registry.weights.names import NameTable
@@ -34,8 +44,14 @@ class FormatFiles(Protocol):
     def claimed(self, paths: Paths) -> str | None:
         """A file that is of this format by its name."""
 
+    def sets(self, paths: Paths) -> tuple[Paths, ...]:
+        """The paths once for each set of files that holds the weights, the preferred one first."""
+
     def present(self, paths: Paths) -> tuple[str, ...]:
-        """Names of all files that hold the weights, where the format is detected."""
+        """Names of all files that hold the weights, where the format is detected; an error where one is missing."""
+
+    def promised(self, paths: Paths) -> tuple[str, ...]:
+        """The same names, those of missing files included."""
 
 
 def _core_format(format: str, module: str) -> WeightLoaderSpec:
@@ -53,9 +69,6 @@ FORMATS: Mapping[WeightLoaderSpec, FormatFiles] = {
 }
 """Formats of any architecture, in the order in which they are preferred; those of plugins come after them."""
 
-TRAINING_SUFFIXES = (".ckpt", ".pt", ".pth")
-"""Endings of files which training programs write, Lightning for one."""
-
 RELEASE_FORMATS = ("tensorflow", "numpy")
 """Formats of the TensorFlow and OpenAI checkpoints, in which tensors have other names: an architecture's own record
 translates them."""
@@ -66,13 +79,13 @@ class WeightFiles:
     """The weights among the files of a model, before any of them is read."""
 
     paths: Paths
-    """The files of the model."""
+    """The files of the model, without those of other sets of weights."""
     spec: WeightLoaderSpec
     """The format, and what reads it."""
     files: tuple[str, ...]
     """Names of the files to read."""
     ignored_files: tuple[str, ...] = ()
-    """Names of weight files in other formats, which are not read."""
+    """Names of all other files of weights, in whatever format of whatever library, which are not read."""
 
     def headers(self) -> Headers:
         """Shapes and types of the tensors, by their names in the file; needs no torch where the format allows."""
@@ -95,7 +108,7 @@ class Checkpoint:
     names: NameTable | None = None
     """From the format's names to the architecture's, where they differ."""
     ignored_files: tuple[str, ...] = ()
-    """Names of weight files in other formats, which are not read."""
+    """Names of all other files of weights, in whatever format of whatever library, which are not read."""
     source: str = "the file"
     """What is read, as messages and reports name it."""
     untrained: Collection[str] = ()
@@ -105,16 +118,26 @@ class Checkpoint:
 
 
 def open_checkpoint(
-    paths: Paths, architecture: Architecture | None, formats: Collection[str] | None = None
+    paths: Paths,
+    architecture: Architecture | None,
+    formats: Collection[str] | None = None,
+    files: Files | None = None,
 ) -> Checkpoint:
     """Open the weights among the files of a model; takes the arguments of ``find_weights``.
 
     Raises:
         WeightsError: What ``find_weights`` and the format's loader raise.
     """
-    found = find_weights(paths, architecture, formats)
+    found = find_weights(paths, architecture, formats, files)
+    if ADAPTER_CONFIG_NAME in paths:
+        warnings.warn(
+            f"{paths[ADAPTER_CONFIG_NAME].parent} holds an adapter of PEFT next to the weights of its base model "
+            f"({', '.join(found.files)}), which alone are read: the adapter is not applied.",
+            RegistryWarning,
+            stacklevel=2,
+        )
     return Checkpoint(
-        tensors=found.spec.loader.load()(paths),
+        tensors=found.spec.loader.load()(found.paths),
         format=found.spec.format,
         files=found.files,
         names=None if found.spec.names is None else found.spec.names.load(),
@@ -123,14 +146,21 @@ def open_checkpoint(
 
 
 def find_weights(
-    paths: Paths, architecture: Architecture | None, formats: Collection[str] | None = None
+    paths: Paths,
+    architecture: Architecture | None,
+    formats: Collection[str] | None = None,
+    files: Files | None = None,
 ) -> WeightFiles:
-    """Find the weights among the files of a model; of several formats the manifest's, else the first of ``FORMATS``.
+    """Find the weights among the files of a model.
+
+    Of several sets, the manifest's is read.  Without a manifest the first of ``FORMATS`` is, and of one format the
+    single file before an index: the order of transformers.
 
     Args:
         paths: The files of the model.
         architecture: What plugins declare of the model's architecture; None where it is not known.
         formats: The only formats to look for; None for all.
+        files: Where the paths are from; errors then tell what else is there.
 
     Raises:
         MissingFileError: There are no weights.
@@ -138,18 +168,47 @@ def find_weights(
         CorruptWeightsError: A file is of another format than its name says.
     """
     known = {spec: names for spec, names in FORMATS.items() if formats is None or spec.format in formats}
-    detected = [spec for spec in known if _detects(spec, paths)]
-    for spec, names in known.items():
-        claimed = names.claimed(paths)
-        if claimed is not None and spec not in detected:
-            raise _other_content(paths[claimed], spec.format)
+    found = [_Set(spec=spec, paths=part) for spec, names in known.items() for part in names.sets(paths)]
+    detected = [each for each in found if _detects(each.spec, each.paths)]
+    for each in found:
+        claimed = FORMATS[each.spec].claimed(each.paths)
+        if claimed is not None and each not in detected:
+            raise _other_content(paths[claimed], each.spec.format)
     if not detected:
-        return _of_plugin(paths, architecture, formats)
-    spec = detected[0] if len(detected) == 1 else _meant(detected, paths)
-    others = tuple(name for other in detected if other != spec for name in FORMATS[other].present(paths))
+        return _of_plugin(paths, architecture, formats, files)
+    meant = detected[0] if len(detected) == 1 else _meant(detected, paths)
+    read = FORMATS[meant.spec].present(meant.paths)
+    others = [name for each in detected for name in each.files]
+    ignored = dict.fromkeys(name for name in (*others, *filter(is_weight_like, sorted(paths))) if name in paths)
     return WeightFiles(
-        paths=paths, spec=_of(architecture, spec), files=FORMATS[spec].present(paths), ignored_files=others
+        paths=meant.paths,
+        spec=_of(architecture, meant.spec),
+        files=read,
+        ignored_files=tuple(name for name in ignored if name not in read),
     )
+
+
+@frozen(kw_only=True)
+class _Set:
+    """Files that hold the weights once, in one format."""
+
+    spec: WeightLoaderSpec
+    paths: Paths
+    """The files of the model, without those of the format's other set."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of its files, missing ones included."""
+        return FORMATS[self.spec].promised(self.paths)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether none of its files is missing."""
+        return self.paths.keys() >= set(self.files)
+
+    def newer_than(self, time: int) -> list[str]:
+        """The names of its files that were written after a time in nanoseconds."""
+        return [name for name in self.files if name in self.paths and self.paths[name].stat().st_mtime_ns > time]
 
 
 def _detects(spec: WeightLoaderSpec, paths: Paths) -> bool:
@@ -164,19 +223,25 @@ def _of(architecture: Architecture | None, spec: WeightLoaderSpec) -> WeightLoad
     return spec if found is None else evolve(found, headers=found.headers or spec.headers)
 
 
-def _meant(detected: Sequence[WeightLoaderSpec], paths: Paths) -> WeightLoaderSpec:
-    """The format that is read of several: the one that the manifest lists, unless another was written after it."""
-    files = {spec: FORMATS[spec].present(paths) for spec in detected}
+def _meant(detected: Sequence[_Set], paths: Paths) -> _Set:
+    """The set that is read of several: the one that the manifest lists, unless another was written after it.
+
+    A set that was written after the manifest is read where the one that it lists has lost files: other libraries remove
+    the shards of before when they save over them, and not the index.
+    """
     manifest = read_manifest(paths)
-    if manifest is None or not manifest.files.keys() & {name for names in files.values() for name in names}:
+    if manifest is None or not manifest.files.keys() & {name for each in detected for name in each.files}:
         return detected[0]
-    changed = set(manifest.disagreements(paths))
-    listed = [spec for spec in detected if set(files[spec]) <= manifest.files.keys() - changed]
+    intact = manifest.files.keys() - set(manifest.disagreements(paths))
+    listed = [each for each in detected if set(each.files) <= intact]
     written = paths[MANIFEST_NAME].stat().st_mtime_ns
-    late = [n for spec in detected if spec not in listed for n in files[spec] if paths[n].stat().st_mtime_ns > written]
+    late = [name for each in detected if each not in listed for name in each.newer_than(written)]
     if listed and not late:
         return listed[0]
-    names = " and ".join(files[spec][0] for spec in detected)
+    complete = [each for each in detected if each.is_complete]
+    if not listed and len(complete) == 1 and set(complete[0].files) <= set(late):
+        return complete[0]
+    names = " and ".join(each.files[0] for each in detected)
     why = f"{', '.join(late)} is newer than it" if listed else "it has another size for each of them"
     raise AmbiguousWeightsError(
         f"{paths[MANIFEST_NAME].parent} holds both {names}, and {MANIFEST_NAME} does not settle which is meant: {why}.",
@@ -187,7 +252,9 @@ def _meant(detected: Sequence[WeightLoaderSpec], paths: Paths) -> WeightLoaderSp
 # --- Formats of plugins -----------------------------------------------------------------------------------------------
 
 
-def _of_plugin(paths: Paths, architecture: Architecture | None, formats: Collection[str] | None) -> WeightFiles:
+def _of_plugin(
+    paths: Paths, architecture: Architecture | None, formats: Collection[str] | None, files: Files | None
+) -> WeightFiles:
     """The weights in a format that only a plugin reads."""
     loaders = discovery.weight_loaders() if architecture is None else architecture.weight_loaders
     spec = discovery.settle(
@@ -195,31 +262,21 @@ def _of_plugin(paths: Paths, architecture: Architecture | None, formats: Collect
         asked=f"A reader for the weights of {'any architecture' if architecture is None else repr(architecture.name)}",
     )
     if spec is None:
-        raise _no_weights(paths, formats)
+        raise _no_weights(paths, formats, files)
     return WeightFiles(paths=paths, spec=spec, files=tuple(sorted(paths)))
 
 
-def _no_weights(paths: Paths, formats: Collection[str] | None) -> RegistryError:
+def _no_weights(paths: Paths, formats: Collection[str] | None, files: Files | None) -> RegistryError:
     if older := bundle.older_format(paths):
         return older
-    if len(paths) == 1 and not next(iter(paths)).endswith(".json"):
+    explained = explain(paths, paths.get, str) if files is None else files.explained()
+    if len(paths) == 1 and not explained.found and not next(iter(paths)).endswith(".json"):
         return _other_content(next(iter(paths.values())), " or ".join(formats or [spec.format for spec in FORMATS]))
-    of_training = [name for name in sorted(paths) if name.endswith(TRAINING_SUFFIXES)]
     wanted = ", ".join(names.wanted for spec, names in FORMATS.items() if formats is None or spec.format in formats)
+    among = f"among the files {first_of(explained.names, 8)}" if explained.names else "there"
     return MissingFileError(
-        f"No weights are among the files {first_of(sorted(paths), 8) or '(there are none)'}: looked for were "
-        f"{wanted}, and what plugins read.",
-        hint=_ways_on(of_training) + discovery.failures(),
-    )
-
-
-def _ways_on(of_training: Sequence[str]) -> str:
-    """What to do where there are no weights; ``of_training`` are files of training programs, such as Lightning."""
-    if not of_training:
-        return "Save them with registry.save(model, directory)."
-    return (
-        f"{first_of(of_training, 3)} may hold them, from a training program; give them by hand: "
-        "from_pretrained(directory, state_dict=torch.load(path, weights_only=True))."
+        f"No weights that can be read are {among}.{explained.found} Looked for were {wanted}, and what plugins read.",
+        hint=(explained.remedy or "Save them with registry.save(model, directory).") + discovery.failures(),
     )
 
 

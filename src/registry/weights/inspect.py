@@ -35,9 +35,9 @@ def find(name: str | Path) -> WeightFiles:
     files = Files.named(name)
     card = files.source.card
     if card is not None:
-        return find_weights(files.of("weights"), discovery.architecture(card.architecture))
+        return find_weights(files.of("weights"), discovery.architecture(card.architecture), files=files)
     described = _described(files)
-    return find_weights(files.of("weights"), None if described is None else described.architecture)
+    return find_weights(files.of("weights"), None if described is None else described.architecture, files=files)
 
 
 def _described(files: Files) -> ConfigFile | None:

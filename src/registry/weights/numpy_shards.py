@@ -28,7 +28,7 @@ from registry.files.filenames import NUMPY_NAMES_NAME, NUMPY_SHAPES_NAME
 from registry.files.strict_json import read_json_array
 from registry.records import Paths
 from registry.weights.headers import Header
-from registry.weights.shards import LazyTensors, start
+from registry.weights.shards import LazyTensors, OneSet, start
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +60,7 @@ _KEYS = re.compile(r"'(descr|fortran_order|shape)'\s*:\s*('[^']*'|True|False|\([
 # --- Which files ------------------------------------------------------------------------------------------------------
 
 
-class ShardNames:
+class ShardNames(OneSet):
     """The file names of this format."""
 
     wanted = f"arrays of numpy ({NUMPY_SHAPES_NAME} and params_0.npy)"

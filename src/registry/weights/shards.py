@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from registry.errors import CorruptWeightsError, MissingFileError, UnsafeWeightsError
+from registry.errors import CorruptWeightsError, MissingFileError, UnsafeWeightsError, WeightsError
 from registry.files.signatures import JSON, START, start_of
 from registry.files.strict_json import MEBIBYTE, read_json_object
 from registry.records import Paths
@@ -42,6 +42,22 @@ class LazyTensors(Mapping[str, "Tensor"]):
         return len(self._readers)
 
 
+class OneSet:
+    """The names of a format of which a directory holds one set of files."""
+
+    def sets(self, paths: Paths) -> tuple[Paths, ...]:
+        """The paths once for each set of weights among them."""
+        return (paths,)
+
+    def promised(self, paths: Paths) -> tuple[str, ...]:
+        """The names of all files of the weights, also of those that should be there and are not."""
+        return self.present(paths)
+
+    def present(self, paths: Paths) -> tuple[str, ...]:
+        """The names of all files of the weights."""
+        raise NotImplementedError
+
+
 @frozen
 class FileNames:
     """The file names of a format; a file that comes alone may have any name."""
@@ -64,6 +80,28 @@ class FileNames:
         """The name of the file to read first; None where none of ``paths`` can be of this format."""
         alone = next(iter(paths)) if len(paths) == 1 else None
         return next((name for name in (self.single, self.index, alone) if name in paths), None)
+
+    def sets(self, paths: Paths) -> tuple[Paths, ...]:
+        """The paths once for each set of weights among them: without the index, and without the single file.
+
+        Where both are there, the single file comes first, as it does in transformers.
+        """
+        if self.single not in paths or self.index not in paths:
+            return (paths,)
+        return tuple({name: paths[name] for name in paths if name != other} for other in (self.index, self.single))
+
+    def promised(self, paths: Paths) -> tuple[str, ...]:
+        """The names of all files of the weights, also of those that the index names and that are not there.
+
+        A damaged index is a set of its own.
+        """
+        entry = self.entry(paths)
+        if entry != self.index:
+            return self.present(paths)
+        try:
+            return (entry, *_read_weight_map(paths[entry])[0])
+        except WeightsError:
+            return (entry,)
 
     def present(self, paths: Paths) -> tuple[str, ...]:
         """The names of all files of the weights, the index included.
@@ -141,6 +179,18 @@ def read_headers(paths: Paths, names: FileNames, read: "Callable[[Path], Mapping
 
 def _read_index(path: Path, paths: Paths) -> tuple[dict[str, set[str]], float | None]:
     """The names of the tensors that each shard should hold, and the bytes of all tensors where the index says so."""
+    promised, total = _read_weight_map(path)
+    missing = sorted(shard for shard in promised if shard not in paths)
+    if missing:
+        raise CorruptWeightsError(
+            f"{path} names {len(promised)} shards, of which {len(missing)} are not there: {', '.join(missing[:5])}.",
+            hint="Fetch the missing files, and put them next to the index.",
+        )
+    return promised, total
+
+
+def _read_weight_map(path: Path) -> tuple[dict[str, set[str]], float | None]:
+    """The same as ``_read_index``, whether the shards are there or not."""
     keys = read_json_object(path, limit=LARGEST_INDEX, values=MOST_VALUES, error=CorruptWeightsError)
     shard_of = keys.get("weight_map")
     if not isinstance(shard_of, dict) or not shard_of or not all(isinstance(name, str) for name in shard_of.values()):
@@ -153,12 +203,6 @@ def _read_index(path: Path, paths: Paths) -> tuple[dict[str, set[str]], float | 
             raise UnsafeWeightsError(
                 f"{path} names the file {shard!r}, but shards must be in the directory of their index."
             )
-    missing = sorted(shard for shard in promised if shard not in paths)
-    if missing:
-        raise CorruptWeightsError(
-            f"{path} names {len(promised)} shards, of which {len(missing)} are not there: {', '.join(missing[:5])}.",
-            hint="Fetch the missing files, and put them next to the index.",
-        )
     metadata = keys.get("metadata")
     return promised, metadata.get("total_size") if isinstance(metadata, dict) else None
 

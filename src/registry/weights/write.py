@@ -3,7 +3,7 @@
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -19,6 +19,7 @@ from registry.files.filenames import (
     WEIGHTS_INDEX_NAME,
     WEIGHTS_NAME,
 )
+from registry.weights.writable import check_writable
 
 Format: TypeAlias = Literal["safetensors", "torch"]
 """The formats in which weights are written."""
@@ -46,6 +47,15 @@ def _save_safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     serialize_file(specs, path, {"format": "pt"})  # older versions of transformers refuse files without this
 
 
+def _check_dtypes(tensors: Mapping[str, Tensor], unknown: Collection[torch.dtype]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.dtype in unknown:
+            raise SaveError(
+                f"Nothing was saved: {name!r} is of the type {tensor.dtype}, which safetensors do not have.",
+                hint='Save it with format="torch", or convert it first.',
+            )
+
+
 def _save_torch(tensors: Mapping[str, Tensor], path: Path) -> None:
     with path.open("wb") as file:  # given a path, torch would turn a full disk into an error without a number
         torch.save(OrderedDict(tensors), file)
@@ -60,10 +70,14 @@ class _WriteFormat:
     keeps_ties: bool
     """Whether tensors that share memory stay shared in the file; else a tied name is omitted, and tied on loading."""
     save: Callable[[Mapping[str, Tensor], Path], None]
+    unknown: Collection[torch.dtype] = ()
+    """Types of tensors that the format does not have."""
 
+
+_NOT_SAFE = frozenset([torch.complex32, torch.complex128])
 
 WRITE_FORMATS: Mapping[str, _WriteFormat] = {
-    "safetensors": _WriteFormat(SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, False, _save_safetensors),
+    "safetensors": _WriteFormat(SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, False, _save_safetensors, _NOT_SAFE),
     "torch": _WriteFormat(WEIGHTS_NAME, WEIGHTS_INDEX_NAME, True, _save_torch),
 }
 
@@ -85,12 +99,15 @@ def weight_writers(
             files, a tensor never.
 
     Raises:
-        SaveError: The format or the size is unknown.
+        SaveError: The format or the size is unknown, or a tensor has no memory of its own: divided over processes,
+            quantized, sparse, masked, fake or on the meta device.
     """
     if format not in WRITE_FORMATS:
         formats = ", ".join(WRITE_FORMATS)
         raise SaveError(f"Weights cannot be saved in the format {format!r}.", hint=f"Formats are: {formats}.")
+    check_writable(tensors)
     kind = WRITE_FORMATS[format]
+    _check_dtypes(tensors, kind.unknown)
     kept = _own_memory(tensors if kind.keeps_ties else _without_tied(tensors, ties))
     shards = _shards(kept, _bytes(max_shard_size))
     if len(shards) == 1:

@@ -208,5 +208,8 @@ def test_a_state_dict_is_opened_as_a_file_is(key: str, classifier: Any, tmp_path
 def test_a_checkpoint_of_lightning_beside_a_configuration_is_named(classifier: Any, tmp_path: Path) -> None:
     path = directory(classifier, tmp_path / "m")
     (path / "pytorch_model.bin").rename(path / "epoch=1-step=10.ckpt")
-    with pytest.raises(MissingFileError, match=r"epoch=1-step=10\.ckpt may hold them.*\n?.*state_dict=torch\.load"):
+    with pytest.raises(
+        MissingFileError,
+        match=r"epoch=1-step=10\.ckpt is a checkpoint of a training program.*\n?.*state_dict=torch\.load",
+    ):
         registry.load_model(path)

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from registry import hookimpl, register
 from registry.discovery import architecture
-from registry.errors import AmbiguousWeightsError, CorruptWeightsError, MissingFileError
+from registry.errors import AmbiguousWeightsError, CorruptWeightsError, MissingFileError, RegistryWarning
 from registry.records import WeightLoaderSpec
 from registry.weights.checkpoint import FORMATS, Checkpoint, open_checkpoint
 
@@ -156,3 +156,170 @@ def test_the_formats_of_the_core_are_records_as_those_of_plugins_are() -> None:
     assert [spec.key for spec in FORMATS] == [
         ("*", format) for format in ("safetensors", "torch", "tensorflow", "numpy")
     ]
+
+
+# --- A single file and an index of one format -------------------------------------------------------------------------
+
+INDEXED = {
+    SAFE: ("model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"),
+    TORCH: ("pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"),
+}
+SINGLE_AND_INDEX = pytest.mark.parametrize("single", [SAFE, TORCH])
+
+
+def index(path: Path, single: str, age: float, *, without: int = 2) -> tuple[str, ...]:
+    """Add shards with an index, written at ``age``; each holds a tensor with its own name."""
+    entry, *shards = INDEXED[single]
+    for number, shard in enumerate(shards):
+        if number != without:
+            (save_file if single == SAFE else torch.save)({shard: torch.ones(2)}, path / shard)  # type: ignore[operator]
+    (path / entry).write_text(json.dumps({"weight_map": {shard: shard for shard in shards}}))
+    for name in (entry, *shards):
+        if (path / name).exists():
+            os.utime(path / name, (1e9 + age, 1e9 + age))
+    return INDEXED[single]
+
+
+@SINGLE_AND_INDEX
+def test_without_a_manifest_the_single_file_is_read_and_the_index_is_told(tmp_path: Path, single: str) -> None:
+    folder(tmp_path, single)
+    indexed = index(tmp_path, single, 5)
+    checkpoint = opened({file.name: file for file in tmp_path.iterdir()})
+    assert (checkpoint.files, checkpoint.ignored_files) == ((single,), indexed)
+
+
+@SINGLE_AND_INDEX
+@pytest.mark.parametrize("indexed_age", [-5, 2])
+def test_the_set_that_the_manifest_lists_is_read(tmp_path: Path, single: str, indexed_age: float) -> None:
+    folder(tmp_path, single)
+    indexed = index(tmp_path, single, indexed_age)
+    checkpoint = open_checkpoint(with_manifest(tmp_path, *indexed, time=5), None)
+    assert (checkpoint.files, set(checkpoint.tensors)) == (indexed, set(indexed[1:]))
+    assert checkpoint.ignored_files == (single,)
+    checkpoint = opened(with_manifest(tmp_path, single, time=5))
+    assert (checkpoint.files, checkpoint.ignored_files) == ((single,), indexed)
+
+
+@SINGLE_AND_INDEX
+def test_a_set_that_came_after_the_manifest_makes_it_ambiguous(tmp_path: Path, single: str) -> None:
+    folder(tmp_path, single)
+    indexed = index(tmp_path, single, 9)
+    with pytest.raises(AmbiguousWeightsError, match="newer") as caught:
+        open_checkpoint(with_manifest(tmp_path, single, time=5), None)
+    assert single in str(caught.value)
+    assert indexed[0] in str(caught.value)
+    os.utime(tmp_path / single, (1e9 + 9, 1e9 + 9))
+    with pytest.raises(AmbiguousWeightsError, match="newer"):
+        open_checkpoint(with_manifest(tmp_path, *indexed, time=5), None)
+
+
+@SINGLE_AND_INDEX
+def test_a_single_file_is_read_that_replaced_the_shards_of_the_manifest(tmp_path: Path, single: str) -> None:
+    """As transformers saves over a directory of ours: it removes our shards, and leaves the index."""
+    indexed = index(tmp_path, single, 0)
+    with_manifest(tmp_path, *indexed, time=5)
+    for shard in indexed[1:]:
+        (tmp_path / shard).unlink()
+    folder(tmp_path, single)
+    os.utime(tmp_path / single, (1e9 + 9, 1e9 + 9))
+    checkpoint = opened({file.name: file for file in tmp_path.iterdir()})
+    assert (checkpoint.files, checkpoint.ignored_files) == ((single,), indexed[:1])
+
+
+@SINGLE_AND_INDEX
+def test_an_old_single_file_does_not_stand_in_for_lost_shards(tmp_path: Path, single: str) -> None:
+    indexed = index(tmp_path, single, 0)
+    folder(tmp_path, single)
+    paths = with_manifest(tmp_path, *indexed, time=5)
+    paths.pop(indexed[1]).unlink()
+    with pytest.raises(AmbiguousWeightsError) as caught:
+        open_checkpoint(paths, None)
+    assert single in str(caught.value)
+    assert indexed[0] in str(caught.value)
+
+
+def test_shards_that_no_index_names_are_told(tmp_path: Path) -> None:
+    folder(tmp_path, SAFE)
+    save_file({"a": torch.ones(1)}, tmp_path / "model-00007-of-00009.safetensors")
+    checkpoint = opened({file.name: file for file in tmp_path.iterdir()})
+    assert checkpoint.ignored_files == ("model-00007-of-00009.safetensors",)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model_ema.safetensors", "model.fp16.safetensors", "ema.bin", "tf_model.h5", "flax_model.msgpack", "model.onnx",
+     "m-q4_0.gguf", "last.ckpt", "adapter_model.bin", "model_ema.pt"],
+)  # fmt: skip
+def test_every_other_file_of_weights_is_told(tmp_path: Path, name: str) -> None:
+    folder(tmp_path, SAFE)
+    (tmp_path / name).write_bytes(b"whatever")
+    checkpoint = opened({file.name: file for file in tmp_path.iterdir()})
+    assert (checkpoint.files, checkpoint.ignored_files) == ((SAFE,), (name,))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["optimizer.pt", "optimizer.bin", "scheduler.pt", "training_args.bin", "rng_state_0.pth", "vocab.bin",
+     "training.pt"],
+)  # fmt: skip
+def test_the_state_of_a_trainer_is_no_file_of_weights(tmp_path: Path, name: str) -> None:
+    folder(tmp_path, SAFE)
+    (tmp_path / name).write_bytes(b"whatever")
+    assert opened({file.name: file for file in tmp_path.iterdir()}).ignored_files == ()
+
+
+def test_an_adapter_next_to_its_base_model_is_warned_of(tmp_path: Path) -> None:
+    folder(tmp_path, SAFE)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    save_file({"lora": torch.ones(1)}, tmp_path / "adapter_model.safetensors")
+    with pytest.warns(RegistryWarning, match="adapter is not applied"):
+        checkpoint = opened({file.name: file for file in tmp_path.iterdir()})
+    assert checkpoint.ignored_files == ("adapter_model.safetensors",)
+
+
+# --- No weights at all ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "remedy"),
+    [
+        ("tf_model.h5", "Keras", "from_tf=True"),
+        ("flax_model.msgpack", "Flax", "from_flax=True"),
+        ("model.onnx", "ONNX", "from which it was made"),
+        ("bert-q4_0.gguf", "GGUF file of llama.cpp", "gguf_file"),
+        ("rust_model.ot", "Rust", "from which it was made"),
+        ("openvino_model.xml", "OpenVINO", "from which it was made"),
+        ("model.fp16.safetensors", "variant", "model.safetensors"),
+        ("last.ckpt", "training program", "state_dict="),
+        ("__0_0.distcp", "torch.distributed", "dcp_to_torch"),
+        ("pytorch_model_fsdp.bin", "torch.distributed", "dcp_to_torch"),
+        ("zero_to_fp32.py", "DeepSpeed", "zero_to_fp32.py"),
+        ("adapter_config.json", "adapter of PEFT", "merge_and_unload"),
+    ],
+)
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("formats", [None, ("tensorflow", "numpy")])
+def test_weights_of_another_library_are_called_that(
+    tmp_path: Path, name: str, what: str, remedy: str, alone: bool, formats: tuple[str, ...] | None
+) -> None:
+    for other in (name, *(() if alone else ("config.json", "vocab.txt"))):
+        (tmp_path / other).write_text("{}")
+    with pytest.raises(MissingFileError) as caught:
+        open_checkpoint({file.name: file for file in tmp_path.iterdir()}, None, formats)
+    assert what in caught.value.message
+    assert name in caught.value.message
+    assert remedy in (caught.value.hint or "")
+
+
+def test_no_file_at_all_is_no_list_of_none() -> None:
+    with pytest.raises(MissingFileError) as caught:
+        open_checkpoint({}, None)
+    assert "No weights that can be read are there." in str(caught.value)
+
+
+def test_shards_without_their_index_say_what_is_missing(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(1)}, tmp_path / "model-00001-of-00002.safetensors")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(MissingFileError, match="their index is not") as caught:
+        open_checkpoint({file.name: file for file in tmp_path.iterdir()}, None)
+    assert "model.safetensors.index.json" in (caught.value.hint or "")

@@ -13,7 +13,7 @@ from registry.errors import AmbiguousWeightsError, CorruptWeightsError, WeightsE
 from registry.files.filenames import INDEX_SUFFIX
 from registry.records import Paths
 from registry.weights.headers import Header
-from registry.weights.shards import LazyTensors, start
+from registry.weights.shards import LazyTensors, OneSet, start
 from registry.weights.tensorflow.index import OTHER_TYPES, BundleEntry, read_index
 from registry.weights.tensorflow.table import FOOTER, is_table
 
@@ -42,7 +42,7 @@ CONVERT_V1 = (
 # --- Which files ------------------------------------------------------------------------------------------------------
 
 
-class BundleNames:
+class BundleNames(OneSet):
     """The file names of a TensorFlow checkpoint, after its prefix."""
 
     wanted = f"a TensorFlow checkpoint ({USUAL}{INDEX_SUFFIX} and its shards)"

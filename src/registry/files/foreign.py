@@ -1,0 +1,204 @@
+"""Files that other libraries leave next to a model, or in its place: what each is by its name, and what can be done."""
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from registry.files.filenames import CONFIG_NAME, WEIGHTS_NAMES, is_weights
+
+ADAPTER_CONFIG_NAME = "adapter_config.json"
+"""The configuration of an adapter of PEFT."""
+SENTENCE_MODULES_NAME = "modules.json"
+"""The list of the modules of sentence-transformers, each in a directory."""
+
+WEIGHT_LIKE = re.compile(
+    r"(?!(vocab|tokenizer|spiece|optimizer|scheduler|sampler|scaler|rng_state|random_states|training|dl_state))"
+    r"(.+\.(safetensors|bin|h5|keras|msgpack|onnx|gguf|ckpt|ot|tflite|distcp)"
+    r"|.*(model|weights|ema|consolidated).*\.(pt|pth)"
+    r"|.*model.*\.(safetensors|bin)\.index\.json)"
+)
+"""Names of files of weights in any format of any library; those of a trainer's state are none."""
+SHARD = re.compile(r"(model|pytorch_model)-\d{5}-of-\d{5}\.(safetensors|bin)")
+"""Names of shards, as every library writes them."""
+
+ORIGINAL = "Take the model from which it was made: its model.safetensors or pytorch_model.bin, with its config.json."
+GATHERED = "`python -m torch.distributed.checkpoint.format_utils dcp_to_torch DIRECTORY pytorch_model.bin` gathers it."
+OLD_TRANSFORMERS = (
+    "A version of transformers before 5, with {library} installed, converts it: "
+    "AutoModel.from_pretrained(DIRECTORY, {option}=True).save_pretrained(NEW)."
+)
+
+
+@frozen
+class Kind:
+    """A kind of files."""
+
+    names: re.Pattern[str]
+    """The names of such files, without directories."""
+    what: str
+    """What they are, after "which is"."""
+    remedy: str
+    """What can be done."""
+
+
+KINDS = (
+    Kind(
+        re.compile(r"adapter_model\..+|adapter_config\.json"),
+        "an adapter of PEFT",
+        "Load its base model with transformers and peft, merge and save it: PeftModel.from_pretrained(base, DIRECTORY)"
+        ".merge_and_unload().save_pretrained(NEW).",
+    ),
+    Kind(
+        re.compile(r"tf_model.*\.h5|.+\.(h5|keras)"),
+        "weights of Keras (TensorFlow)",
+        OLD_TRANSFORMERS.format(library="TensorFlow", option="from_tf"),
+    ),
+    Kind(re.compile(r".+\.msgpack"), "weights of Flax", OLD_TRANSFORMERS.format(library="Flax", option="from_flax")),
+    Kind(re.compile(r".+\.onnx(_data)?"), "a computation exported to ONNX", ORIGINAL),
+    Kind(
+        re.compile(r".+\.gguf"),
+        "a GGUF file of llama.cpp, mostly with quantized weights",
+        ORIGINAL + " transformers reads some as well: from_pretrained(DIRECTORY, gguf_file=NAME).save_pretrained(NEW).",
+    ),
+    Kind(re.compile(r"openvino_.+\.(xml|bin)"), "a computation exported to OpenVINO", ORIGINAL),
+    Kind(re.compile(r".+\.ot"), "weights of tch (Rust)", ORIGINAL),
+    Kind(re.compile(r".+\.mlmodel|.+\.mlpackage|weight\.bin"), "a computation exported to Core ML", ORIGINAL),
+    Kind(re.compile(r".+\.tflite"), "a computation exported to TensorFlow Lite", ORIGINAL),
+    Kind(
+        re.compile(r".+\.distcp|pytorch_model_fsdp.*"), "a checkpoint of torch.distributed (FSDP, accelerate)", GATHERED
+    ),
+    Kind(
+        re.compile(r"zero_to_fp32\.py|.*(mp_rank|zero_pp_rank)_.+\.pt"),
+        "a checkpoint of DeepSpeed",
+        "`python zero_to_fp32.py . .`, in its directory, makes a pytorch_model.bin.",
+    ),
+    Kind(
+        re.compile(r"(?:pytorch_)?model[._](?!safetensors$|bin$|.*index\.json$)[\w.-]+\.(safetensors|bin)"),
+        "a variant of the weights (another precision, or averages)",
+        "If it is meant, save it in a directory of its own, with the config.json, as model.safetensors or "
+        "pytorch_model.bin.",
+    ),
+    Kind(
+        re.compile(r".+\.(ckpt|pt|pth)"),
+        "a checkpoint of a training program (Lightning, for example)",
+        "If it is a state dict, or holds one: Class.from_pretrained(DIRECTORY, "
+        'state_dict=torch.load(path, weights_only=True)["state_dict"]), with a config.json in the directory.',
+    ),
+)
+"""Kinds of files of other libraries, none of which is read; the first that fits a name counts."""
+
+
+def kind_of(name: str) -> Kind | None:
+    """The kind of the file of this name; None for what is read here, and for unknown names."""
+    plain = name.rpartition("/")[2]
+    if is_weights(plain) or SHARD.fullmatch(plain):
+        return None
+    return next((kind for kind in KINDS if kind.names.fullmatch(plain)), None)
+
+
+def is_weight_like(name: str) -> bool:
+    """Whether the file of this name holds weights in any format of any library, or the index of some."""
+    if name == "checkpoint" or name.endswith(".meta"):  # TensorFlow's record of the latest one, and its graph
+        return False
+    return is_weights(name) or WEIGHT_LIKE.fullmatch(name) is not None
+
+
+def is_rewritten(name: str) -> bool:
+    """Whether a file of this name belongs to weights in one of the formats that are written here."""
+    return any(name in pair for pair in WEIGHTS_NAMES) or SHARD.fullmatch(name) is not None
+
+
+def is_left(name: str) -> bool:
+    """Whether the file of this name holds weights that saving leaves where they are: of TensorFlow, or foreign."""
+    return is_weight_like(name) and not is_rewritten(name) and (kind_of(name) is not None or is_weights(name))
+
+
+# --- What is there in place of a model --------------------------------------------------------------------------------
+
+
+@frozen
+class Explanation:
+    """What is there in place of a model."""
+
+    names: tuple[str, ...]
+    """The names of all files that are known to be there."""
+    found: str = ""
+    """A sentence, after a space, on those that are known to be of other libraries; empty where there are none."""
+    remedy: str | None = None
+    """What can be done; None where that is not known."""
+
+
+def explain(names: Collection[str], read: Callable[[str], Path | None], inside: Callable[[str], str]) -> Explanation:
+    """Explain what is there in place of a model, from the names of all files that are known to be there.
+
+    Args:
+        names: The names; those in subdirectories have a ``/``.
+        read: The path of the file of a name, where it can be read.
+        inside: How a subdirectory is given to ``registry.load``.
+    """
+    ordered = tuple(sorted(names, key=lambda name: (name.count("/"), name)))
+    if ADAPTER_CONFIG_NAME in names:
+        return Explanation(ordered, *_adapter(read))
+    with_weights, others = _nested_models(names)
+    kinds: dict[Kind, str] = {}
+    for name in ordered:
+        if (kind := kind_of(name)) is not None:
+            kinds.setdefault(kind, name)
+    if with_weights or (others and not kinds):
+        nested = with_weights or others
+        old = SENTENCE_MODULES_NAME in names
+        layout = "It has the older layout of sentence-transformers" if old else "There are models in its subdirectories"
+        return Explanation(
+            ordered,
+            f" {layout}: {', '.join(nested[:5])}.",
+            f"Give the subdirectory that is meant: {inside(nested[0])!r}.",
+        )
+    if not kinds and any(map(SHARD.fullmatch, names)):
+        return Explanation(
+            ordered,
+            " There are shards, and their index is not.",
+            f"Fetch the missing file as well: {' or '.join(index for _, index in WEIGHTS_NAMES)}.",
+        )
+    if not kinds:
+        return Explanation(ordered)
+    listed = "; ".join(f"{name} is {kind.what}" for kind, name in kinds.items())
+    return Explanation(
+        ordered,
+        f" There are files of other libraries, which are not read: {listed}.",
+        " ".join(dict.fromkeys(kind.remedy for kind in kinds)),
+    )
+
+
+def _adapter(read: Callable[[str], Path | None]) -> tuple[str, str]:
+    keys: Any = {}
+    with suppress(OSError, ValueError):
+        path = read(ADAPTER_CONFIG_NAME)
+        keys = json.loads(path.read_bytes()) if path is not None else {}
+    base, kind = (keys.get(key) if isinstance(keys, dict) else None for key in _ADAPTER_KEYS)
+    of = f"the base model {base!r:.200}" if isinstance(base, str) and base else "a base model"
+    which = f"a {kind} adapter" if isinstance(kind, str) and kind.isalnum() else "an adapter"
+    return f" It is {which} of PEFT for {of}, and no model of its own.", KINDS[0].remedy
+
+
+_ADAPTER_KEYS = ("base_model_name_or_path", "peft_type")
+
+
+def _nested_models(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The subdirectories with a configuration and weights, and those with a configuration alone."""
+    files: dict[str, set[str]] = {}
+    for name in names:
+        directory, _, plain = name.rpartition("/")
+        if directory:
+            files.setdefault(directory, set()).add(plain)
+    configured = sorted(directory for directory, plain in files.items() if CONFIG_NAME in plain)
+    with_weights = [directory for directory in configured if any(map(is_weights, files[directory]))]
+    others = [name for name in configured if name not in with_weights and not _SENTENCE_MODULE.fullmatch(name)]
+    return with_weights, others
+
+
+_SENTENCE_MODULE = re.compile(r"\d+_(Pooling|Normalize|Dense|LSTM|CNN|LayerNorm|WeightedLayerPooling|Dropout)")
