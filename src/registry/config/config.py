@@ -5,6 +5,7 @@ a class does not declare are kept in ``extra``, written back, and never interpre
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,8 +152,8 @@ class Config:
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | Path,
-        cache_dir: str | Path | None = None,
+        name_or_path: str | os.PathLike[str],
+        cache_dir: str | os.PathLike[str] | None = None,
         *,
         offline: bool | None = None,
         revision: str | None = None,

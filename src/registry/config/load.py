@@ -1,5 +1,6 @@
 """Reads the configuration among the files of a model."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -29,9 +30,9 @@ class ConfigFile(NamedTuple):
 
 
 def load_config(
-    name: str | Path,
+    name: str | os.PathLike[str],
     *,
-    cache_dir: str | Path | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
     revision: str | None = None,
     progress: bool | None = None,

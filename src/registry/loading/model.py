@@ -1,5 +1,6 @@
 """The base class of models: built from a configuration, loaded by name, saved as a directory."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -78,9 +79,9 @@ class Model(nn.Module):
     @gc_paused()
     def from_pretrained(
         cls,
-        name_or_path: str | Path,
+        name_or_path: str | os.PathLike[str],
         *inputs: Any,
-        cache_dir: str | Path | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
         from_tf: bool = False,
         state_dict: Mapping[str, Tensor] | None = None,
         dtype: torch.dtype | None = None,

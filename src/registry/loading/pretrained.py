@@ -3,6 +3,7 @@
 Torch is imported when a model is built or saved; configurations and tokenizers need none.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,12 +74,12 @@ class Pretrained:
 
 
 def load(
-    name: str | Path,
+    name: str | os.PathLike[str],
     task: str | None = None,
     *,
     dtype: "torch.dtype | None" = None,
     device: "torch.device | str | None" = None,
-    cache_dir: str | Path | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
     revision: str | None = None,
     allow_missing: Patterns = (),
@@ -132,12 +133,12 @@ def load(
 
 
 def load_model(
-    name: str | Path,
+    name: str | os.PathLike[str],
     task: str | None = None,
     *,
     dtype: "torch.dtype | None" = None,
     device: "torch.device | str | None" = None,
-    cache_dir: str | Path | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
     revision: str | None = None,
     allow_missing: Patterns = (),
@@ -166,9 +167,9 @@ def load_model(
 
 
 def load_tokenizer(
-    name: str | Path,
+    name: str | os.PathLike[str],
     *,
-    cache_dir: str | Path | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
     revision: str | None = None,
     progress: bool | None = None,

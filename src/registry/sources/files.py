@@ -1,7 +1,6 @@
 """The files of a source, asked for by role."""
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from registry.download.policy import Policy
@@ -36,9 +35,9 @@ class Files:
     @classmethod
     def named(
         cls,
-        name: str | Path,
+        name: str | os.PathLike[str],
         *,
-        cache_dir: str | Path | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
         offline: bool | None = None,
         revision: str | None = None,
         progress: bool | None = None,

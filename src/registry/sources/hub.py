@@ -12,9 +12,10 @@ from attrs import evolve, frozen
 
 from registry.download import hub
 from registry.download.policy import Policy
-from registry.errors import FetchError, NotCachedError
+from registry.errors import FetchError, HTTPStatusError, NotCachedError
 from registry.files.filenames import OTHER_WEIGHTS
-from registry.records import Paths
+from registry.files.urls import redacted
+from registry.records import HUB, Paths
 from registry.sources.source import Roles, Source, checked_revision
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from registry.sources.origins import Origin
 
 LARGEST_LISTING = 64 * 2**20
+NO_LISTING = (404, 405, 501)
+"""HTTP statuses of a server that has no such repository, or does not list any."""
 
 
 @frozen(kw_only=True)
@@ -113,7 +116,21 @@ def list_repository(repository: str, revision: str, roles: Roles, policy: Policy
             if policy.is_offline or suffices(listing.names, roles):
                 return listing
             url = hub.listing_url(repository, snapshot.commit)
-    return _read_listing(fetch(url, policy), repository)
+    try:
+        return _read_listing(fetch(url, policy), repository)
+    except HTTPStatusError as problem:
+        if problem.status in NO_LISTING and hub.endpoint() != HUB:
+            problem.hint = _of_mirror(repository, revision)
+        raise
+
+
+def _of_mirror(repository: str, revision: str) -> str:
+    server = redacted(hub.endpoint())
+    return (
+        f"The variable HF_ENDPOINT makes {server} stand for the hub, which does not list the files of {repository!r} "
+        f"at {revision!r}. If the name is right, the server does not have this part of the hub's API; load by the URL "
+        f"of the directory then: {HUB}/{repository}/resolve/{revision}"
+    )
 
 
 def _read_listing(path: Path, repository: str) -> Listing:
@@ -126,7 +143,7 @@ def _read_listing(path: Path, repository: str) -> Listing:
     except (KeyError, TypeError) as problem:
         raise FetchError(
             f"The hub's answer for {repository!r} is not of the form of its API: no 'sha', or no 'siblings'.",
-            hint=f"{hub.endpoint()} was asked; the variable HF_ENDPOINT names another server.",
+            hint=f"{redacted(hub.endpoint())} was asked; the variable HF_ENDPOINT names another server.",
         ) from problem
     if not re.fullmatch(r"[\w.-]+", commit):
         raise FetchError(f"The hub names {commit!r:.80} as the commit of {repository!r}, which cannot be one.")
