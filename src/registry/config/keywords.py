@@ -1,11 +1,11 @@
 """Keywords of other libraries, each with the word to use here: one table for models, tokenizers and configurations."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 from registry.errors import UnknownOptionError, did_you_mean
 
-_LOGIN = "write the token into the variable HF_LOGIN, or run `hf auth login`"
+_LOGIN = "write the token into the variable HF_TOKEN, or run `hf auth login`"
 _ALWAYS = "leave it out: models are always loaded that way"
 _QUANTIZED = "load the model, then quantize it with torchao or another library"
 _IN_CALL = "give it to the call, as in `model(input_ids, output_attentions=True)`"
@@ -20,8 +20,8 @@ FOREIGN: Mapping[str, str] = MappingProxyType(
         "device_map": 'write device=, as in device="cuda"',
         "force_download": "call `registry.pull(name, update=True)` first",
         "from_flax": "convert the weights with the library that wrote them, to safetensors",
-        "ignore_mismatched_sizes": "give the sizes that fit, as in num_labels=3, or allow_missing= for what is "
-        "initialized anew",
+        "ignore_mismatched_sizes": "give the sizes that fit, as in num_labels=3, or allow_missing= for parts to be "
+        "newly initialized",
         "load_in_4bit": _QUANTIZED,
         "load_in_8bit": _QUANTIZED,
         "local_files_only": "write offline=True",
@@ -51,6 +51,20 @@ FOREIGN: Mapping[str, str] = MappingProxyType(
     }
 )
 """Keyword of another library -> what to do here."""
+
+
+def refuse_unknown(keywords: Iterable[str], known: Collection[str], owners: str) -> None:
+    """Raise UnknownOptionError for the first of ``keywords`` that is not known.
+
+    Args:
+        keywords: The keywords.
+        known: Those that something takes.
+        owners: The subject and verb of the message: ``"No model has"``.
+    """
+    for key in keywords:
+        if key not in known:
+            hint = f"Known keywords are: {', '.join(sorted(known))}."
+            raise unknown_keyword(key, f"{owners} the keyword {key!r}.", known, hint)
 
 
 def unknown_keyword(key: str, message: str, known: Collection[str], hint: str) -> UnknownOptionError:

@@ -16,7 +16,7 @@ from registry.errors import FetchError, HTTPStatusError, IncompleteDownloadError
 from registry.files.urls import redacted
 from registry.records import HUB
 
-_LOGIN = "a token in the variable HF_LOGIN, or stored by `hf auth login`."
+_LOGIN = "a token in the variable HF_TOKEN, or stored by `hf auth login`."
 _LOCKED = (
     "The hub gives this answer for names that do not exist, too: check the spelling. A private or gated repository "
     f"needs {_LOGIN}"

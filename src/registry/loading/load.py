@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from attrs import evolve
 
-from registry.config.load import ConfigFile, read_config
+from registry import discovery
+from registry.config.keywords import unknown_keyword
+from registry.config.load import ConfigFile, find_config
 from registry.discovery import Architecture
-from registry.errors import UnknownOptionError, did_you_mean
+from registry.errors import UnknownOptionError
 from registry.loading.fill import fill
 from registry.loading.meta import build, within_memory
 from registry.loading.options import LoadOptions
@@ -51,8 +53,7 @@ class ClassArguments(NamedTuple):
                 f"would go to the constructor.",
                 hint=f"If it is the cache directory, write cache_dir={str(inputs[0])!r}.",
             )
-        own = set(inspect.signature(model.__init__).parameters) - {"self", "config"}
-        later = set(inspect.signature(model.after_loading).parameters) - {"self"} - own
+        own, later = own_keywords(model)
         fields = set(model.config_class.keys()) - own - later
         for key in keywords:
             if key not in own | later | fields:
@@ -61,13 +62,20 @@ class ClassArguments(NamedTuple):
         return cls(inputs=inputs, constructor=taken[0], after_loading=taken[1], overrides=taken[2])
 
 
+def own_keywords(model: "type[Model]") -> tuple[set[str], set[str]]:
+    """The keywords of a class's constructor, next to its configuration, and those of its ``after_loading``."""
+    own = set(inspect.signature(model.__init__).parameters) - {"self", "config"}
+    return own, set(inspect.signature(model.after_loading).parameters) - {"self"} - own
+
+
 def _unknown(key: str, model: "type[Model]", options: Collection[str], fields: Collection[str]) -> UnknownOptionError:
     config = model.config_class.__name__
     of_loading = set(inspect.signature(model.from_pretrained).parameters) - {"name_or_path", "inputs", "kwargs"}
-    return UnknownOptionError(
-        f"{model.__name__} has no option {key!r}, and {config} no such field."
-        f"{did_you_mean(key, {*options, *fields, *of_loading})}",
-        hint=f"{model.__name__} takes {', '.join(sorted(options)) or 'no options'}; "
+    return unknown_keyword(
+        key,
+        f"{model.__name__} has no option {key!r}, and {config} no such field.",
+        {*options, *fields, *of_loading},
+        f"{model.__name__} takes {', '.join(sorted(options)) or 'no options'}; "
         f"{config} has {', '.join(sorted(fields))}.",
     )
 
@@ -102,8 +110,8 @@ def load_into(
         WeightsMismatchError: Weights are missing, unexpected, or of another shape.
         WeightsLimitError: The weights need more memory than there is.
     """
-    described = described or read_config(files, expected=cls.config_class.architecture)
-    config = described.config.replace(**arguments.overrides)
+    described = described or find_config(files, expected=cls.config_class.architecture)
+    config = described.read(arguments.overrides, task=discovery.model_class_task(cls))
     checkpoint = checkpoint or open_weights(files, described.architecture, options.formats)
     model = build(lambda: cls(config, *arguments.inputs, **arguments.constructor))
     model.load_report = fill(model, checkpoint, model.layout, model.init_module, options)

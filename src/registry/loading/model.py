@@ -84,8 +84,8 @@ class Model(nn.Module):
         cache_dir: str | os.PathLike[str] | None = None,
         from_tf: bool = False,
         state_dict: Mapping[str, Tensor] | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
+        dtype: torch.dtype | str | None = None,
+        device: torch.device | str | int | None = None,
         offline: bool | None = None,
         revision: str | None = None,
         allow_missing: Patterns = (),
@@ -102,8 +102,8 @@ class Model(nn.Module):
             from_tf: Read the TensorFlow checkpoint (``name_or_path`` is its prefix, its index file, or the directory
                 of them) or OpenAI's numpy arrays, even where other weights lie next to them.  TensorFlow is not needed.
             state_dict: Weights to use; none are then fetched or read.
-            dtype: Type of the parameters; None for float32.
-            device: Device of the parameters; None for the CPU.
+            dtype: Type of the parameters, or its name (``"bfloat16"``); None for float32.
+            device: Device of the parameters, or its name (``"cuda:0"``); None for the CPU.
             offline: True forbids every download; None asks the environment.
             revision: Branch, tag or commit of a repository of the hub.
             allow_missing: Patterns (``*`` and ``?``) of parameters which the file may lack; they are newly initialized.
