@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from attrs import evolve
 
 from registry import discovery
+from registry.config import Config
 from registry.config.keywords import unknown_keyword
 from registry.config.load import ConfigFile, find_config
 from registry.discovery import Architecture
@@ -61,6 +62,11 @@ class ClassArguments(NamedTuple):
         taken = [{key: value for key, value in keywords.items() if key in names} for names in (own, later, fields)]
         return cls(inputs=inputs, constructor=taken[0], after_loading=taken[1], overrides=taken[2])
 
+    def fields_of_constructor(self, config: type[Config]) -> Mapping[str, Any]:
+        """Keywords of the constructor that are fields of the configuration as well, such as ``num_labels``."""
+        fields = config.keys()
+        return {key: value for key, value in self.constructor.items() if key in fields and value is not None}
+
 
 def own_keywords(model: "type[Model]") -> tuple[set[str], set[str]]:
     """The keywords of a class's constructor, next to its configuration, and those of its ``after_loading``."""
@@ -111,7 +117,8 @@ def load_into(
         WeightsLimitError: The weights need more memory than there is.
     """
     described = described or find_config(files, expected=cls.config_class.architecture)
-    config = described.read(arguments.overrides, task=discovery.model_class_task(cls))
+    said = {**arguments.fields_of_constructor(cls.config_class), **arguments.overrides}
+    config = described.read(said, task=discovery.model_class_task(cls))
     checkpoint = checkpoint or open_weights(files, described.architecture, options.formats)
     model = build(lambda: cls(config, *arguments.inputs, **arguments.constructor))
     model.load_report = fill(model, checkpoint, model.layout, model.init_module, options)
