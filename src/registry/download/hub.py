@@ -19,7 +19,7 @@ from registry.records import HUB
 
 DEFAULT_REVISION = "main"
 
-_SHORT = re.compile(r"hub:(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?/(?P<file>[^?#]+)")
+_SHORT = re.compile(r"hub:(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>refs/pr/\d+|[\w.-]+))?/(?P<file>[^?#]+)")
 _FILE = re.compile(
     rf"{re.escape(HUB)}/(?P<repository>(?:[\w.-]+/)?[\w.-]+)/resolve/(?P<revision>refs/pr/\d+|[^/]+)/(?P<file>[^?]+)"
     r"(?:\?.*)?"
