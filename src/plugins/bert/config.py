@@ -48,7 +48,7 @@ class BertConfig(Config):
     """The token of padding, whose embedding gets no gradient; null where there is none."""
     classifier_dropout: float | None = optional_rate(None)
     """Dropout before classifiers; ``hidden_dropout_prob`` when null."""
-    position_embedding_type: str = choice("absolute", ("absolute",))
+    position_embedding_type: str = choice("absolute", ("absolute",), optional=True)
     """Positions are learned and absolute; the relative kinds of other libraries are refused."""
     is_decoder: bool = choice(False, (False,))
     """An encoder sees both directions; a file that asks for a causal mask would get wrong numbers, and is refused."""

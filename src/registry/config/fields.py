@@ -91,10 +91,10 @@ def _token(value: object) -> object:
     return None if value == -1 else value
 
 
-def choice(default: Any, options: Iterable[Any]) -> Any:
+def choice(default: Any, options: Iterable[Any], *, optional: bool = False) -> Any:
     """One of ``options``; with a single option, a published key of which only that value is understood.
 
-    Null is False where that is the default: a flag which nobody set.
+    Null is False where that is the default: a flag which nobody set; with ``optional``, it is any default.
     """
     allowed = tuple(options)
 
@@ -106,12 +106,10 @@ def choice(default: Any, options: Iterable[Any]) -> Any:
                 f"{did_you_mean(value, filter(_is_text, allowed)) if isinstance(value, str) else ''}"
             )
 
-    return field(default=default, validator=check, converter=_flag if default is False else None)
+    def known(value: object) -> object:
+        return default if value is None else value
 
-
-def _flag(value: object) -> object:
-    """Null as false."""
-    return False if value is None else value
+    return field(default=default, validator=check, converter=known if optional or default is False else None)
 
 
 def _is_text(value: object) -> bool:

@@ -34,7 +34,7 @@ def identify(
     Raises:
         ArchitectureMismatchError: No installed plugin declares the architecture, or nothing decides.
     """
-    if keys.get("model_type") is not None:
+    if keys.get("model_type") not in (None, ""):
         return _of_model_type(keys["model_type"], path)
     name = declared or _by_keys(keys) or _by_file_name(path.name) or fallback
     found = None if name is None else discovery.architecture(name)

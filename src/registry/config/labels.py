@@ -95,7 +95,8 @@ def _reconciled(keys: Mapping[str, Any]) -> dict[str, Any]:
     labels, number = labels_in(keys.get("id2label")) or None, keys.get("num_labels")
     if labels is None and number is None:
         labels = _inverted(keys.get("label2id"))
-        number = keys.get("_num_labels") if labels is None else None
+        older = keys.get("_num_labels")
+        number = older if labels is None and type(older) is int and older > 0 else None
     if number is not None:
         check_number(number)
     if labels is None:

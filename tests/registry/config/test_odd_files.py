@@ -2,6 +2,8 @@
 
 import json
 import warnings
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +19,14 @@ from registry.config.identify import identify
 from registry.config.load import find_config, load_config
 from registry.errors import ConfigError, RegistryWarning, UnknownOptionError
 from registry.sources.files import Files
-from registry.zoo import BertForMaskedLM, BertForSequenceClassification, BertModel, BertTokenizer
+from registry.zoo import (
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    BertTokenizer,
+    OpenAIGPTConfig,
+    TransfoXLConfig,
+)
 
 NAMES = {"0": "neg", "1": "neu", "2": "pos"}
 
@@ -81,6 +90,39 @@ def test_a_number_of_labels_that_is_the_same_keeps_their_names() -> None:
     assert config.replace(num_labels=2).id2label == config.id2label
 
 
+def test_the_number_of_2019_counts_only_where_it_is_one() -> None:
+    for wrong in (0, True, "3", {}, None):
+        assert labels({"_num_labels": wrong}) == ["LABEL_0", "LABEL_1"]
+
+
+# --- No value leads to another error ---------------------------------------------------------------------------------
+
+ODD: list[Any] = [None, True, False, 0, 1, -1, 3, 1e30, -0.5, float("inf"), 10**20, "", "1", "gelu", "\ud800"]
+ODD += [[], [1], ["a", "b"], [None], [[1]], [0.5, True], {}, {"0": "a"}, {"a": 0}, {"0": {}}, {"0": "a", "1": None}]
+
+
+@pytest.mark.parametrize("cls", [BertConfig, GPT2Config, OpenAIGPTConfig, TransfoXLConfig])
+@pytest.mark.filterwarnings("ignore::registry.errors.RegistryWarning")
+def test_no_value_of_a_key_leads_to_another_error(cls: type[Config]) -> None:
+    published = cls().to_dict()
+    fields = cls.keys()
+    refused = read = 0
+    for key in (*fields, "label2id", "_num_labels", "model_type", "architectures", "extra", "self", "keys"):
+        for value in ODD:
+            for overrides in ({}, {"num_labels": 3}):
+                try:
+                    cls.from_dict({**published, key: value}, **overrides).to_dict()
+                    read += 1
+                except ConfigError:
+                    refused += 1
+            if key in fields:
+                for change in (partial(cls.from_dict, {}), cls().replace):
+                    with suppress(ConfigError):
+                        change(**{key: value})
+    assert refused > 100
+    assert read > 100
+
+
 # --- What the caller says goes first ----------------------------------------------------------------------------------
 
 
@@ -137,7 +179,10 @@ def test_general_names_of_sizes_are_read_but_say_nothing_of_the_architecture() -
 
 
 def test_null_flags_are_false_and_a_null_padding_is_none() -> None:
-    config = BertConfig.from_dict({"is_decoder": None, "add_cross_attention": None, "pad_token_id": None})
+    config = BertConfig.from_dict(
+        {"is_decoder": None, "add_cross_attention": None, "pad_token_id": None, "position_embedding_type": None}
+    )
+    assert config.position_embedding_type == "absolute"
     assert (config.is_decoder, config.add_cross_attention, config.pad_token_id) == (False, False, None)
     assert BertConfig.from_dict({"pad_token_id": -1}).pad_token_id is None
     with pytest.raises(ConfigError, match="pad_token_id"):
