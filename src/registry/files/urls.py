@@ -50,9 +50,14 @@ def redacted(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
 
 
+def without_secrets(text: str) -> str:
+    """A name, path or URL for people; of a URL what ``redacted`` leaves."""
+    return redacted(text) if "://" in text else text
+
+
 def shown(text: str) -> str:
     """The ``repr`` of a name, path or URL without the secrets of a URL."""
-    return repr(redacted(text) if "://" in text else text)
+    return repr(without_secrets(text))
 
 
 def split_digest(url: str) -> tuple[str, str | None]:

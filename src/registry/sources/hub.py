@@ -126,10 +126,11 @@ def list_repository(repository: str, revision: str, roles: Roles, policy: Policy
 
 def _of_mirror(repository: str, revision: str) -> str:
     server = redacted(hub.endpoint())
+    directory = f"{HUB}/{repository}/resolve/{revision}"
     return (
         f"The variable HF_ENDPOINT makes {server} stand for the hub, which does not list the files of {repository!r} "
-        f"at {revision!r}. If name and revision are right, the server does not have this part of the hub's API; load by "
-        f"the URL of the directory then: {HUB}/{repository}/resolve/{revision}"
+        f"at {revision!r}. If name and revision are right, the server lacks this part of the hub's API; then load "
+        f"by the URL of the directory: {directory}"
     )
 
 

@@ -118,7 +118,7 @@ def _existing(asked: str) -> Source | None:
 
 
 def _repository(asked: str) -> Source | None:
-    if asked.startswith(tuple(f"{host}/" for host in HUB_HOSTS)):
+    if asked.lower().startswith(tuple(f"{host}/" for host in HUB_HOSTS)):
         return _web_url(f"https://{asked}", "")
     rule = "it has the form organization/name, and no such file or directory exists"
     return _in_hub(asked, asked, rule)
@@ -150,7 +150,7 @@ def _web_url(asked: str, _rest: str) -> Source:
 
 def _hub_page(asked: str) -> Source | None:
     """The model that a page of the hub shows; None where the URL is no page."""
-    if not asked.partition("//")[2].startswith(HUB_HOSTS) and not os.environ.get("HF_ENDPOINT"):
+    if not asked.partition("//")[2].lower().startswith(HUB_HOSTS) and not os.environ.get("HF_ENDPOINT"):
         return None
     from registry.download import hub
 

@@ -157,6 +157,17 @@ def test_a_password_is_in_no_repr_and_no_file(server: Any, cache: Cache, tmp_pat
     assert "S3CRET" not in everything(caught.value)
 
 
+def test_the_commands_show_no_password() -> None:
+    for options in ([], ["--json"]):
+        result = CliRunner().invoke(main, ["resolve", "https://me:S3CRET@example.org/toy?key=S3CRET", *options])
+        assert result.exit_code == 0
+        assert "example.org/toy" in result.output
+        assert "S3CRET" not in result.output
+    result = CliRunner().invoke(main, ["cache", "rm", "https://me:S3CRET@example.org/toy"])
+    assert result.exit_code != 0
+    assert "S3CRET" not in result.output
+
+
 def test_a_saved_directory_and_a_lock_file_hold_no_password(server: Any, tmp_path: Path, sizes: dict[str, int]) -> None:
     model = BertModel(BertConfig(**sizes))
     model.init_weights()
