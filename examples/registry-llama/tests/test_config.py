@@ -114,7 +114,7 @@ def test_sizes_follow_from_each_other() -> None:
         ({"head_dim": 7}, r"7 features \(head_dim\), where an even number is needed"),
         ({"num_attention_heads": "32"}, "num_attention_heads must be a whole number"),
         ({"hidden_size": 2048.5}, "hidden_size must be a whole number"),
-        ({"hidden_act": "mish"}, "hidden_act must be one of"),
+        ({"hidden_act": "prelu"}, "hidden_act must be one of"),
         ({"attention_bias": 1}, "attention_bias must be one of False, True"),
         ({"rope_theta": -1.0}, "rope_theta must be a number from 0"),
         ({"eos_token_id": 32000}, "eos_token_id must be an id below vocab_size"),
