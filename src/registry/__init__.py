@@ -72,7 +72,7 @@ if not TYPE_CHECKING:  # a type checker reads the imports above instead, and so 
         from importlib import import_module
 
         if name == "PYTORCH_PRETRAINED_BERT_CACHE":  # computed each time, since the environment may change
-            return str(import_module("registry.cache.directories").cache_directory())
+            return import_module("registry.cache.directories").shown_cache_directory()
         if name == "zoo":
             return import_module("registry.zoo")
         if name not in _MODULES:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from attrs import Attribute, evolve, field, fields, frozen
 
 from registry.files.filenames import ARCHIVE_SUFFIXES
+from registry.files.urls import shown
 from registry.namespace import import_object
 
 TASKS = (
@@ -262,7 +263,7 @@ class FileSpec:
     def _plain_http_needs_a_digest(self, _attribute: object, urls: tuple[str, ...]) -> None:
         for url in urls:
             if url.startswith("http:") and self.sha256 is None:
-                raise ValueError(f"{url!r} can be changed on its way: declare its sha256, or give an https: URL.")
+                raise ValueError(f"{shown(url)} can be changed on its way: declare its sha256, or give an https: URL.")
 
 
 @frozen(kw_only=True)
@@ -305,7 +306,7 @@ class Card:
         for url in archives:
             if url.startswith("http:") and "#" not in url:
                 raise ValueError(
-                    f"{url!r} can be changed on its way: append '#sha256=' and its digest, or give an https: URL."
+                    f"{shown(url)} can be changed on its way: append '#sha256=' and its digest, or give an https: URL."
                 )
 
     @classmethod

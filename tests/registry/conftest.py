@@ -168,7 +168,7 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def loopback(monkeypatch: pytest.MonkeyPatch, naps: list[float]) -> None:
     """Loopback may be used, without proxies."""
-    for name in ("HF_HUB_OFFLINE", "REGISTRY_OFFLINE"):
+    for name in ("HF_HUB_OFFLINE", "REGISTRY_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)

@@ -114,7 +114,7 @@ def test_sizes_follow_from_each_other() -> None:
         ({"head_dim": 7}, r"7 features \(head_dim\), where an even number is needed"),
         ({"num_attention_heads": "32"}, "num_attention_heads must be a whole number"),
         ({"hidden_size": 2048.5}, "hidden_size must be a whole number"),
-        ({"hidden_act": "mish"}, "hidden_act must be one of"),
+        ({"hidden_act": "prelu"}, "hidden_act must be one of"),
         ({"attention_bias": 1}, "attention_bias must be one of False, True"),
         ({"rope_theta": -1.0}, "rope_theta must be a number from 0"),
         ({"eos_token_id": 32000}, "eos_token_id must be an id below vocab_size"),
@@ -131,7 +131,7 @@ def test_sizes_follow_from_each_other() -> None:
         ({"rope_scaling": {**LLAMA_3, "high_freq_factor": 1.0}}, "high_freq_factor must be above low_freq_factor"),
         ({"rope_scaling": {**LLAMA_3, "beta_fast": 32}}, "has beta_fast, which is not understood"),
         ({"rope_scaling": {**LLAMA_3, "partial_rotary_factor": 0.5}}, "has partial_rotary_factor, which is not"),
-        ({"num_hidden_layers": 9999}, "describes a model of"),
+        ({"num_hidden_layers": 9999, "hidden_size": 8192}, "describes a model of"),
     ],
 )
 def test_what_would_give_other_numbers_is_refused(changes: dict[str, Any], fault: str, tmp_path: Path) -> None:

@@ -2,11 +2,10 @@
 
 from typing import ClassVar
 
-from attrs import Attribute, frozen
+from attrs import frozen
 
 from registry.config import Config
-from registry.config.fields import ACTIVATIONS, choice, count, divisor, optional_rate, rate, scale, size
-from registry.errors import ConfigError
+from registry.config.fields import ACTIVATIONS, choice, divisor, optional_rate, optional_token, rate, scale, size
 
 
 @frozen(kw_only=True)
@@ -18,6 +17,8 @@ class BertConfig(Config):
 
     architecture: ClassVar[str] = "bert"
     model_type: ClassVar[str] = "bert"
+    most_parameters: ClassVar[int] = 20_000_000_000
+    head_fields: ClassVar[tuple[str, ...]] = (*Config.head_fields, "classifier_dropout", "tie_word_embeddings")
 
     vocab_size: int = size(30522)
     """Rows of the word embedding."""
@@ -43,11 +44,11 @@ class BertConfig(Config):
     """Standard deviation of the normal distribution that initializes weights."""
     layer_norm_eps: float = scale(1e-12)
     """Added to the variance in layer normalization; 1e-12 in Google's release and all that derive from it."""
-    pad_token_id: int = count(0)
-    """The token of padding, whose embedding gets no gradient."""
+    pad_token_id: int | None = optional_token(0)
+    """The token of padding, whose embedding gets no gradient; null where there is none."""
     classifier_dropout: float | None = optional_rate(None)
     """Dropout before classifiers; ``hidden_dropout_prob`` when null."""
-    position_embedding_type: str = choice("absolute", ("absolute",))
+    position_embedding_type: str = choice("absolute", ("absolute",), optional=True)
     """Positions are learned and absolute; the relative kinds of other libraries are refused."""
     is_decoder: bool = choice(False, (False,))
     """An encoder sees both directions; a file that asks for a causal mask would get wrong numbers, and is refused."""
@@ -55,11 +56,6 @@ class BertConfig(Config):
     """There is no second sequence to attend to."""
     tie_word_embeddings: bool = choice(True, (True,))
     """The masked language model head shares the matrix that embeds words."""
-
-    @pad_token_id.validator
-    def _padding_is_a_token(self, _attribute: "Attribute[int]", token: int) -> None:
-        if token >= self.vocab_size:
-            raise ConfigError(f"pad_token_id ({token}) must be below vocab_size ({self.vocab_size}).")
 
     def num_backbone_parameters(self) -> int:
         """Parameters of embeddings and layers, biases and normalizations excluded."""

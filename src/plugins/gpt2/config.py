@@ -1,5 +1,7 @@
 """The configuration of GPT-2."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 from attrs import Factory, frozen
@@ -17,6 +19,20 @@ class GPT2Config(Config):
 
     architecture: ClassVar[str] = "gpt2"
     model_type: ClassVar[str] = "gpt2"
+    general_names: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "hidden_size": "n_embd",
+            "max_position_embeddings": "n_positions",
+            "num_attention_heads": "n_head",
+            "num_hidden_layers": "n_layer",
+        }
+    )
+    most_parameters: ClassVar[int] = 20_000_000_000
+    head_fields: ClassVar[tuple[str, ...]] = (
+        *Config.head_fields,
+        *("summary_first_dropout", "summary_type", "summary_use_proj", "summary_proj_to_labels"),
+        *("summary_activation", "tie_word_embeddings"),
+    )
 
     vocab_size: int = size(50257)
     """Tokens that the tokenizer makes of text, the end of a text among them."""

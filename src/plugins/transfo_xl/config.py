@@ -1,7 +1,8 @@
 """The configuration of Transformer-XL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from attrs import Attribute, Factory, field, frozen
@@ -32,6 +33,10 @@ class TransfoXLConfig(Config):
     architecture: ClassVar[str] = "transfo_xl"
     model_type: ClassVar[str] = "transfo-xl"
     aliases: ClassVar[dict[str, str]] = {"n_token": "vocab_size"}
+    general_names: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"hidden_size": "d_model", "num_attention_heads": "n_head", "num_hidden_layers": "n_layer"}
+    )
+    most_parameters: ClassVar[int] = 20_000_000_000
 
     vocab_size: int = size(267_735)
     """Words, the most frequent first."""

@@ -2,14 +2,22 @@
 
 import os
 from pathlib import Path
+from typing import TypeAlias
 
 from registry.errors import CacheError
+from registry.files.environment import variable
+
+PathArgument: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+"""How a caller may name a directory."""
 
 CACHE_DIRECTORY = "pytorch_pretrained_bert"
 """The directory inside torch's home; pytorch-pretrained-bert's name, so that its files are found again."""
 
+NOWHERE = Path(os.devnull) / "no home directory is known"
+"""Stands for the directory where none can be named: nothing is ever found in it, and it cannot be made."""
 
-def cache_directory(cache_dir: str | bytes | Path | None = None) -> Path:
+
+def cache_directory(cache_dir: PathArgument | None = None) -> Path:
     """The directory of fetched files: the argument, else what the environment says now, else torch's cache.
 
     ``PYTORCH_PRETRAINED_BERT_CACHE`` names the directory itself, ``TORCH_HOME`` and ``XDG_CACHE_HOME`` one around it;
@@ -22,21 +30,39 @@ def cache_directory(cache_dir: str | bytes | Path | None = None) -> Path:
     Raises:
         CacheError: The directory is in a home directory that is not known.
     """
-    chosen = cache_dir or os.environ.get("PYTORCH_PRETRAINED_BERT_CACHE")
+    return _expanded(cache_dir or _of_environment())
+
+
+def cache_directory_or_nowhere(cache_dir: PathArgument | None = None) -> Path:
+    """The directory of fetched files, else ``NOWHERE``, which is enough to read the caches of other programs.
+
+    Raises:
+        CacheError: The caller chose a directory, which is in a home directory that is not known.
+    """
+    try:
+        return cache_directory(cache_dir)
+    except CacheError:
+        if cache_dir:
+            raise
+        return NOWHERE
+
+
+def shown_cache_directory() -> str:
+    """The directory of fetched files as text; it begins with ``~`` where no home directory is known."""
+    return os.path.expanduser(_of_environment())  # noqa: PTH111  # Path.expanduser raises RuntimeError instead
+
+
+def _of_environment() -> str:
+    """The directory that the environment names, which may begin with ``~``."""
+    chosen = variable("PYTORCH_PRETRAINED_BERT_CACHE")
     if chosen:
-        return _expanded(chosen)
-    return _torch_home() / CACHE_DIRECTORY
+        return chosen
+    caches = variable("XDG_CACHE_HOME", "ENV_XDG_CACHE_HOME") or "~/.cache"
+    home = variable("TORCH_HOME", "ENV_TORCH_HOME") or f"{caches}/torch"
+    return f"{home}/{CACHE_DIRECTORY}"
 
 
-def _torch_home() -> Path:
-    home = os.environ.get("TORCH_HOME") or os.environ.get("ENV_TORCH_HOME")
-    if home:
-        return _expanded(home)
-    caches = os.environ.get("XDG_CACHE_HOME") or os.environ.get("ENV_XDG_CACHE_HOME") or "~/.cache"
-    return _expanded(caches) / "torch"
-
-
-def _expanded(path: str | bytes | Path) -> Path:
+def _expanded(path: PathArgument) -> Path:
     expanded = os.path.expanduser(os.fsdecode(path))  # noqa: PTH111  # Path.expanduser raises RuntimeError instead
     if expanded.startswith("~"):
         raise CacheError(

@@ -20,7 +20,7 @@ from typing import Self
 
 from attrs import frozen
 
-from registry.cache.directories import cache_directory
+from registry.cache.directories import NOWHERE, PathArgument, cache_directory, cache_directory_or_nowhere
 
 VERSION = "v1"
 """Directory of this layout; another one gets another name, so that versions of this library can share a cache."""
@@ -43,9 +43,9 @@ class CacheLayout:
     """The directory that ``cache_directory`` names; it is made when something is first written."""
 
     @classmethod
-    def at(cls, cache_dir: str | bytes | Path | None = None) -> Self:
+    def at(cls, cache_dir: PathArgument | None = None) -> Self:
         """The cache in a directory, by default where the environment says; see ``cache_directory``."""
-        return cls(cache_directory(cache_dir))
+        return cls(cache_directory_or_nowhere(cache_dir))
 
     @property
     def home(self) -> Path:
@@ -62,6 +62,8 @@ class CacheLayout:
 
     def made(self, name: str) -> Path:
         """A directory of the layout, such as ``"refs"``, made if it is missing.  Raises OSError."""
+        if self.directory == NOWHERE:
+            cache_directory()  # says which variable is missing
         directory = self.home / name
         if not directory.is_dir():
             directory.mkdir(parents=True, exist_ok=True)

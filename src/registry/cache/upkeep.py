@@ -18,7 +18,7 @@ from registry.cache.provenance import place_of
 from registry.cache.unpacked import FILES, MANIFEST, discard, read_manifest, unpacked_directory
 from registry.errors import CacheError, MissingFileError
 from registry.files.digests import FileDigest, sha256_of
-from registry.files.urls import is_at_or_below
+from registry.files.urls import is_at_or_below, shown
 
 YOUNG = 3600
 """Seconds for which nothing is pruned: a process may be about to record it."""
@@ -86,7 +86,7 @@ def remove(urls: Collection[str], cache: Cache, *, asked: str) -> list[str]:
     """
     records = {path: record for path, record in cache.records() if is_at_or_below(record.url, urls)}
     if not records:
-        raise MissingFileError(f"nothing of {asked!r} is in the cache {cache.directory}.")
+        raise MissingFileError(f"nothing of {shown(asked)} is in the cache {cache.directory}.")
     digests = {record.sha256 for record in records.values() if isinstance(record, CacheEntry)}
     for path, record in records.items():
         with cache.lock(record.url), cache.writing():

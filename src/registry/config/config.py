@@ -5,7 +5,9 @@ a class does not declare are kept in ``extra``, written back, and never interpre
 """
 
 import json
-from collections.abc import Iterator, Mapping
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -14,19 +16,12 @@ from typing import Any, ClassVar, Self
 import attrs
 from attrs import field, frozen
 
+from registry.config import labels
+from registry.config.keywords import unknown_keyword
 from registry.config.labels import labels_of, numbered
-from registry.errors import (
-    ArchitectureMismatchError,
-    ConfigError,
-    PluginIncompatibleError,
-    UnknownOptionError,
-    did_you_mean,
-)
+from registry.errors import ArchitectureMismatchError, ConfigError, PluginIncompatibleError
 from registry.files.strict_json import read_json_object
 from registry.namespace import reference_to, revive
-
-MOST_PARAMETERS = 20_000_000_000
-"""Parameters of the largest model; a configuration that asks for more is refused as damaged."""
 
 METADATA_KEYS = ("model_type", "architectures", "transformers_version", "dtype", "torch_dtype")
 """Keys that describe the file rather than the model: not kept, but rewritten on saving where they apply."""
@@ -60,6 +55,12 @@ class Config:
     """The value of ``model_type`` in a saved file."""
     aliases: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Other spellings of keys: spelling -> field."""
+    general_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Names that libraries have for a field in every architecture (``hidden_size``): name -> field."""
+    most_parameters: ClassVar[int] = 10_000_000_000_000
+    """Parameters of the largest model of the architecture; a file that describes a larger one is taken for damaged."""
+    head_fields: ClassVar[tuple[str, ...]] = ("id2label", "num_labels")
+    """Fields that only heads need: where a file has impossible values, base models are loaded all the same."""
     required_keys: ClassVar[tuple[str, ...]] = ()
     """Keys that every file of the architecture has: one without them, and without ``model_type``, is of another."""
 
@@ -79,14 +80,14 @@ class Config:
             )
 
     def __attrs_post_init__(self) -> None:
-        labels, number = numbered(self.id2label, self.num_labels)
-        object.__setattr__(self, "id2label", labels)
+        names, number = numbered(self.id2label, self.num_labels)
+        object.__setattr__(self, "id2label", names)
         object.__setattr__(self, "num_labels", number)
         parameters = self.num_backbone_parameters()
-        if parameters > MOST_PARAMETERS:
+        if parameters > self.most_parameters:
             raise ConfigError(
-                f"This configuration describes a model of {parameters:,} parameters; more than {MOST_PARAMETERS:,} "
-                f"parameters look like a damaged file."
+                f"This configuration describes a model of {parameters:,} parameters; more than "
+                f"{self.most_parameters:,} parameters look like a damaged file."
             )
 
     def num_backbone_parameters(self) -> int:
@@ -106,7 +107,7 @@ class Config:
     @classmethod
     def keys(cls) -> tuple[str, ...]:
         """Every name by which a field can be given, other spellings included."""
-        return (*cls._fields(), *cls.aliases)
+        return (*cls._fields(), *cls.aliases, *cls.general_names)
 
     # --- Reading
 
@@ -116,18 +117,19 @@ class Config:
 
         Args:
             keys: Keys and values as the file has them.
-            overrides: Values that replace those of fields.
+            overrides: Values of fields, which replace those of the file before anything is checked.
 
         Raises:
             ConfigError: A value is impossible.
             UnknownOptionError: An override names no field.
         """
         known = cls._fields()
+        given = cls._given(overrides)
         fields: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         for key, value in keys.items():
-            name = cls.aliases.get(key, key)
-            if key in METADATA_KEYS or key == "label2id":
+            name = cls._field(key)
+            if name in given or key in METADATA_KEYS or key in labels.KEYS:
                 continue
             if name not in known:
                 extra[key] = value
@@ -135,7 +137,7 @@ class Config:
                 raise ConfigError(f"{name} is given twice, as {fields[name]!r} and (by the key {key!r}) as {value!r}.")
             else:
                 fields[name] = value
-        return cls(**fields, extra=extra).replace(**overrides)
+        return cls(**fields, **{**labels.fields_of(keys, given), **given}, extra=extra)
 
     @classmethod
     def from_json_file(cls, path: str | Path) -> Self:
@@ -151,8 +153,8 @@ class Config:
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | Path,
-        cache_dir: str | Path | None = None,
+        name_or_path: str | os.PathLike[str],
+        cache_dir: str | os.PathLike[str] | None = None,
         *,
         offline: bool | None = None,
         revision: str | None = None,
@@ -179,6 +181,7 @@ class Config:
         from registry.config.load import read_config  # imported here: a value drags in neither cache nor plugins
         from registry.sources.files import Files
 
+        cls._given(overrides)  # refuses unknown ones before anything is fetched
         files = Files.named(name_or_path, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
         config = read_config(files, overrides, expected=cls.architecture).config
         if not isinstance(config, cls):
@@ -188,7 +191,7 @@ class Config:
         return config
 
     def replace(self, **overrides: Any) -> Self:
-        """The same configuration with other values for some fields; ``num_labels`` alone makes new labels.
+        """The same configuration with other values for some fields; another ``num_labels`` makes new labels.
 
         Raises:
             UnknownOptionError: A name is no field.
@@ -196,13 +199,9 @@ class Config:
         """
         if not overrides:
             return self
-        fields = {self.aliases.get(key, key): value for key, value in overrides.items()}
-        for key in fields:
-            if key not in self._fields():
-                raise UnknownOptionError(
-                    f"{type(self).__name__} has no field {key!r}.{did_you_mean(key, self._fields())}",
-                    hint="Its fields are: " + ", ".join(sorted(self._fields())) + ".",
-                )
+        fields = self._given(overrides)
+        if fields.get("num_labels") == self.num_labels:
+            fields.setdefault("id2label", self.id2label)
         if ("num_labels" in fields) != ("id2label" in fields):  # one of the two follows from the other
             fields.setdefault("id2label", None)
             fields.setdefault("num_labels", None)
@@ -233,12 +232,38 @@ class Config:
     # --- Inside
 
     @classmethod
+    def _field(cls, key: str) -> str:
+        """The name of the field that a key gives."""
+        return cls.aliases.get(key) or cls.general_names.get(key, key)
+
+    @classmethod
+    def _given(cls, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that these keywords give.  Raises UnknownOptionError."""
+        known = cls._fields()
+        fields: dict[str, Any] = {}
+        for key, value in overrides.items():
+            name = cls._field(key)
+            if name not in known:
+                hint = f"Its fields are: {', '.join(sorted(known))}."
+                raise unknown_keyword(key, f"{cls.__name__} has no field {key!r}.", known, hint)
+            if name in fields and fields[name] != value:
+                raise ConfigError(f"{name} is given twice, as {fields[name]!r} and (by {key}=) as {value!r}.")
+            fields[name] = value
+        return fields
+
+    @classmethod
     def _fields(cls) -> dict[str, "attrs.Attribute[Any]"]:
         return {name: a for name, a in attrs.fields_dict(cls).items() if name != "extra"}
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = _plain({name: getattr(self, name) for name in (*self._fields(), "extra")})
         return _remade, (reference_to(type(self)), state)
+
+
+def _advice(problem: ConfigError) -> str | None:
+    """How to open a file with an impossible value all the same."""
+    key = re.match(r"(\w+) (?:\(.*\) )?must ", problem.message)
+    return None if key is None else f"{key[1]}= as a keyword replaces the value of the file before it is checked."
 
 
 def _remade(reference: str | type, state: Mapping[str, Any]) -> Config:
@@ -253,12 +278,13 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def naming(path: str | Path) -> Iterator[None]:
-    """Name a file in errors of the configuration that is read from it."""
+def naming(path: str | os.PathLike[str], overrides: Collection[str] = ()) -> Iterator[None]:
+    """Name a file in errors of the configuration that is read from it, and the keywords that replaced its keys."""
     try:
         yield
     except ConfigError as problem:
-        raise ConfigError(f"{path}: {problem.message}", hint=problem.hint) from problem
+        replaced = f" (with {', '.join(f'{key}=' for key in overrides)})" if overrides else ""
+        raise ConfigError(f"{path}{replaced}: {problem.message}", hint=problem.hint or _advice(problem)) from problem
 
 
 def config_text(keys: Mapping[str, Any]) -> str:

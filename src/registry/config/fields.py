@@ -7,10 +7,14 @@ from typing import Any, TypeAlias
 import attrs
 from attrs import field
 
-from registry.errors import ConfigError
+from registry.errors import ConfigError, did_you_mean
 
-ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh")
-"""Activation functions that a configuration may name."""
+ACTIVATIONS = (
+    *("gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh"),
+    *("gelu_pytorch_tanh", "laplace", "leaky_relu", "linear", "mish", "quick_gelu", "relu", "relu2", "relu6"),
+    *("sigmoid", "silu", "swish", "tanh"),
+)
+"""Activation functions that a configuration may name; several names are of one function."""
 
 _Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
@@ -68,13 +72,45 @@ def scale(default: float, *, most: float = 1e3) -> Any:
     return field(default=default, validator=_number_check(0, most, float, f"a number from 0 to {most:g}"))
 
 
-def choice(default: Any, options: Iterable[Any]) -> Any:
-    """One of ``options``; with a single option, a published key of which only that value is understood."""
+def optional_token(default: int | None) -> Any:
+    """The id of a token, below the field ``vocab_size``, which comes before it; null, or -1 in files, for none."""
+
+    def check(config: Any, attribute: "attrs.Attribute[Any]", value: object) -> None:
+        if value is None:
+            return
+        if type(value) is not int or value < 0:
+            raise ConfigError(f"{attribute.name} must be a whole number from 0, or null, not {value!r}.")
+        if value >= config.vocab_size:
+            raise ConfigError(f"{attribute.name} ({value}) must be below vocab_size ({config.vocab_size}).")
+
+    return field(default=default, validator=check, converter=_token)
+
+
+def _token(value: object) -> object:
+    """-1 as null."""
+    return None if value == -1 else value
+
+
+def choice(default: Any, options: Iterable[Any], *, optional: bool = False) -> Any:
+    """One of ``options``; with a single option, a published key of which only that value is understood.
+
+    Null is False where that is the default: a flag which nobody set; with ``optional``, it is any default.
+    """
     allowed = tuple(options)
 
     def check(_config: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
         if not any(value == option and type(value) is type(option) for option in allowed):
             words = ", ".join(map(repr, allowed))
-            raise ConfigError(f"{attribute.name} must be {'one of ' * (len(allowed) > 1)}{words}, not {value!r}.")
+            raise ConfigError(
+                f"{attribute.name} must be {'one of ' * (len(allowed) > 1)}{words}, not {value!r}."
+                f"{did_you_mean(value, filter(_is_text, allowed)) if isinstance(value, str) else ''}"
+            )
 
-    return field(default=default, validator=check)
+    def known(value: object) -> object:
+        return default if value is None else value
+
+    return field(default=default, validator=check, converter=known if optional or default is False else None)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)

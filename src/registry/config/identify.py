@@ -34,7 +34,7 @@ def identify(
     Raises:
         ArchitectureMismatchError: No installed plugin declares the architecture, or nothing decides.
     """
-    if "model_type" in keys:
+    if keys.get("model_type") not in (None, ""):
         return _of_model_type(keys["model_type"], path)
     name = declared or _by_keys(keys) or _by_file_name(path.name) or fallback
     found = None if name is None else discovery.architecture(name)
@@ -49,6 +49,8 @@ def identify(
 
 def _of_model_type(model_type: object, path: "Path") -> Architecture:
     spec = discovery.architecture_of_model_type(model_type)
+    if spec is None and isinstance(model_type, str):  # some files have the name with other letters
+        spec = discovery.architecture_of_model_type(model_type.lower().replace("_", "-"))
     if spec is not None:
         return discovery.architecture(spec.architecture)
     known = [word for spec in discovery.every(ConfigSpec) for word in spec.model_types]
@@ -70,7 +72,7 @@ def _by_keys(keys: Mapping[str, Any]) -> str | None:
     similarity: dict[str, float] = {}
     for spec in discovery.every(ConfigSpec):
         cls: type[Config] = discovery.load_class(spec)
-        known = set(cls.keys()) - set(Config.keys())
+        known = set(cls.keys()) - set(cls.general_names) - set(Config.keys())
         shared = known & set(keys)
         likely = 2 * len(shared) >= len(set(keys) - set(METADATA_KEYS)) and len(shared) >= FEWEST_KEYS
         if likely and shared.issuperset(cls.required_keys):

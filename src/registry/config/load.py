@@ -1,37 +1,97 @@
 """Reads the configuration among the files of a model."""
 
-from collections.abc import Mapping
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from registry import discovery
 from registry.config.config import Config, naming
 from registry.config.identify import identify
+from registry.config.keywords import refuse_unknown
 from registry.discovery import Architecture
 from registry.discovery.filenames import config_names
-from registry.errors import ArchitectureMismatchError, MissingFileError
+from registry.errors import ArchitectureMismatchError, ConfigError, MissingFileError, RegistryWarning
 from registry.files.filenames import CONFIG_NAME
 from registry.files.strict_json import read_json_object
+from registry.files.urls import shown
 from registry.formatting import first_of
+from registry.records import Card, ConfigSpec
 from registry.sources.files import Files
 
+BASE = "base"
+"""The task of models without a head."""
 
-class ConfigFile(NamedTuple):
-    """A configuration that was read, and what its file decides."""
 
-    config: Config
-    """The configuration, overrides included."""
-    keys: Mapping[str, Any]
-    """The keys of the file as they stand there."""
-    architecture: Architecture
-    """What plugins declare of the architecture that the file describes."""
+class ConfigFile:
+    """A file that describes a model, and what it decides; its values are checked when ``config`` is first used.
+
+    Args:
+        path: The file.
+        keys: The keys of the file as they stand there.
+        architecture: What plugins declare of the architecture that the file describes.
+        overrides: Values that replace those of fields.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        keys: Mapping[str, Any],
+        architecture: Architecture,
+        overrides: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        self.path = path
+        self.keys = keys
+        self.architecture = architecture
+        self.overrides = overrides
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration, overrides included.  Raises ConfigError and UnknownOptionError."""
+        return self.read({})
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """Names of the classes which wrote the checkpoint; those of TensorFlow and Flax count as those of torch."""
+        names = self.keys.get("architectures")
+        listed = (names,) if isinstance(names, str) else names if isinstance(names, list) else ()
+        return tuple(re.sub("^(TF|Flax)(?=[A-Z])", "", name) for name in listed if isinstance(name, str))
+
+    def read(self, overrides: Mapping[str, Any], *, task: str | None = None) -> Config:
+        """The configuration with further values that replace those of fields, for a task.
+
+        Args:
+            overrides: The values.
+            task: The task of the model; ``base`` does not need the fields of heads.
+
+        Raises:
+            ConfigError: A value is impossible.
+            UnknownOptionError: An override names no field.
+        """
+        assert self.architecture.config is not None
+        cls: type[Config] = discovery.load_class(self.architecture.config)
+        overrides = {**self.overrides, **overrides}
+        with naming(self.path, overrides):
+            try:
+                return cls.from_dict(self.keys, **overrides)
+            except ConfigError as problem:
+                if task != BASE:
+                    raise
+                needed = {key: value for key, value in self.keys.items() if key not in cls.head_fields}
+                config = cls.from_dict(needed, **overrides)
+                message = f"{self.path}: {problem.message} A base model has no use for it, and is loaded without."
+                warnings.warn(message, RegistryWarning, stacklevel=2)
+                return config
 
 
 def load_config(
-    name: str | Path,
+    name: str | os.PathLike[str],
     *,
-    cache_dir: str | Path | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
     revision: str | None = None,
     progress: bool | None = None,
@@ -55,13 +115,22 @@ def load_config(
         UnknownOptionError: An override names no field.
     """
     files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
+    if overrides and not files.source.in_place:
+        refuse_unknown(overrides, config_keywords(files.source.card), "No configuration has")
     return read_config(files, overrides).config
+
+
+def config_keywords(card: Card | None) -> set[str]:
+    """Every name of a field of the configuration of a model; of all models where the architecture is not known yet."""
+    specs = discovery.every(ConfigSpec) if card is None else (discovery.architecture(card.architecture).config,)
+    classes: Iterator[type[Config]] = (discovery.load_class(spec) for spec in specs if spec is not None)
+    return {key for keys in (cls.keys() for cls in classes) for key in keys}
 
 
 def read_config(
     files: Files, overrides: Mapping[str, Any] = MappingProxyType({}), *, expected: str | None = None
 ) -> ConfigFile:
-    """Read the configuration among the files of a model.
+    """Read the configuration among the files of a model, and check it.
 
     Args:
         files: The files of the model.
@@ -74,6 +143,20 @@ def read_config(
         ConfigError: A value in the file is impossible.
         UnknownOptionError: An override names no field.
     """
+    file = find_config(files, expected=expected)
+    found = ConfigFile(file.path, file.keys, file.architecture, overrides)
+    found.config  # noqa: B018  # checks it
+    return found
+
+
+def find_config(files: Files, *, expected: str | None = None) -> ConfigFile:
+    """The configuration among the files of a model, of which only the architecture is read.
+
+    Raises:
+        MissingFileError: The model has no configuration.
+        ArchitectureMismatchError: The architecture is unknown, or not the expected one.
+        ConfigError: The file cannot be read.
+    """
     path = _config_path(files)
     keys = read_json_object(path)
     if keys.keys() == {"__version__"}:  # older sentence-transformers: the model's is in a subdirectory
@@ -83,13 +166,9 @@ def read_config(
     if expected is not None and found.name != expected:
         raise ArchitectureMismatchError(
             f"{files.source} holds a model of the architecture {found.name!r}, where {expected!r} is needed.",
-            hint=f"registry.load({str(files.source.asked)!r}) picks the class that fits.",
+            hint=f"registry.load({shown(files.source.asked)}) picks the class that fits.",
         )
-    assert found.config is not None
-    cls: type[Config] = discovery.load_class(found.config)
-    with naming(path):
-        config = cls.from_dict(keys)
-    return ConfigFile(config=config.replace(**overrides), keys=keys, architecture=found)
+    return ConfigFile(path, keys, found)
 
 
 def _config_path(files: Files) -> Path:

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 from registry.cache.cache import Cache
+from registry.cache.directories import NOWHERE, PathArgument
 from registry.download import foreign, hub
 from registry.download.policy import Policy
 from registry.errors import (
@@ -20,8 +21,8 @@ from registry.files.urls import WEB, redacted
 
 
 def cached_path(
-    url: str | Path,
-    cache_dir: str | bytes | Path | None = None,
+    url: str | os.PathLike[str],
+    cache_dir: PathArgument | None = None,
     *,
     offline: bool | None = None,
     revision: str | None = None,
@@ -32,7 +33,8 @@ def cached_path(
     Args:
         url: ``https:``, ``http:`` or ``hub:organization/name/file``.  The path of a file is returned as it is.
         cache_dir: The directory of the cache, for None what the environment says; see ``docs/cache.md``.
-        offline: True forbids every connection; for None, ``REGISTRY_OFFLINE`` and ``HF_HUB_OFFLINE`` decide.
+        offline: True forbids every connection; for None, ``REGISTRY_OFFLINE``, ``HF_HUB_OFFLINE`` and
+            ``TRANSFORMERS_OFFLINE`` decide.
         revision: Branch, tag or commit, for a file of the hub.
         progress: Whether a bar is shown; None shows one on a terminal.
 
@@ -54,7 +56,7 @@ def cached_path(
         return path
     if "://" in text:
         hub.canonical(text)  # says what is wrong with it
-    raise MissingFileError(f"there is no file {str(path)!r}, and it is no web URL either.")
+    raise MissingFileError(f"there is no file {redacted(str(path))!r}, and it is no web URL either.")
 
 
 def _at_revision(url: str, revision: str) -> str:
@@ -81,7 +83,7 @@ def fetch(url: str, policy: Policy, *, sha256: str | None = None, size: int | No
         return path
     if policy.is_offline:
         raise NotCachedError(
-            f"{redacted(url)} is not in the cache {cache.directory}, and offline nothing is fetched.",
+            f"{redacted(url)} is not in {_named(cache)}, and offline nothing is fetched.",
             hint="Where there is a network, `registry pull NAME` fetches a model into its cache.",
         )
     with cache.lock(url):
@@ -140,5 +142,11 @@ def _fetched(url: str, policy: Policy, sha256: str | None, size: int | None) -> 
 
 def _explained(problem: FetchError, cache: Cache) -> FetchError:
     if type(problem) is NotCachedError:
-        problem.hint = f"It is not in the cache {cache.directory} either."
+        problem.hint = f"It is not in {_named(cache)} either."
     return problem
+
+
+def _named(cache: Cache) -> str:
+    if cache.directory == NOWHERE:
+        return "the caches of other programs (there is none of ours, since no home directory is known)"
+    return f"the cache {cache.directory}"

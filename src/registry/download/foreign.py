@@ -20,8 +20,10 @@ from urllib.parse import unquote
 from attrs import frozen
 
 from registry import discovery
+from registry.download import hub
 from registry.download.hub import hub_file
 from registry.errors import ConfigError, RegistryError, RegistryWarning
+from registry.files.environment import variable
 from registry.files.etags import matches_etag
 from registry.files.strict_json import read_json_object
 
@@ -112,11 +114,8 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 def hub_cache() -> Path:
     """The cache directory of the hub's client: what the environment says now, else its default."""
-    directory = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
-    if not directory:
-        caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        directory = f"{os.environ.get('HF_HOME') or f'{caches}/huggingface'}/hub"
-    return Path(os.path.expandvars(os.path.expanduser(directory)))  # noqa: PTH111  # Path.expanduser may raise
+    directory = variable("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
+    return hub.client_path(directory) if directory else hub.client_home() / "hub"
 
 
 def hub_clients_file(url: str, *, cache_dir: Path, sha256: str | None, verify: bool) -> Path | None:  # noqa: ARG001

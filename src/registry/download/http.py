@@ -12,11 +12,11 @@ from urllib.parse import urljoin
 
 import requests
 import urllib3.exceptions
-from attrs import frozen
+from attrs import field, frozen
 
 from registry._version import __version__
 from registry.download import hub
-from registry.download.http_errors import request_error, status_error
+from registry.download.http_errors import holds_secrets, request_error, status_error
 from registry.errors import DownloadTimeoutError, FetchError, UnsafeURLError
 from registry.files.urls import credentials, normalized, redacted
 
@@ -33,10 +33,10 @@ RANGE_NOT_SATISFIABLE = 416
 class HTTPResponse:
     """The status and headers of a response, whose body is still to be read."""
 
-    raw: requests.Response
-    url: str
+    raw: requests.Response = field(repr=False)
+    url: str = field(repr=redacted)
     """The URL of the last hop, which sends the body."""
-    first_headers: Mapping[str, str]
+    first_headers: Mapping[str, str] = field(repr=False)
     """Headers of the first hop: what the hub says of a file stands there, and not in the response of its CDN."""
 
     @property
@@ -99,7 +99,7 @@ def get(
     here = hub.through_endpoint(url)
     first: Mapping[str, str] | None = None
     for _ in range(MOST_HOPS + 1):
-        raw = _send(here, headers)
+        raw = _answer(here, headers)
         first = raw.headers if first is None else first
         response = HTTPResponse(raw=raw, url=here, first_headers=first)
         target = raw.headers.get("Location")
@@ -113,7 +113,7 @@ def get(
         raise FetchError(f"{redacted(url)} is redirected more than {MOST_HOPS} times.")
     if response.status not in (200, 206, NOT_MODIFIED):
         response.close()
-        raise status_error(here, raw)
+        raise status_error(url, here, raw)
     return response
 
 
@@ -128,23 +128,28 @@ def _followed(here: str, target: str) -> str:
     return there
 
 
+def _answer(url: str, headers: Mapping[str, str]) -> requests.Response:
+    """The response to one request; an error comes without those of requests where their texts hold secrets."""
+    own = {"Accept-Encoding": "identity", "User-Agent": f"registry/{__version__}"}
+    sent = {**own, **hub.credentials(url), **headers}
+    try:
+        return _send(url, sent)
+    except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as problem:
+        cause = problem
+    if isinstance(cause, requests.exceptions.ReadTimeout):
+        error: FetchError = DownloadTimeoutError(f"{redacted(url)} stalled: no answer within {READ_SECONDS:.0f} s.")
+    else:
+        error = request_error(url, cause)
+    raise error from (None if holds_secrets(cause, url, sent) else cause)
+
+
 def _send(url: str, headers: Mapping[str, str]) -> requests.Response:
     """Send one request, past those parts of a session that would follow redirects and gather cookies."""
-    own = {"Accept-Encoding": "identity", "User-Agent": f"registry/{__version__}"}
     session = _session()
-    try:
-        request = session.prepare_request(
-            requests.Request(
-                "GET", url, headers={**own, **hub.credentials(url), **headers}, auth=credentials(url) or _no_auth
-            )
-        )
-        settings = session.merge_environment_settings(request.url, {}, True, None, None)
-        adapter: Any = session.get_adapter(url)
-        found: requests.Response = adapter.send(request, timeout=(CONNECT_SECONDS, READ_SECONDS), **settings)
-    except requests.exceptions.ReadTimeout as problem:
-        raise DownloadTimeoutError(f"{redacted(url)} stalled: no answer within {READ_SECONDS:.0f} s.") from problem
-    except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as problem:
-        raise request_error(url, problem) from problem
+    request = session.prepare_request(requests.Request("GET", url, headers=headers, auth=credentials(url) or _no_auth))
+    settings = session.merge_environment_settings(request.url, {}, True, None, None)
+    adapter: Any = session.get_adapter(url)
+    found: requests.Response = adapter.send(request, timeout=(CONNECT_SECONDS, READ_SECONDS), **settings)
     return found
 
 

@@ -1,35 +1,57 @@
 """Failures of HTTP requests as errors of this library, with advice and without secrets."""
 
+import re
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import requests
 import urllib3.exceptions
 
+from registry.download import hub
 from registry.errors import FetchError, HTTPStatusError, IncompleteDownloadError, NotCachedError
 from registry.files.urls import redacted
+from registry.records import HUB
 
+_LOGIN = "a token in the variable HF_TOKEN, or stored by `hf auth login`."
 _LOCKED = (
     "The hub gives this answer for names that do not exist, too: check the spelling. A private or gated repository "
-    "needs a token, in the variable HF_TOKEN."
+    f"needs {_LOGIN}"
 )
 _PROXIES = "The variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY say which proxy is used."
 _ADVICE = {401: _LOCKED, 403: _LOCKED, 407: _PROXIES, 429: "The server wants fewer requests; try again later."}
 
 
-def status_error(url: str, response: requests.Response) -> HTTPStatusError:
-    """The error for a response whose status is a refusal."""
+_USER = re.compile(r"//[^/@\s]*@")
+"""User name and password in a URL, such as that of a proxy."""
+
+
+def status_error(asked: str, url: str, response: requests.Response) -> HTTPStatusError:
+    """The error for a response whose status is a refusal.
+
+    Args:
+        asked: The URL in its one spelling.
+        url: The URL that was asked last.
+        response: Its response.
+    """
     status = response.status_code
     reason = response.headers.get("X-Error-Message") or response.reason or ""
     return HTTPStatusError(
-        f"{redacted(url)} answers {status} {reason}".rstrip() + ".",
+        f"{redacted(url)} answers {status} {reason}".rstrip(". ") + ".",
         status=status,
         retry_after=_seconds(response.headers.get("Retry-After")),
-        hint=_ADVICE.get(status),
+        hint=_gated(asked) if response.headers.get("X-Error-Code") == "GatedRepo" else _ADVICE.get(status),
     )
+
+
+def _gated(url: str) -> str:
+    """What to do where the hub asks for consent to the terms of a repository."""
+    repository = hub.repository_of(url)
+    page = "its page" if repository is None else f"{HUB}/{repository}"
+    return f"The repository is gated: accept its terms on {page}, and give {_LOGIN}"
 
 
 def request_error(url: str, problem: Exception) -> FetchError:
@@ -99,11 +121,23 @@ def _cause(problem: BaseException) -> BaseException:
 def _reason(problem: Exception, url: str) -> str:
     """The reason of an error as text, without the URL, which may hold secrets."""
     cause = _cause(problem)
-    parts = urlsplit(url)
     text = str(cause).replace(url, redacted(url)).rpartition(">: ")[2] or type(cause).__name__
-    for secret in filter(None, (parts.password, parts.query)):
+    for secret in _secrets(url):
         text = text.replace(secret, "...")
-    return text.rstrip(".")
+    return _USER.sub("//", text).rstrip(".")
+
+
+def holds_secrets(problem: Exception, url: str, headers: Mapping[str, str]) -> bool:
+    """Whether a traceback of ``problem`` would show a secret of the URL, of the headers, or of a proxy's URL."""
+    text = "".join(traceback.format_exception(problem))
+    sent = headers.get("Authorization", "").rpartition(" ")[2]
+    return _USER.search(text) is not None or any(secret in text for secret in filter(None, (*_secrets(url), sent)))
+
+
+def _secrets(url: str) -> list[str]:
+    """What of a URL is shown to nobody."""
+    parts = urlsplit(url)
+    return list(filter(None, (parts.password, unquote(parts.password or ""), parts.query)))
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -7,18 +7,29 @@ A URL of the hub is kept under one spelling, ``https://huggingface.co/org/name/r
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
-from registry.errors import FetchError, UnsafeURLError
-from registry.files.urls import normalized, origin, redacted
+from registry.errors import ConfigError, FetchError, UnsafeURLError
+from registry.files.environment import variable
+from registry.files.urls import HUB_HOSTS, SCHEMES, normalized, origin, redacted
 from registry.records import HUB
 
 DEFAULT_REVISION = "main"
 
-_SHORT = re.compile(r"hub:(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?/(?P<file>[^?#]+)")
+_SHORT = re.compile(r"hub:(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>refs/pr/\d+|[\w.-]+))?/(?P<file>[^?#]+)")
 _FILE = re.compile(
     rf"{re.escape(HUB)}/(?P<repository>(?:[\w.-]+/)?[\w.-]+)/resolve/(?P<revision>refs/pr/\d+|[^/]+)/(?P<file>[^?]+)"
     r"(?:\?.*)?"
+)
+
+
+_BLOB = re.compile(rf"(?P<repository>{re.escape(HUB)}/(?:[\w.-]+/)?[\w.-]+)/(?:blob|raw)/(?P<rest>[^/]+/.+)")
+_PAGE = re.compile(
+    r"(?P<repository>(?!datasets/|spaces/|api/|docs/)(?:[\w.-]+/)?[\w.-]+)"
+    r"(?:/(?P<kind>tree|blob|raw)/(?P<revision>refs/pr/\d+|[^/]+)(?:/(?P<path>.*))?)?"
 )
 
 
@@ -53,13 +64,45 @@ def canonical(url: str) -> str:
         UnsafeURLError: It is no URL that can be fetched.
     """
     if not url.startswith("hub:"):
-        return normalized(url)
+        return _without_page(normalized(url))
     short = _SHORT.fullmatch(url)
     if short is None:
         raise UnsafeURLError(
-            f"{url!r} is not of the form hub:organization/name/file or hub:organization/name@revision/file."
+            f"{redacted(url)!r} is not of the form hub:organization/name/file or hub:organization/name@revision/file."
         )
     return HubFile(short["repository"], short["revision"] or DEFAULT_REVISION, short["file"]).url
+
+
+def _without_page(url: str) -> str:
+    """The URL of a file, for that of the page which shows it."""
+    found = _BLOB.fullmatch(url)
+    return url if found is None else f"{found['repository']}/resolve/{found['rest']}"
+
+
+class HubPage(NamedTuple):
+    """What a page of the hub shows: a repository at a revision, or a directory or file in it."""
+
+    repository: str
+    """``organization/name``; for the first models of the hub, ``name``."""
+    revision: str | None
+    kind: str | None
+    """``tree``, ``blob``, ``raw``; None for the page of the repository."""
+    path: str
+    """The directory or file; empty for the repository itself."""
+
+
+def page(url: str) -> HubPage | None:
+    """What a web URL shows, where it is a page of the hub rather than a file or a directory of files."""
+    parts = urlsplit(url.strip())
+    own = (parts.hostname or "") in HUB_HOSTS
+    if not own and not is_endpoint(url.strip()):
+        return None
+    path = parts.path if own else parts.path.removeprefix(urlsplit(endpoint()).path)
+    found = _PAGE.fullmatch(path.strip("/"))
+    if found is None or (not own and found["kind"] is None):  # a mirror may serve directories, too
+        return None
+    revision = None if found["revision"] is None else unquote(found["revision"])
+    return HubPage(found["repository"], revision, found["kind"], unquote(found["path"] or ""))
 
 
 def recorded(url: str) -> str:
@@ -80,6 +123,15 @@ def repository_urls(repository: str) -> tuple[str, str]:
     return f"{HUB}/{repository}/resolve", f"{HUB}/api/models/{repository}/revision"
 
 
+def repository_of(url: str) -> str | None:
+    """The repository of a file or a listing of the hub; None for any other URL in its one spelling."""
+    file = hub_file(url)
+    if file is not None:
+        return file.repository
+    listing = re.fullmatch(rf"{re.escape(HUB)}/api/models/(?P<repository>(?:[\w.-]+/)?[\w.-]+)/revision/.*", url)
+    return None if listing is None else listing["repository"]
+
+
 def at_revision(url: str, revision: str) -> str | None:
     """The URL of the same file of the hub at another revision; None for a URL that has no revisions."""
     file = hub_file(canonical(url)) if url.startswith(("https:", "hub:")) else None
@@ -87,8 +139,20 @@ def at_revision(url: str, revision: str) -> str | None:
 
 
 def endpoint() -> str:
-    """The server that stands for the hub: ``HF_ENDPOINT``, or the hub itself."""
-    return (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+    """The server that stands for the hub: ``HF_ENDPOINT``, or the hub itself.
+
+    Raises:
+        ConfigError: The variable holds no URL.
+    """
+    found = (variable("HF_ENDPOINT") or HUB).rstrip("/")
+    with suppress(ValueError):
+        parts = urlsplit(found)
+        if parts.scheme.lower() in SCHEMES and parts.hostname and not re.search(r"\s", found):
+            return found
+    raise ConfigError(
+        f"the variable HF_ENDPOINT is {redacted(found)!r}, which is no URL of a server.",
+        hint=f"It begins with https:// or http://, as in {HUB}.",
+    )
 
 
 def through_endpoint(url: str) -> str:
@@ -96,10 +160,60 @@ def through_endpoint(url: str) -> str:
     return endpoint() + url.removeprefix(HUB) if url.startswith(f"{HUB}/") else url
 
 
+def is_endpoint(url: str) -> bool:
+    """Whether a URL is of the server that stands for the hub."""
+    try:
+        return origin(url) == origin(endpoint())
+    except ConfigError:  # of the variable HF_ENDPOINT, which does not concern other servers
+        return False
+
+
 def credentials(url: str) -> Mapping[str, str]:
-    """The header that authenticates a request: ``HF_TOKEN``, for the server of the hub and for no other."""
-    token = os.environ.get("HF_TOKEN")
-    return {"Authorization": f"Bearer {token}"} if token and origin(url) == origin(endpoint()) else {}
+    """The header that authenticates a request, for the server of the hub and for no other.  Raises ConfigError."""
+    found = token() if is_endpoint(url) else None
+    return {"Authorization": f"Bearer {found}"} if found else {}
+
+
+def token() -> str | None:
+    """The token of the hub: in ``HF_TOKEN``, else in the file that ``hf auth login`` writes.
+
+    Raises:
+        ConfigError: It cannot be one; the message says where it is, and never what it is.
+    """
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if found := variable(name):
+            return _checked_token(found, f"the variable {name}")
+    path = token_path()
+    try:
+        found = path.read_text("utf-8").strip()
+    except (OSError, ValueError):
+        return None
+    return _checked_token(found, f"the file {path}") if found else None
+
+
+def token_path() -> Path:
+    """The file in which ``hf auth login`` stores the token."""
+    path = variable("HF_TOKEN_PATH")
+    return client_path(path) if path else client_home() / "token"
+
+
+def client_home() -> Path:
+    """The directory of the hub's client: what the environment says now, else its default."""
+    return client_path(variable("HF_HOME") or f"{variable('XDG_CACHE_HOME') or '~/.cache'}/huggingface")
+
+
+def client_path(path: str) -> Path:
+    """A path as the hub's client reads it from a variable."""
+    return Path(os.path.expandvars(os.path.expanduser(path)))  # noqa: PTH111  # Path.expanduser may raise
+
+
+def _checked_token(found: str, where: str) -> str:
+    if not re.fullmatch(r"[!-~]+", found):
+        raise ConfigError(
+            f"{where} does not hold a token of the hub: there is white space in it, or a letter outside of ASCII.",
+            hint="A token begins with hf_; `hf auth login` stores one.",
+        )
+    return found
 
 
 def _quoted(revision: str) -> str:

@@ -1,18 +1,18 @@
 """How files are fetched: cache directory, offline, progress, update."""
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from attrs import evolve, frozen
 
-from registry.cache.directories import cache_directory
+from registry.cache.directories import PathArgument, cache_directory
 from registry.errors import CacheError, ConflictingOptionsError
+from registry.files.environment import flag
 
 if TYPE_CHECKING:
     from registry.cache.cache import Cache
 
-_TRUE = frozenset(["1", "ON", "YES", "TRUE"])
+OFFLINE = ("REGISTRY_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+"""Variables of which each forbids every connection."""
 
 
 @frozen(kw_only=True)
@@ -21,12 +21,13 @@ class Policy:
 
     Raises:
         ConflictingOptionsError: ``update`` is asked for offline.
+        ConfigError: A variable of the environment is neither yes nor no.
     """
 
-    cache_dir: str | bytes | Path | None = None
+    cache_dir: PathArgument | None = None
     """The directory of the cache; see ``cache_directory``."""
     offline: bool | None = None
-    """True forbids every connection; for None, ``REGISTRY_OFFLINE`` and ``HF_HUB_OFFLINE`` decide."""
+    """True forbids every connection; for None, the variables ``OFFLINE`` decide."""
     progress: bool | None = None
     """Whether a bar is shown; None shows one on a terminal."""
     update: bool = False
@@ -36,19 +37,20 @@ class Policy:
         if self.update and self.is_offline:
             raise ConflictingOptionsError(
                 "Files cannot be updated offline.",
-                hint="Leave out one of the two; REGISTRY_OFFLINE and HF_HUB_OFFLINE mean offline, too.",
+                hint=f"Leave out one of the two; the variables {', '.join(OFFLINE)} mean offline, too.",
             )
 
     @property
     def is_offline(self) -> bool:
-        """Whether no connection may be opened."""
+        """Whether no connection may be opened.  Raises ConfigError where a variable is neither yes nor no."""
         if self.offline is not None:
             return self.offline
-        return any(os.environ.get(name, "").upper() in _TRUE for name in ("REGISTRY_OFFLINE", "HF_HUB_OFFLINE"))
+        said = [flag(name) for name in OFFLINE]  # all are checked
+        return any(said)
 
     @property
     def cache(self) -> "Cache":
-        """The cache that is read and written.  Raises CacheError where no home directory is known."""
+        """The cache that is read and written; where no home directory is known, writing raises CacheError."""
         from registry.cache.cache import Cache  # models in directories need none
 
         return Cache.at(self.cache_dir)
@@ -56,7 +58,7 @@ class Policy:
     def settled(self) -> Self:
         """The same policy, with what the environment says now in place of None."""
         try:
-            cache_dir: str | bytes | Path | None = cache_directory(self.cache_dir)
+            cache_dir: PathArgument | None = cache_directory(self.cache_dir)
         except CacheError:  # models in directories need no cache; for others it is raised when they need it
             cache_dir = self.cache_dir
         return evolve(self, cache_dir=cache_dir, offline=self.is_offline)

@@ -10,6 +10,9 @@ SCHEMES = ("https", "http")
 WEB = ("https:", "http:", "hub:")
 """Prefixes of the URLs that are fetched."""
 
+HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
+"""Hosts of the hub's pages, whose URLs people copy."""
+
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _SAFE = "%/:=&?~#+!$,;'@()*[]"
 
@@ -45,6 +48,16 @@ def redacted(url: str) -> str:
         return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])
     query = "&".join(f"{name.partition('=')[0]}=..." for name in parts.query.split("&")) if parts.query else ""
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+
+
+def without_secrets(text: str) -> str:
+    """A name, path or URL for people; of a URL what ``redacted`` leaves."""
+    return redacted(text) if "://" in text else text
+
+
+def shown(text: str) -> str:
+    """The ``repr`` of a name, path or URL without the secrets of a URL."""
+    return repr(without_secrets(text))
 
 
 def split_digest(url: str) -> tuple[str, str | None]:

@@ -20,7 +20,7 @@ def task_of(card: Card | None, described: ConfigFile) -> str:
     """The task of a checkpoint: its card's, else that of the class which wrote it, else the architecture's default."""
     if card is not None:
         return card.task
-    found = filter(None, map(described.architecture.model_named, described.keys.get("architectures") or ()))
+    found = filter(None, map(described.architecture.model_named, described.architectures))
     written_by = next(found, None)
     assert described.architecture.config is not None
     return described.architecture.config.default_task if written_by is None else written_by.task

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from attrs import evolve
 
-from registry.config.load import ConfigFile, read_config
+from registry import discovery
+from registry.config import Config
+from registry.config.keywords import unknown_keyword
+from registry.config.load import ConfigFile, find_config
 from registry.discovery import Architecture
-from registry.errors import RegistryError, UnknownOptionError, UntrainedWarning, did_you_mean
+from registry.errors import RegistryError, UnknownOptionError, UntrainedWarning
 from registry.formatting import first_of
 from registry.loading.differences.mismatch import Alternatives, part_patterns
 from registry.loading.fill import fill
@@ -66,8 +69,7 @@ class ClassArguments(NamedTuple):
                 f"would go to the constructor.",
                 hint=f"If it is the cache directory, write cache_dir={str(inputs[0])!r}.",
             )
-        own = set(inspect.signature(model.__init__).parameters) - {"self", "config"}
-        later = set(inspect.signature(model.after_loading).parameters) - {"self"} - own
+        own, later = own_keywords(model)
         fields = set(model.config_class.keys()) - own - later
         for key in keywords:
             if key not in own | later | fields:
@@ -104,14 +106,26 @@ class ClassArguments(NamedTuple):
             positional=self.positional,
         )
 
+    def fields_of_constructor(self, config: type[Config]) -> Mapping[str, Any]:
+        """Keywords of the constructor that are fields of the configuration as well, such as ``num_labels``."""
+        fields = config.keys()
+        return {key: value for key, value in self.constructor.items() if key in fields and value is not None}
+
+
+def own_keywords(model: "type[Model]") -> tuple[set[str], set[str]]:
+    """The keywords of a class's constructor, next to its configuration, and those of its ``after_loading``."""
+    own = set(inspect.signature(model.__init__).parameters) - {"self", "config"}
+    return own, set(inspect.signature(model.after_loading).parameters) - {"self"} - own
+
 
 def _unknown(key: str, model: "type[Model]", options: Collection[str], fields: Collection[str]) -> UnknownOptionError:
     config = model.config_class.__name__
     of_loading = set(inspect.signature(model.from_pretrained).parameters) - {"name_or_path", "inputs", "kwargs"}
-    return UnknownOptionError(
-        f"{model.__name__} has no option {key!r}, and {config} no such field."
-        f"{did_you_mean(key, {*options, *fields, *of_loading})}",
-        hint=f"{model.__name__} takes {', '.join(sorted(options)) or 'no options'}; "
+    return unknown_keyword(
+        key,
+        f"{model.__name__} has no option {key!r}, and {config} no such field.",
+        {*options, *fields, *of_loading},
+        f"{model.__name__} takes {', '.join(sorted(options)) or 'no options'}; "
         f"{config} has {', '.join(sorted(fields))}.",
     )
 
@@ -146,7 +160,7 @@ def load_into(
         WeightsMismatchError: Weights are missing, unexpected, or of another shape.
         WeightsLimitError: The weights need more memory than there is.
     """
-    described = described or read_config(files, expected=cls.config_class.architecture)
+    described = described or find_config(files, expected=cls.config_class.architecture)
     checkpoint = checkpoint or open_weights(files, described.architecture, options.formats)
     model = _built(cls, described, arguments)
     alternatives = Alternatives(
@@ -166,7 +180,8 @@ def load_into(
 
 
 def _built(cls: type[ModelT], described: ConfigFile, arguments: ClassArguments) -> ModelT:
-    config = described.config.replace(**arguments.overrides)
+    said = {**arguments.fields_of_constructor(cls.config_class), **arguments.overrides}
+    config = described.read(said, task=discovery.model_class_task(cls))
     return build(lambda: cls(config, *arguments.inputs, **arguments.constructor))
 
 

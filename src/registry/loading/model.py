@@ -1,5 +1,6 @@
 """The base class of models: built from a configuration, loaded by name, saved as a directory."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -82,13 +83,13 @@ class Model(nn.Module):
     @gc_paused()
     def from_pretrained(
         cls,
-        name_or_path: str | Path,
+        name_or_path: str | os.PathLike[str],
         *inputs: Any,
-        cache_dir: str | Path | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
         from_tf: bool = False,
         state_dict: Mapping[str, Tensor] | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
+        dtype: torch.dtype | str | None = None,
+        device: torch.device | str | int | None = None,
         offline: bool | None = None,
         revision: str | None = None,
         allow_missing: Patterns = (),
@@ -106,8 +107,8 @@ class Model(nn.Module):
                 of them) or OpenAI's numpy arrays, even where other weights lie next to them.  TensorFlow is not needed.
             state_dict: Weights to use; none are then fetched or read.  What a file may hold, this may: a container of a
                 training program is opened.
-            dtype: Type of the parameters; None for float32.
-            device: Device of the parameters; None for the CPU.
+            dtype: Type of the parameters, or its name (``"bfloat16"``); None for float32.
+            device: Device of the parameters, or its name (``"cuda:0"``); None for the CPU.
             offline: True forbids every download; None asks the environment.
             revision: Branch, tag or commit of a repository of the hub.
             allow_missing: Patterns (``*`` and ``?``) of parameters which the file may lack; they are newly initialized.

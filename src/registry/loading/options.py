@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from registry.loading.placement import device_of, dtype_of
 from registry.weights.matching import Patterns
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ def _tuple(patterns: Patterns) -> tuple[str, ...]:
 class LoadOptions:
     """How weights go into a model, as opposed to what is loaded and where it comes from."""
 
-    dtype: "torch.dtype | None" = None
+    dtype: "torch.dtype | None" = field(default=None, converter=dtype_of)
     """Type of the parameters; None for that of a constructed model, float32 by default."""
-    device: "torch.device | str | None" = None
+    device: "torch.device | None" = field(default=None, converter=device_of)
     """Device of the parameters; None for the CPU."""
     allow_missing: tuple[str, ...] = field(default=(), converter=_tuple)
     """Patterns (``*`` and ``?``) of parameters which the file may lack; they are newly initialized."""

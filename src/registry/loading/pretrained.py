@@ -3,6 +3,7 @@
 Torch is imported when a model is built or saved; configurations and tokenizers need none.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,11 @@ from attrs import evolve, field, frozen
 
 from registry import discovery
 from registry.config import Config
-from registry.config.load import ConfigFile, read_config
+from registry.config.load import ConfigFile, find_config
 from registry.errors import MissingTokenizerError, SaveError, VocabError
 from registry.garbage import gc_paused
 from registry.loading.choose import class_for, task_of, tokenizer_of
+from registry.loading.keywords import refuse_model_keywords, refuse_tokenizer_keywords
 from registry.loading.options import LoadOptions
 from registry.records import Card
 from registry.sources.files import Files
@@ -73,12 +75,12 @@ class Pretrained:
 
 
 def load(
-    name: str | Path,
+    name: str | os.PathLike[str],
     task: str | None = None,
     *,
-    dtype: "torch.dtype | None" = None,
-    device: "torch.device | str | None" = None,
-    cache_dir: str | Path | None = None,
+    dtype: "torch.dtype | str | None" = None,
+    device: "torch.device | str | int | None" = None,
+    cache_dir: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
     revision: str | None = None,
     allow_missing: Patterns = (),
@@ -92,8 +94,8 @@ def load(
         name: A name, path or URL.
         task: What the model is for, and so its head (``"masked-lm"``, ``"question-answering"``); without it the card,
             then the configuration's ``architectures``, then the architecture's default decide.
-        dtype: Type of the parameters; None for float32.
-        device: Device of the parameters; None for the CPU.
+        dtype: Type of the parameters, or its name (``"bfloat16"``); None for float32.
+        device: Device of the parameters, or its name (``"cuda:0"``); None for the CPU.
         cache_dir: Directory for downloaded files.
         offline: True forbids every download; None asks the environment.
         revision: Branch, tag or commit of a repository of the hub.
@@ -118,8 +120,8 @@ def load(
         VocabError: The vocabulary is damaged, or does not belong to the model.
         WeightsMismatchError: Weights are missing, unexpected, or of another shape.
     """
-    files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
     options = LoadOptions(dtype=dtype, device=device, allow_missing=allow_missing, allow_unexpected=allow_unexpected)
+    files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
     described, model = _load(files, task, options, config_overrides)
     tokenizer: Tokenizer | MissingTokenizerError
     try:
@@ -135,12 +137,12 @@ def load(
 
 
 def load_model(
-    name: str | Path,
+    name: str | os.PathLike[str],
     task: str | None = None,
     *,
-    dtype: "torch.dtype | None" = None,
-    device: "torch.device | str | None" = None,
-    cache_dir: str | Path | None = None,
+    dtype: "torch.dtype | str | None" = None,
+    device: "torch.device | str | int | None" = None,
+    cache_dir: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
     revision: str | None = None,
     allow_missing: Patterns = (),
@@ -163,15 +165,15 @@ def load_model(
         progress: Whether downloads show a bar.
         config_overrides: Keywords of the model's class, and values that replace those of configuration fields.
     """
-    files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
     options = LoadOptions(dtype=dtype, device=device, allow_missing=allow_missing, allow_unexpected=allow_unexpected)
+    files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
     return _load(files, task, options, config_overrides)[1]
 
 
 def load_tokenizer(
-    name: str | Path,
+    name: str | os.PathLike[str],
     *,
-    cache_dir: str | Path | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
     revision: str | None = None,
     progress: bool | None = None,
@@ -194,8 +196,9 @@ def load_tokenizer(
         VocabError: The vocabulary is damaged.
     """
     files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
+    refuse_tokenizer_keywords(files.source, tokenizer_options)
     card = files.source.card
-    known = read_config(files).architecture if card is None else discovery.architecture(card.architecture)
+    known = find_config(files).architecture if card is None else discovery.architecture(card.architecture)
     return tokenizer_of(known, files, tokenizer_options)
 
 
@@ -240,7 +243,8 @@ def _load(
     """Load the class for a task; return it with the configuration as the files have it."""
     from registry.loading.load import ClassArguments, load_into
 
-    described = read_config(files)
+    refuse_model_keywords(files.source, task, keywords)
+    described = find_config(files)
     options = evolve(options, allow_new=task is not None)
     cls = class_for(task or task_of(files.source.card, described), described.architecture, files)
     return described, load_into(cls, files, ClassArguments.of(cls, (), keywords), options, described=described)

@@ -15,6 +15,7 @@ from registry.sources.source import Roles, Source, checked_revision
 
 if TYPE_CHECKING:
     from registry.cache.cache import Cache
+    from registry.cache.directories import PathArgument
     from registry.download.policy import Policy
     from registry.sources.origins import Origin
 
@@ -124,7 +125,7 @@ class CardSource(Source):
         return evolve(self, card=with_locked(self.card, files, lock))
 
 
-def is_local(card: Card, cache_dir: str | bytes | Path | None = None) -> bool:
+def is_local(card: Card, cache_dir: "PathArgument | None" = None) -> bool:
     """Whether all files of a card are available without a network."""
     from registry.download.policy import Policy
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from registry.cache.directories import NOWHERE
 from registry.download.policy import Policy
 from registry.errors import FetchError, HTTPStatusError, IntegrityError, MissingFileError, NotCachedError
 from registry.files.urls import WEB, redacted
@@ -32,7 +33,7 @@ def files_missing(
             [
                 f"Looked for: {', '.join(map(redacted, urls)) or 'nothing, since its card lists no URLs'}.",
                 *([] if policy.is_offline else [problem.message for problem in failures]),
-                *([f"The cache is {policy.cache.directory}."] if web else []),
+                *([f"The cache is {policy.cache.directory}."] if web and policy.cache.directory != NOWHERE else []),
                 *filter(None, [install_command(urls)]),
                 *([_offline_hint(card)] if offline else []),
             ]

@@ -39,9 +39,9 @@ class Files:
     @classmethod
     def named(
         cls,
-        name: str | Path,
+        name: str | os.PathLike[str],
         *,
-        cache_dir: str | Path | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
         offline: bool | None = None,
         revision: str | None = None,
         progress: bool | None = None,

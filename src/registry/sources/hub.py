@@ -12,9 +12,10 @@ from attrs import evolve, frozen
 
 from registry.download import hub
 from registry.download.policy import Policy
-from registry.errors import FetchError, NotCachedError
+from registry.errors import FetchError, HTTPStatusError, NotCachedError
 from registry.files.filenames import OTHER_WEIGHTS
-from registry.records import Paths
+from registry.files.urls import redacted
+from registry.records import HUB, Paths
 from registry.sources.source import Roles, Source, checked_revision
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from registry.sources.origins import Origin
 
 LARGEST_LISTING = 64 * 2**20
+NO_LISTING = (404, 405, 501)
+"""HTTP statuses of a server that has no such repository, or does not list any."""
 
 
 @frozen(kw_only=True)
@@ -130,7 +133,22 @@ def list_repository(repository: str, revision: str, roles: Roles, policy: Policy
             if policy.is_offline or suffices(listing.names, roles):
                 return listing
             url = hub.listing_url(repository, snapshot.commit)
-    return _read_listing(fetch(url, policy), repository)
+    try:
+        return _read_listing(fetch(url, policy), repository)
+    except HTTPStatusError as problem:
+        if problem.status in NO_LISTING and hub.endpoint() != HUB:
+            problem.hint = _of_mirror(repository, revision)
+        raise
+
+
+def _of_mirror(repository: str, revision: str) -> str:
+    server = redacted(hub.endpoint())
+    directory = f"{HUB}/{repository}/resolve/{revision}"
+    return (
+        f"The variable HF_ENDPOINT makes {server} stand for the hub, which does not list the files of {repository!r} "
+        f"at {revision!r}. If name and revision are right, the server lacks this part of the hub's API; then load "
+        f"by the URL of the directory: {directory}"
+    )
 
 
 def _read_listing(path: Path, repository: str) -> Listing:
@@ -143,7 +161,7 @@ def _read_listing(path: Path, repository: str) -> Listing:
     except (KeyError, TypeError) as problem:
         raise FetchError(
             f"The hub's answer for {repository!r} is not of the form of its API: no 'sha', or no 'siblings'.",
-            hint=f"{hub.endpoint()} was asked; the variable HF_ENDPOINT names another server.",
+            hint=f"{redacted(hub.endpoint())} was asked; the variable HF_ENDPOINT names another server.",
         ) from problem
     if not re.fullmatch(r"[\w.-]+", commit):
         raise FetchError(f"The hub names {commit!r:.80} as the commit of {repository!r}, which cannot be one.")

@@ -15,18 +15,19 @@ from registry import discovery
 from registry.errors import MissingFileError, RegistryWarning, UnknownModelError, did_you_mean, suggestions
 from registry.files.filenames import ARCHIVE_SUFFIXES, INDEX_SUFFIX
 from registry.files.signatures import TABLE_END
-from registry.files.urls import split_digest
+from registry.files.urls import HUB_HOSTS, shown, split_digest
 from registry.records import Card
 from registry.sources.card import CardSource
 from registry.sources.source import Source
 
 
-def resolve(name: str | Path, *, revision: str | None = None) -> Source:
+def resolve(name: str | os.PathLike[str], *, revision: str | None = None) -> Source:
     """Decide what a name means, by the first of these rules that applies.
 
     1. A URL: ``file:path``, ``https:``, ``http:``, ``hub:organization/name@revision``, ``pkg:distribution/path``.
-    2. A path: a ``Path``, or text that starts with ``.``, ``/``, ``~`` or a drive.  ``model.ckpt`` names a checkpoint
-       of TensorFlow where there is a ``model.ckpt.index``.
+       A page of the hub means the model that it shows.
+    2. A path: a ``Path`` or another ``os.PathLike``, or text that starts with ``.``, ``/``, ``~`` or a drive.
+       ``model.ckpt`` names a checkpoint of TensorFlow where there is a ``model.ckpt.index``.
     3. The name or an alias of a card.  It wins over a file or directory of the same name, with a warning.
     4. An existing file or directory.
     5. ``organization/name``: a repository of the hub.
@@ -43,10 +44,11 @@ def resolve(name: str | Path, *, revision: str | None = None) -> Source:
         MissingFileError: A path leads nowhere.
         UnknownOptionError: The source has no revisions.
     """
-    if isinstance(name, Path):
-        source = _on_disk(str(name), name, "it is a Path")
-    elif isinstance(name, str):
+    if isinstance(name, str):
         source = _first_that_applies(name)
+    elif isinstance(name, os.PathLike):
+        path = Path(os.fsdecode(name))
+        source = _on_disk(str(path), path, "it is a Path")
     else:
         raise TypeError(f"A model is named by a str or a Path, not by {name!r}.")
     return source if revision is None else source.at(revision)
@@ -82,7 +84,8 @@ def _url(asked: str) -> Source | None:
         return rule(asked, rest)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", asked):
         raise UnknownModelError(
-            f"the URL {asked!r} cannot be opened.", hint=f"URLs begin with {': or '.join(_SCHEMES)}:."
+            f"the URL {shown(asked)} cannot be opened.",
+            hint=f"URLs begin with {': or '.join(_SCHEMES)}:.{_instead(scheme.lower())}",
         )
     return None
 
@@ -115,6 +118,8 @@ def _existing(asked: str) -> Source | None:
 
 
 def _repository(asked: str) -> Source | None:
+    if asked.lower().startswith(tuple(f"{host}/" for host in HUB_HOSTS)):
+        return _web_url(f"https://{asked}", "")
     rule = "it has the form organization/name, and no such file or directory exists"
     return _in_hub(asked, asked, rule)
 
@@ -131,6 +136,8 @@ def _file_url(asked: str, rest: str) -> Source:
 def _web_url(asked: str, _rest: str) -> Source:
     from registry.sources.web import WebArchiveSource, WebSource
 
+    if (source := _hub_page(asked)) is not None:
+        return source
     rule = "it is a web URL"
     if not urlsplit(asked).path.endswith(ARCHIVE_SUFFIXES):
         return WebSource(asked=asked, rule=rule, url=asked)
@@ -139,6 +146,33 @@ def _web_url(asked: str, _rest: str) -> Source:
     except ValueError as problem:
         raise UnknownModelError(f"{problem}.", hint="Leave the fragment out, or correct it.") from problem
     return WebArchiveSource(asked=asked, rule=rule, url=asked)
+
+
+def _hub_page(asked: str) -> Source | None:
+    """The model that a page of the hub shows; None where the URL is no page."""
+    if not asked.partition("//")[2].lower().startswith(HUB_HOSTS) and not os.environ.get("HF_ENDPOINT"):
+        return None
+    from registry.download import hub
+
+    page = hub.page(asked)
+    if page is None:
+        return None
+    rule = "it is the URL of a page of the hub"
+    if page.kind in ("blob", "raw") and page.path.endswith(ARCHIVE_SUFFIXES):
+        return _web_url(hub.HubFile(page.repository, page.revision or hub.DEFAULT_REVISION, page.path).url, "")
+    if page.path and (page.kind == "tree" or "/" in page.path):
+        raise UnknownModelError(
+            f"{shown(asked)} shows {page.path!r} in the hub repository {page.repository!r}; a model is loaded from the "
+            f"files at the top of a repository.",
+            hint=f"Download that directory, and give its path. The repository itself is {page.repository}.",
+        )
+    revision = None if page.revision in (None, hub.DEFAULT_REVISION) else page.revision
+    if "/" not in page.repository:  # the first models of the hub have no organization
+        card = _card(page.repository)
+        if card is None:
+            raise unknown_model(page.repository)
+        return card if revision is None else card.at(revision)
+    return _in_hub(asked, page.repository if revision is None else f"{page.repository}@{revision}", rule)
 
 
 def _hub_url(asked: str, rest: str) -> Source:
@@ -165,6 +199,10 @@ _SCHEMES: dict[str, Callable[[str, str], Source]] = {
     "hub": _hub_url,
     "pkg": _package_url,
 }
+
+
+def _instead(scheme: str) -> str:
+    return " A repository of the hub is hub:organization/name." if scheme in ("hf", "huggingface") else ""
 
 
 # --- Parts ------------------------------------------------------------------------------------------------------------
@@ -210,7 +248,7 @@ def _siblings(path: Path) -> list[str]:
 def _in_hub(asked: str, repository: str, rule: str) -> Source | None:
     from registry.sources.hub import HubSource
 
-    found = re.fullmatch(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@([\w./-]+))?", repository)
+    found = re.fullmatch(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@([\w./-]+))?", repository.rstrip("/"))
     if found is None:
         return None
     return HubSource(asked=asked, rule=rule, repository=found[1], revision=found[2])

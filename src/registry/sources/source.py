@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 from registry.errors import UnknownOptionError
-from registry.files.urls import redacted
+from registry.files.urls import redacted, shown
 from registry.records import Card, Paths
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Source(ABC):
     There is one subclass for each kind of source.  ``str(source)`` is a noun phrase: ``"model 'gpt2'"``.
     """
 
-    asked: str
+    asked: str = field(repr=shown)
     """The name that was resolved."""
     rule: str
     """Why it has this meaning: ``"it is the name of a card"``."""
@@ -117,6 +117,6 @@ def checked_revision(source: Source, revision: str) -> str:
     """
     if source.revision not in (None, revision):
         raise UnknownOptionError(
-            f"{source.asked!r} names the revision {source.revision!r}, and revision={revision!r} another."
+            f"{shown(source.asked)} names the revision {source.revision!r}, and revision={revision!r} another."
         )
     return revision

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
-from attrs import frozen
+from attrs import field, frozen
 
 from registry.download import hub
 from registry.download.policy import Policy
 from registry.errors import HTTPStatusError, MissingFileError
-from registry.files.urls import name_in, redacted
+from registry.files.urls import name_in, redacted, shown
 from registry.records import Paths
 from registry.sources.source import Roles, Source
 
@@ -28,7 +28,7 @@ ABSENT = (403, 404, 410)
 class WebSource(Source):
     """A file or a directory at an ``https:`` or ``http:`` URL."""
 
-    url: str
+    url: str = field(repr=shown)
 
     kind: ClassVar[str] = "url"
     noun: ClassVar[str] = "address"

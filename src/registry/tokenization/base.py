@@ -98,8 +98,8 @@ class Tokenizer(TextEncoder):
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | Path,
-        cache_dir: str | Path | None = None,
+        name_or_path: str | os.PathLike[str],
+        cache_dir: str | os.PathLike[str] | None = None,
         *,
         offline: bool | None = None,
         revision: str | None = None,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from registry.errors import ArchitectureMismatchError, ConfigError, UnknownOptionError, VocabError, did_you_mean
+from registry.errors import ArchitectureMismatchError, ConfigError, VocabError
 from registry.files.filenames import ADDED_TOKENS_NAME, SPECIAL_TOKENS_MAP_NAME, TOKENIZER_CONFIG_NAME
 from registry.files.strict_json import read_json_object
 
@@ -74,10 +74,10 @@ def refuse_unknown(names: Iterable[str], known: Mapping[str, Option], owner: str
     """Raise UnknownOptionError for the first of ``names`` that is no option of ``owner``."""
     for name in names:
         if name not in known:
-            raise UnknownOptionError(
-                f"{owner} has no option {name!r}.{did_you_mean(name, known)}",
-                hint=f"Its options are: {', '.join(known)}.",
-            )
+            from registry.config.keywords import unknown_keyword  # and with it attrs, which tokenizers do without
+
+            hint = f"Its options are: {', '.join(known)}."
+            raise unknown_keyword(name, f"{owner} has no option {name!r}.", known, hint)
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------

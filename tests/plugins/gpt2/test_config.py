@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import transformers
 
 import registry
 from plugins.gpt2.config import GPT2Config
@@ -78,7 +80,7 @@ def test_the_older_name_of_the_file_is_found(tmp_path: Path) -> None:
         ("tie_word_embeddings", False),
         ("summary_type", "last"),
         ("summary_activation", "tanh"),
-        ("activation_function", "mish"),
+        ("activation_function", "prelu"),
         ("n_head", 7),
         ("n_inner", 0),
         ("n_positions", 0),
@@ -96,3 +98,18 @@ def test_sizes_follow_from_each_other() -> None:
     assert GPT2Config(n_embd=24, n_inner=5).inner_width == 5
     assert GPT2Config(vocab_size=10, n_special=2).total_tokens_embeddings == 12
     assert pickle.loads(pickle.dumps(GPT2Config(n_embd=24))) == GPT2Config(n_embd=24)
+
+
+def test_the_general_names_of_sizes_give_the_numbers_of_transformers(tmp_path: Path) -> None:
+    sizes = {"vocab_size": 80, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32}
+    reference = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes)).eval()
+    reference.save_pretrained(tmp_path)
+    keys = json.loads((tmp_path / "config.json").read_text())
+    for ours, theirs in GPT2Config.general_names.items():
+        keys[ours] = keys.pop(theirs)
+    keys.pop("n_ctx", None)
+    write(tmp_path, {**keys, "activation_function": "gelu_fast", "eos_token_id": None})
+    ids = torch.tensor([[2, 60, 61, 3]])
+    with torch.inference_mode():
+        found, expected = registry.load_model(tmp_path)(ids).logits, reference(ids).logits
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)

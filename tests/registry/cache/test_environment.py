@@ -80,7 +80,7 @@ def declare(server, name: str = "toy") -> Card:
     return card
 
 
-@pytest.mark.parametrize("how", ["argument", "REGISTRY_OFFLINE", "HF_HUB_OFFLINE"])
+@pytest.mark.parametrize("how", ["argument", "REGISTRY_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
 def test_offline_no_socket_is_opened_and_the_error_says_what_is_missing(server, watched, monkeypatch, how: str) -> None:
     declare(server)
     monkeypatch.setenv("HF_ENDPOINT", server.url)

@@ -128,15 +128,25 @@ def test_replacing_the_number_of_labels_makes_new_labels() -> None:
     assert config.label2id == {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}
 
 
-def test_labels_that_disagree_with_their_number_are_refused() -> None:
+def test_labels_that_disagree_with_their_number_are_refused_where_the_caller_says_both() -> None:
     with pytest.raises(ConfigError, match="num_labels is 3, but id2label names 2"):
-        BertConfig.from_dict({"num_labels": 3, "id2label": {"0": "a", "1": "b"}})
+        BertConfig.from_dict({}, num_labels=3, id2label={0: "a", 1: "b"})
+    with pytest.raises(ConfigError, match="num_labels is 3, but id2label names 2"):
+        BertConfig(num_labels=3, id2label={0: "a", 1: "b"})
 
 
-@pytest.mark.parametrize("labels", [[], ["a"], {}, {"x": "a"}, {"1": "a"}, {"0": 5}, {"0": "a", "00": "b"}])
-def test_labels_must_be_texts_numbered_from_zero(labels: object) -> None:
+@pytest.mark.parametrize("labels", ["a", 3, {"x": "a"}, {"0": None}, {"0": ["a"]}, {"0": "a", "00": "b"}])
+def test_labels_that_cannot_be_understood_are_refused(labels: object) -> None:
     with pytest.raises(ConfigError, match="id2label"):
         BertConfig.from_dict({"id2label": labels})
+    with pytest.raises(ConfigError, match="id2label"):
+        BertConfig(id2label=labels)
+
+
+@pytest.mark.parametrize("labels", [[], {}, {1: "a"}, {0: "a", 2: "b"}])
+def test_labels_in_code_are_numbered_from_zero(labels: Any) -> None:
+    with pytest.raises(ConfigError, match="from 0 without gaps"):
+        BertConfig(id2label=labels)
 
 
 def test_an_unknown_override_is_refused_with_a_suggestion() -> None:

@@ -13,6 +13,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
     [
         ("hub:me/toy/config.json", "https://huggingface.co/me/toy/resolve/main/config.json"),
         ("hub:me/toy@v1.0/a/b.bin", "https://huggingface.co/me/toy/resolve/v1.0/a/b.bin"),
+        ("hub:me/toy@refs/pr/1/x.txt", "https://huggingface.co/me/toy/resolve/refs%2Fpr%2F1/x.txt"),
         ("HTTPS://huggingface.co/me/toy/resolve/main/x y", "https://huggingface.co/me/toy/resolve/main/x%20y"),
         ("https://example.org/x", "https://example.org/x"),
     ],

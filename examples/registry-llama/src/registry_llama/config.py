@@ -55,6 +55,7 @@ class LlamaConfig(Config):
     architecture: ClassVar[str] = "llama"
     model_type: ClassVar[str] = "llama"
     required_keys: ClassVar[tuple[str, ...]] = ("rms_norm_eps",)
+    most_parameters: ClassVar[int] = 1_000_000_000_000
 
     vocab_size: int = size(32000)
     """Rows of the embedding."""

@@ -1,0 +1,92 @@
+"""Keywords of other libraries, at every door."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import registry
+from registry import Card, FileSpec, hookimpl
+from registry.config.keywords import FOREIGN
+from registry.errors import UnknownOptionError
+from registry.zoo import BertConfig, BertModel, BertTokenizer
+
+DOORS: dict[str, Callable[..., Any]] = {
+    "load": registry.load,
+    "load_model": registry.load_model,
+    "load_tokenizer": registry.load_tokenizer,
+    "load_config": registry.load_config,
+    "BertModel": BertModel.from_pretrained,
+    "BertTokenizer": BertTokenizer.from_pretrained,
+    "BertConfig": BertConfig.from_pretrained,
+}
+
+
+@pytest.fixture(autouse=True)
+def _loopback(loopback: None) -> None:
+    """Loopback may be used, without proxies."""
+
+
+@pytest.fixture
+def names(server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """A card, a repository and a URL, none of which is on this disk."""
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    file = FileSpec(role="config", filename="config.json", urls=("hub:org/far/config.json",))
+    card = Card(name="far", architecture="bert", task="base", files=(file,))
+    registry.register(SimpleNamespace(registry_cards=hookimpl(lambda: (card,))), "far")
+    return ["far", "org/far", f"{server.url}/far", str(tmp_path)]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_an_unknown_keyword_is_refused_before_any_file_is_fetched(server: Any, names: list[str], door: str) -> None:
+    for name in names[:3]:
+        with pytest.raises(UnknownOptionError, match="hidden_dropuot_prob"):
+            DOORS[door](name, hidden_dropuot_prob=0.2)
+    assert server.count() == 0
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    ("keyword", "word"),
+    [
+        ("torch_dtype", "dtype="),
+        ("local_files_only", "offline=True"),
+        ("device_map", "device="),
+        ("trust_remote_code", "plugins"),
+        ("use_auth_token", "HF_TOKEN"),
+        ("token", "HF_TOKEN"),
+        ("force_download", "update=True"),
+    ],
+)
+def test_a_keyword_of_another_library_is_refused_with_the_word_to_use_here(
+    server: Any, names: list[str], door: str, keyword: str, word: str
+) -> None:
+    for name in names[:3]:
+        with pytest.raises(UnknownOptionError) as caught:
+            DOORS[door](name, **{keyword: True})
+        assert f"{keyword}= is a keyword of another library" in str(caught.value)
+        assert word in str(caught.value.hint)
+    assert server.count() == 0
+
+
+def test_in_a_directory_too(names: list[str]) -> None:
+    for door in (registry.load, registry.load_model, BertModel.from_pretrained, BertTokenizer.from_pretrained):
+        with pytest.raises(UnknownOptionError, match=r"Here, write offline=True\."):
+            door(names[3], local_files_only=True)
+
+
+def test_keywords_that_a_class_takes_are_left_to_it(server: Any, names: list[str]) -> None:
+    for keywords in ({"add_pooling_layer": False}, {"n_embd": 8}, {"num_labels": 3}):
+        with pytest.raises(registry.errors.FetchError):
+            registry.load_model("org/far", **keywords)
+    assert server.count() > 0
+
+
+def test_no_keyword_in_the_table_is_one_of_ours() -> None:
+    """A keyword that becomes ours leaves the table."""
+    taken = {key for door in DOORS.values() for key in inspect.signature(door).parameters}
+    assert not taken & FOREIGN.keys()
+    assert not set(BertConfig.keys()) & FOREIGN.keys()

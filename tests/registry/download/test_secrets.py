@@ -1,0 +1,240 @@
+"""Tokens and passwords: used where they belong, shown nowhere."""
+
+import io
+import logging
+import pickle
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import registry
+from registry.cache.cache import Cache
+from registry.cli import main
+from registry.download import hub
+from registry.download.fetch import fetch
+from registry.download.http import get
+from registry.download.policy import Policy
+from registry.errors import ConfigError, FetchError, HTTPStatusError, UnknownModelError
+from registry.sources.files import Files
+from registry.sources.resolve import resolve
+from registry.zoo import BertConfig, BertModel
+
+TOKEN = "hf_S3CRET"  # of nobody
+FILE = "/me/toy/resolve/main/model.bin"
+
+
+@pytest.fixture
+def mirror(server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The server, which stands for the hub."""
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    return server
+
+
+def everything(problem: BaseException) -> str:
+    """All that an error may show: message, repr, traceback, and what a process that gets it pickled shows."""
+    again = pickle.loads(pickle.dumps(problem))
+    return "".join([str(problem), repr(problem), *traceback.format_exception(problem), str(again), repr(again)])
+
+
+# --- The token --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [TOKEN, f"{TOKEN}\n", f" {TOKEN}\r\n"])
+def test_white_space_around_a_token_is_taken_off(mirror: Any, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HF_TOKEN", value)
+    mirror.add(FILE, b"weights")
+    assert fetch("hub:me/toy/model.bin", Policy()).read_bytes() == b"weights"
+    assert mirror.headers(FILE)[0]["Authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize("value", [f"{TOKEN} x", f"{TOKEN}\nx", f"{TOKEN}ü", f"{TOKEN}\x7f"])
+def test_a_token_that_can_be_none_is_refused_with_its_variable_and_not_shown(
+    mirror: Any, monkeypatch: pytest.MonkeyPatch, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("HF_TOKEN", value)
+    with pytest.raises(ConfigError, match="variable HF_TOKEN does not hold a token") as caught:
+        registry.load("me/toy")
+    assert "S3CRET" not in everything(caught.value) + caplog.text
+    assert mirror.count() == 0
+
+
+def test_the_token_of_hf_auth_login_is_used_for_the_hub_only(
+    mirror: Any, other_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "hf").mkdir()
+    (tmp_path / "hf/token").write_text("hf_stored\n")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    mirror.add(FILE, b"weights")
+    fetch("hub:me/toy/model.bin", Policy())
+    fetch(other_server.add("/model.bin", b"other"), Policy())
+    assert mirror.headers(FILE)[0]["Authorization"] == "Bearer hf_stored"
+    assert "Authorization" not in other_server.headers("/model.bin")[0]
+
+
+def test_the_places_of_a_token_have_an_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert hub.token() is None
+    (tmp_path / "home/.cache/huggingface").mkdir(parents=True)
+    (tmp_path / "home/.cache/huggingface/token").write_text("hf_default")
+    assert hub.token() == "hf_default"
+    (tmp_path / "token").write_text("hf_path")
+    monkeypatch.setenv("HF_TOKEN_PATH", f"{tmp_path}/token\n")
+    assert hub.token() == "hf_path"
+    monkeypatch.setenv("HUGGING_FACE_HUB_TOKEN", "hf_older")
+    assert hub.token() == "hf_older"
+    monkeypatch.setenv("HF_TOKEN", "hf_newer")
+    assert hub.token() == "hf_newer"
+
+
+def test_a_token_file_that_is_damaged_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
+    (tmp_path / "token").write_text(f"{TOKEN} and more")
+    with pytest.raises(ConfigError, match=str(tmp_path / "token")) as caught:
+        hub.token()
+    assert "S3CRET" not in everything(caught.value)
+    (tmp_path / "token").write_bytes(b"\xff\xfe")
+    assert hub.token() is None
+
+
+def test_a_gated_repository_says_what_to_accept_and_where_the_token_goes(mirror: Any, reply: Any) -> None:
+    said = {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to model me/toy is restricted."}
+    mirror.add(FILE, reply(b"", 403, headers=said))
+    with pytest.raises(HTTPStatusError) as caught:
+        fetch("hub:me/toy/model.bin", Policy())
+    assert caught.value.message.endswith("is restricted.")
+    assert "https://huggingface.co/me/toy" in str(caught.value.hint)
+    assert "hf auth login" in str(caught.value.hint)
+    mirror.add("/api/models/me/toy/revision/main", reply(b"", 401, headers=said))
+    with pytest.raises(HTTPStatusError, match="accept its terms on "):
+        Files(resolve("me/toy")).of()
+
+
+# --- Passwords in URLs ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["unreachable", "404", "closed", "proxy", "bad proxy", "odd scheme"])
+def test_a_password_is_in_no_error(
+    server: Any, reply: Any, naps: list[float], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    url = f"{server.url}/x.bin".replace("//", "//me:S3CRET%21@") + "?Signature=S3CRET"
+    if kind == "404":
+        server.add("/x.bin", reply(b"", 404))
+    elif kind == "closed":
+        server.add("/x.bin", reply(raw=b""))
+    elif kind == "odd scheme":
+        url = url.replace("http:", "ftp:")
+    else:
+        url = "http://me:S3CRET%21@127.0.0.1:9/x.bin?Signature=S3CRET"
+    if "proxy" in kind:
+        proxy = "http://me:S3CRET@127.0.0.1:9" if kind == "proxy" else "nonsense://me:S3CRET@host"
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        monkeypatch.setenv("http_proxy", proxy)
+        url = "http://models.example/x.bin"
+    with pytest.raises((FetchError, UnknownModelError)) as caught:
+        fetch(url, Policy())
+    assert "S3CRET" not in everything(caught.value)
+    with pytest.raises((FetchError, UnknownModelError)) as caught:
+        registry.load(url)
+    assert "S3CRET" not in everything(caught.value)
+
+
+def test_a_password_is_in_no_repr_and_no_file(server: Any, cache: Cache, tmp_path: Path) -> None:
+    url = server.url.replace("//", "//me:S3CRET@") + "/toy"
+    server.add("/toy/config.json", b'{"model_type": "bert"}')
+    source = resolve(url)
+    assert "S3CRET" not in repr(source) + str(source)
+    assert source.url == url, "which is still what is asked"
+    Files(source).of("config")
+    assert "S3CRET" not in repr(get(f"{url}/config.json", {}))
+    stored = b"".join(path.read_bytes() for path in cache.directory.rglob("*") if path.is_file())
+    assert b"config.json" in stored
+    assert b"S3CRET" not in stored
+    with pytest.raises(FetchError) as caught:
+        registry.load_model(url)
+    assert "S3CRET" not in everything(caught.value)
+
+
+def test_the_commands_show_no_password() -> None:
+    for options in ([], ["--json"]):
+        result = CliRunner().invoke(main, ["resolve", "https://me:S3CRET@example.org/toy?key=S3CRET", *options])
+        assert result.exit_code == 0
+        assert "example.org/toy" in result.output
+        assert "S3CRET" not in result.output
+    result = CliRunner().invoke(main, ["cache", "rm", "https://me:S3CRET@example.org/toy"])
+    assert result.exit_code != 0
+    assert "S3CRET" not in result.output
+
+
+def test_a_saved_directory_and_a_lock_file_hold_no_password(server: Any, tmp_path: Path, sizes: dict[str, int]) -> None:
+    model = BertModel(BertConfig(**sizes))
+    model.init_weights()
+    for path in registry.save(model, tmp_path / "model").iterdir():
+        server.add(f"/toy/{path.name}", path.read_bytes())
+    url = server.url.replace("//", "//me:S3CRET@") + "/toy"
+    loaded = registry.load(url)
+    assert "S3CRET" not in f"{loaded.report}{loaded.report!r}{loaded!r}"
+    saved = loaded.save(tmp_path / "again")
+    result = CliRunner().invoke(main, ["lock", url], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "/toy/model.safetensors" in result.output
+    assert not any(b"S3CRET" in path.read_bytes() for path in saved.iterdir())
+    assert "S3CRET" not in result.output
+
+
+# --- The endpoint -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["127.0.0.1:8", "mirror.example", "ftp://mirror.example", "https://", "http://a b"])
+def test_an_endpoint_that_is_no_url_is_refused_with_its_variable(
+    monkeypatch: pytest.MonkeyPatch, server: Any, value: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", value)
+    with pytest.raises(ConfigError, match="variable HF_ENDPOINT is"):
+        registry.load("me/toy")
+    assert fetch(server.add("/x.bin", b"x"), Policy()).read_bytes() == b"x", "other servers are not concerned"
+
+
+def test_white_space_around_an_endpoint_is_taken_off(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", f" {server.url}/\n")
+    server.add(FILE, b"x")
+    assert fetch("hub:me/toy/model.bin", Policy()).read_bytes() == b"x"
+
+
+def test_a_password_in_an_endpoint_is_not_shown(server: Any, monkeypatch: pytest.MonkeyPatch, reply: Any) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", server.url.replace("//", "//me:S3CRET@"))
+    server.add("/api/models/me/toy/revision/main", b'{"unlike": "the hub"}')
+    with pytest.raises(FetchError) as caught:
+        Files(resolve("me/toy")).of()
+    assert "S3CRET" not in everything(caught.value)
+    server.add("/api/models/me/other/revision/main", reply(b"", 404))
+    with pytest.raises(HTTPStatusError) as refused:
+        Files(resolve("me/other")).of()
+    assert "S3CRET" not in everything(refused.value)
+
+
+def test_a_mirror_without_a_listing_names_the_variable_and_a_way(mirror: Any, reply: Any) -> None:
+    mirror.add("/api/models/me/toy/revision/main", reply(b"", 404))
+    mirror.add("/me/toy/resolve/main/config.json", b'{"model_type": "bert"}')
+    with pytest.raises(HTTPStatusError, match="HF_ENDPOINT") as caught:
+        registry.load_config("me/toy")
+    way = str(caught.value.hint).rpartition(" ")[2]
+    assert registry.load_config(way).model_type == "bert"
+
+
+def test_output_without_a_terminal_holds_no_token(mirror: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(logging.DEBUG)
+    try:
+        with pytest.raises(HTTPStatusError):
+            fetch("hub:me/toy/model.bin", Policy())
+    finally:
+        logging.getLogger().removeHandler(handler)
+        logging.getLogger().setLevel(logging.WARNING)
+    assert TOKEN not in stream.getvalue()
+    assert stream.getvalue()
