@@ -4,7 +4,6 @@ That file is written here from the numbers themselves, renamed and transposed by
 names have no part in it.  That it means what it should is shown by pytorch-pretrained-bert, which reads nothing else.
 """
 
-import importlib
 import json
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.testing import assert_close
+
+from registry import zoo
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -48,8 +49,8 @@ def pytorch(tmp_path: Path) -> Callable[[Arrays, dict[str, Any]], Path]:
     return write
 
 
-def load(architecture: str, name: str, folder: Path, **options: Any) -> Any:
-    cls = getattr(importlib.import_module(f"plugins.{architecture}.modeling"), name)
+def load(name: str, folder: Path, **options: Any) -> Any:
+    cls = getattr(zoo, name)
     model = cls.from_pretrained(folder, **options)
     report = model.load_report
     assert report.new == report.missing == report.unexpected == (), "no number of the outputs is a random one"
@@ -167,8 +168,8 @@ def test_every_bert_of_tensorflows_computes_what_its_numbers_in_pytorchs_file_do
     same = pytorch(state, written.BERT)
     ids = IDS.view(2, 1, 7).repeat(1, 3, 1) if name == "BertForMultipleChoice" else IDS
     segments, mask = (ids > 6).long(), (torch.arange(7) < 5).long().expand_as(ids)
-    model = load("bert", name, tensorflow / folder, from_tf=True, **options)
-    assert_same(model, load("bert", name, same, **options), ids, token_type_ids=segments, attention_mask=mask)
+    model = load(name, tensorflow / folder, from_tf=True, **options)
+    assert_same(model, load(name, same, **options), ids, token_type_ids=segments, attention_mask=mask)
     if name != "BertModel":  # whose outputs pytorch-pretrained-bert orders otherwise; it is in all the others
         sizes = dict(written.BERT)
         config = pretrained_bert.BertConfig(sizes.pop("vocab_size"), **sizes)
@@ -222,8 +223,8 @@ def test_every_gpt2_of_tensorflows_computes_what_its_numbers_in_pytorchs_file_do
     state = gpt2_state(written.arrays(written.gpt2()))
     folder, sizes = pytorch(state, written.GPT2), dict(written.GPT2)
     reference = fill(pretrained_bert.GPT2Model(pretrained_bert.GPT2Config(sizes.pop("vocab_size"), **sizes)), folder)
-    model = load("gpt2", name, tensorflow / "gpt2", from_tf=True)
-    assert_causal(model, load("gpt2", name, folder), reference, state["wte.weight"])
+    model = load(name, tensorflow / "gpt2", from_tf=True)
+    assert_causal(model, load(name, folder), reference, state["wte.weight"])
 
 
 @pytest.mark.parametrize("names", [True, False])
@@ -240,8 +241,8 @@ def test_every_gpt_of_numpys_computes_what_its_numbers_in_pytorchs_file_do(
     folder, sizes = pytorch(state, written.GPT), dict(written.GPT)
     config = pretrained_bert.OpenAIGPTConfig(sizes.pop("vocab_size"), **sizes)
     reference = fill(pretrained_bert.OpenAIGPTModel(config), folder)
-    model = load("gpt", name, gpt_release(names))
-    assert_causal(model, load("gpt", name, folder), reference, state["tokens_embed.weight"])
+    model = load(name, gpt_release(names))
+    assert_causal(model, load(name, folder), reference, state["tokens_embed.weight"])
 
 
 # --- Transformer-XL ---------------------------------------------------------------------------------------------------
@@ -300,8 +301,8 @@ def test_every_transformer_xl_of_tensorflows_computes_what_its_numbers_in_pytorc
     sizes = dict(getattr(written, folder.upper()))
     same = pytorch(transfo_xl_state(written.arrays(getattr(written, folder)()), sizes), sizes)
     name = "TransfoXLLMHeadModel"
-    model = load("transfo_xl", name, tensorflow / folder, from_tf=True)
-    other = load("transfo_xl", name, same)
+    model = load(name, tensorflow / folder, from_tf=True)
+    other = load(name, same)
     assert_same(model, other, IDS)
     with torch.inference_mode():
         memory = model(IDS).mems

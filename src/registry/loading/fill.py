@@ -12,9 +12,9 @@ from time import perf_counter
 from torch import Tensor, nn
 
 from registry.loading.differences.mismatch import Alternatives, Comparison, mismatch, refused_parts
+from registry.loading.differences.read import read_values
 from registry.loading.initialize import newly_initialized
 from registry.loading.options import LoadOptions
-from registry.loading.read import read_values
 from registry.loading.report import LoadReport, report_of
 from registry.loading.slots import FLOATS, Slot, Values, assign, move_buffers, shared_names, slots_of
 from registry.weights.checkpoint import Checkpoint

@@ -1,15 +1,68 @@
-"""Options of filling a model with weights."""
+"""Options of filling a model with weights, checked before anything is read."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from registry.loading.placement import device_of, dtype_of
+from registry.errors import UnknownOptionError, UnsupportedError, did_you_mean
 from registry.weights.matching import Patterns
 
 if TYPE_CHECKING:
     import torch
+
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+"""Types that are suggested."""
+
+
+def dtype_of(value: object) -> "torch.dtype | None":
+    """The type of parameters, from torch's object or its name (``"bfloat16"``).
+
+    Raises:
+        UnknownOptionError: It is no floating-point type.
+    """
+    if value is None:
+        return None
+    import torch  # not before a model is loaded
+
+    found = getattr(torch, value.removeprefix("torch."), None) if isinstance(value, str) else value
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        near = did_you_mean(value, DTYPES) if isinstance(value, str) else ""
+        raise UnknownOptionError(
+            f"dtype={value!r} is no floating-point type of torch.{near}",
+            hint='Parameters are float32 unless dtype= names another type, such as "bfloat16" or torch.float16.',
+        )
+    return found
+
+
+def device_of(value: object) -> "torch.device | None":
+    """The device of parameters, from torch's object, its name (``"cuda:0"``) or its number.
+
+    Raises:
+        UnknownOptionError: It is no device.
+        UnsupportedError: The device is not there.
+    """
+    if value is None:
+        return None
+    import torch  # not before a model is loaded
+
+    try:
+        device = value if isinstance(value, torch.device) else torch.device(value)  # type: ignore[call-overload]
+    except (RuntimeError, TypeError, ValueError) as problem:
+        raise UnknownOptionError(
+            f"device={value!r} is no device of torch.", hint='A device is "cpu", "cuda", "cuda:1", or a torch.device.'
+        ) from problem
+    assert isinstance(device, torch.device)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as problem:
+        reason = str(problem).strip().partition("\n")[0].rstrip(".")
+        raise UnsupportedError(
+            f"device={str(device)!r} is not available to torch {torch.__version__}: {reason}.",
+            hint="Leave device= out for the CPU.",
+        ) from problem
+    return device
 
 
 def _tuple(patterns: Patterns) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ class Source(ABC):
         return ()
 
     def find(self, name: str, policy: "Policy") -> Path | None:  # noqa: ARG002  # for subclasses
-        """A file that plays no role, by its name; None where it cannot be had."""
+        """A file that plays no role, by its name; None where it is not available."""
         return None
 
     def inside(self, subdirectory: str) -> str:

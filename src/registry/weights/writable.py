@@ -49,7 +49,7 @@ def _is_hollow(tensor: Tensor) -> bool:
     """Whether a tensor with elements has no memory, or fewer bytes than they take."""
     try:
         return tensor.nbytes > 0 and (tensor.data_ptr() == 0 or tensor.untyped_storage().nbytes() < tensor.itemsize)
-    except RuntimeError:  # torch refuses the address of tensors that wrap others
+    except RuntimeError:  # torch gives no pointer to the data of tensors that wrap others
         return True
 
 

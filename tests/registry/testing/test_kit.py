@@ -560,9 +560,8 @@ def test_what_only_a_separate_process_can_show_is_found(run: Run, files: Any, br
 
 @pytest.mark.parametrize("call", ["os._exit(7)", "raise KeyboardInterrupt"])
 def test_a_plugin_that_ends_the_process_is_reported_from_outside(run: Run, files: Any, call: str) -> None:
-    changes = changed(
-        files, mutation("", (PLUGIN, "from .cards", f"import os, sys\nif sys.argv[0] == '-c': {call}\nfrom .cards"))
-    )
+    elsewhere = f"import os, sys\nif 'pytest' not in sys.modules: {call}\nfrom .cards"
+    changes = changed(files, mutation("", (PLUGIN, "from .cards", elsewhere)))
     outcome = run(changes, "-m", "another_process", "-k", "heavy")
     assert outcome.not_begun == {"test_its_hooks_import_nothing_heavy"}
 

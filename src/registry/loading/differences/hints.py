@@ -14,8 +14,8 @@ from registry.config.config import Config
 from registry.errors import WeightsMismatchError
 from registry.formatting import first_of
 from registry.loading.differences.mismatch import Alternatives, Comparison
+from registry.loading.differences.read import WITHOUT_VALUES, Flaw
 from registry.loading.meta import build
-from registry.loading.read import WITHOUT_VALUES, Flaw
 from registry.records import ModelSpec
 from registry.weights.matching import Pair, classify, match, translate_names
 

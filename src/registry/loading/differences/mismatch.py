@@ -9,7 +9,7 @@ from torch import nn
 from registry.config.config import Config
 from registry.errors import WeightsMismatchError
 from registry.formatting import first_of
-from registry.loading.read import Flaw
+from registry.loading.differences.read import Flaw
 from registry.weights.checkpoint import Checkpoint
 from registry.weights.matching import Outcomes, Pair, Patterns, is_allowed
 from registry.weights.names import Layout
