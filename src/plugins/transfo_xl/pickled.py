@@ -11,10 +11,10 @@ from typing import Any
 
 from registry.errors import VocabError, WeightsError
 from registry.files.pickles import PicklePolicy, read_pickle
-from registry.files.signatures import ZIP
+from registry.files.signatures import LEGACY_TORCH, ZIP
 from registry.tokenization.vocabulary import MOST_BYTES, MOST_TOKENS, tokens_by_id
 from registry.weights.torch.archive import read_archive
-from registry.weights.torch.legacy import LEGACY, saved_object
+from registry.weights.torch.legacy import saved_object
 
 ADVICE = "Save the tokenizer with the program that wrote the file as a vocab.txt, one word a line, if you trust it."
 
@@ -92,7 +92,7 @@ def _unpickled(data: bytes, origin: str) -> Any:
     """The value of the pickle in a file: in an archive of torch, in one of its older files, or alone."""
     if data.startswith(ZIP):
         data = _pickle_in_archive(data, origin)
-    elif data.startswith(LEGACY):
+    elif data.startswith(LEGACY_TORCH):
         return saved_object(data, POLICY, origin).value
     return read_pickle(data, POLICY, origin=origin).value
 

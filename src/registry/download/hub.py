@@ -26,8 +26,8 @@ _FILE = re.compile(
 )
 
 
-_BLOB = re.compile(rf"(?P<repository>{re.escape(HUB)}/(?:[\w.-]+/)?[\w.-]+)/(?:blob|raw)/(?P<rest>[^/]+/.+)")
-_PAGE = re.compile(
+_BLOB = rf"(?P<repository>{re.escape(HUB)}/(?:[\w.-]+/)?[\w.-]+)/(?:blob|raw)/(?P<rest>[^/]+/.+)"
+_PAGE = (
     r"(?P<repository>(?!datasets/|spaces/|api/|docs/)(?:[\w.-]+/)?[\w.-]+)"
     r"(?:/(?P<kind>tree|blob|raw)/(?P<revision>refs/pr/\d+|[^/]+)(?:/(?P<path>.*))?)?"
 )
@@ -75,7 +75,7 @@ def canonical(url: str) -> str:
 
 def _without_page(url: str) -> str:
     """The URL of a file, for that of the page which shows it."""
-    found = _BLOB.fullmatch(url)
+    found = re.fullmatch(_BLOB, url)
     return url if found is None else f"{found['repository']}/resolve/{found['rest']}"
 
 
@@ -98,7 +98,7 @@ def page(url: str) -> HubPage | None:
     if not own and not is_endpoint(url.strip()):
         return None
     path = parts.path if own else parts.path.removeprefix(urlsplit(endpoint()).path)
-    found = _PAGE.fullmatch(path.strip("/"))
+    found = re.fullmatch(_PAGE, path.strip("/"))
     if found is None or (not own and found["kind"] is None):  # a mirror may serve directories, too
         return None
     revision = None if found["revision"] is None else unquote(found["revision"])

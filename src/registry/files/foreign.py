@@ -5,9 +5,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-from attrs import frozen
+from typing import Any, NamedTuple
 
 from registry.files.filenames import CONFIG_NAME, WEIGHTS_NAMES, is_weights
 
@@ -16,13 +14,17 @@ ADAPTER_CONFIG_NAME = "adapter_config.json"
 SENTENCE_MODULES_NAME = "modules.json"
 """The list of the modules of sentence-transformers, each in a directory."""
 
-WEIGHT_LIKE = re.compile(
+FORMATS = ("safetensors", "bin", "h5", "keras", "msgpack", "onnx", "gguf", "ckpt", "ot", "tflite", "distcp")
+"""Endings of files that hold weights in all likelihood."""
+ENDINGS = (*(f".{ending}" for ending in (*FORMATS, "pt", "pth")), ".index.json")
+"""Endings of all files that may hold weights, and of indices."""
+WEIGHT_LIKE = (
     r"(?!(vocab|tokenizer|spiece|optimizer|scheduler|sampler|scaler|rng_state|random_states|training|dl_state))"
-    r"(.+\.(safetensors|bin|h5|keras|msgpack|onnx|gguf|ckpt|ot|tflite|distcp)"
+    rf"(.+\.({'|'.join(FORMATS)})"
     r"|.*(model|weights|ema|consolidated).*\.(pt|pth)"
     r"|.*model.*\.(safetensors|bin)\.index\.json)"
 )
-"""Names of files of weights in any format of any library; those of a trainer's state are none."""
+"""A pattern of the names of files of weights in any format of any library; those of a trainer's state are none."""
 SHARD = re.compile(r"(model|pytorch_model)-\d{5}-of-\d{5}\.(safetensors|bin)")
 """Names of shards, as every library writes them."""
 
@@ -34,12 +36,11 @@ OLD_TRANSFORMERS = (
 )
 
 
-@frozen
-class Kind:
+class Kind(NamedTuple):
     """A kind of files."""
 
-    names: re.Pattern[str]
-    """The names of such files, without directories."""
+    names: str
+    """A pattern of the names of such files, without directories; compiled when it is first used."""
     what: str
     """What they are, after "which is"."""
     remedy: str
@@ -48,43 +49,41 @@ class Kind:
 
 KINDS = (
     Kind(
-        re.compile(r"adapter_model\..+|adapter_config\.json"),
+        r"adapter_model\..+|adapter_config\.json",
         "an adapter of PEFT",
         "Load its base model with transformers and peft, merge and save it: PeftModel.from_pretrained(base, DIRECTORY)"
         ".merge_and_unload().save_pretrained(NEW).",
     ),
     Kind(
-        re.compile(r"tf_model.*\.h5|.+\.(h5|keras)"),
+        r"tf_model.*\.h5|.+\.(h5|keras)",
         "weights of Keras (TensorFlow)",
         OLD_TRANSFORMERS.format(library="TensorFlow", option="from_tf"),
     ),
-    Kind(re.compile(r".+\.msgpack"), "weights of Flax", OLD_TRANSFORMERS.format(library="Flax", option="from_flax")),
-    Kind(re.compile(r".+\.onnx(_data)?"), "a computation exported to ONNX", ORIGINAL),
+    Kind(r".+\.msgpack", "weights of Flax", OLD_TRANSFORMERS.format(library="Flax", option="from_flax")),
+    Kind(r".+\.onnx(_data)?", "a computation exported to ONNX", ORIGINAL),
     Kind(
-        re.compile(r".+\.gguf"),
+        r".+\.gguf",
         "a GGUF file of llama.cpp, mostly with quantized weights",
         ORIGINAL + " transformers reads some as well: from_pretrained(DIRECTORY, gguf_file=NAME).save_pretrained(NEW).",
     ),
-    Kind(re.compile(r"openvino_.+\.(xml|bin)"), "a computation exported to OpenVINO", ORIGINAL),
-    Kind(re.compile(r".+\.ot"), "weights of tch (Rust)", ORIGINAL),
-    Kind(re.compile(r".+\.mlmodel|.+\.mlpackage|weight\.bin"), "a computation exported to Core ML", ORIGINAL),
-    Kind(re.compile(r".+\.tflite"), "a computation exported to TensorFlow Lite", ORIGINAL),
+    Kind(r"openvino_.+\.(xml|bin)", "a computation exported to OpenVINO", ORIGINAL),
+    Kind(r".+\.ot", "weights of tch (Rust)", ORIGINAL),
+    Kind(r".+\.mlmodel|.+\.mlpackage|weight\.bin", "a computation exported to Core ML", ORIGINAL),
+    Kind(r".+\.tflite", "a computation exported to TensorFlow Lite", ORIGINAL),
+    Kind(r".+\.distcp|pytorch_model_fsdp.*", "a checkpoint of torch.distributed (FSDP, accelerate)", GATHERED),
     Kind(
-        re.compile(r".+\.distcp|pytorch_model_fsdp.*"), "a checkpoint of torch.distributed (FSDP, accelerate)", GATHERED
-    ),
-    Kind(
-        re.compile(r"zero_to_fp32\.py|.*(mp_rank|zero_pp_rank)_.+\.pt"),
+        r"zero_to_fp32\.py|.*(mp_rank|zero_pp_rank)_.+\.pt",
         "a checkpoint of DeepSpeed",
         "`python zero_to_fp32.py . .`, in its directory, makes a pytorch_model.bin.",
     ),
     Kind(
-        re.compile(r"(?:pytorch_)?model[._](?!safetensors$|bin$|.*index\.json$)[\w.-]+\.(safetensors|bin)"),
+        r"(?:pytorch_)?model[._](?!safetensors$|bin$|.*index\.json$)[\w.-]+\.(safetensors|bin)",
         "a variant of the weights (another precision, or averages)",
         "If it is meant, save it in a directory of its own, with the config.json, as model.safetensors or "
         "pytorch_model.bin.",
     ),
     Kind(
-        re.compile(r".+\.(ckpt|pt|pth)"),
+        r".+\.(ckpt|pt|pth)",
         "a checkpoint of a training program (Lightning, for example)",
         "If it is a state dict, or holds one: Class.from_pretrained(DIRECTORY, "
         'state_dict=torch.load(path, weights_only=True)["state_dict"]), with a config.json in the directory.',
@@ -98,14 +97,14 @@ def kind_of(name: str) -> Kind | None:
     plain = name.rpartition("/")[2]
     if is_weights(plain) or SHARD.fullmatch(plain):
         return None
-    return next((kind for kind in KINDS if kind.names.fullmatch(plain)), None)
+    return next((kind for kind in KINDS if re.fullmatch(kind.names, plain)), None)
 
 
 def is_weight_like(name: str) -> bool:
     """Whether the file of this name holds weights in any format of any library, or the index of some."""
     if name == "checkpoint" or name.endswith(".meta"):  # TensorFlow's record of the latest one, and its graph
         return False
-    return is_weights(name) or WEIGHT_LIKE.fullmatch(name) is not None
+    return is_weights(name) or (name.endswith(ENDINGS) and re.fullmatch(WEIGHT_LIKE, name) is not None)
 
 
 def is_rewritten(name: str) -> bool:
@@ -121,8 +120,7 @@ def is_left(name: str) -> bool:
 # --- What is there in place of a model --------------------------------------------------------------------------------
 
 
-@frozen
-class Explanation:
+class Explanation(NamedTuple):
     """What is there in place of a model."""
 
     names: tuple[str, ...]

@@ -4,6 +4,8 @@ from pathlib import Path
 
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
+LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""The first pickle of files of torch before 1.6, which holds a magic number."""
 JSON = b"{"
 TABLE_END = (0xDB4775248B80FB57).to_bytes(8, "little")
 """The last bytes of the index of a TensorFlow checkpoint, and of a checkpoint in TensorFlow's older format."""

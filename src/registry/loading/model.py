@@ -15,7 +15,6 @@ from registry.generation.generate import generate
 from registry.loading.load import ClassArguments, given_weights, load_into
 from registry.loading.options import LoadOptions
 from registry.loading.report import LoadReport
-from registry.loading.save import save_model
 from registry.loading.untrained import fingerprints, unchanged
 from registry.namespace import reference_to, revive
 from registry.nn import onednn
@@ -23,10 +22,10 @@ from registry.sources.files import Files
 from registry.weights.checkpoint import RELEASE_FORMATS
 from registry.weights.matching import Patterns
 from registry.weights.names import Layout
-from registry.weights.write import Format, weight_writers
 
 if TYPE_CHECKING:
     from registry.tokenization.base import Tokenizer
+    from registry.weights.write import Format
 
 
 class Model(nn.Module):
@@ -149,7 +148,7 @@ class Model(nn.Module):
         directory: str | Path,
         *,
         tokenizer: "Tokenizer | None" = None,
-        format: Format = "safetensors",
+        format: "Format" = "safetensors",
         max_shard_size: int | str | None = None,
     ) -> Path:
         """Save configuration, weights and, when given, the tokenizer, as a directory which every door loads again.
@@ -166,6 +165,9 @@ class Model(nn.Module):
         Raises:
             SaveError: A file could not be written; what was there before is then intact.
         """
+        from registry.loading.save import save_model  # loading needs none of it
+        from registry.weights.write import weight_writers
+
         weights = weight_writers(self.state_dict(), self.layout.ties, format=format, max_shard_size=max_shard_size)
         return save_model(self, directory, weights, tokenizer)
 

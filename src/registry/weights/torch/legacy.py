@@ -10,10 +10,9 @@ from typing import IO
 
 from registry.errors import CorruptWeightsError
 from registry.files.pickles import PickledValue, PicklePolicy, read_pickle
+from registry.files.signatures import LEGACY_TORCH
 from registry.weights.torch.pickle_scan import LARGEST_PICKLE, RESAVE, Outline, read_outline
 
-LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""The first pickle, of the magic number."""
 PREAMBLE = (100, 100, 1000)
 """Most instructions of the pickles before the saved object: magic number, protocol, system."""
 MOST_KEYS = 100_000
@@ -30,7 +29,7 @@ def check_legacy(file: IO[bytes], origin: str) -> Outline:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     data = file.read(LARGEST_PICKLE)
-    if not data.startswith(LEGACY):
+    if not data.startswith(LEGACY_TORCH):
         raise CorruptWeightsError(f"{origin} is not what torch.save writes, or was cut off.", hint=RESAVE)
     read, start = partial(read_outline, data, origin, goes_on=len(data) < size), 0
     for most in PREAMBLE:

@@ -13,17 +13,18 @@ from typing import IO, TYPE_CHECKING
 
 from registry.errors import CorruptWeightsError, RegistryError, WeightsMismatchError
 from registry.files.filenames import WEIGHTS_INDEX_NAME, WEIGHTS_NAME
-from registry.files.signatures import ZIP
+from registry.files.signatures import LEGACY_TORCH, ZIP
 from registry.records import Paths
 from registry.weights.containers import state_dict
 from registry.weights.headers import Header
 from registry.weights.shards import FileNames, load_files, read_headers, start
-from registry.weights.torch.archive import check_archive, check_sums
-from registry.weights.torch.legacy import LEGACY, check_legacy
-from registry.weights.torch.pickle_scan import Outline
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from registry.weights.torch.pickle_scan import Outline
+
+# The scanner of pickles is imported where a file of torch is read: most models have safetensors.
 
 FILES = FileNames(WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
 
@@ -35,7 +36,7 @@ def detect(paths: Paths) -> bool:
 
 def _begins_torch(first: bytes) -> bool:
     """Whether these are the first bytes of a file of torch; in a zip archive, the first name begins at byte 30."""
-    return first.startswith(LEGACY) or (first.startswith(ZIP) and b"/data.pkl" in first[30:])
+    return first.startswith(LEGACY_TORCH) or (first.startswith(ZIP) and b"/data.pkl" in first[30:])
 
 
 def load(paths: Paths) -> "Mapping[str, Tensor]":
@@ -63,6 +64,8 @@ def read(path: Path) -> "dict[str, Tensor]":
         before = _identity(os.fstat(file.fileno()))
         state_dict(check(file, str(path)).root, Header, str(path))  # so that torch gets nothing else
         if archive:
+            from registry.weights.torch.archive import check_sums
+
             check_sums(file, str(path))
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
         if _identity(path.stat()) != before:
@@ -108,7 +111,7 @@ def _damage_as_corrupt(path: Path) -> Iterator[None]:
 # --- Before torch reads -----------------------------------------------------------------------------------------------
 
 
-def check(file: IO[bytes], origin: str) -> Outline:
+def check(file: IO[bytes], origin: str) -> "Outline":
     """The outline of the state dict in a file.
 
     Raises UnsafeWeightsError for a file that does more than describe a state dict, CorruptWeightsError for one without
@@ -116,6 +119,9 @@ def check(file: IO[bytes], origin: str) -> Outline:
     """
     archive = file.read(len(ZIP)) == ZIP
     file.seek(0)
+    from registry.weights.torch.archive import check_archive
+    from registry.weights.torch.legacy import check_legacy
+
     return (check_archive if archive else check_legacy)(file, origin)
 
 
