@@ -16,10 +16,11 @@ import pytest
 
 pytest_plugins = ["registry.testing.plugin", "pytester"]
 
-FIXTURES = Path(__file__).parent / "fixtures"
+TESTS = Path(__file__).parent
+FIXTURES = TESTS / "fixtures"
 
-PROGRAMS = {"authors", "examples"}
-"""Directories of tests that run complete programs in processes of their own."""
+COMPLETE = {"authors", "examples", "plugins", "cli", "pages", "testing", "test_docs.py", "test_extras.py"}
+"""Tests of complete programs and models, which ``--quick`` leaves to the full run."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,14 +33,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``--quick``, keep one case of each test that is neither slow nor in a directory of complete programs."""
+    """With ``--quick``, keep one case of each test that is neither slow nor of a complete program or model."""
     if not config.getoption("--quick"):
         return
     seen: set[str] = set()
     kept: list[pytest.Item] = []
     for item in items:
         function = item.nodeid.partition("[")[0]
-        if function not in seen and not item.get_closest_marker("slow") and PROGRAMS.isdisjoint(item.path.parts):
+        if (
+            function not in seen
+            and not item.get_closest_marker("slow")
+            and COMPLETE.isdisjoint(item.path.relative_to(TESTS).parts)
+        ):
             seen.add(function)
             kept.append(item)
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
