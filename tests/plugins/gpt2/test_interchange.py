@@ -80,7 +80,7 @@ def pretrained_bert() -> ModuleType:
 
 
 def scores(name: str, found: Any) -> torch.Tensor:
-    """pytorch-pretrained-bert's result without the keys and values that GPT-2 returns beside it."""
+    """The result of pytorch-pretrained-bert without the keys and values that its GPT-2 returns as well."""
     return found[0] if name.startswith("GPT2") else found
 
 
