@@ -93,7 +93,8 @@ FIND_PUNCTUATION_SPACE = re.compile(PUNCTUATION_SPACE).search
 def chunks(text: str) -> list[bytes]:
     """The chunks of a text, as bytes of UTF-8."""
     data = utf8(text)
-    is_wide = "\xa0" in text or "\x85" in text or "\u1680" in text or "\u3000" in text
+    is_wide = "\xa0" in text or "\x85" in text or "\u1680" in text
+    is_wide = is_wide or (b"\xe3" in data and "\u3000" in text)  # to look for its first byte takes a fifth of the time
     return (WIDE_CHUNK if is_wide or FIND_PUNCTUATION_SPACE(data) else ASCII_CHUNK).findall(data)
 
 
