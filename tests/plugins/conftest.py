@@ -16,6 +16,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
+def shipped() -> Path:
+    """The small vocabularies, for a test to which one vocabulary is as good as another."""
+    return SHIPPED
+
+
+@pytest.fixture(scope="session")
 def odd() -> list[str]:
     """Lines of odd characters, alone and together."""
     text = (SHIPPED / "text" / "odd.txt").read_text(encoding="utf-8")

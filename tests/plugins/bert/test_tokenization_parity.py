@@ -108,7 +108,7 @@ def generated(count: int, keep: Callable[[str], bool], seed: int) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("style", "count"), list(zip(STYLES, (20_000, 3000, 3000, 3000), strict=True)), ids=str)
+@pytest.mark.parametrize(("style", "count"), list(zip(STYLES, (8000, 2000, 2000, 2000), strict=True)), ids=str)
 def test_ids_and_offsets_of_generated_text(vocab: str, style: dict[str, Any], count: int) -> None:
     ours, theirs = BertTokenizer(vocab, **style), BertTokenizerFast(vocab, **style)
     texts = generated(count, asked_of_both(theirs, style), seed=count)
@@ -121,9 +121,9 @@ def test_ids_and_offsets_of_generated_text(vocab: str, style: dict[str, Any], co
 
 
 @pytest.mark.slow
-def test_every_character_that_both_know_is_spelt_alike(vocab: str) -> None:
+def test_every_character_that_both_know_is_spelt_alike(shipped: Path) -> None:
     """Left out is what Unicode added or changed since either table was made: under one in a thousand."""
-    theirs = BertTokenizerFast(vocab)
+    theirs = BertTokenizerFast(str(shipped / "bert" / "vocab.txt"))
     same = asked_of_both(theirs, {})
     codes = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000]
     differing = [code for code in codes if not same(chr(code))]
@@ -133,7 +133,7 @@ def test_every_character_that_both_know_is_spelt_alike(vocab: str) -> None:
 
 @pytest.mark.slow
 def test_any_string_at_all_is_taken(pair: tuple[BertTokenizer, Any]) -> None:
-    texts = [text + "\ud800x\udfff" for text in generated(5000, lambda _: True, seed=1)]
+    texts = [text + "\ud800x\udfff" for text in generated(2000, lambda _: True, seed=1)]
     for text in texts:
         assert pair[0](text)["input_ids"] == pair[0](text, return_offsets_mapping=True)["input_ids"]
 

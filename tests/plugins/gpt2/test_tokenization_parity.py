@@ -37,6 +37,10 @@ def vocab(vocabularies: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def theirs(vocab: Path) -> Any:
+    return fast_tokenizer(vocab)
+
+
+def fast_tokenizer(vocab: Path) -> Any:
     return GPT2TokenizerFast(vocab=str(vocab), merges=str(vocab.with_name("merges.txt")))
 
 
@@ -136,7 +140,7 @@ def test_ids_and_offsets_of_generated_text_are_those_of_transformers(vocab: Path
     ours = GPT2Tokenizer(vocab)
     cut = theirs.backend_tokenizer.pre_tokenizer.pre_tokenize_str
     keep = same_to_both(lambda text: [text[start:stop] for _, (start, stop) in cut(text)])
-    texts = generated(20_000, keep, seed=0)
+    texts = generated(8000, keep, seed=0)
     expected = theirs(texts, return_offsets_mapping=True)
     found = ours(texts, return_offsets_mapping=True)
     without_offsets = ours(texts)
@@ -149,7 +153,7 @@ def test_ids_and_offsets_of_generated_text_are_those_of_transformers(vocab: Path
 @pytest.mark.slow
 def test_ids_of_generated_text_are_those_of_tiktoken(vocab: Path, encoding: tiktoken.Encoding) -> None:
     ours = GPT2Tokenizer(vocab)
-    texts = generated(20_000, same_to_tiktoken(), seed=1)
+    texts = generated(8000, same_to_tiktoken(), seed=1)
     differing = [text for text in texts if ours.encode(text) != encoding.encode(text, allowed_special="all")]
     assert differing == []
 
@@ -160,13 +164,14 @@ def test_ids_are_those_of_the_byte_level_tokenizer(vocab: Path, theirs: Any) -> 
     reference = ByteLevelBPETokenizer(str(vocab), str(vocab.with_name("merges.txt")))
     cut = theirs.backend_tokenizer.pre_tokenizer.pre_tokenize_str
     keep = same_to_both(lambda text: [text[start:stop] for _, (start, stop) in cut(text)])
-    texts = [text.replace("<|", "<") for text in generated(5000, keep, seed=2)]  # it knows no special tokens
+    texts = [text.replace("<|", "<") for text in generated(2000, keep, seed=2)]  # it knows no special tokens
     assert [ours.encode(text) for text in texts] == [found.ids for found in reference.encode_batch(texts)]
 
 
 @pytest.mark.slow
-def test_every_character_that_both_know_is_cut_alike(theirs: Any) -> None:
+def test_every_character_that_both_know_is_cut_alike(shipped: Path) -> None:
     """Left out elsewhere is what Unicode added or changed since either table was made."""
+    theirs = fast_tokenizer(shipped / "gpt2" / "vocab.json")
     cut = theirs.backend_tokenizer.pre_tokenizer.pre_tokenize_str
     same = same_to_both(lambda text: [text[start:stop] for _, (start, stop) in cut(text)])
     known = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) not in ("Cn", "Cs")]
