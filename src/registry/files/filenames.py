@@ -16,6 +16,9 @@ SPECIAL_TOKENS_NAME = "special_tokens.txt"
 """Special tokens of pytorch-pretrained-bert's OpenAI GPT and GPT-2, one a line."""
 MERGES_NAME = "merges.txt"
 
+GENERATION_CONFIG_NAME = "generation_config.json"
+"""Defaults of generation, by the keys of transformers."""
+
 MANIFEST_NAME = "registry.json"
 """The manifest of a directory that this library saved."""
 

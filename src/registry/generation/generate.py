@@ -1,86 +1,202 @@
 """Generation as one function: greedy decoding, sampling or beam search, as the arguments say."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
 from registry.errors import InputError
-from registry.generation.beams import beam_search
-from registry.generation.prompts import EndIds, WhenFull, check_unused
+from registry.generation.beams import EarlyStopping, beam_search
+from registry.generation.logits import (
+    LogitsProcessor,
+    forbid_end,
+    forbid_repeated_ngrams,
+    forbid_words,
+)
+from registry.generation.output import GenerationOutput, Record
+from registry.generation.prompts import (
+    EndIds,
+    WhenFull,
+    check_ids,
+    check_positive,
+    check_positive_int,
+    check_unused,
+    end_ids,
+    prompts_of,
+)
 from registry.generation.sampling import OnToken, greedy, sample
+from registry.generation.settings import settings_of
 from registry.generation.state import CausalModel
+from registry.generation.stopping import StoppingCriterion, after_seconds, at_strings
+
+if TYPE_CHECKING:
+    from registry.tokenization.base import Tokenizer
 
 
+@overload
+def generate(model: nn.Module, input_ids: Tensor, *, return_dict: Literal[False] = False, **options: Any) -> Tensor: ...
+@overload
 def generate(
+    model: nn.Module, input_ids: Tensor, *, return_dict: Literal[True], **options: Any
+) -> GenerationOutput: ...
+def generate(  # type: ignore[misc]  # the overloads tell only what is returned
     model: nn.Module,
     input_ids: Tensor,
     *,
     attention_mask: Tensor | None = None,
-    max_new_tokens: int,
-    temperature: float = 0.0,
+    max_new_tokens: int | None = None,
+    min_new_tokens: int | None = None,
+    temperature: float | None = None,
     top_k: int | None = None,
     top_p: float | None = None,
-    repetition_penalty: float = 1.0,
-    num_beams: int = 1,
-    length_penalty: float = 1.0,
+    min_p: float | None = None,
+    typical_p: float | None = None,
+    repetition_penalty: float | None = None,
+    no_repeat_ngram_size: int | None = None,
+    bad_words_ids: Sequence[Sequence[int]] | None = None,
+    suppress_tokens: Sequence[int] | None = None,
+    logits_processor: Sequence[LogitsProcessor] | None = None,
+    num_beams: int | None = None,
+    length_penalty: float | None = None,
+    early_stopping: EarlyStopping | None = None,
     eos_token_id: EndIds = None,
-    num_return_sequences: int = 1,
+    pad_token_id: int | None = None,
+    stop_strings: str | Sequence[str] | None = None,
+    tokenizer: "Tokenizer | None" = None,
+    max_time: float | None = None,
+    stopping_criteria: Sequence[StoppingCriterion] | None = None,
+    num_return_sequences: int | None = None,
     generator: torch.Generator | None = None,
-    when_full: WhenFull = "error",
+    when_full: WhenFull | None = None,
     on_token: OnToken | None = None,
-) -> Tensor:
+    return_dict: bool = False,
+) -> Tensor | GenerationOutput:
     """Continue prompts: by beam search with ``num_beams`` above 1, else by sampling with a ``temperature`` above 0.
 
-    Otherwise decoding is greedy.  Dropout is off meanwhile, also during training.
+    Otherwise decoding is greedy.  Dropout is off meanwhile, also during training.  An option that is not given is that
+    of ``model.generation_config``, which comes from ``generation_config.json``, if it has one.
 
     Args:
         model: A causal model.
         input_ids: The prompts, ``(batch, tokens)``.
         attention_mask: 0 at the padding of the prompts, ``(batch, tokens)``.
         max_new_tokens: The most tokens to generate.
+        min_new_tokens: The fewest tokens before an end token.
         temperature: Divides the logits before sampling.
         top_k: Sample from the ``top_k`` likeliest tokens.
         top_p: Sample from the likeliest tokens that have this probability together.
+        min_p: Sample from tokens at least this times as likely as the likeliest.
+        typical_p: Sample from the most typical tokens that have this probability together.
         repetition_penalty: Above 1, makes tokens less likely that the sequence has already.
+        no_repeat_ngram_size: Sequences of so many tokens occur once.
+        bad_words_ids: Sequences of ids that are not generated.
+        suppress_tokens: Ids that are not generated.
+        logits_processor: What else is done to the logits, ``(input_ids, scores) -> scores``; those of transformers fit.
         num_beams: Sequences that beam search keeps for each prompt.
         length_penalty: The exponent of the length by which beam search divides a score.
+        early_stopping: When beam search ends: False, True or ``"never"``; see ``beam_search``.
         eos_token_id: The id, or the ids, that end a sequence; None for those of the configuration, if it has any.
+        pad_token_id: The id after the end of a sequence; None for its first end token.
+        stop_strings: Strings that end a sequence, wherever in its last token they end; they stay in it.
+        tokenizer: The tokenizer, for ``stop_strings``.
+        max_time: Seconds after which all sequences end.
+        stopping_criteria: What else ends sequences, ``(input_ids, scores) -> (rows,)``; those of transformers fit.
         num_return_sequences: Sequences that are returned for each prompt.
         generator: Source of random numbers.
         when_full: What happens to a sequence that outgrows the context, ``"error"`` or ``"slide"``.
         on_token: Called with the ids of each step.
+        return_dict: Return scores and log-probabilities as well.
 
     Returns:
-        The ids of prompts and continuations, ``(batch * num_return_sequences, tokens)``.
+        The ids of prompts and continuations, ``(batch * num_return_sequences, tokens)``; with ``return_dict`` a
+        ``GenerationOutput``.
 
     Raises:
         InputError: An argument is impossible, alone or with the others, or the model does not predict next tokens.
+        ConfigError: ``model.generation_config`` asks for what does not exist here.
     """
+    given = {
+        key: value for key, value in locals().items() if value is not None and key not in ("model", "input_ids", *CALL)
+    }
     if not isinstance(model, CausalModel):
         raise InputError(f"{type(model).__name__} does not predict next tokens, and so cannot continue a text.")
-    ends = getattr(getattr(model, "config", None), "eos_token_id", None) if eos_token_id is None else eos_token_id
-    shared: dict[str, Any] = {
-        "attention_mask": attention_mask,
-        "max_new_tokens": max_new_tokens,
-        "repetition_penalty": repetition_penalty,
-        "eos_token_id": ends,
-        "when_full": when_full,
-    }
-    copies: dict[str, Any] = {"num_return_sequences": num_return_sequences}
-    sampling: dict[str, Any] = {"top_k": top_k, "top_p": top_p, "generator": generator}
+    padding = prompts_of(input_ids, attention_mask).padding
+    options = settings_of(getattr(model, "generation_config", {}), given, input_ids.shape[1])
+    options.setdefault("eos_token_id", getattr(getattr(model, "config", None), "eos_token_id", None))
+    if "max_new_tokens" not in options:
+        raise InputError("max_new_tokens is not given: the most tokens to generate.")
+    _name_processors(options, padding, input_ids)
+    _name_criteria(options, padding, tokenizer)
+    record = Record() if return_dict else None
     with evaluating(model):
-        if num_beams != 1:
-            check_unused("in beam search", temperature=temperature or None, on_token=on_token, **sampling)
-            return beam_search(model, input_ids, num_beams=num_beams, length_penalty=length_penalty, **copies, **shared)
-        check_unused("without beams", length_penalty=None if length_penalty == 1.0 else length_penalty)
-        if temperature != 0.0:
-            return sample(model, input_ids, temperature=temperature, on_token=on_token, **sampling, **copies, **shared)
-        several = None if num_return_sequences == 1 else num_return_sequences
-        check_unused("at temperature 0", num_return_sequences=several, **sampling)
-        return greedy(model, input_ids, on_token=on_token, **shared)
+        select, options = _strategy(options)
+        found = select(model, input_ids, attention_mask=attention_mask, record=record, **options)
+    return found if record is None else record.output(found)
+
+
+CALL = ("attention_mask", "tokenizer", "return_dict")
+"""Arguments that no file sets."""
+
+
+def _name_processors(options: dict[str, Any], padding: Tensor, input_ids: Tensor) -> None:
+    """Replace the options that name logits processors by those, before the caller's own."""
+    named: list[LogitsProcessor] = []
+    if size := options.pop("no_repeat_ngram_size", 0):
+        check_positive_int("no_repeat_ngram_size", size)
+        named.append(partial(forbid_repeated_ngrams, size=size, padding=padding))
+    if words := options.pop("bad_words_ids", ()):
+        for word in words:
+            check_ids("bad_words_ids", word)
+        named.append(partial(forbid_words, words=words))
+    if least := options.pop("min_new_tokens", 0):
+        check_positive_int("min_new_tokens", least)
+        ends = end_ids(options["eos_token_id"], input_ids.device)
+        named.append(partial(forbid_end, ends=ends, length=input_ids.shape[1] + least))
+    if tokens := options.pop("suppress_tokens", ()):
+        check_ids("suppress_tokens", tokens)
+        named.append(partial(forbid_words, words=[[token] for token in tokens]))
+    options["logits_processor"] = [*named, *options.get("logits_processor", ())]
+
+
+def _name_criteria(options: dict[str, Any], padding: Tensor, tokenizer: "Tokenizer | None") -> None:
+    """Replace the options that name stopping criteria by those, before the caller's own."""
+    named: list[StoppingCriterion] = []
+    if strings := options.pop("stop_strings", ()):
+        strings = [strings] if isinstance(strings, str) else list(strings)
+        if tokenizer is None or not all(isinstance(string, str) and string for string in strings):
+            raise InputError("stop_strings needs strings that are not empty, and tokenizer=.")
+        named.append(at_strings(strings, tokenizer, padding))
+    if (seconds := options.pop("max_time", None)) is not None:
+        check_positive("max_time", seconds)
+        named.append(after_seconds(seconds))
+    options["stopping_criteria"] = [*named, *options.get("stopping_criteria", ())]
+
+
+def _strategy(options: dict[str, Any]) -> tuple[Callable[..., Tensor], dict[str, Any]]:
+    """The function that generates with these options, and those that it takes.
+
+    Raises:
+        InputError: Some of them have no meaning together.
+    """
+    of_sampling = ("top_k", "top_p", "min_p", "typical_p", "generator")
+    of_beams = ("length_penalty", "early_stopping")
+    given, options = options, {key: value for key, value in options.items() if key not in ("num_beams", "temperature")}
+    temperature = given.get("temperature", 0.0)
+    if given.get("num_beams", 1) != 1:
+        told = {key: given.get(key) for key in (*of_sampling, "on_token")}
+        check_unused("in beam search", temperature=temperature or None, **told)
+        return beam_search, {**options, "num_beams": given["num_beams"]}
+    check_unused("without beams", **{key: given.get(key) or None for key in of_beams if given.get(key) != 1.0})
+    options = {key: value for key, value in options.items() if key not in of_beams}
+    if temperature != 0.0:
+        return sample, {**options, "temperature": temperature}
+    several = options.pop("num_return_sequences", 1)
+    told = {key: given.get(key) for key in of_sampling}
+    check_unused("at temperature 0", num_return_sequences=None if several == 1 else several, **told)
+    return greedy, options
 
 
 @contextmanager

@@ -81,6 +81,21 @@ def end_ids(eos_token_id: EndIds, device: torch.device) -> Tensor:
     return torch.tensor(list(dict.fromkeys(ids)), dtype=torch.long, device=device)
 
 
+def padding_id(pad_token_id: int | None, ends: Tensor) -> int:
+    """The id that stands after the end of a sequence: as asked, else the first end token, else 0."""
+    if pad_token_id is None:
+        return int(ends[0]) if len(ends) else 0
+    if not (_is_number(pad_token_id, int) and pad_token_id >= 0):
+        raise InputError(f"pad_token_id must be an id, or None, not {pad_token_id!r}.")
+    return pad_token_id
+
+
+def check_ids(name: str, ids: Collection[int]) -> None:
+    """Raise InputError unless ``ids``, called ``name``, are ids, and there is one."""
+    if not (isinstance(ids, Collection) and ids and all(_is_number(one, int) and one >= 0 for one in ids)):
+        raise InputError(f"{name} must hold ids, at least one, not {ids!r}.")
+
+
 def check_positive_int(name: str, value: int, *, most: float = math.inf) -> None:
     """Raise InputError unless ``value``, called ``name``, is a whole number above 0 and at most ``most``."""
     if not (_is_number(value, int) and 0 < value <= most):

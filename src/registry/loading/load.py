@@ -14,6 +14,8 @@ from registry.config.keywords import unknown_keyword
 from registry.config.load import ConfigFile, find_config
 from registry.discovery import Architecture
 from registry.errors import RegistryError, UnknownOptionError, UntrainedWarning
+from registry.files.filenames import GENERATION_CONFIG_NAME
+from registry.files.strict_json import read_json_object
 from registry.formatting import first_of
 from registry.loading.differences.mismatch import Alternatives, part_patterns
 from registry.loading.fill import fill
@@ -174,6 +176,7 @@ def load_into(
     model.initial_values = fingerprints(model.state_dict(), initial) if initial else {}
     meant = bool(report.new) and _means_new_head(model, report.new, described, arguments)
     _warn_of_untrained(model, report, options, meant=meant)
+    model.generation_config = dict(checkpoint.generation_config)
     model.after_loading(**arguments.after_loading)
     onednn.enable(model)
     return model.eval()
@@ -227,7 +230,9 @@ def open_weights(files: Files, architecture: Architecture, formats: Collection[s
     checkpoint = open_checkpoint(paths, architecture, formats, files)
     manifest = read_manifest(paths)
     untrained = [] if manifest is None else recorded(manifest.about, checkpoint.tensors)
-    return evolve(checkpoint, source=str(files.source), untrained=untrained)
+    defaults = paths.get(GENERATION_CONFIG_NAME)
+    generation = {} if defaults is None else read_json_object(defaults)
+    return evolve(checkpoint, source=str(files.source), untrained=untrained, generation_config=generation)
 
 
 def given_weights(state_dict: "Mapping[str, Any]", files: Files) -> Checkpoint:

@@ -43,6 +43,8 @@ class Model(nn.Module):
 
     config: Any
     """The configuration, of the class ``config_class``."""
+    generation_config: dict[str, Any]
+    """Defaults of ``generate``, by the keys of ``generation_config.json``; saved with the model."""
     load_report: LoadReport | None = None
     """What was loaded from where; None for a model that was not loaded."""
     initial_values: Mapping[str, str] = MappingProxyType({})
@@ -53,6 +55,7 @@ class Model(nn.Module):
         if not isinstance(config, self.config_class):
             raise TypeError(f"{type(self).__name__} needs a {self.config_class.__name__}, not {config!r}.")
         self.config = config
+        self.generation_config = {}
         self.layout = self.layout_of(config)
 
     # --- What an architecture defines

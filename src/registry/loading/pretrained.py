@@ -4,7 +4,7 @@ Torch is imported when a model is built or saved; configurations and tokenizers 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,26 @@ class Pretrained:
         if isinstance(self._tokenizer, MissingTokenizerError):
             raise self._tokenizer
         return self._tokenizer
+
+    def generate(self, prompts: str | Sequence[str], **options: Any) -> str | list[str]:
+        """Continue texts.
+
+        Args:
+            prompts: A text, or several.
+            options: Those of ``model.generate``, such as ``max_new_tokens`` and ``temperature``.
+
+        Returns:
+            Each text with its continuation: one for a single text, else a list, ``num_return_sequences`` for each text.
+
+        Raises:
+            InputError: The model is not causal, or an option is impossible.
+            MissingTokenizerError: The model has no vocabulary.
+        """
+        from registry.generation.texts import continue_texts
+
+        several = [prompts] if isinstance(prompts, str) else prompts
+        texts = continue_texts(self.model, self.tokenizer, several, **options)
+        return texts[0] if isinstance(prompts, str) and len(texts) == 1 else texts
 
     def save(
         self,

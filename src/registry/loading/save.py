@@ -1,5 +1,6 @@
 """Saves a model as a directory."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from registry import discovery
 from registry._version import __version__
 from registry.config.config import config_text
 from registry.files.atomic import Writer, content_writer
-from registry.files.filenames import CONFIG_NAME
+from registry.files.filenames import CONFIG_NAME, GENERATION_CONFIG_NAME
 from registry.loading.untrained import UNTRAINED, unchanged
 from registry.saving.folder import write_folder
 
@@ -37,6 +38,8 @@ def save_model(
         SaveError: A file could not be written; what was there before is then intact.
     """
     writers = {CONFIG_NAME: content_writer(_config_of(model))}
+    if model.generation_config:
+        writers[GENERATION_CONFIG_NAME] = content_writer(json.dumps(model.generation_config, indent=2) + "\n")
     writers |= {} if tokenizer is None else tokenizer.files()
     return write_folder(directory, {**writers, **weights}, about=_about(model))
 

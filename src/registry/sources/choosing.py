@@ -6,7 +6,7 @@ from pathlib import Path
 
 from registry.discovery.filenames import config_names, tokenizer_names, vocabulary_names
 from registry.errors import CorruptWeightsError
-from registry.files.filenames import TOKENIZER_NAME, WEIGHTS_NAMES
+from registry.files.filenames import GENERATION_CONFIG_NAME, TOKENIZER_NAME, WEIGHTS_NAMES
 from registry.files.strict_json import MEBIBYTE, read_json_object
 from registry.sources.source import Roles
 
@@ -29,6 +29,7 @@ def choose(find: Find, roles: Roles, *, other_weights: Iterable[str] = ()) -> di
         found |= _first(find, config_names())
     if roles is None or "weights" in roles:
         found |= _weights(find) or _all(find, other_weights)
+        found |= _all(find, [GENERATION_CONFIG_NAME])
     if roles is None or set(roles) - {"config", "weights"}:
         found |= _all(find, tokenizer_names())
     return found

@@ -3,7 +3,8 @@
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import evolve, frozen
 
@@ -113,6 +114,8 @@ class Checkpoint:
     """What is read, as messages and reports name it."""
     untrained: Collection[str] = ()
     """Names in the file whose values are still those of an initialization."""
+    generation_config: Mapping[str, Any] = MappingProxyType({})
+    """What a ``generation_config.json`` next to the weights says."""
     borrowed: bool = False
     """Whether the tensors belong to the caller, so that a model must not share them."""
 

@@ -115,6 +115,9 @@ def test_padded_prompts_are_continued_as_they_would_be_alone(toy, options) -> No
         {"repetition_penalty": 1.7},
         {"eos_token_id": [4, 9, 17], "num_return_sequences": 3},
         {"num_beams": 2, "eos_token_id": []},
+        {"early_stopping": True, "num_return_sequences": 4},
+        {"early_stopping": "never", "length_penalty": 2.0},
+        {"early_stopping": "never", "length_penalty": -1.0, "num_return_sequences": 2},
     ],
     ids=str,
 )
@@ -128,7 +131,6 @@ def test_texts_are_those_of_transformers(seed: int, options) -> None:
     theirs = model.model.generate(
         ids,
         attention_mask=mask,
-        early_stopping=True,
         do_sample=False,
         eos_token_id=ends or None,
         pad_token_id=(ends or [0])[0] if isinstance(ends, list) else ends,

@@ -1,0 +1,112 @@
+"""Defaults of generation that come with a model, in ``generation_config.json``.
+
+The keys, and what they mean, are those of transformers.  Keys that change what is generated and have no meaning here
+raise an error when the model generates, by name; the others are kept as they are.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from registry.errors import ConfigError
+
+SAMPLING = frozenset(("temperature", "top_k", "top_p", "min_p", "typical_p"))
+"""Options of sampling alone."""
+BEAMS = frozenset(("num_beams", "length_penalty", "early_stopping"))
+"""Options of beam search alone."""
+COMMON = frozenset(
+    (
+        "max_new_tokens",
+        "min_new_tokens",
+        "repetition_penalty",
+        "no_repeat_ngram_size",
+        "bad_words_ids",
+        "suppress_tokens",
+        "eos_token_id",
+        "pad_token_id",
+        "num_return_sequences",
+        "stop_strings",
+        "max_time",
+    )
+)
+"""Options of every way to generate."""
+NEUTRAL: Mapping[str, Any] = {
+    "begin_suppress_tokens": None,
+    "constraints": None,
+    "diversity_penalty": 0.0,
+    "dola_layers": None,
+    "encoder_no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "exponential_decay_length_penalty": None,
+    "force_words_ids": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "guidance_scale": 1.0,
+    "min_length": 0,
+    "num_beam_groups": 1,
+    "penalty_alpha": None,
+    "remove_invalid_values": False,
+    "renormalize_logits": False,
+    "sequence_bias": None,
+    "top_h": None,
+    "watermarking_config": None,
+}
+"""Key that changes what is generated, and is not obeyed here -> the value at which it changes nothing."""
+OFF: Mapping[str, Any] = {
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "top_k": 0,
+    "min_new_tokens": 0,
+    "no_repeat_ngram_size": 0,
+    "suppress_tokens": [],
+    "bad_words_ids": [],
+    "stop_strings": [],
+}
+"""Option -> the value, other than null, at which it changes nothing."""
+TOP_K = 50
+"""``top_k`` of a file that samples and does not say: what transformers takes, and drops when it writes."""
+
+
+def settings_of(config: Mapping[str, Any], given: Mapping[str, Any], prompt_tokens: int) -> dict[str, Any]:
+    """The options to generate with.
+
+    What the caller gives goes first; options of the file that have no meaning with them are dropped.
+
+    Args:
+        config: What ``generation_config.json`` says.
+        given: What the caller says, as far as it is not None.
+        prompt_tokens: Tokens of a prompt, which ``max_length`` of the file includes.
+
+    Raises:
+        ConfigError: The file asks for what does not exist here, and the caller does not say otherwise.
+    """
+    refused = [key for key, value in NEUTRAL.items() if config.get(key, value) not in (value, None)]
+    if refused:
+        raise ConfigError(
+            f"generation_config.json asks for {refused[0]}={config[refused[0]]!r}, which does not exist here.",
+            hint=f"Without it: del model.generation_config[{refused[0]!r}].",
+        )
+    file = {key: config[key] for key in COMMON | BEAMS if config.get(key) is not None}
+    if "max_new_tokens" not in file and config.get("max_length") is not None:
+        file["max_new_tokens"] = max(1, config["max_length"] - prompt_tokens)
+    if config.get("do_sample"):
+        file |= {"temperature": 1.0, "top_k": TOP_K}
+        file |= {key: config[key] for key in SAMPLING if config.get(key) is not None}
+    file = {key: value for key, value in file.items() if value != OFF.get(key)}
+    file = {key: value for key, value in file.items() if key not in _excluded(given)}
+    if file.get("num_beams", 1) != 1 and "temperature" in file:
+        raise ConfigError(
+            "generation_config.json asks for beam search with sampling (num_beams and do_sample), which does not "
+            "exist here.",
+            hint="Give num_beams=1 to sample, or temperature=0 for beam search.",
+        )
+    return {**file, **given}
+
+
+def _excluded(given: Mapping[str, Any]) -> frozenset[str]:
+    """Options of the file that have no meaning with those that the caller gives."""
+    if given.get("num_beams", 1) != 1 or given.get("temperature") == 0:
+        return SAMPLING
+    return BEAMS if not SAMPLING.isdisjoint(given) or given.get("num_beams") == 1 else frozenset()
