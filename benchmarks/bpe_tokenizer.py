@@ -21,6 +21,7 @@ from transformers import GPT2TokenizerFast
 
 from plugins.gpt2.tokenization import END_OF_TEXT, GPT2Tokenizer
 from registry.tokenization.byte_level import BYTES
+from results import row
 
 CHARACTERS = 2000
 """Of a document."""
@@ -104,11 +105,13 @@ def main() -> None:
             encode(make(), texts[:DOCUMENTS])
             passes = rounds((lambda: GPT2Tokenizer(vocab), encode), (make, encode), texts, arguments.rounds)
             for label, (ours, theirs) in zip(("first pass", "after it"), passes, strict=True):
+                row(f"GPT-2's tokenizer, {name}, {label}", size / ours, "MB/s", ratio=theirs / ours, peer=peer)
                 print(
                     f"{f'{name}, {peer}, {label}':36}{size / ours:7.1f} MB/s{size / theirs:7.1f} MB/s"
                     f"{theirs / ours:7.2f}x"
                 )
     load = median(load_seconds(vocab) for _ in range(arguments.rounds))
+    row("GPT-2's tokenizer, load", load * 1e3, "ms")
     print(f"{'load, fresh process':36}{load * 1e3:9.1f} ms")
 
 

@@ -21,6 +21,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from urllib.request import urlopen
 
+from results import row
+
 COMMIT = "c" * 40
 REPOSITORY = "bench/model"
 WEIGHTS = f"/{REPOSITORY}/resolve/{COMMIT}/model.safetensors"
@@ -194,6 +196,7 @@ def rate(folder: Path, digest: str, size: int, rounds: int) -> None:
     for name, median in medians.items():
         print(f"{name:10} {size / median / 1e6:8.0f} MB/s (median of {rounds})")
     ratios = [curl / ours for curl, ours in zip(seconds["curl"], seconds["registry"], strict=True)]
+    row("download of 200 MB", size / medians["registry"] / 1e6, "MB/s", ratio=statistics.median(ratios), peer="curl")
     print(f"rate of registry / rate of curl: {statistics.median(ratios):.2f}x   (must reach 0.90x)\n")
 
 
@@ -210,6 +213,7 @@ def processes(folder: Path, digest: str, size: int, _rounds: int) -> None:
         found = together(16, "broken" if broken else "whole")
         counted = ask("")
         right = sum(answer == digest for answer in found)
+        row(f"16 processes, {title}, bytes sent", counted["sent"] / size, "x of the file")
         print(
             f"16 processes, {title}: {right} of 16 right, {counted['sent'] / size:.2f}x of the bytes, "
             f"{counted['requests']} requests"
@@ -235,6 +239,7 @@ def cached(_folder: Path, _digest: str, _size: int, rounds: int) -> None:
     subprocess.run([sys.executable, "-c", CACHED], check=True, stdout=subprocess.DEVNULL)  # fetches it if need be
     runs = [subprocess.check_output([sys.executable, "-c", CACHED], text=True).split() for _ in range(rounds)]
     took, before = (statistics.median(float(run[column]) for run in runs) for column in (0, 1))
+    row("cached model, resolution to paths", took, "ms")
     print(f"cached, resolution to {runs[0][3]} paths: {took:.1f} ms (median of {rounds}; must stay below 5)")
     imports = statistics.median(float(run[5]) for run in runs)
     print(f"  before it, from the name to the resolution, plugins being found: {before:.1f} ms")

@@ -18,6 +18,7 @@ from torch import Tensor
 from plugins.bert.config import BertConfig
 from plugins.bert.modeling import BertModel
 from registry.nn import onednn
+from results import row
 
 LENGTHS = (12, 20, 31, 17, 64, 9, 128, 25, 40, 15, 22, 90, 18, 33, 11, 27)
 """Tokens of sixteen texts as they come: a few long ones decide how wide the batch is."""
@@ -66,6 +67,7 @@ def main() -> None:
             difference = (mine - other).abs().max().item()
             our_times, their_times = measure(calls, arguments.rounds)
         ratio = median(their / our for our, their in zip(our_times, their_times, strict=True))
+        row(f"BERT-Base, float32, {name}", median(our_times), "ms", ratio=ratio)
         print(f"{name:36}{median(our_times):>7.1f} ms{median(their_times):>12.1f} ms{ratio:>7.2f}x{difference:>13.1e}")
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from plugins.gpt2.config import GPT2Config
 from plugins.gpt2.modeling import GPT2LMHeadModel
 from registry.nn import onednn
+from results import row
 
 PROMPT, NEW = 4, 96
 """Tokens of the prompt, and new tokens."""
@@ -95,6 +96,10 @@ def compare_decoding(pair: Pair, batch: int, rounds: int) -> str:
     bare = bare_products(pair.ours, batch, NEW)
     mine, other, least = in_turns((ours, theirs, bare), rounds)
     speed, their_speed, limit = (batch * NEW / median(times) for times in (mine, other, least))
+    texts = "1 text" if batch == 1 else f"{batch} texts"
+    dtype = str(pair.ours.lm_head.weight.dtype).removeprefix("torch.")
+    row(f"GPT-2 124M, {dtype}, decoding {texts}", speed, "tokens/s", ratio=ratio(other, mine))
+    row(f"GPT-2 124M, {dtype}, decoding {texts}, share of the products", 100 * ratio(least, mine), "%")
     return (
         f"{speed:>8.1f}/s{their_speed:>12.1f}/s{ratio(other, mine):>9.2f}x{limit:>12.1f}/s{ratio(least, mine):>8.0%}"
         f"{same:>9.0%}"
@@ -115,6 +120,8 @@ def compare_reading(pair: Pair, rounds: int) -> str:
 
     same = (ours().argmax() == theirs().argmax()).item()
     mine, other = in_turns((ours, theirs), rounds)
+    dtype = str(pair.ours.lm_head.weight.dtype).removeprefix("torch.")
+    row(f"GPT-2 124M, {dtype}, {PREFILL} tokens read", 1e3 * median(mine), "ms", ratio=ratio(other, mine))
     return (
         f"{1e3 * median(mine):>7.0f} ms{1e3 * median(other):>11.0f} ms{ratio(other, mine):>9.2f}x{'':>22}{same:>9.0%}"
     )

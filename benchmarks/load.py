@@ -17,6 +17,8 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
+from results import row
+
 MEGABYTE = 1e6
 
 REPORT = """
@@ -148,6 +150,7 @@ def report(rounds: int, folder: str) -> None:
     print(f"\nPeak memory in MB; the file has {file / MEGABYTE:.0f}, and torch alone takes {torch / MEGABYTE:.0f}.")
     for what, ours, theirs in (("loading", model, their_model), ("first hidden state", state, their_state)):
         above = (ours["peak"] - file - torch) / MEGABYTE
+        row(f"peak memory, {what}", ours["peak"] / MEGABYTE, "MB", ratio=theirs["peak"] / ours["peak"])
         print(
             f"{what:34} {ours['peak'] / MEGABYTE:6.0f}      transformers {theirs['peak'] / MEGABYTE:6.0f}"
             f"      {above:+5.0f} against file and torch  (aim: <= +40)"
@@ -155,6 +158,7 @@ def report(rounds: int, folder: str) -> None:
 
 
 def show(what: str, ours: float, theirs: float, aim: str) -> None:
+    row(what, ours * 1e3, "ms", ratio=theirs / ours)
     print(f"{what:34} {ours * 1e3:6.0f} ms   transformers {theirs * 1e3:6.0f} ms   {theirs / ours:5.1f}x  (aim: {aim})")
 
 

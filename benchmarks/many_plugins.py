@@ -15,6 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from results import row
+
 SOURCE = '''"""The hooks of this plugin."""
 
 from collections.abc import Iterable
@@ -116,6 +118,7 @@ def report(found: dict[str, list[tuple[float, int, bool]]], arguments: argparse.
     medians = {question: statistics.median(seconds for seconds, *_ in answers) for question, answers in found.items()}
     for question, answers in found.items():
         _, imported, torch = answers[0]
+        row(f"200 plugins, {question}", 1000 * medians[question], "ms")
         limit = QUESTIONS[question][1]
         print(f"{question:32}{1000 * medians[question]:8.1f}{limit:>8}{imported:10}{'yes' if torch else 'no':>7}")
     third_party = medians["a third party's name"]

@@ -16,6 +16,7 @@ from time import perf_counter
 import torch
 
 from registry.weights.torch import archive, reader
+from results import row
 
 TENSORS, NUMBERS = 400, 275_000
 
@@ -36,7 +37,9 @@ def main() -> None:
             ("torch.load, mapped", lambda: torch.load(path, weights_only=True, mmap=True), ""),
             ("all of it", lambda: reader.read(path), ""),
         ):
-            print(f"{what:20} {median(measured, rounds) * 1e3:7.1f} ms  {aim}")
+            milliseconds = median(measured, rounds) * 1e3
+            row(f"a .bin of 440 MB, {what}", milliseconds, "ms")
+            print(f"{what:20} {milliseconds:7.1f} ms  {aim}")
 
 
 def scan(path: Path) -> None:

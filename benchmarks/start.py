@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 
+from results import row
+
 FORBIDDEN = ("torch", "pluggy", "requests", "regex", "numpy", "attrs", "click")
 FORBIDDEN_TO_LIST = ("torch", "requests", "regex", "numpy")
 
@@ -64,6 +66,7 @@ def report(medians: dict[str, float], rounds: int) -> None:
     print(f"{'median of ' + str(rounds):24}{'ms':>8}{'over bare python':>20}{'limit':>8}")
     limits = {"import registry": "15 over", "registry list": "150"}  # milliseconds, the latter of the whole process
     for name, milliseconds in medians.items():
+        row(name, milliseconds, "ms")
         print(f"{name:24}{milliseconds:8.1f}{milliseconds - bare:20.1f}{limits.get(name, ''):>8}")
     ratio = medians["import transformers"] / medians["import registry"]
     print(f"whole processes: import transformers / import registry = {ratio:.0f}x")

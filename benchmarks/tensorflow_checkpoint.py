@@ -23,6 +23,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from results import row
+
 MEGABYTE = 1e6
 
 REPORT = """
@@ -108,6 +110,7 @@ def main() -> None:
     assert ours["tensors"] == theirs["tensors"]
     print(f"A checkpoint of {size / MEGABYTE:.0f} MB with {ours['tensors']} tensors; TensorFlow {version}.")
     for what, key, aim in (("all tensors read", "read", "  (aim: >= 1x)"), ("... and used", "used", "")):
+        row(f"TensorFlow checkpoint, {what}", ours[key] * 1e3, "ms", ratio=theirs[key] / ours[key], peer="TensorFlow")
         print(
             f"{what:28} {ours[key] * 1e3:7.0f} ms   TensorFlow {theirs[key] * 1e3:7.0f} ms"
             f"   {theirs[key] / ours[key]:5.2f}x{aim}"
@@ -118,6 +121,8 @@ def main() -> None:
         ("held by the process itself", "held", ""),
         ("libraries alone", "alone", ""),
     ):
+        ratio = theirs[key] / ours[key]
+        row(f"TensorFlow checkpoint, {what}", ours[key] / MEGABYTE, "MB", ratio=ratio, peer="TensorFlow")
         print(
             f"{what:28} {ours[key] / MEGABYTE:7.0f} MB   TensorFlow {theirs[key] / MEGABYTE:7.0f} MB"
             f"   {ours[key] / theirs[key]:5.2f}x{aim}"

@@ -18,6 +18,7 @@ from typing import Any
 from transformers import BertTokenizerFast
 
 from plugins.bert.tokenization import BertTokenizer
+from results import row
 
 CHARACTERS = 2000
 """Of a document."""
@@ -88,6 +89,7 @@ def main() -> None:
                 sys.exit(f"{name}: the tensors differ.")
         for number, label in enumerate(("first pass", "after it")):
             ours_median, theirs_median = (median(spent[number] for spent in seconds[who]) for who in ("ours", "theirs"))
+            row(f"BERT's tokenizer, {name}, {label}", size / ours_median, "MB/s", ratio=theirs_median / ours_median)
             print(
                 f"{name + ', ' + label:24}{size / ours_median:7.1f} MB/s{size / theirs_median:7.1f} MB/s"
                 f"{theirs_median / ours_median:7.1f}x"
@@ -95,6 +97,7 @@ def main() -> None:
     ours_load, theirs_load = (
         median(load_seconds(code.format(path=vocab)) for _ in range(arguments.rounds)) for code in LOADING.values()
     )
+    row("BERT's tokenizer, load", ours_load * 1e3, "ms", ratio=theirs_load / ours_load)
     print(
         f"{'load, fresh process':24}{ours_load * 1e3:9.1f} ms{theirs_load * 1e3:9.1f} ms{theirs_load / ours_load:7.1f}x"
     )

@@ -31,6 +31,7 @@ from plugins.transfo_xl.config import TransfoXLConfig
 from plugins.transfo_xl.modeling import TransfoXLLMHeadModel
 from plugins.transfo_xl.tokenization import TransfoXLTokenizer
 from registry.nn import onednn
+from results import row
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -144,6 +145,7 @@ def show(what: str, ours: str, theirs: str, ratio: str, aim: str) -> None:
 
 def show_rate(what: str, units: int, found: tuple[float, float, float], aim: str) -> None:
     mine, other, ratio = found
+    row(f"Transformer-XL, {what}", units / mine, "1/s", ratio=ratio, peer="pytorch-pretrained-bert")
     show(what, f"{units / mine:,.0f}/s", f"{units / other:,.0f}/s", f"{ratio:.2f}x", aim)
 
 
@@ -263,6 +265,7 @@ def measured(script: str, rounds: int, **values: Any) -> float:
 def compare_memory(rounds: int, threads: int) -> None:
     here = str(Path(__file__).parent)
     mine, other = (measured(STEP, rounds, folder=here, which=which, threads=threads) for which in (0, 1))
+    row("Transformer-XL, memory of evaluation", mine, "MB", ratio=other / mine, peer="pytorch-pretrained-bert")
     show(
         "memory of evaluation, above the model", f"{mine:.1f} MB", f"{other:.1f} MB", f"{mine / other:.2f}x", "<= 0.7x"
     )
@@ -276,9 +279,11 @@ def time_loading(rounds: int) -> None:
         del model
         Path(folder, "vocab.txt").write_text("<unk>\n" + "".join(f"word{n}\n" for n in range(PUBLISHED_WORDS - 1)))
         seconds = measured(LOAD, rounds, folder=folder)
+        row("Transformer-XL, load_model", 1e3 * seconds, "ms")
         show(f"load_model, {number:,} parameters", f"{1e3 * seconds:.0f} ms", "", "", "< 100 ms, without import torch")
         for what, script in (("alone, imports too", TOKENIZE), ("when the registry is imported", TOKENIZE_AFTER)):
             seconds = measured(script, rounds, folder=folder)
+            row(f"Transformer-XL, tokenizer, {what}", 1e3 * seconds, "ms")
             show(f"tokenizer, {what}", f"{1e3 * seconds:.0f} ms", "", "", f"< 100 ms, {PUBLISHED_WORDS:,} words")
 
 

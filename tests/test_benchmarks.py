@@ -1,0 +1,78 @@
+"""``benchmarks/run.py``: what it keeps, compares and writes."""
+
+import json
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def run() -> ModuleType:
+    spec = spec_from_file_location("benchmarks_run", BENCHMARKS / "run.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def results(**rows: tuple[float, str, float | None]) -> dict[str, Any]:
+    found = [
+        {
+            "name": name.replace("_", " "),
+            "value": [value],
+            "unit": unit,
+            "ratio": [] if ratio is None else [ratio],
+            "peer": None if ratio is None else "transformers",
+        }
+        for name, (value, unit, ratio) in rows.items()
+    ]
+    machine = {"processor": "a processor", "cores": 2, "python": "3.11", "versions": {"torch": "2.13"}}
+    return {"machine": machine, "rounds": 3, "rows": found}
+
+
+def test_worse_is_a_smaller_ratio_else_a_larger_time_or_a_smaller_rate(run: ModuleType) -> None:
+    old = results(a=(10, "ms", 4.0), b=(10, "ms", None), c=(100, "MB/s", None), d=(10, "ms", 4.0), gone=(1, "ms", None))
+    new = results(a=(99, "ms", 3.6), b=(10.6, "ms", None), c=(94, "MB/s", None), d=(99, "ms", 3.9), new=(1, "ms", None))
+    assert run.compared(old, new).splitlines() == [
+        "Worse by more than 5 %:",
+        "a, transformers: -10%",
+        "b, alone: -6%",
+        "c, alone: -6%",
+    ]
+    assert run.compared(old, old) == "Nothing is worse by more than 5 %."
+
+
+def test_the_table_stands_between_its_marks(run: ModuleType) -> None:
+    label, name = run.TABLE[0]
+    found = results()
+    row = {"name": name, "value": [2.0, 1.0, 4.0], "unit": "ms", "ratio": [3.0, 2.5, 8.0], "peer": "transformers"}
+    found["rows"] = [row, {**row, "name": "another"}]
+    written = run.with_table(f"before\n{run.BEGIN}old\n{run.END}after\n", found)
+    assert written.startswith("before\n")
+    assert written.endswith("after\n")
+    assert f"| {label} | 2 ms | transformers | 3x (2.5 to 8) |" in written
+    assert "another" not in written
+    assert run.with_table(written, found) == written
+
+
+def test_instructions_are_read_where_they_are_counted(run: ModuleType) -> None:
+    assert run.instructions_of("# started\n\n123456,,instructions:u,99,100.00,,\n") == 123456
+    assert run.instructions_of("<not supported>,,instructions:u,0,100.00,,\n") is None
+    assert run.instructions_of("") is None
+
+
+@pytest.mark.slow
+def test_one_command_runs_benchmarks_and_keeps_their_rows(tmp_path: Path) -> None:
+    line = [sys.executable, str(BENCHMARKS / "run.py"), "--quick", "--only", "prescan", "--json", str(tmp_path / "new")]
+    printed = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    rows = json.loads((tmp_path / "new").read_text())["rows"]
+    assert {row["unit"] for row in rows} == {"ms"}
+    assert all(row["name"] in printed and row["value"][0] > 0 for row in rows)
