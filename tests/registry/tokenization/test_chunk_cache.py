@@ -23,16 +23,49 @@ def test_long_chunks_are_not_cached() -> None:
     assert list(cache) == ["x" * 256]
 
 
-def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunk_cache, "MOST_CHUNKS", 10)
+@pytest.mark.parametrize("length", [3, 250])
+def test_the_cache_is_bounded_by_what_its_chunks_weigh(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    monkeypatch.setattr(chunk_cache, "ROOM", 3000)
     cache = ChunkCache(str.upper)
     for number in range(1000):
-        assert cache[f"a{number}"] == f"A{number}"
-        assert len(cache) <= 10
+        chunk = f"a{number:0{length - 1}}"
+        assert cache[chunk] == chunk.upper()
+        for generation in (cache, cache.older):
+            assert sum(map(len, generation)) + chunk_cache.WEIGHT * len(generation) <= 3000
+    assert cache.older
+
+
+def test_a_text_of_more_chunks_than_a_generation_is_computed_once() -> None:
+    asked: list[str] = []
+    cache = ChunkCache(lambda chunk: (asked.append(chunk), len(chunk))[1])
+    numbers = [f" {number}" for number in range(100_000)]
+    for _ in range(3):
+        assert list(map(cache.__getitem__, numbers)) == list(map(len, numbers))
+    assert len(asked) == len(numbers)
+
+
+def test_what_is_met_again_outlives_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunk_cache, "ROOM", 3000)
+    asked: list[str] = []
+    cache = ChunkCache(lambda chunk: (asked.append(chunk), chunk)[1])
+    for number in range(10_000):
+        cache[f"once {number}"]
+        cache["often"]
+    assert asked.count("often") == 1
+
+
+def test_a_cleared_cache_computes_anew() -> None:
+    answer = "old"
+    cache: ChunkCache[str, str] = ChunkCache(lambda _: answer)
+    assert cache["a"] == "old"
+    answer = "new"
+    cache.older["b"] = "old"
+    cache.clear()
+    assert (cache["a"], cache["b"]) == ("new", "new")
 
 
 def test_threads_that_fill_and_empty_the_cache_get_right_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunk_cache, "MOST_CHUNKS", 7)
+    monkeypatch.setattr(chunk_cache, "ROOM", 7 * 26)
     cache = ChunkCache(str.upper)
     words = [f"w{number % 13}" for number in range(20_000)]
     with ThreadPoolExecutor(8) as pool:
