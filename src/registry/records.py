@@ -112,6 +112,10 @@ _word = matching(r"[a-z0-9]+([_-][a-z0-9]+)*", "lower-case letters, digits, '-' 
 _card_name = matching(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", "lower-case ASCII letters, digits, '.', '_' and '-'")
 _alias = matching(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?", "a model name or 'organization/name'")
 _file_name = matching(r"(?!\.\.?$)[^/\\\x00-\x1f]{1,200}", "a plain file name without directories")
+_path_inside = matching(
+    r"((?!\.\.?/)[^/\\\x00-\x1f]{1,100}/)?(?!\.\.?$)[^/\\\x00-\x1f]{1,200}",
+    "a plain file name, at most in one directory",
+)
 _url = matching(r"(https|http|hub|pkg|file):\S+", "an https:, hub:, pkg: or file: URL")
 _archive = matching(
     rf"https?://[^\s#]+({'|'.join(map(re.escape, ARCHIVE_SUFFIXES))})(#sha256=[0-9a-f]{{64}})?",
@@ -250,8 +254,8 @@ class FileSpec:
 
     role: str = field(validator=_word)
     """A word of ``ROLES``, or the plugin's own."""
-    filename: str = field(validator=_file_name)
-    """The published name: ``model.safetensors``; its name in a cache may differ."""
+    filename: str = field(validator=_path_inside)
+    """The published name: ``model.safetensors``, ``1_Pooling/config.json``; its name in a cache may differ."""
     urls: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_url))
     """URLs in the order in which they are tried; ``Card.on_hub`` adds that of the hub."""
     sha256: str | None = field(default=None, validator=optional(_digest))

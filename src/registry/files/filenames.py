@@ -19,6 +19,13 @@ MERGES_NAME = "merges.txt"
 GENERATION_CONFIG_NAME = "generation_config.json"
 """Defaults of generation, by the keys of transformers."""
 
+SENTENCE_MODULES_NAME = "modules.json"
+"""The list of the modules of sentence-transformers, each in a directory."""
+SENTENCE_CONFIG_NAME = "config_sentence_transformers.json"
+"""Prompts of sentence-transformers."""
+SENTENCE_TOKENS_NAME = "sentence_bert_config.json"
+"""The longest text of sentence-transformers."""
+
 MANIFEST_NAME = "registry.json"
 """The manifest of a directory that this library saved."""
 

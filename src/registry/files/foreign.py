@@ -7,12 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from registry.files.filenames import CONFIG_NAME, WEIGHTS_NAMES, is_weights
+from registry.files.filenames import CONFIG_NAME, SENTENCE_MODULES_NAME, WEIGHTS_NAMES, is_weights
 
 ADAPTER_CONFIG_NAME = "adapter_config.json"
 """The configuration of an adapter of PEFT."""
-SENTENCE_MODULES_NAME = "modules.json"
-"""The list of the modules of sentence-transformers, each in a directory."""
 
 FORMATS = ("safetensors", "bin", "h5", "keras", "msgpack", "onnx", "gguf", "ckpt", "ot", "tflite", "distcp")
 """Endings of files that hold weights in all likelihood."""

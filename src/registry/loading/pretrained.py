@@ -13,7 +13,8 @@ from attrs import evolve, field, frozen
 from registry import discovery
 from registry.config import Config
 from registry.config.load import ConfigFile, find_config
-from registry.errors import MissingTokenizerError, SaveError, VocabError
+from registry.errors import InputError, MissingTokenizerError, RegistryError, SaveError, VocabError
+from registry.files.filenames import SENTENCE_MODULES_NAME
 from registry.garbage import gc_paused
 from registry.loading.choose import class_for, task_of, tokenizer_of
 from registry.loading.keywords import refuse_model_keywords, refuse_tokenizer_keywords
@@ -24,8 +25,9 @@ from registry.weights.matching import Patterns
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
+    from registry.embedding.modules import SentenceModules
     from registry.loading.model import Model
     from registry.loading.report import LoadReport
     from registry.tokenization.base import Tokenizer
@@ -45,6 +47,7 @@ class Pretrained:
     report: "LoadReport"
     """What was loaded from where."""
     _tokenizer: "Tokenizer | MissingTokenizerError" = field(alias="tokenizer", repr=False)
+    _modules: "SentenceModules | RegistryError | None" = field(default=None, alias="modules", repr=False)
 
     @property
     def tokenizer(self) -> "Tokenizer":
@@ -76,6 +79,52 @@ class Pretrained:
         several = [prompts] if isinstance(prompts, str) else prompts
         texts = continue_texts(self.model, self.tokenizer, several, **options)
         return texts[0] if isinstance(prompts, str) and len(texts) == 1 else texts
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        batch_size: int = 32,
+        normalize: bool = False,
+        prompt: str | None = None,
+    ) -> "Tensor":
+        """The vectors of texts, as sentence-transformers computes them.
+
+        A vector is the mean of the last hidden states over all tokens of a text, unless the model's files
+        (``modules.json``) say otherwise.  Texts beyond the longest input are truncated.
+
+        Args:
+            texts: The texts.
+            batch_size: Texts that are computed together.
+            normalize: Scale vectors to length 1, also where the files do not say so.
+            prompt: What is put before each text: the name of a prompt of the files, or the prompt itself; None for the
+                files' default, if they have one.
+
+        Returns:
+            ``(texts, width)``, on the CPU.
+
+        Raises:
+            InputError: A text has no token, or the texts are a single one.
+            UnsupportedError: The files ask for a module that does not exist here.
+            MissingTokenizerError: The model has no vocabulary.
+        """
+        from registry.embedding.embed import Embedder
+
+        if isinstance(texts, str):
+            raise InputError("embed takes several texts, and was given one.", hint="Put it into a list: embed([text]).")
+        embedder = Embedder(self.model, self.tokenizer, self.sentence_modules, normalize=normalize, prompt=prompt)
+        return embedder.vectors(list(texts), batch_size)
+
+    @property
+    def sentence_modules(self) -> "SentenceModules | None":
+        """How hidden states become the vector of a text, as the model's files say; None where they do not.
+
+        Raises:
+            UnsupportedError: They ask for a module that does not exist here.
+        """
+        if isinstance(self._modules, RegistryError):
+            raise self._modules
+        return self._modules
 
     def save(
         self,
@@ -152,7 +201,12 @@ def load(
         check_fit(tokenizer, model.config)
     assert model.load_report is not None
     return Pretrained(
-        model=model, config=model.config, card=files.source.card, report=model.load_report, tokenizer=tokenizer
+        model=model,
+        config=model.config,
+        card=files.source.card,
+        report=model.load_report,
+        tokenizer=tokenizer,
+        modules=_sentence_modules(files),
     )
 
 
@@ -268,6 +322,18 @@ def _load(
     options = evolve(options, allow_new=task is not None)
     cls = class_for(task or task_of(files.source.card, described), described.architecture, files)
     return described, load_into(cls, files, ClassArguments.of(cls, (), keywords), options, described=described)
+
+
+def _sentence_modules(files: Files) -> "SentenceModules | RegistryError | None":
+    """What the files say of vectors; what is wrong with it is raised when vectors are asked for."""
+    try:
+        if files.find(SENTENCE_MODULES_NAME) is None:
+            return None
+        from registry.embedding.modules import read_modules  # rarely needed
+
+        return read_modules(files.find)
+    except RegistryError as problem:
+        return problem
 
 
 def check_fit(tokenizer: "Tokenizer", config: Config) -> None:

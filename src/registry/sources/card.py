@@ -64,6 +64,11 @@ class CardSource(Source):
                     raise
         return found
 
+    def find(self, name: str, policy: "Policy") -> Path | None:
+        """A file that the card lists, by its name."""
+        listed = [file for file in self.card.files if file.filename == name]
+        return self._first_available(listed, self.card, policy)[name] if listed else None
+
     def _first_available(self, files: list[FileSpec], card: Card, policy: "Policy") -> Paths:
         """The first of the files of one role that is available."""
         places = [(file, url) for file in files for url in file.urls]

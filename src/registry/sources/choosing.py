@@ -6,8 +6,18 @@ from pathlib import Path
 
 from registry.discovery.filenames import config_names, tokenizer_names, vocabulary_names
 from registry.errors import CorruptWeightsError
-from registry.files.filenames import GENERATION_CONFIG_NAME, TOKENIZER_NAME, WEIGHTS_NAMES
-from registry.files.strict_json import MEBIBYTE, read_json_object
+from registry.files.filenames import (
+    CONFIG_NAME,
+    GENERATION_CONFIG_NAME,
+    SAFE_WEIGHTS_NAME,
+    SENTENCE_CONFIG_NAME,
+    SENTENCE_MODULES_NAME,
+    SENTENCE_TOKENS_NAME,
+    TOKENIZER_NAME,
+    WEIGHTS_NAME,
+    WEIGHTS_NAMES,
+)
+from registry.files.strict_json import MEBIBYTE, read_json_array, read_json_object
 from registry.sources.source import Roles
 
 Find = Callable[[str], Path | None]
@@ -32,6 +42,9 @@ def choose(find: Find, roles: Roles, *, other_weights: Iterable[str] = ()) -> di
         found |= _all(find, [GENERATION_CONFIG_NAME])
     if roles is None or set(roles) - {"config", "weights"}:
         found |= _all(find, tokenizer_names())
+    if roles is None:
+        found |= _all(find, (SENTENCE_MODULES_NAME, SENTENCE_CONFIG_NAME, SENTENCE_TOKENS_NAME))
+        found |= _all(find, _of_modules(found.get(SENTENCE_MODULES_NAME)))
     return found
 
 
@@ -60,6 +73,15 @@ def _shards(index: Path) -> Iterator[str]:
     where = read_json_object(index, limit=16 * MEBIBYTE, error=CorruptWeightsError).get("weight_map")
     names = dict.fromkeys(where.values() if isinstance(where, dict) else ())
     return (name for name in names if isinstance(name, str) and re.fullmatch(r"[\w-][\w.-]*", name))
+
+
+def _of_modules(listing: Path | None) -> Iterator[str]:
+    """The names of the files of modules of sentence-transformers, which are checked when vectors are asked for."""
+    modules = [] if listing is None else read_json_array(listing)
+    paths = [module.get("path") for module in modules if isinstance(module, dict)]
+    for path in dict.fromkeys(paths):
+        if isinstance(path, str) and re.fullmatch(r"[\w-][\w.-]*", path):
+            yield from (f"{path}/{name}" for name in (CONFIG_NAME, SAFE_WEIGHTS_NAME, WEIGHTS_NAME))
 
 
 def _all(find: Find, names: Iterable[str]) -> dict[str, Path]:

@@ -79,6 +79,17 @@ class Files:
             self._answers[asked] = found
         return self._answers[asked]
 
+    def find(self, name: str) -> Path | None:
+        """A file by its name, which may be in a subdirectory; None where there is none.
+
+        Raises:
+            FetchError: It cannot be fetched.
+        """
+        for answer in self._answers.values():
+            if name in answer:
+                return answer[name]
+        return self._pinned.find(name, self.policy)
+
     def explained(self) -> "Explanation":
         """What is there in place of a model, from the names that are known; for errors."""
         from registry.files.foreign import explain  # no model that loads needs it
@@ -89,11 +100,8 @@ class Files:
         return explain(names, self._find, self._pinned.inside)
 
     def _find(self, name: str) -> Path | None:
-        for answer in self._answers.values():
-            if name in answer:
-                return answer[name]
         with suppress(RegistryError):
-            return self._pinned.find(name, self.policy)
+            return self.find(name)
         return None
 
 

@@ -45,6 +45,11 @@ class DirectorySource(LocalSource):
         """The names of its files, and of those of its subdirectories."""
         return names_below(self.path)
 
+    def find(self, name: str, policy: Policy) -> Path | None:  # noqa: ARG002
+        """A file of the directory or of one inside of it."""
+        path = self.path / name
+        return path if ".." not in path.parts and path.is_file() else None
+
     def inside(self, subdirectory: str) -> str:
         """The path of a subdirectory."""
         return str(self.path / subdirectory)

@@ -127,6 +127,7 @@ def _directory_of(paths: Paths, digests: Mapping[str, str], options: Mapping[str
 
     def fill(directory: Path) -> None:
         for name, path in paths.items():
+            (directory / name).parent.mkdir(exist_ok=True)
             try:
                 link(path, directory / name)
             except OSError:

@@ -87,7 +87,7 @@ def test_list_says_which_models_are_on_this_computer() -> None:
     name, *_, cached = run("list", "all-minilm-l6-v2").output.splitlines()[1].split()
     assert (name, cached) == ("all-minilm-l6-v2", "yes")
     found = {card["name"]: card for card in json.loads(run("list", "--json").output)}
-    assert (found["all-minilm-l6-v2"]["cached"], found["all-minilm-l6-v2"]["size"]) == (True, 91_100_496)
+    assert (found["all-minilm-l6-v2"]["cached"], found["all-minilm-l6-v2"]["size"]) == (True, 91_101_088)
     assert (found["toy"]["cached"], found["toy"]["size"]) == (False, 90_868_988)
 
 
@@ -141,7 +141,7 @@ def test_info_says_which_sizes_differ_and_whether_the_files_are_here() -> None:
     assert "configuration  n_embd=1600, n_layer=48, n_head=25" in lines
     assert "downloaded     no" in lines
     card = json.loads(run("info", "all-minilm-l6-v2", "--json").output)
-    assert (card["size"], card["cached"], card["config"]["hidden_size"]) == (91_100_496, True, 384)
+    assert (card["size"], card["cached"], card["config"]["hidden_size"]) == (91_101_088, True, 384)
 
 
 # --- resolve ----------------------------------------------------------------------------------------------------------

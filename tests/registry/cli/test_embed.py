@@ -25,12 +25,13 @@ TEXTS = ("The cat slept on the warm window sill.", "A kitten was dozing in the s
 
 @pytest.fixture(scope="module")
 def expected() -> torch.Tensor:
-    """Each text alone, so that there is no padding, and the plain mean over its tokens."""
+    """Each text alone, so that there is no padding: the mean over its tokens, of length 1 as the model's files say."""
     loaded = registry.load(NAME)
     with torch.inference_mode():
-        return torch.cat(
+        means = torch.cat(
             [loaded.model(**loaded.tokenizer([text], return_tensors="pt")).last_hidden_state.mean(1) for text in TEXTS]
         )
+    return means / means.norm(dim=1, keepdim=True)
 
 
 def read_lines(text: str) -> torch.Tensor:
@@ -68,9 +69,18 @@ def test_without_a_file_lines_of_json_are_printed(expected: torch.Tensor, run: A
     torch.testing.assert_close(torch.tensor([row["vector"] for row in as_json]), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_normalized_vectors_are_of_length_1_and_of_the_same_direction(expected: torch.Tensor, run: Any) -> None:
-    vectors = read_lines(run("embed", NAME, *TEXTS, "--normalize").stdout)
-    torch.testing.assert_close(vectors, expected / expected.norm(dim=1, keepdim=True), rtol=1e-4, atol=1e-5)
+def test_normalized_vectors_are_of_length_1_and_of_the_same_direction(encoder: Path, run: Any) -> None:
+    plain, normalized = (read_lines(run("embed", encoder, *TEXTS, *how).stdout) for how in ((), ("--normalize",)))
+    assert not plain.norm(dim=1).allclose(torch.ones(4))
+    torch.testing.assert_close(normalized, plain / plain.norm(dim=1, keepdim=True), rtol=1e-4, atol=1e-5)
+
+
+def test_a_prompt_stands_before_each_text(encoder: Path, run: Any) -> None:
+    prompted, whole = (
+        [json.loads(line)["vector"] for line in run("embed", encoder, *arguments).stdout.splitlines()]
+        for arguments in (("cat", "mat", "--prompt", "the "), ("the cat", "the mat"))
+    )
+    assert prompted == whole
 
 
 def test_the_lines_of_a_file_and_of_stdin_are_texts(encoder: Path, tmp_path: Path, run: Any) -> None:

@@ -364,3 +364,24 @@ def test_an_update_says_what_changed_and_reads_no_body_of_what_did_not(hub, othe
     assert "vocab.txt changed" in result.stderr
     directory = Path(result.stdout.splitlines()[-1])
     assert (directory / "vocab.txt").read_bytes() == changed["vocab.txt"]
+
+
+# --- Sentence-transformers --------------------------------------------------------------------------------------------
+
+
+def test_modules_of_a_repository_are_fetched_with_it_and_used_offline(
+    hub: Any, saved: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
+    listing = json.dumps([{"type": f"sentence_transformers.models.{kind}", "path": path} for kind, path in modules])
+    pooling = json.dumps({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False})
+    hub.hub("org/st", {**saved, "modules.json": listing.encode(), "1_Pooling/config.json": pooling.encode()})
+    directory = registry.pull("org/st")
+    assert (directory / "1_Pooling" / "config.json").read_text() == pooling
+    monkeypatch.setenv("REGISTRY_OFFLINE", "1")
+    for name in ("org/st", directory):
+        loaded = registry.load(name, "base")
+        assert loaded.sentence_modules is not None
+        assert (loaded.sentence_modules.pooling, loaded.sentence_modules.normalizes) == (("cls",), True)
+        hidden = loaded.model(**loaded.tokenizer(["a"], return_tensors="pt")).last_hidden_state[0, 0]
+        torch.testing.assert_close(loaded.embed(["a"])[0], hidden / hidden.norm())

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
@@ -15,8 +14,6 @@ from registry.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from registry.loading.pretrained import Pretrained
 
 Embedded: TypeAlias = "Iterator[tuple[Sequence[str], Tensor]]"
 """Batches of texts, each with its vectors, ``(texts, width)``."""
@@ -33,6 +30,7 @@ ENDINGS = ("jsonl", "npy", "safetensors")
 )
 @click.option("--format", type=click.Choice(ENDINGS), help="Output format (default: from the file's suffix).")
 @click.option("--normalize", is_flag=True, help="Scale vectors to length 1, so that dot products are cosines.")
+@click.option("--prompt", help="Text put before each text, or the name of one of the model's prompts.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per batch.")
 @device_option
 @json_option
@@ -43,25 +41,29 @@ def command(
     out: Path | None,
     format: str | None,
     normalize: bool,
+    prompt: str | None,
     batch_size: int,
     device: str | None,
     as_json: bool,
 ) -> None:
     """Compute embeddings of texts.
 
-    An embedding is the mean of the last hidden states over all tokens of a text, special tokens included.  Texts beyond
-    the model's longest input are truncated, with a warning.  Without --out, JSON lines are printed.
+    Embeddings are those of sentence-transformers: the mean of the last hidden states over all tokens of a text, special
+    tokens included, unless the model's modules.json says otherwise.  Texts beyond the model's longest input are
+    truncated, with a warning.  Without --out, JSON lines are printed.
     """
     format = _format(out, format)
     texts = (*texts, *(() if source is None else lines_of(source)))
     if not texts:
         raise click.UsageError("there is nothing to embed: pass texts, or a file of lines with --file.")
     from registry.cli.run.vectors import FORMATS, json_lines, write_vectors
+    from registry.embedding.embed import Embedder
     from registry.loading.pretrained import load
     from registry.saving.folder import write_file
 
-    embedder = Embedder(load(name, "base", device=device), normalize=normalize)
-    embedded = embedder.batches(texts, batch_size)
+    loaded = load(name, "base", device=device)
+    embedder = Embedder(loaded.model, loaded.tokenizer, loaded.sentence_modules, normalize=normalize, prompt=prompt)
+    embedded = _with_texts(texts, embedder.batches(texts, batch_size))
     if out is not None or as_json or not sys.stdout.isatty():  # else the printed lines show the progress
         embedded = _with_progress(embedded, len(texts))
     if out is not None:
@@ -77,7 +79,7 @@ def command(
         for some, vectors in embedded:
             click.echo(json_lines(some, vectors), nl=False)
     if embedder.truncated:
-        warn(f"{embedder.truncated:,} of {len(texts):,} texts were truncated at {embedder.tokenizer.max_len} tokens.")
+        warn(f"{embedder.truncated:,} of {len(texts):,} texts were truncated at {embedder.max_tokens} tokens.")
 
 
 def lines_of(file: BinaryIO) -> list[str]:
@@ -110,59 +112,17 @@ def _format(out: Path | None, format: str | None) -> str:
     return format
 
 
+def _with_texts(texts: Sequence[str], vectors: "Iterator[Tensor]") -> Embedded:
+    """Vectors with their texts."""
+    start = 0
+    for some in vectors:
+        yield texts[start : start + len(some)], some
+        start += len(some)
+
+
 def _with_progress(embedded: Embedded, total: int) -> Embedded:
     """The same batches, with a progress bar."""
     with progress("Embedding", total, unit="texts") as advance:
         for some, vectors in embedded:
             yield some, vectors
             advance(len(some))
-
-
-class Embedder:
-    """A model that computes embeddings: the mean of its last hidden states over the tokens of a text."""
-
-    def __init__(self, loaded: "Pretrained", *, normalize: bool) -> None:
-        self.tokenizer = loaded.tokenizer
-        self.truncated = 0
-        """The number of texts that were longer than the model's longest input."""
-        self._model = loaded.model
-        self._normalize = normalize
-        self._added = len(self.tokenizer.encode(""))
-
-    @cached_property
-    def width(self) -> int:
-        """The length of a vector."""
-        return int(self._vectors(["a"]).shape[1])
-
-    def batches(self, texts: Sequence[str], batch_size: int) -> Embedded:
-        """Batches of texts, each with its vectors, ``(texts, width)``."""
-        if "attention_mask" not in self.tokenizer.model_inputs:
-            batch_size = 1  # the model takes no padding mask
-        for start in range(0, len(texts), batch_size):
-            some = texts[start : start + batch_size]
-            yield some, self._vectors(some, start)
-
-    def _vectors(self, texts: Sequence[str], start: int = 0) -> "Tensor":
-        import torch
-        from torch.nn.utils.rnn import pad_sequence
-
-        batch = self.tokenizer(list(texts), truncation=True)
-        self._check(texts, batch["input_ids"], start)
-        device = next(self._model.parameters()).device
-        columns = {  # with the mask any id can pad: not every vocabulary has a token for it
-            key: pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(device)
-            for key, rows in batch.items()
-        }
-        with torch.inference_mode():
-            hidden = self._model(**columns).last_hidden_state
-            mask = columns.get("attention_mask", torch.ones_like(columns["input_ids"])).unsqueeze(-1)
-            vectors = (hidden * mask).sum(1) / mask.sum(1)
-            return torch.nn.functional.normalize(vectors, dim=1) if self._normalize else vectors
-
-    def _check(self, texts: Sequence[str], rows: Sequence[Sequence[int]], start: int) -> None:
-        """Count truncated texts.  Raises InputError for a text without tokens."""
-        for number, (text, row) in enumerate(zip(texts, rows, strict=True), start + 1):
-            if not row:
-                raise InputError(f"text {number:,} is empty, and this model adds no special tokens.")
-            if len(row) == self.tokenizer.max_len:
-                self.truncated += len(self.tokenizer.tokenize(text)) + self._added > len(row)

@@ -1,0 +1,160 @@
+"""What a sentence-transformers directory says of vectors: pooling, further layers, the longest text, prompts.
+
+``modules.json`` lists the modules in their order; each has a directory with its own ``config.json``.  The names of
+their classes are compared, and never imported.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from attrs import field, frozen
+
+from registry.errors import ConfigError, MissingFileError, UnsupportedError
+from registry.files.filenames import (
+    CONFIG_NAME,
+    SAFE_WEIGHTS_NAME,
+    SENTENCE_CONFIG_NAME,
+    SENTENCE_MODULES_NAME,
+    SENTENCE_TOKENS_NAME,
+    WEIGHTS_NAME,
+)
+from registry.files.strict_json import read_json_array, read_json_object
+
+Find: TypeAlias = Callable[[str], Path | None]
+"""Finds a file of the model by its name, which may be in a subdirectory; None where there is none."""
+
+POOLING_KEYS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+"""Key of an older pooling configuration -> the mode that it switches on; vectors of several modes are joined."""
+MODES = frozenset(POOLING_KEYS.values())
+ACTIVATIONS = frozenset(("Tanh", "Identity", "ReLU", "GELU", "Sigmoid", "SiLU"))
+"""Activations of a dense layer, by the names of torch's modules."""
+
+
+@frozen
+class Dense:
+    """A linear layer with an activation, after pooling."""
+
+    weights: Path
+    """The file of ``linear.weight`` and ``linear.bias``."""
+    activation: str
+    """The name of a module of torch."""
+
+
+@frozen(kw_only=True)
+class SentenceModules:
+    """How the hidden states of a text become its vector."""
+
+    pooling: tuple[str, ...] = ("mean",)
+    """Modes of pooling, whose vectors are joined."""
+    pools_prompt: bool = True
+    """Whether the tokens of a prompt count."""
+    layers: tuple[Dense, ...] = ()
+    """Layers after pooling."""
+    normalizes: bool = False
+    """Whether vectors are scaled to length 1 in the end."""
+    max_tokens: int | None = None
+    """Tokens of the longest text, special ones included; None for those of the tokenizer."""
+    lowercases: bool = False
+    """Whether texts are lower-cased before they are tokenized."""
+    prompts: Mapping[str, str] = field(default=MappingProxyType({}), hash=False)
+    """Texts that are put before those which are embedded, by their names."""
+    default_prompt: str | None = None
+    """The name of the prompt where none is asked for."""
+
+
+def read_modules(find: Find) -> SentenceModules | None:
+    """What the files of a model say; None for a model without ``modules.json``.
+
+    Raises:
+        UnsupportedError: A module, or what is asked of one, does not exist here.
+        ConfigError: A file is damaged.
+        MissingFileError: The file of a module is missing.
+    """
+    listing = find(SENTENCE_MODULES_NAME)
+    if listing is None:
+        return None
+    modules = read_json_array(listing)
+    if not all(_is_module(module) for module in modules):
+        raise ConfigError(f"{listing} must list modules, each with a type and a path.")
+    found: dict[str, Any] = {"layers": (), **_of_texts(find)}
+    for number, module in enumerate(modules):
+        kind, path = module["type"].rpartition(".")[2], module["path"]
+        if number == 0 and kind == "Transformer" and path in ("", "."):
+            continue
+        if kind not in _READERS or number == 0 or found.get("normalizes"):
+            raise UnsupportedError(
+                f"{listing} lists the module {kind} in {path or '.'!r} as number {number}, which does not exist here.",
+                hint="Understood are: Transformer, then Pooling, Dense and, in the end, Normalize.",
+            )
+        _READERS[kind](found, find, path)
+    return SentenceModules(**found)
+
+
+def _is_module(module: Any) -> bool:
+    return isinstance(module, dict) and all(isinstance(module.get(key), str) for key in ("type", "path"))
+
+
+def _of_texts(find: Find) -> dict[str, Any]:
+    """What the files next to ``modules.json`` say of texts."""
+    found: dict[str, Any] = {}
+    if (path := find(SENTENCE_TOKENS_NAME)) is not None:
+        keys = read_json_object(path)
+        found = {"max_tokens": keys.get("max_seq_length"), "lowercases": bool(keys.get("do_lower_case", False))}
+    if (path := find(SENTENCE_CONFIG_NAME)) is not None:
+        keys = read_json_object(path)
+        found["prompts"] = MappingProxyType(dict(keys.get("prompts") or {}))
+        found["default_prompt"] = keys.get("default_prompt_name")
+    return found
+
+
+def _pooling(found: dict[str, Any], find: Find, path: str) -> None:
+    keys = _config(find, path)
+    older = tuple(mode for key, mode in POOLING_KEYS.items() if keys.get(key))
+    modes = keys.get("pooling_mode", older or "mean")
+    found["pooling"] = (modes,) if isinstance(modes, str) else tuple(modes)
+    found["pools_prompt"] = keys.get("include_prompt", True)
+    unknown = set(found["pooling"]) - MODES
+    if unknown:
+        raise UnsupportedError(
+            f"{path}/{CONFIG_NAME} asks for the pooling {min(unknown)!r}, which does not exist here."
+        )
+
+
+def _dense(found: dict[str, Any], find: Find, path: str) -> None:
+    keys = _config(find, path)
+    activation = str(keys.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
+    names = {keys.get(key, "sentence_embedding") for key in ("module_input_name", "module_output_name")}
+    if activation not in ACTIVATIONS or names != {"sentence_embedding"} or keys.get("use_residual"):
+        raise UnsupportedError(
+            f"{path}/{CONFIG_NAME} asks for a dense layer that does not exist here.",
+            hint=f"Understood are layers of vectors without a residual, with an activation of {sorted(ACTIVATIONS)}.",
+        )
+    weights = find(f"{path}/{SAFE_WEIGHTS_NAME}") or find(f"{path}/{WEIGHTS_NAME}")
+    if weights is None:
+        raise MissingFileError(
+            f"{path} has neither {SAFE_WEIGHTS_NAME} nor {WEIGHTS_NAME}, which {SENTENCE_MODULES_NAME} needs."
+        )
+    found["layers"] += (Dense(weights, activation),)
+
+
+def _normalize(found: dict[str, Any], _find: Find, _path: str) -> None:
+    found["normalizes"] = True
+
+
+def _config(find: Find, path: str) -> Mapping[str, Any]:
+    file = find(f"{path}/{CONFIG_NAME}")
+    if file is None:
+        raise MissingFileError(f"{path}/{CONFIG_NAME} is missing, which {SENTENCE_MODULES_NAME} needs.")
+    return read_json_object(file)
+
+
+_READERS = {"Pooling": _pooling, "Dense": _dense, "Normalize": _normalize}
