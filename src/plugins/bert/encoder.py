@@ -157,12 +157,13 @@ class BertEncoder(nn.Module):
         Returns:
             Hidden states, ``(batch, tokens, width)``, zero at padding, and what was asked for.
         """
-        rows = RowsWithWeights(attention_mask) if output_attentions else rows_of(attention_mask)
+        rows = RowsWithWeights(attention_mask) if output_attentions else rows_of(attention_mask, self.layer)
         x = rows.pack(x)
         states = []
         for layer in self.layer:
             if output_hidden_states:
-                states.append(rows.unpack(x))
+                state, x = rows.show(x)
+                states.append(state)
             x = layer(x, rows.attend)
         x = rows.unpack(x)
         return EncoderOutput(

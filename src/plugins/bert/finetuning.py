@@ -121,7 +121,7 @@ class BertForTokenClassification(BertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
         )
-        rows = rows_of(attention_mask)
+        rows = rows_of(attention_mask, self.dropout, self.classifier)
         logits = self.classifier(self.dropout(rows.pack(encoded.last_hidden_state)))
         loss = None if labels is None else classification_loss(logits, rows.pack(labels, padding=IGNORED))
         return ClassificationOutput(loss, rows.unpack(logits), encoded.hidden_states, encoded.attentions)
@@ -218,7 +218,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
         )
-        rows = rows_of(attention_mask)
+        rows = rows_of(attention_mask, self.qa_outputs)
         logits = rows.unpack(self.qa_outputs(rows.pack(encoded.last_hidden_state)), padding=MASKED_SCORE)
         start, end = logits.unbind(dim=-1)
         loss = None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from registry.errors import InputError
 from registry.loading.model import Model
 from registry.nn.activations import ACTIVATION_FUNCTIONS
+from registry.nn.hooks import carries_hook
 from registry.nn.inputs import check_shape
 from registry.nn.losses import IGNORED, classification_loss
 from registry.nn.outputs import ClassificationOutput, EncoderOutput, MaskedLMOutput, PretrainingOutput
@@ -62,6 +63,8 @@ class BertMaskedLMHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(..., vocabulary)`` of ``(..., width)``."""
         logits: Tensor = self.decoder(self.transform(x))
+        if carries_hook(self.decoder):
+            return logits + self.bias
         return logits.add_(self.bias)  # in place: no other tensor of the model is as large
 
 
@@ -182,7 +185,7 @@ class BertForPreTraining(BertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
         )
-        rows = rows_of(attention_mask)
+        rows = rows_of(attention_mask, self.cls)
         words = self.cls["predictions"](rows.pack(encoded.last_hidden_state))
         follows = self.cls["seq_relationship"](encoded.pooler_output)
         loss = None
@@ -231,7 +234,7 @@ class BertForMaskedLM(BertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
         )
-        rows = rows_of(attention_mask)
+        rows = rows_of(attention_mask, self.cls)
         logits = self.cls["predictions"](rows.pack(encoded.last_hidden_state))
         loss = None if labels is None else classification_loss(logits, rows.pack(labels, padding=IGNORED))
         return MaskedLMOutput(loss, rows.unpack(logits), encoded.hidden_states, encoded.attentions)

@@ -4,11 +4,11 @@ Modules and parameters have the names of the published files.
 
 Axes:  B batch,  T new tokens,  H heads,  D width of a head.
 
-``attend`` is causal attention, ``CausalState.attend`` of ``registry.nn.attention``.  The model makes one state for each
-call of ``forward``: from the mask and the cache it derives positions and the causal mask.  A layer gives its queries,
-keys and values, ``(B, T, H, D)``, to ``attend``, which appends keys and values to the cache of that layer, lets the new
-tokens attend to all cached ones and to themselves, and returns ``(B, T, H, D)``.  A block alone, without cache and
-padding, takes ``causal_attention``.
+``attend`` is causal attention, ``CausalState.attend_in(layer)`` of ``registry.nn.attention``.  The model makes one
+state for each call of ``forward``: from the mask and the cache it derives positions and the causal mask.  A layer gives
+its queries, keys and values, ``(B, T, H, D)``, to ``attend``, which appends keys and values to the cache of that layer,
+lets the new tokens attend to all cached ones and to themselves, and returns ``(B, T, H, D)``.  A block alone, without
+cache and padding, takes ``causal_attention``.
 """
 
 from collections.abc import Iterable
@@ -172,10 +172,11 @@ class GPT2Model(GPT2PreTrainedModel):
         check_shape(token_type_ids, input_ids, "token_type_ids")
         x = state.flat(self.embed(input_ids, position_ids, token_type_ids))
         hidden_states = []
-        for block in self.h:
+        for number, block in enumerate(self.h):
             if output_hidden_states:
-                hidden_states.append(state.restore(x))
-            x = block(x, state.attend)
+                shown, x = state.show(x)
+                hidden_states.append(shown)
+            x = block(x, state.attend_in(number))
         x = state.restore(self.ln_f(x))
         return DecoderOutput(
             last_hidden_state=x,

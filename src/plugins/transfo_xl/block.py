@@ -74,7 +74,7 @@ class TransfoXLFeedForward(nn.Module):
         super().__init__()
         self.CoreNet = nn.Sequential(
             nn.Linear(config.d_model, config.d_inner),
-            nn.ReLU(inplace=True),
+            nn.ReLU(),
             nn.Dropout(config.dropout),
             nn.Linear(config.d_inner, config.d_model),
             nn.Dropout(config.dropout),

@@ -18,6 +18,7 @@ from registry.loading.report import LoadReport
 from registry.loading.untrained import fingerprints, unchanged
 from registry.namespace import reference_to, revive
 from registry.nn import onednn
+from registry.nn.packing import packing_of, set_packing
 from registry.sources.files import Files
 from registry.weights.checkpoint import RELEASE_FORMATS
 from registry.weights.matching import Patterns
@@ -80,6 +81,19 @@ class Model(nn.Module):
     def init_weights(self) -> None:
         """Initialize every parameter, as for training from scratch."""
         self.apply(self.init_module)
+
+    @property
+    def pack_padding(self) -> bool:
+        """Whether padding is skipped on a CPU, as it is unless a module carries a hook.
+
+        Modules inside the model then take ``(rows, width)``, with a row for each token.  False gives all modules
+        ``(batch, tokens, width)`` always: for a layer of your own in place of one of the model, for example.
+        """
+        return packing_of(self)
+
+    @pack_padding.setter
+    def pack_padding(self, wanted: bool) -> None:
+        set_packing(self, wanted)
 
     @classmethod
     @gc_paused()

@@ -3,10 +3,11 @@
 Axes:  B batch,  T new tokens,  S tokens so far, the new ones included,  H heads,  D width of a head.
 
 Projections give ``(B, T, H, D)``, and the next projection takes it like that, so that is the shape in and out of
-everything here.  A model makes one ``CausalState`` for each call of ``forward`` and hands its ``attend`` to the layers.
+everything here.  A model makes one ``CausalState`` for each call of ``forward`` and hands each layer its ``attend_in``.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -90,7 +91,7 @@ def eager_attention(
 
 def are_shared(query: Tensor, key: Tensor) -> bool:
     """Whether several heads of ``query`` share one of ``key``; both are ``(..., heads, tokens, width)``."""
-    return query.shape[-3] != key.shape[-3]
+    return bool(query.shape[-3] != key.shape[-3])  # sizes are tensors under torch.jit.trace
 
 
 def causal_mask(new: int, past: int, mask: Tensor | None, device: torch.device) -> Tensor:
@@ -116,8 +117,8 @@ def causal_mask(new: int, past: int, mask: Tensor | None, device: torch.device) 
 class CausalState:
     """The state of one forward pass of a causal model: positions, mask and cache of its tokens.
 
-    A model makes one for each call, and hands ``attend`` to its layers in their order, since the keys and values of
-    each are cached.
+    A model makes one for each call, and hands ``attend_in(number)`` to the layer of that number, whose keys and values
+    are cached.  A layer may be computed again, as gradient checkpointing does.
 
     Args:
         input_ids: New tokens, ``(..., T)``.
@@ -135,7 +136,6 @@ class CausalState:
         self._shape = input_ids.shape
         self._cache = past if isinstance(past, KeyValueCache) else DynamicKeyValueCache(past or ())
         self._past = self._cache.length
-        self._layer = 0
         if not input_ids.numel():
             raise InputError(f"input_ids must hold at least one token, not have the shape {tuple(self._shape)}.")
         self._tokens = self._tokens_in(mask)
@@ -172,13 +172,15 @@ class CausalState:
             return torch.arange(self._past, self.length, device=device)
         return (self._tokens.cumsum(-1) - 1).clamp(min=0)[:, self._past :].reshape(self._shape)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
-        """Causal attention of the next layer, whose keys and values are appended to the cache; see ``Attend``."""
-        keys, values = self._cache.append(self._layer, key.transpose(-3, -2), value.transpose(-3, -2))
-        self._layer += 1
-        return self._mix(query, keys.transpose(-3, -2), values.transpose(-3, -2), dropout)
+    def attend_in(self, layer: int) -> Attend:
+        """Causal attention of the layer of this number, whose keys and values are appended to the cache."""
+        return partial(self._attend, layer)
 
-    def _mix(self, query: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:
+    def _attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
+        keys, values = self._cache.append(layer, key.transpose(-3, -2), value.transpose(-3, -2))
+        return self._mix(layer, query, keys.transpose(-3, -2), values.transpose(-3, -2), dropout)
+
+    def _mix(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:  # noqa: ARG002  # used below
         if self._mask is None and self._past == 0:
             return causal_attention(query, keys, values, dropout=dropout)
         return attention(query, keys, values, mask=self._mask, dropout=dropout)
@@ -192,6 +194,12 @@ class CausalState:
         if self._tokens is not None:
             x = x.masked_fill(~self._tokens[:, self._past :, None], 0.0)
         return x.view(*self._shape, -1)
+
+    def show(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What ``restore`` gives, and ``(B, T, width)`` to continue with, whose gradients flow through it."""
+        shown = self.restore(x)
+        flat = self.flat(shown)
+        return shown, flat if self._tokens is None else flat.where(self._tokens[:, self._past :, None], x)
 
     @property
     def past_key_values(self) -> Sequence[KeyValues]:
@@ -211,17 +219,16 @@ class CausalStateWithWeights(CausalState):
         self, input_ids: Tensor, mask: Tensor | None = None, past: KeyValueCache | Iterable[KeyValues] | None = None
     ) -> None:
         super().__init__(input_ids, mask, past)
-        self._weights: list[Tensor] = []
+        self._weights: dict[int, Tensor] = {}
 
     def _make_mask(self, device: torch.device) -> Tensor:
         return causal_mask(self._shape[-1], self._past, self._tokens, device)
 
-    def _mix(self, query: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:
-        mixed, weights = eager_attention(query, keys, values, mask=self._mask, dropout=dropout)
-        self._weights.append(weights)
+    def _mix(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:
+        mixed, self._weights[layer] = eager_attention(query, keys, values, mask=self._mask, dropout=dropout)
         return mixed
 
     @property
     def attentions(self) -> tuple[Tensor, ...]:
         """Weights of every layer, each ``(B, H, T, S)``."""
-        return tuple(self._weights)
+        return tuple(self._weights.values())

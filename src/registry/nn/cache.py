@@ -174,7 +174,7 @@ class DynamicKeyValueCache(KeyValueCache):
 
     def __init__(self, pairs: Iterable[KeyValues] = ()) -> None:
         self._before = tuple((key, value) for key, value in pairs)
-        self._after: list[KeyValues] = []
+        self._after: dict[int, KeyValues] = {}  # by layer, so that a layer may be computed again
 
     @property
     def length(self) -> int:
@@ -187,8 +187,8 @@ class DynamicKeyValueCache(KeyValueCache):
         if self._before:
             keys, values = self._before[layer]
             key, value = torch.cat([keys, key], dim=-2), torch.cat([values, value], dim=-2)
-        self._after.append((key, value))
+        self._after[layer] = key, value
         return key, value
 
     def _pairs(self) -> tuple[KeyValues, ...]:
-        return tuple(self._after) or self._before
+        return tuple(self._after.values()) or self._before

@@ -6,13 +6,22 @@ from torch import Tensor, nn
 from registry.errors import InputError
 
 
+def is_traced() -> bool:
+    """Whether operations are recorded or transformed, not only run: export, compilation, tracing, ``torch.func``.
+
+    What depends on the values of tensors would then become a constant of the program, or is impossible.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return True
+    return torch._C._functorch.maybe_current_level() is not None
+
+
 def can_branch_on(tensor: Tensor) -> bool:
     """Whether control flow may depend on the values of a tensor: eager mode, on a CPU.
 
-    A GPU would have to be waited for; under export, compilation and tracing the answer would become part of a program.
+    A GPU would have to be waited for; tensors of other classes may have no values (fake ones), or a part (sharded).
     """
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    return tensor.device.type == "cpu" and not traced
+    return tensor.device.type == "cpu" and type(tensor) is Tensor and not is_traced()
 
 
 def embed_ids(table: nn.Embedding, ids: Tensor, name: str) -> Tensor:

@@ -4,40 +4,68 @@ A padded batch has a row of features for each token and for each position of pad
 its rows one by one.  So an encoder packs the rows of tokens at its entrance, computes nothing else, and unpacks them at
 its exit; attention alone depends on which rows form a sequence::
 
-    rows = rows_of(mask)
+    rows = rows_of(mask, self.layers)
     x = rows.pack(x)
-    for layer in layers:
+    for layer in self.layers:
         x = layer(x, rows.attend)
     x = rows.unpack(x)
 
-Whichever kind of rows is chosen, the numbers at tokens are the same, and those at padding are zero.
+Whichever kind of rows is chosen, the numbers at tokens are the same, and those at padding are zero.  A module inside
+takes ``(rows, width)`` instead of ``(batch, tokens, width)``.  Whoever looks at modules would see a shape that depends
+on padding; so nothing is packed where a module carries a hook, nor where ``pack_padding`` of the model is false.
 """
 
 from abc import ABC, abstractmethod
 from collections import Counter
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from registry.errors import InputError
 from registry.nn.attention import attention, eager_attention
+from registry.nn.hooks import carries_hook
 from registry.nn.inputs import can_branch_on
 
 
-def rows_of(mask: Tensor | None) -> "Rows":
+def rows_of(mask: Tensor | None, *modules: nn.Module) -> "Rows":
     """The rows to compute.
 
     Args:
         mask: ``(batch, tokens)``, zero at padding.
+        modules: Those that take the rows, they or modules inside of them.
 
     Returns:
-        The rows of tokens; all rows where there is no padding, or where control flow may not depend on the mask.
+        The rows of tokens; all rows where there is no padding, where control flow may not depend on the mask, and where
+        packing is switched off for one of the modules, or one carries a hook.
     """
     if mask is None:
         return AllRows()
     if not can_branch_on(mask):
         return AllRows(mask)
-    return AllRows() if mask.all() else TokenRows(mask)
+    if mask.all():
+        return AllRows()
+    can_pack = all(map(packing_of, modules)) and not carries_hook(*modules)
+    return TokenRows(mask) if can_pack else AllRows(mask)
+
+
+# --- The switch -------------------------------------------------------------------------------------------------------
+
+SWITCH = "pack_padding"
+"""The attribute of a module that is false where its padding must be computed; packed unless it is there."""
+
+
+def set_packing(model: nn.Module, wanted: bool) -> None:
+    """Switch packing on or off in a model and all that it consists of."""
+    for module in model.modules():
+        vars(module)[SWITCH] = wanted
+
+
+def packing_of(model: nn.Module) -> bool:
+    """Whether packing is switched on, as it is in every new model."""
+    return vars(model).get(SWITCH, True)
+
+
+# --- Kinds of rows ----------------------------------------------------------------------------------------------------
 
 
 class Rows(ABC):
@@ -50,6 +78,11 @@ class Rows(ABC):
     @abstractmethod
     def unpack(self, x: Tensor, *, padding: float = 0.0) -> Tensor:
         """The batch ``(batch, tokens, ...)`` of these rows, with ``padding`` where there is no token."""
+
+    def show(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch of these rows, and the rows to continue with, whose gradients flow through that batch."""
+        batch = self.unpack(x)
+        return batch, self.pack(batch)
 
     @abstractmethod
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
@@ -109,6 +142,11 @@ class AllRows(Rows):
     def unpack(self, x: Tensor, *, padding: float = 0.0) -> Tensor:
         """The batch, with what was computed for padding replaced."""
         return x if self._padding is None else x.masked_fill(self._padding_of(x), padding)
+
+    def show(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch, and the same with what was computed for padding."""
+        batch = self.unpack(x)
+        return batch, batch if self._padding is None else x.where(self._padding_of(x), batch)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
         """Attention in the whole batch, under the mask."""

@@ -89,7 +89,7 @@ def test_attention_weights_are_those_before_dropout(qkv: list[Tensor]) -> None:
 def test_no_token_sees_a_later_one(qkv: list[Tensor]) -> None:
     mask = torch.tensor([[key <= query for key in range(TOKENS)] for query in range(TOKENS)])
     assert_close(causal_attention(*qkv), attention(*qkv, mask=mask))
-    assert_close(CausalState(IDS).attend(*qkv), attention(*qkv, mask=mask))
+    assert_close(CausalState(IDS).attend_in(0)(*qkv), attention(*qkv, mask=mask))
 
 
 def test_the_mask_is_the_definition_of_causal() -> None:
@@ -109,12 +109,12 @@ def test_pieces_attend_as_the_whole_does(
     qkv: list[Tensor], kind: type[CausalState], cut: int, mask: list[list[int]] | None
 ) -> None:
     given = None if mask is None else torch.tensor(mask)
-    whole = kind(IDS, given).attend(*qkv)
+    whole = kind(IDS, given).attend_in(0)(*qkv)
     for past in (DynamicKeyValueCache(), StaticKeyValueCache(layers=1, batch=BATCH, capacity=TOKENS)):
         first = kind(IDS[:, :cut], None if given is None else given[:, :cut], past)
-        mixed = [first.attend(*(x[:, :cut] for x in qkv))]
+        mixed = [first.attend_in(0)(*(x[:, :cut] for x in qkv))]
         second = kind(IDS[:, cut:], given, first.past_key_values)
-        mixed.append(second.attend(*(x[:, cut:] for x in qkv)))
+        mixed.append(second.attend_in(0)(*(x[:, cut:] for x in qkv)))
         assert_close(torch.cat(mixed, dim=1), whole)
         assert (second.attentions is None) == (kind is CausalState)
 

@@ -4,8 +4,8 @@ Modules and parameters have the names of the published files.
 
 Axes:  B batch,  T new tokens,  H heads,  D width of a head.
 
-``attend`` is causal attention, ``CausalState.attend`` of ``registry.nn.attention``, which appends keys and values to
-the cache of the layer; ``at`` are the angles of the positions, by which queries and keys are rotated.
+``attend`` is causal attention, ``CausalState.attend_in(layer)`` of ``registry.nn.attention``, which appends keys and
+values to the cache of the layer; ``at`` are the angles of the positions, by which queries and keys are rotated.
 """
 
 from collections.abc import Iterable
@@ -180,10 +180,11 @@ class LlamaModel(LlamaPreTrainedModel):
         x = state.flat(embed_ids(self.embed_tokens, input_ids, "input_ids"))
         at = angles(self.config, position_ids, x.dtype)
         hidden_states = []
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers):
             if output_hidden_states:
-                hidden_states.append(state.restore(x))
-            x = layer(x, at, state.attend)
+                shown, x = state.show(x)
+                hidden_states.append(shown)
+            x = layer(x, at, state.attend_in(number))
         x = state.restore(self.norm(x))
         return DecoderOutput(
             last_hidden_state=x,
