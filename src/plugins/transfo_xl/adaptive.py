@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from registry.errors import InputError
-from registry.nn.inputs import can_branch_on, unknown_ids
+from registry.nn.hooks import carries_hook
+from registry.nn.inputs import can_branch_on, is_traced, unknown_ids
 from registry.nn.linear import FunctionalLinear
 from registry.nn.losses import IGNORED
 
@@ -65,6 +66,14 @@ class AdaptiveEmbedding(nn.Module):
 
     def _by_cluster(self, input_ids: Tensor) -> Tensor:
         ids = input_ids.flatten()
+        embedded = self._of_all(ids) if _has_fixed_shapes(ids) else self._of_present(ids)
+        return embedded.view(*input_ids.shape, -1)
+
+    def _of_present(self, ids: Tensor) -> Tensor:
+        """Features of ids, ``(N, D)``, from the words of each cluster that is present.
+
+        With gradients, from all clusters: distributed training waits for a gradient of each parameter.
+        """
         embedded = self.emb_layers[0].weight.new_zeros(len(ids), self.emb_projs[0].shape[0])
         start = 0
         for number, table in enumerate(self.emb_layers):
@@ -73,14 +82,27 @@ class AdaptiveEmbedding(nn.Module):
             if number + 1 < len(self.emb_layers):
                 inside = inside & (ids < stop)
             rows = inside.nonzero().flatten()  # an id below or above all words is embedded too, and refused
-            if len(rows):
+            if len(rows) or torch.is_grad_enabled():
                 embedded.index_copy_(0, rows, self._embed(number, ids[rows] - start))
             start = stop
-        return embedded.view(*input_ids.shape, -1)
+        return embedded
+
+    def _of_all(self, ids: Tensor) -> Tensor:
+        """The same, from every cluster for each token: no shape depends on the ids."""
+        embedded = self._embed(0, ids.clamp(max=len(self.emb_layers[0].weight) - 1))
+        start = 0
+        for number, table in enumerate(self.emb_layers[1:], start=1):
+            start += len(self.emb_layers[number - 1].weight)
+            last = None if number + 1 == len(self.emb_layers) else len(table.weight) - 1
+            of_cluster = self._embed(number, (ids - start).clamp(min=0, max=last))
+            embedded = of_cluster.where((ids >= start)[:, None], embedded)
+        return embedded
 
     def _embed(self, number: int, ids: Tensor) -> Tensor:
         embedded = self.emb_layers[number](ids)
-        return self.linear(embedded, self.emb_projs[number]) if len(self.emb_projs) else embedded
+        if not len(self.emb_projs):
+            return embedded
+        return self.linear(embedded, self.emb_projs[number]).to(embedded.dtype)  # under autocast as without projections
 
 
 class AdaptiveLogSoftmax(nn.Module):
@@ -141,34 +163,47 @@ class AdaptiveLogSoftmax(nn.Module):
             in_head = in_head.masked_fill((targets >= start) & (targets < stop), first + number - 1)
         losses = F.cross_entropy(self._head(rows), in_head, ignore_index=IGNORED, reduction="none")
         for number, (start, stop) in enumerate(self.clusters[1:], start=1):
-            rows_of_cluster = ((targets >= start) & (targets < stop)).nonzero().flatten()
-            if len(rows_of_cluster):
-                scores = self._tail(rows[rows_of_cluster], number)
-                in_cluster = F.cross_entropy(scores, targets[rows_of_cluster] - start, reduction="none")
-                losses = losses.index_add(0, rows_of_cluster, in_cluster)
+            in_cluster = (targets - start).masked_fill((targets < start) | (targets >= stop), IGNORED)
+            losses = self._add_tail(losses, rows, in_cluster, number)
         return losses.view(target.shape)
+
+    def _add_tail(self, losses: Tensor, rows: Tensor, in_cluster: Tensor, number: int) -> Tensor:
+        """Add the losses within a cluster, whose words ``in_cluster`` counts from 0; it is negative at other words.
+
+        With gradients, also where there are no such words: distributed training waits for a gradient of each parameter.
+        """
+        if _has_fixed_shapes(rows):
+            scores = self._tail(rows, number)
+            return losses + F.cross_entropy(scores, in_cluster, ignore_index=IGNORED, reduction="none")
+        present = (in_cluster >= 0).nonzero().flatten()
+        if not len(present) and not torch.is_grad_enabled():
+            return losses
+        scores = self._tail(rows[present], number)
+        return losses.index_add(0, present, F.cross_entropy(scores, in_cluster[present], reduction="none"))
 
     # --- The scores of one cluster
 
     def _head(self, rows: Tensor) -> Tensor:
         """Scores of the first cluster's words, and of the other clusters, ``(N, words and clusters)``."""
         features = self._project(rows, 0)
-        words = self.linear(features, *self._words(0))
+        words = self._words(features, 0)
         if len(self.clusters) == 1:
             return words
         return torch.cat([words, F.linear(features, self.cluster_weight, self.cluster_bias)], dim=-1)
 
     def _tail(self, rows: Tensor, number: int) -> Tensor:
         """Scores of the words of a cluster, ``(N, words)``."""
-        return self.linear(self._project(rows, number), *self._words(number))
+        return self._words(self._project(rows, number), number)
 
-    def _words(self, number: int) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the words of a cluster, a part of the table where all clusters share one."""
-        if len(self.out_layers) > 1:
-            layer = self.out_layers[number]
-            return layer.weight, layer.bias
-        start, stop = self.clusters[number]
-        return self.out_layers[0].weight[start:stop], self.out_layers[0].bias[start:stop]
+    def _words(self, features: Tensor, number: int) -> Tensor:
+        """Scores of the words of a cluster, ``(N, words)``, by a part of the table where all clusters share one."""
+        if len(self.out_layers) == len(self.clusters):
+            scores: Tensor = self.out_layers[number](features)
+            return scores
+        (table,), (start, stop) = self.out_layers, self.clusters[number]
+        if type(table) is not nn.Linear or carries_hook(table):  # an adapter is no part of the weight
+            return table(features)[:, start:stop]
+        return self.linear(features, table.weight[start:stop], table.bias[start:stop])
 
     def _project(self, rows: Tensor, number: int) -> Tensor:
         """The features by which words of a cluster are scored, ``(N, E)``."""
@@ -191,6 +226,11 @@ class AdaptiveLogSoftmax(nn.Module):
 def _least(scores: Tensor, top: int | None) -> Tensor | None:
     """The lowest of the ``top`` highest scores of each row, ``(N, 1)``; None where all are wanted."""
     return None if top is None or top > scores.shape[-1] else scores.topk(top).values[:, -1:]
+
+
+def _has_fixed_shapes(x: Tensor) -> bool:
+    """Whether shapes may not depend on values: what is recorded or transformed has none, nor have tensors on meta."""
+    return is_traced() or x.is_meta or type(x) is not Tensor
 
 
 def _check_targets(targets: Tensor, words: int) -> None:

@@ -10,8 +10,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from registry.nn.linear import FunctionalLinear
-
 from .cache import Memory
 from .config import TransfoXLConfig
 from .context import LayerContext, Lengths, SegmentContext
@@ -32,33 +30,30 @@ class TransfoXLAttention(nn.Module):
         self.layer_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_epsilon)
         self.drop = nn.Dropout(config.dropout)
         self.dropatt = config.dropatt
-        self.linear = FunctionalLinear()
         self.pre_lnorm = config.pre_lnorm
 
     def forward(self, x: Tensor, context: LayerContext | None = None) -> Tensor:
         """Mix the tokens of ``x``, ``(B, T, W)``, with those of a context; without one, with each other."""
         context = alone(x) if context is None else context
-        projected = self._by_head(self.qkv_net(self._normed(x)))  # (3, B, H, T, D)
-        query, keys_values = projected[0], context.keys_values(x, projected[1:], self._keys_values)  # (2, B, H, S, D)
-        distances = context.distances(self.r_net, len(self.r_r_bias))  # (H, D, S + 1)
+        states = context.states(x)  # of the memory, too, where its keys and values were not kept
+        projected = self._by_head(self.qkv_net(self.layer_norm(states) if self.pre_lnorm else states))
+        query = projected[0].narrow(-2, states.shape[1] - x.shape[1], x.shape[1])  # (B, H, T, D)
+        keys_values = context.keys_values(projected[1:])  # (2, B, H, S, D)
+        distances = context.distances(self.r_net, self.r_r_bias.shape[0])  # (H, D, S + 1)
         by_distance = torch.einsum("bhtd,hds->bhts", query + self.r_r_bias[:, None], distances)
         dropout = self.dropatt if self.training else 0.0
         mixed = context.attend(query + self.r_w_bias[:, None], keys_values, by_distance, dropout=dropout)
         added = x + self.drop(self.o_net(mixed.transpose(-3, -2).flatten(-2)))
         return added if self.pre_lnorm else self.layer_norm(added)
 
-    def _normed(self, x: Tensor) -> Tensor:
-        return self.layer_norm(x) if self.pre_lnorm else x
+    @property
+    def projections(self) -> tuple[nn.Module, ...]:
+        """What keys, values and distances are projected by."""
+        return (self.qkv_net, self.r_net, self.layer_norm) if self.pre_lnorm else (self.qkv_net, self.r_net)
 
     def _by_head(self, projected: Tensor) -> Tensor:
-        """Queries, keys and values of a projection, ``(3, B, H, T, D)``; without queries, ``(2, B, H, T, D)``."""
-        parts = projected.shape[-1] // self.r_w_bias.numel()
-        return projected.view(*projected.shape[:-1], parts, *self.r_w_bias.shape).permute(2, 0, 3, 1, 4)
-
-    def _keys_values(self, states: Tensor) -> Tensor:
-        """Keys and values, ``(2, B, H, M, D)``, of states of the memory, ``(B, M, W)``."""
-        weight = self.qkv_net.weight[self.r_w_bias.numel() :]  # queries come first
-        return self._by_head(self.linear(self._normed(states), weight))
+        """Queries, keys and values, ``(3, B, H, T, D)``, of a projection, ``(B, T, 3 * H * D)``."""
+        return projected.view(*projected.shape[:-1], 3, *self.r_w_bias.shape).permute(2, 0, 3, 1, 4)
 
 
 def alone(x: Tensor) -> LayerContext:

@@ -7,14 +7,14 @@ Axes:  B batch,  M tokens of the memory,  T new tokens,  H heads,  W features,  
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias, overload
+from typing import NamedTuple, TypeAlias, overload
 
 import torch
-from attrs import evolve, frozen
+from attrs import define, evolve
 from torch import Tensor
 
-ProjectionKey: TypeAlias = tuple[int, ...]
-"""Memory address of each weight, how often it was written to, and the largest distance: what projections depend on."""
+ProjectionKey: TypeAlias = tuple[object, ...]
+"""What projections depend on: memory and version of each weight, the largest distance, autocast."""
 
 
 # --- Rows that grow ---------------------------------------------------------------------------------------------------
@@ -48,19 +48,25 @@ class RowWindow:
         """The rows, as a view."""
         return self._buffer.rows.narrow(-2, self._start, self._stop - self._start)
 
-    def __len__(self) -> int:
+    @property
+    def length(self) -> int:
+        """How many rows there are."""
         return self._stop - self._start
 
     def part(self, start: int, stop: int) -> "RowWindow":
         """The rows from ``start`` to before ``stop``."""
         return self._on(self._buffer, self._start + start, self._start + stop)
 
+    def joined(self, new: Tensor) -> "RowWindow":
+        """These rows and ``new`` ones, ``(..., T, width)``, in memory of their own."""
+        return RowWindow(torch.cat([self.rows, new], dim=-2))
+
     def followed_by(self, new: Tensor) -> "RowWindow":
         """These rows and ``new`` ones, ``(..., T, width)``."""
         start, stop = self._start, self._stop + new.shape[-2]
         buffer = self._buffer
         if buffer.used != self._stop or stop > buffer.rows.shape[-2] or _is_read_only(buffer.rows):
-            buffer = self._copy(2 * len(self) + new.shape[-2])  # moved once for as many rows as it has
+            buffer = self._copy(2 * self.length + new.shape[-2])  # moved once for as many rows as it has
             start, stop = 0, stop - start
         buffer.rows.narrow(-2, buffer.used, new.shape[-2]).copy_(new)
         buffer.used = stop
@@ -68,8 +74,8 @@ class RowWindow:
 
     def _copy(self, capacity: int) -> RowBuffer:
         rows = self.rows
-        buffer = RowBuffer(rows.new_empty(*rows.shape[:-2], capacity, rows.shape[-1]), len(self))
-        buffer.rows.narrow(-2, 0, len(self)).copy_(rows)
+        buffer = RowBuffer(rows.new_empty(*rows.shape[:-2], capacity, rows.shape[-1]), self.length)
+        buffer.rows.narrow(-2, 0, self.length).copy_(rows)
         return buffer
 
     @classmethod
@@ -87,8 +93,7 @@ def _is_read_only(rows: Tensor) -> bool:
 # --- The memory -------------------------------------------------------------------------------------------------------
 
 
-@frozen(eq=False)
-class LayerMemory:
+class LayerMemory(NamedTuple):
     """The part of the memory that one layer reads, and what the layer projected from it."""
 
     states: RowWindow
@@ -113,7 +118,7 @@ class LayerMemory:
         )
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Memory(Sequence[Tensor]):
     """The memory of a model; as a sequence, the hidden states of each layer, ``(B, M, W)``."""
 
@@ -122,18 +127,23 @@ class Memory(Sequence[Tensor]):
     """What keys, values and distances depend on; empty where none are kept."""
     blank: bool = False
     """Whether nothing was read yet, so that all rows are zeros."""
+    grows: bool = False
+    """Whether all tokens stay, as in the generation of a model without memory, which attends to the whole text."""
+    skipped: Tensor | None = None
+    """In a memory that grows, the number of the first tokens of each sequence that are padding, ``(B,)``."""
 
     @classmethod
-    def nothing(cls, layers: int, length: int, like: Tensor) -> "Memory":
+    def nothing(cls, layers: int, length: int, like: Tensor, *, grows: bool = False) -> "Memory":
         """The memory of a model that has read nothing: zeros, to which the published model attends.
 
         Args:
             layers: How many layers there are.
             length: M.
             like: Features of new tokens, ``(B, T, W)``.
+            grows: Whether all tokens will stay.
         """
-        zeros = like.new_zeros(1, 1, 1).expand(len(like), length, like.shape[-1])
-        return cls((LayerMemory(RowWindow(zeros)),) * layers, blank=True)
+        zeros = like.new_zeros(1, 1, 1).expand(like.shape[0], length, like.shape[-1])
+        return cls((LayerMemory(RowWindow(zeros)),) * layers, blank=True, grows=grows)
 
     @classmethod
     def of(cls, states: Iterable[Tensor]) -> "Memory":
@@ -154,24 +164,30 @@ class Memory(Sequence[Tensor]):
     @property
     def length(self) -> int:
         """M."""
-        return len(self.layers[0].states)
+        return self.layers[0].states.length
 
     def usable(self, key: ProjectionKey) -> "Memory":
         """The memory without what was projected otherwise; of hidden states alone where ``key`` is empty."""
         if key and self.projected_by == key:
             return self
-        return Memory(tuple(LayerMemory(layer.states) for layer in self.layers), blank=self.blank)
+        return evolve(self, layers=tuple(LayerMemory(layer.states) for layer in self.layers), projected_by=())
 
     def select(self, rows: Tensor) -> "Memory":
         """The memory in which sequence ``i`` is what sequence ``rows[i]`` was."""
-        return evolve(self, layers=tuple(layer.select(rows) for layer in self.layers))
+        skipped = None if self.skipped is None else self.skipped.index_select(0, rows)
+        return evolve(self, layers=tuple(layer.select(rows) for layer in self.layers), skipped=skipped)
 
 
 class MemoryCache:
-    """The cache of decoding: a memory, which is replaced whenever tokens are read."""
+    """The cache of decoding: a memory, which is replaced whenever tokens are read.
 
-    def __init__(self) -> None:
-        self.memory: Memory | None = None
+    Args:
+        grows: Whether all tokens stay in it.
+    """
+
+    def __init__(self, *, grows: bool = False) -> None:
+        self._empty = Memory((), grows=True) if grows else None
+        self.memory: Memory | None = self._empty
 
     def reorder(self, rows: Tensor) -> None:
         """Make sequence ``i`` what sequence ``rows[i]`` was; there may be more sequences than before."""
@@ -180,4 +196,4 @@ class MemoryCache:
 
     def clear(self) -> None:
         """Drop all tokens."""
-        self.memory = None
+        self.memory = self._empty

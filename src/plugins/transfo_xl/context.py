@@ -5,19 +5,15 @@ D width of a head.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
-from attrs import frozen
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from .cache import LayerMemory, Memory, ProjectionKey, RowWindow
-from .mask import hidden_tokens
+from .mask import hidden_tokens, leading
 from .positions import distances_to, relative_shift
-
-Project: TypeAlias = Callable[[Tensor], Tensor]
-"""Makes keys and values, ``(2, B, H, M, D)``, of hidden states, ``(B, M, W)``."""
 
 
 class Lengths(NamedTuple):
@@ -43,10 +39,11 @@ class Lengths(NamedTuple):
         return max(0, stop - self.mem_len), stop
 
 
-@frozen(eq=False)
-class SegmentPositions:
+class SegmentPositions(NamedTuple):
     """The distances and the mask of a segment, which are the same for all layers."""
 
+    new: int
+    """T."""
     attended: int
     """S."""
     features: Tensor | None
@@ -79,37 +76,49 @@ class LayerContext:
         self, memory: LayerMemory, positions: SegmentPositions, first: int, *, keeps: bool, blank: bool = False
     ) -> None:
         self._memory, self._positions, self._first = memory, positions, first
-        self._keeps, self._blank = keeps, blank
+        self._keeps = keeps
+        self._is_blank = blank and memory.states.length > 0
         self._states = memory.states
         self._keys_values: RowWindow | None = None
         self._distances: Tensor | None = None
 
-    def keys_values(self, x: Tensor, new: Tensor, project: Project) -> Tensor:
+    def states(self, x: Tensor) -> Tensor:
+        """Hidden states of which keys and values are needed.
+
+        Args:
+            x: Those that enter the layer, ``(B, T, W)``.
+
+        Returns:
+            Those of the memory, unless their keys and values were kept, and then ``x``: ``(B, P + T, W)``.  Of a blank
+            memory, one row stands for all.
+        """
+        before = self._memory.states
+        self._states = before.followed_by(x) if self._keeps else before.joined(x.detach())
+        if self._memory.keys_values is not None or not before.length:
+            return x
+        start = before.length - 1 if self._is_blank else 0 if self._keeps else self._first
+        return torch.cat([before.rows[:, start:], x], dim=-2)
+
+    def keys_values(self, projected: Tensor) -> Tensor:
         """Keys and values of all that is attended to.
 
         Args:
-            x: Hidden states that enter the layer, ``(B, T, W)``.
-            new: Their keys and values, ``(2, B, H, T, D)``.
-            project: Makes those of the memory, where they were not kept.
+            projected: Those of ``states``, ``(2, B, H, P + T, D)``.
 
         Returns:
             ``(2, B, H, S, D)``.
         """
-        states = self._memory.states
+        if not self._keeps and not self._is_blank:
+            return projected
+        new = self._positions.new
+        before, after = torch.split(projected, [projected.shape[-2] - new, new], dim=-2)
+        if self._is_blank:
+            before = before.expand(-1, -1, -1, self._memory.states.length, -1)
         if not self._keeps:
-            self._states = RowWindow(torch.cat([states.rows, x.detach()], dim=-2))
-            return torch.cat([self._project(states.rows[:, self._first :], project), new], dim=-2)
-        self._states = states.followed_by(x)
-        kept = self._memory.keys_values or RowWindow(self._project(states.rows, project))
-        self._keys_values = kept.followed_by(new)
+            return torch.cat([before[..., self._first :, :], after], dim=-2)
+        kept = self._memory.keys_values
+        self._keys_values = (RowWindow(before) if kept is None else kept).followed_by(after)
         return self._keys_values.rows[..., self._first :, :]
-
-    def _project(self, states: Tensor, project: Project) -> Tensor:
-        """Keys and values of the memory; of a blank one, of one row for all."""
-        if not self._blank or not states.shape[1]:
-            return project(states)
-        one = project(states[:1, :1])
-        return one.expand(-1, len(states), -1, states.shape[1], -1)
 
     def distances(self, net: nn.Module, heads: int) -> Tensor:
         """The distances as ``net`` projects them, ``(H, D, S + 1)``, divided by the root of D as all scores are."""
@@ -161,15 +170,16 @@ class LayerContextWithWeights(LayerContext):
 # --- A segment --------------------------------------------------------------------------------------------------------
 
 
-@frozen(eq=False)
-class SegmentContext:
+class SegmentContext(NamedTuple):
     """The contexts of all layers for one segment."""
 
     layers: tuple[LayerContext, ...]
     new: int
     """T."""
     lengths: Lengths
+    grows: bool
     key: ProjectionKey
+    skipped: Tensor | None
 
     @classmethod
     def of(
@@ -198,19 +208,23 @@ class SegmentContext:
         attended = memory.length - first + new
         kept = memory.layers[0].distances
         is_kept = kept is not None and kept.shape[-1] == attended + 1
+        skipped = leading(padding) if memory.skipped is None else memory.skipped
         positions = SegmentPositions(
+            new,
             attended,
             None if is_kept else encode(distances_to(attended, lengths.clamp_len, x.device)),
-            hidden_tokens(new, attended, span=lengths.span, padding=padding, device=x.device),
+            hidden_tokens(new, attended, span=lengths.span, skipped=skipped, device=x.device),
         )
         layers = [kind(layer, positions, first, keeps=bool(key), blank=memory.blank) for layer in memory.layers]
-        return cls(tuple(layers), new, lengths, key)
+        return cls(tuple(layers), new, lengths, memory.grows, key, skipped)
 
     @property
     def memory(self) -> Memory:
         """The memory for the next segment, once all layers have run."""
-        seen = [layer.seen for layer in self.layers]
-        start, stop = self.lengths.remembered(len(seen[0].states) - self.new, self.new)
+        seen = tuple(layer.seen for layer in self.layers)
+        if self.grows:
+            return Memory(seen, projected_by=self.key, grows=True, skipped=self.skipped)
+        start, stop = self.lengths.remembered(seen[0].states.length - self.new, self.new)
         return Memory(tuple(layer.part(start, stop) for layer in seen), projected_by=self.key)
 
     @property

@@ -17,8 +17,13 @@ def padding_of(attention_mask: Tensor | None) -> Tensor | None:
     return padding if not can_branch_on(padding) or padding.any() else None
 
 
+def leading(padding: Tensor | None) -> Tensor | None:
+    """How much padding is in front of the tokens of each sequence, ``(B,)``."""
+    return None if padding is None else padding.long().cumprod(dim=1).sum(dim=1)
+
+
 def hidden_tokens(
-    new: int, attended: int, *, span: int | None, padding: Tensor | None, device: torch.device
+    new: int, attended: int, *, span: int | None, skipped: Tensor | None, device: torch.device
 ) -> Tensor | None:
     """True where a new token does not attend to another one.
 
@@ -26,20 +31,21 @@ def hidden_tokens(
         new: T.
         attended: S.
         span: Tokens that each attends to, itself included; None for all before it.
-        padding: ``(B, T)``, true in front of the tokens of a sequence.  It stands for memory that is still empty: where
-            all tokens before are attended to, there is as much less of it as there is padding.
+        skipped: ``(B,)``, padding in front of the tokens of a sequence.  It stands for memory that is still empty:
+            where all tokens before are attended to, there is as much less of it as there is padding.
         device: Where the mask is needed.
 
     Returns:
-        ``(T, S)`` or ``(B, 1, T, S)``; None where every token attends to everything.
+        ``(T, S)`` or ``(B, 1, T, S)``; None where every token attends to everything.  Every token attends to itself,
+        padding too: a softmax over nothing would give NaN.
     """
-    if new == 1 and span is None and padding is None:
+    if new == 1 and span is None and skipped is None:
         return None
     index = torch.arange(attended, device=device)
     distance = index[-new:, None] - index
     hidden = distance < 0
     if span is not None:
         hidden = hidden | (distance >= span)
-    elif padding is not None:
-        hidden = hidden | (index < padding.long().cumprod(dim=1).sum(dim=1)[:, None, None, None])
+    elif skipped is not None:
+        hidden = hidden | ((index < skipped[:, None, None, None]) & (distance != 0))
     return hidden if not can_branch_on(hidden) or hidden.any() else None

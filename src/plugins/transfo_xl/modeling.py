@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from registry.errors import InputError
 from registry.loading.model import Model
 from registry.nn.heads import last_tokens
-from registry.nn.inputs import check_shape
+from registry.nn.hooks import carries_hook
+from registry.nn.inputs import check_shape, is_traced
 from registry.nn.losses import IGNORED, classification_loss, next_tokens, regression_loss
 from registry.nn.outputs import ClassificationOutput, MemoryLMOutput, MemoryOutput
 from registry.weights.names import Layout
@@ -139,7 +140,7 @@ class TransfoXLModel(TransfoXLPreTrainedModel):
         x = self.drop(x)
         return MemoryOutput(
             last_hidden_state=x,
-            mems=segment.memory,
+            mems=tuple(segment.memory) if is_traced() else segment.memory,
             hidden_states=(*states, x) if output_hidden_states else None,
             attentions=segment.attentions if output_attentions else None,
         )
@@ -147,22 +148,24 @@ class TransfoXLModel(TransfoXLPreTrainedModel):
     def _segment(
         self, x: Tensor, mems: Iterable[Tensor] | None, padding: Tensor | None, kind: type[LayerContext]
     ) -> SegmentContext:
-        """What the layers attend to.  Projections are kept where no gradients are wanted."""
+        """What the layers attend to."""
         return SegmentContext.of(
             x,
             self._memory(mems, x),
             Lengths(self.mem_len, self.ext_len, self.clamp_len, self.same_length),
             lambda distances: self.drop(sinusoids(distances, x.shape[-1], x.dtype)),
             padding=padding,
-            key=() if self.training or torch.is_grad_enabled() else self._projection_key(),
+            key=self._projection_key(x.device.type),
             kind=kind,
         )
 
     def _memory(self, mems: Iterable[Tensor] | None, x: Tensor) -> Memory:
         if mems is None:
             return Memory.nothing(len(self.layers), self.mem_len, x)
+        if isinstance(mems, Memory) and mems.grows and not mems.layers:
+            return Memory.nothing(len(self.layers), 0, x, grows=True)
         memory = mems if isinstance(mems, Memory) else Memory.of(state.detach() for state in mems)
-        wanted = (len(x), memory.length if len(memory) else 0, x.shape[-1])
+        wanted = (x.shape[0], memory.length if len(memory) else 0, x.shape[-1])
         if len(memory) != len(self.layers) or any(state.shape != wanted for state in memory):
             raise InputError(
                 f"mems must have {len(self.layers)} tensors of the shape {wanted[:1]} + (remembered tokens,) + "
@@ -171,10 +174,21 @@ class TransfoXLModel(TransfoXLPreTrainedModel):
             )
         return memory
 
-    def _projection_key(self) -> ProjectionKey:
-        weights = [net.weight for layer in self.layers for net in (layer.dec_attn.qkv_net, layer.dec_attn.r_net)]
+    def _projection_key(self, device: str) -> ProjectionKey:
+        """What keys, values and projected distances depend on; empty where they are not kept.
+
+        They are kept where no gradients are wanted, unless a tool has changed a layer that makes them: nothing here
+        could notice that an adapter is switched off.
+        """
+        if self.training or torch.is_grad_enabled() or is_traced():
+            return ()
+        nets = [net for layer in self.layers for net in layer.dec_attn.projections]
+        if not all(type(net) in (nn.Linear, nn.LayerNorm) for net in nets) or carries_hook(*nets):
+            return ()
+        weights = [weight for net in nets for weight in net._parameters.values() if weight is not None]
         versions = (0 if weight.is_inference() else weight._version for weight in weights)
-        return (self.clamp_len, *(weight.data_ptr() for weight in weights), *versions)
+        autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        return (self.clamp_len, autocast, *(weight.data_ptr() for weight in weights), *versions)
 
 
 def _without(padding: Tensor | None, x: Tensor) -> Tensor:
@@ -292,13 +306,16 @@ class TransfoXLLMHeadModel(TransfoXLHead):
 
     @property
     def context_size(self) -> int:
-        """Any number of tokens: the oldest drop out of the memory."""
+        """Any number of tokens: the oldest drop out of the memory; of a model without memory, all are attended to."""
         return maxsize
 
     def new_cache(self, batch: int, capacity: int) -> MemoryCache:  # noqa: ARG002  # it grows
-        """An empty cache.  Raises InputError for a model with ``ext_len``, which does not remember its last tokens."""
+        """An empty cache; that of a model without memory holds the whole text, as if it were read at once.
+
+        Raises InputError for a model with ``ext_len``, which does not remember its last tokens.
+        """
         self._check_memory()
-        return MemoryCache()
+        return MemoryCache(grows=not self.mem_len)
 
     def score(
         self,
@@ -385,7 +402,7 @@ class TransfoXLForSequenceClassification(TransfoXLHead):
             output_attentions=output_attentions,
         )
         last = last_tokens(input_ids, attention_mask)
-        rows = torch.arange(len(last), device=last.device)
+        rows = torch.arange(last.shape[0], device=last.device)
         logits = self.score(read.last_hidden_state[rows, last])
         loss_of = regression_loss if logits.shape[-1] == 1 else classification_loss
         loss = None if labels is None else loss_of(logits, labels)

@@ -252,7 +252,9 @@ def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
         return False
     if type(x) is not Tensor or type(weight) not in (Tensor, nn.Parameter):  # quantized, sharded, without contents
         return False
-    if x.dim() < 2 or x.shape[-1] != weight.shape[-1] or max(prod(x.shape[:-1]), FEW) * weight.numel() < LARGE:
+    if x.dim() < 2 or x.shape[-1] != weight.shape[-1] or not x.numel():
+        return False
+    if max(prod(x.shape[:-1]), FEW) * weight.numel() < LARGE:
         return False
     return _onednn_is_wanted() and not torch.is_autocast_enabled("cpu")
 

@@ -8,17 +8,24 @@ from registry.errors import InputError
 
 
 def by_hand(model, ids: Tensor, new: int) -> Tensor:
-    """Greedy decoding by the forward of the model alone."""
+    """Greedy decoding by the forward of the model alone; without memory, the text is read again for each token."""
     mems, unread = None, ids
     with torch.no_grad():
         for _ in range(new):
-            output = model(unread, mems=mems)
+            output = model(unread, mems=mems) if model.mem_len else model(ids)
             mems, unread = output.mems, output.logits[:, -1:].argmax(-1)
             ids = torch.cat([ids, unread], dim=1)
     return ids
 
 
-@pytest.mark.parametrize("kind", [{}, {"same_length": False}, {"mem_len": 0, "same_length": False}, {"div_val": 1}])
+WITHOUT_MEMORY = (
+    {"mem_len": 0},
+    {"mem_len": 0, "same_length": False},
+    {"mem_len": 0, "clamp_len": 0, "pre_lnorm": True},
+)
+
+
+@pytest.mark.parametrize("kind", [{}, {"same_length": False}, {"div_val": 1}, *WITHOUT_MEMORY], ids=str)
 def test_greedy_texts_are_those_of_the_forward_by_hand(make, ids, kind) -> None:
     model = make(**kind)
     prompt = ids[:, :12]  # longer than a segment
@@ -37,7 +44,7 @@ def test_greedy_texts_are_those_of_the_reference(make, theirs, ids) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"num_beams": 3}, {"repetition_penalty": 1.5}], ids=str)
-@pytest.mark.parametrize("kind", [{}, {"same_length": False}], ids=str)
+@pytest.mark.parametrize("kind", [{}, {"same_length": False}, *WITHOUT_MEMORY[:2]], ids=str)
 def test_padded_prompts_are_continued_as_they_would_be_alone(make, ids, kind, options) -> None:
     model = make(**kind)
     mask = torch.ones(2, 9, dtype=torch.long)
@@ -73,3 +80,19 @@ def test_a_model_that_does_not_remember_its_last_tokens_says_so(make, ids) -> No
         model.generate(ids, max_new_tokens=2)
     model.reset_length(8, 0, 10)
     assert model.generate(ids, max_new_tokens=2).shape == (2, 32)
+
+
+@pytest.mark.parametrize("kind", WITHOUT_MEMORY, ids=str)
+def test_without_memory_every_score_is_that_of_the_text_read_at_once(make, ids, kind) -> None:
+    model = make(**kind)
+    cache = model.new_cache(2, 30)
+    mask = torch.ones_like(ids)
+    mask[1, :4] = 0
+    with torch.no_grad():
+        expected = model(ids, attention_mask=mask).logits
+        for start, stop in ((0, 9), (9, 10), (10, 11), (11, 17), (17, 30)):
+            found = model.score(ids[:, start:stop], cache, attention_mask=mask[:, :stop])
+            torch.testing.assert_close(found, expected[:, stop - 1], atol=1e-5, rtol=0)
+        cache.clear()
+        again = model.score(ids[:, :9], cache, attention_mask=mask[:, :9])
+    torch.testing.assert_close(again, expected[:, 8], atol=1e-5, rtol=0)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from plugins.transfo_xl.mask import hidden_tokens, padding_of
+from plugins.transfo_xl.mask import hidden_tokens, leading, padding_of
 from plugins.transfo_xl.positions import distances_to, relative_shift, sinusoids
 
 CPU = torch.device("cpu")
@@ -52,21 +52,21 @@ def hidden(text: str) -> Tensor:
 def test_a_token_attends_to_itself_and_to_those_before_it(
     new: int, attended: int, span: int | None, expected: str
 ) -> None:
-    found = hidden_tokens(new, attended, span=span, padding=None, device=CPU)
+    found = hidden_tokens(new, attended, span=span, skipped=None, device=CPU)
     assert found is not None
     assert torch.equal(found, hidden(expected))
 
 
 def test_where_everything_is_attended_to_there_is_no_mask() -> None:
-    assert hidden_tokens(1, 9, span=None, padding=None, device=CPU) is None
-    assert hidden_tokens(1, 9, span=9, padding=None, device=CPU) is None
+    assert hidden_tokens(1, 9, span=None, skipped=None, device=CPU) is None
+    assert hidden_tokens(1, 9, span=9, skipped=None, device=CPU) is None
     assert padding_of(None) is None
     assert padding_of(torch.ones(2, 3)) is None
 
 
 def test_padding_hides_as_much_memory_as_there_is_of_it() -> None:
     padding = padding_of(torch.tensor([[1, 1, 1], [0, 0, 1]]))
-    found = hidden_tokens(3, 5, span=None, padding=padding, device=CPU)
+    found = hidden_tokens(3, 5, span=None, skipped=leading(padding), device=CPU)
     assert found is not None
     assert torch.equal(found[0, 0], hidden("...xx ....x ....."))
     assert torch.equal(found[1, 0], hidden("xx.xx xx..x xx..."))
