@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
     checkpoint_wrapper,
 )
 from torch.testing import assert_close
+
+from registry.errors import InputError
 
 BERT: dict[str, Any] = {
     "vocab_size": 61, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 40,
@@ -201,3 +204,89 @@ def test_a_layer_that_is_computed_again_is_cached_once(name: str) -> None:
     output = model(IDS, output_attentions=True)
     assert len(output.past_key_values) == len(output.attentions) == 3
     assert [keys.shape for keys, _ in output.past_key_values] == [(3, 4, 8, 6)] * 3
+
+
+# --- gradient_checkpointing_enable ------------------------------------------------------------------------------------
+
+
+def kept_numbers(model: nn.Module, inputs: dict[str, Any]) -> int:
+    """Numbers that are kept for the backward pass."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model(**inputs)
+    return sum(kept.values())
+
+
+@each_model
+def test_the_switch_keeps_less_and_gives_the_same_gradients_bit_by_bit(name: str) -> None:
+    model = our(name).train()  # with dropout
+    inputs = {"input_ids": IDS, "attention_mask": PADDED, "labels": IDS}
+    expected, kept = gradients(model, inputs), kept_numbers(model, inputs)
+    assert not model.is_gradient_checkpointing
+    model.gradient_checkpointing_enable()
+    assert model.is_gradient_checkpointing
+    assert_close(gradients(model, inputs), expected, atol=0, rtol=0)
+    assert kept_numbers(model, inputs) < 0.9 * kept
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert twin.is_gradient_checkpointing
+        assert_close(gradients(twin, inputs), expected, atol=0, rtol=0)
+        twin.gradient_checkpointing_disable()
+    model.gradient_checkpointing_enable({"use_reentrant": True})
+    atol = 1e-5 if name.startswith("TransfoXL") else 0.0
+    assert_same(gradients(model, inputs), expected, CheckpointImpl.REENTRANT, atol=atol)
+    model.gradient_checkpointing_disable()
+    assert not model.is_gradient_checkpointing
+    assert kept_numbers(model, inputs) == kept
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_the_switch_computes_layers_again_in_the_backward_pass_only() -> None:
+    model, calls = our("GPT2LMHeadModel").train(), []
+    model.transformer.h[1].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
+    model.gradient_checkpointing_enable()
+    with torch.no_grad():
+        model(IDS)
+    assert len(calls) == 1
+    output = model(IDS, labels=IDS)
+    assert len(calls) == 2
+    output.loss.backward()
+    assert len(calls) == 3
+    text = model.generate(IDS, max_new_tokens=4)
+    model.gradient_checkpointing_disable()
+    assert torch.equal(text, model.generate(IDS, max_new_tokens=4))
+
+
+def test_the_switch_leaves_what_another_library_put_around_a_layer() -> None:
+    model, calls = our("GPT2LMHeadModel"), []
+    layer: Any = model.transformer.h[0]
+    plain = layer.forward
+    layer.forward = lambda *inputs: (calls.append(1), plain(*inputs))[1]
+    theirs = layer.forward
+    for _ in range(2):
+        model.gradient_checkpointing_enable()
+    model(IDS, labels=IDS).loss.backward()
+    assert len(calls) == 2
+    model.gradient_checkpointing_disable()
+    assert layer.forward is theirs
+
+
+def test_a_model_that_names_no_layers_says_so() -> None:
+    model = our("GPT2LMHeadModel")
+    model.block_classes = ()
+    with pytest.raises(InputError, match="does not declare which layers"):
+        model.gradient_checkpointing_enable()
+
+
+def test_a_compiled_model_computes_layers_again_as_well() -> None:
+    model = our("BertForMaskedLM").eval()
+    inputs = {"input_ids": IDS, "attention_mask": PADDED, "labels": IDS}
+    expected = gradients(model, inputs)
+    model.gradient_checkpointing_enable()
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    assert_close(gradients(compiled, inputs), expected, atol=1e-5, rtol=1e-4)

@@ -17,7 +17,7 @@ from registry.nn.outputs import ClassificationOutput, EncoderOutput, MaskedLMOut
 from registry.nn.packing import rows_of
 
 from .config import BertConfig
-from .encoder import BertEmbeddings, BertEncoder
+from .encoder import BertEmbeddings, BertEncoder, BertLayer
 from .weights import LAYOUT
 
 # --- On top of the encoder --------------------------------------------------------------------------------------------
@@ -76,6 +76,7 @@ class BertPreTrainedModel(Model):
 
     config_class = BertConfig
     layout = LAYOUT
+    block_classes = (BertLayer,)
 
     def init_module(self, module: nn.Module) -> None:
         """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""

@@ -92,6 +92,7 @@ class OpenAIGPTPreTrainedModel(Model):
 
     config_class = OpenAIGPTConfig
     layout = LAYOUT
+    block_classes = (OpenAIGPTBlock,)
 
     def init_module(self, module: nn.Module) -> None:
         """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""

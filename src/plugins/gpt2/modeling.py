@@ -91,6 +91,7 @@ class GPT2PreTrainedModel(Model):
 
     config_class = GPT2Config
     layout = LAYOUT
+    block_classes = (GPT2Block,)
 
     def init_module(self, module: nn.Module) -> None:
         """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""

@@ -40,6 +40,7 @@ class TransfoXLPreTrainedModel(Model):
 
     config_class = TransfoXLConfig
     layout = LAYOUT
+    block_classes = (TransfoXLBlock,)
 
     @classmethod
     def layout_of(cls, config: Any) -> Layout:

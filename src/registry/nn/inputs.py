@@ -21,7 +21,7 @@ def can_branch_on(tensor: Tensor) -> bool:
 
     A GPU would have to be waited for; tensors of other classes may have no values (fake ones), or a part (sharded).
     """
-    return tensor.device.type == "cpu" and type(tensor) is Tensor and not is_traced()
+    return tensor.is_cpu and type(tensor) is Tensor and not is_traced()
 
 
 def embed_ids(table: nn.Embedding, ids: Tensor, name: str) -> Tensor:

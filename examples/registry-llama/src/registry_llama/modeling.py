@@ -106,6 +106,7 @@ class LlamaPreTrainedModel(Model):
 
     config_class = LlamaConfig
     layout = UNTIED
+    block_classes = (LlamaDecoderLayer,)
 
     @classmethod
     def layout_of(cls, config: Any) -> Layout:
