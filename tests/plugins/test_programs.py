@@ -97,7 +97,7 @@ def test_compilation_sees_one_graph_and_keeps_numbers_and_gradients(name: str) -
     assert_close(run(compiled(model)), run(model), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", [{}, {"div_val": 1, "mem_len": 0}], ids=str)
+@pytest.mark.parametrize("kind", [{}, pytest.param({"div_val": 1, "mem_len": 0}, marks=pytest.mark.slow)], ids=str)
 def test_a_compiled_model_continues_after_its_memory_and_that_of_eager_mode(kind: dict[str, Any]) -> None:
     model = our("TransfoXLLMHeadModel", **kind)
     program = compiled(model)

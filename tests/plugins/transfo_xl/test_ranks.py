@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import os, sys
 from datetime import timedelta
@@ -43,6 +45,7 @@ os._exit(0)  # threads of gloo may outlive the group, at which torch aborts
 """
 
 
+@pytest.mark.slow
 def test_gradients_on_two_ranks_are_the_mean_where_one_has_no_rare_words(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(tmp_path / "group")]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
