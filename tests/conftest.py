@@ -25,6 +25,7 @@ COMPLETE = {"authors", "examples", "plugins", "cli", "pages", "testing", "test_d
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="one case of each fast test, in less than a minute")
+    parser.addoption("--examples", type=int, default=240, help="random texts of each test that is given their number")
     parser.addoption(
         "--shared",
         default=str(Path(__file__).parent.parent.parent / "shared"),
@@ -58,6 +59,13 @@ def shared(request: pytest.FixtureRequest) -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"{folder} holds no data; name the folder with --shared DIR")
     return folder / "data"
+
+
+@pytest.fixture(scope="session")
+def examples(request: pytest.FixtureRequest) -> int:
+    """How many random texts a test takes: few in the suite, thousands when asked to."""
+    number: int = request.config.getoption("--examples")
+    return number
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import random
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import sentencepiece
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken as TheirToken
 from tokenizers import Regex as Pattern
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 import registry
 from registry.errors import ConfigError, MissingTokenizerError, UnknownOptionError, VocabError
+from registry.tokenization.added_tokens.token import AddedToken
 from registry_llama.byte_level import LLAMA_3
 from registry_llama.config import LlamaConfig
 from registry_llama.modeling import LlamaForCausalLM
@@ -164,6 +167,51 @@ def test_what_we_save_is_the_same_tokenizer_here_and_in_transformers(
     assert again.get_vocab() == ours[pipeline].get_vocab()
 
 
+@pytest.mark.parametrize("pipeline", [*PIPELINES, "model"])
+def test_added_tokens_of_every_flag_are_found_as_tokenizers_finds_them(
+    folders: dict[str, Path], pipeline: str, tmp_path: Path
+) -> None:
+    rng = random.Random(pipeline)
+    for number in range(6):
+        tokenizer, reference = LlamaTokenizer.from_pretrained(folders[pipeline]), of_transformers(folders, pipeline)
+        for content in rng.sample(ADDED, rng.randint(1, 5)):
+            flags = {name: rng.random() < 0.4 for name in ("normalized", "lstrip", "rstrip", "single_word")}
+            special = rng.random() < 0.3
+            (reference.add_special_tokens if special else reference.add_tokens)([TheirToken(content, **flags)])
+            tokenizer.add_tokens(AddedToken(content, **flags), special_tokens=special)
+        tokenizer.save_pretrained(tmp_path / str(number))
+        again = LlamaTokenizer.from_pretrained(tmp_path / str(number))
+        assert again.added_tokens == tokenizer.added_tokens
+        for _ in range(10):
+            text = "a" + "".join(rng.choices([*ADDED, " ", "  ", "\t", "a", "cat", "1", ".", "é", "<s>", "THE"], k=9))
+            reference.encode_special_tokens = split = rng.random() < 0.3
+            expected = reference.encode(text)
+            for one in (tokenizer, again):
+                found = one(text, return_offsets_mapping=True, split_special_tokens=split)
+                assert found["input_ids"] == expected.ids, (tokenizer.added_tokens, text)
+                if pipeline not in ("release", "digits apart", "llama 3"):
+                    assert found["offset_mapping"] == expected.offsets, (tokenizer.added_tokens, text)
+
+
+ADDED = ["<x>", "the", "cat ", " a", "new york", "\u2581the", "<s>", "é", " ", "A1"]
+
+
+def of_transformers(folders: dict[str, Path], pipeline: str) -> Any:
+    """The reference for a pipeline, or for the ``tokenizer.model``, to which tokens may be added."""
+    if pipeline != "model":
+        return Tokenizer.from_str(json.dumps(described(pipeline)))
+    return transformers.LlamaTokenizer.from_pretrained(folders["model"], legacy=False, add_bos_token=True)._tokenizer
+
+
+def test_added_tokens_of_a_tokenizer_json_count_beside_a_model(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(trained())
+    tokens = [{"id": len(LlamaTokenizer(trained())), "content": "<x>", "rstrip": True, "special": True}]
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": tokens}))
+    tokenizer = LlamaTokenizer.from_pretrained(tmp_path)
+    first, second, *others = tokenizer.tokenize("the<x>  the")
+    assert (first, second, "".join(others)) == ("\u2581the", "<x>", "the")
+
+
 # --- The tokenizer.model ----------------------------------------------------------------------------------------------
 
 
@@ -194,7 +242,10 @@ def test_a_folder_of_weights_and_tokenizer_is_whole(tmp_path: Path) -> None:
     written = loaded.model.generate(**batch, max_new_tokens=4, eos_token_id=[])
     assert loaded.tokenizer.decode(written[0], skip_special_tokens=True).startswith("the cat")
     small = LlamaForCausalLM(LlamaConfig(vocab_size=100, **sizes))
-    registry.save(small, tmp_path / "n", tokenizer=loaded.tokenizer)
+    with pytest.raises(VocabError, match="does not belong to the model"):
+        registry.save(small, tmp_path / "n", tokenizer=loaded.tokenizer)
+    registry.save(small, tmp_path / "n")
+    loaded.tokenizer.save_pretrained(tmp_path / "n")
     with pytest.raises(VocabError, match="does not belong to the model"):
         registry.load(tmp_path / "n")
 

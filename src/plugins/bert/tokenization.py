@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from registry.errors import VocabError
 from registry.files.filenames import TOKENIZER_NAME
+from registry.tokenization.added_tokens.matching import Normalizer
 from registry.tokenization.base import Tokenizer, missing
 from registry.tokenization.batches.encoding import Offsets, Span, Template
 from registry.tokenization.chunk_cache import CachedIds
@@ -181,11 +182,18 @@ class BertTokenizer(Tokenizer):
 
     def span_ids(self, span: Span) -> CachedIds:
         """The ids of a span."""
-        return self._cache.ids(span.text)
+        cache = self._cache.of_normalized if span.is_normalized else self._cache
+        return cache.ids(span.text)
 
     def span_offsets(self, span: Span) -> Offsets:
         """For each token the characters that it was made of."""
-        return self._cache.offsets(span.text)
+        cache = self._cache.of_normalized if span.is_normalized else self._cache
+        return cache.offsets(span.text)
+
+    @property
+    def normalizer(self) -> Normalizer | None:
+        """What is done to text before it is cut into words."""
+        return self.basic_tokenizer if isinstance(self.basic_tokenizer, BasicTokenizer) else None
 
     def _ids_of_word(self, word: str) -> tuple[int, ...]:
         return tuple(map(self.vocab.__getitem__, self.wordpiece_tokenizer.subwords(word)))
@@ -210,7 +218,6 @@ class BertTokenizer(Tokenizer):
         return model["vocab"], {
             "unk_token": model.get("unk_token", UNKNOWN),
             **_cls_and_sep(keys.get("post_processor"), paths[TOKENIZER_NAME]),
-            "added_tokens": keys["added_tokens"],
             "do_lower_case": normalizer.get("lowercase", True),
             "strip_accents": normalizer.get("strip_accents"),
             "tokenize_chinese_chars": normalizer.get("handle_chinese_chars", True),

@@ -10,16 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from registry.errors import RegistryWarning, UnsupportedError
+from registry.tokenization.added_tokens.matching import LowerCase, Normalizer
 from registry.tokenization.batches.encoding import Offsets, Span
 from registry.tokenization.bpe import Pair
 from registry.tokenization.bpe_tokenizer import BytePairTokenizer
 from registry.tokenization.chunk_cache import CachedIds
 from registry.tokenization.options import OPTIONAL_FLAG, Option
 from registry.tokenization.word_cache import WordCache
-from registry.tokenization.words import BasicTokenizer, Splitter
+from registry.tokenization.words import BasicTokenizer
 
 LAST = "</w>"
 """Suffix of the symbol that ends a word."""
@@ -40,7 +41,7 @@ def text_standardize(text: str) -> str:
     return BLANKS.sub(" ", LINE_ENDS.sub(" \n ", text)).strip()
 
 
-class SpacyTokenizer:
+class SpacyTokenizer(LowerCase):
     """Cuts text as OpenAI did: repaired by ftfy, standardized, then cut by spaCy's rules for English, in lower case.
 
     Raises:
@@ -73,8 +74,12 @@ class SpacyTokenizer:
             hint="Make the tokenizer with use_spacy=False to cut text as transformers does, which can tell.",
         )
 
+    def of_normalized(self) -> Self:
+        """The same."""
+        return self
 
-def splitter(use_spacy: bool | None) -> Splitter:
+
+def splitter(use_spacy: bool | None) -> SpacyTokenizer | BasicTokenizer:
     """The splitter of texts; when None, spaCy where it is installed, else BERT's, of which a warning tells once."""
     if use_spacy is False:
         return BasicTokenizer(never_split=())
@@ -157,22 +162,30 @@ class OpenAIGPTTokenizer(BytePairTokenizer):
     ) -> None:
         super().__init__(vocab_file, merges_file, special_tokens, max_len=max_len, use_spacy=use_spacy, **values)
         self._unknown = self.special_id("unk_token")  # missed at once: any text may need it
-        self._cache = WordCache(splitter(use_spacy), self._ids_of_word, self._token_ends)
+        self._splitter = splitter(use_spacy)
+        self._cache = WordCache(self._splitter, self._ids_of_word, self._token_ends)
 
     # --- Text to ids
 
     def span_ids(self, span: Span) -> CachedIds:
         """The ids of a span."""
-        return self._cache.ids(span.text)
+        cache = self._cache.of_normalized if span.is_normalized else self._cache
+        return cache.ids(span.text)
 
     def span_offsets(self, span: Span) -> Offsets:
         """For each token the characters that it was made of; unknown with spaCy."""
-        return self._cache.offsets(span.text)
+        cache = self._cache.of_normalized if span.is_normalized else self._cache
+        return cache.offsets(span.text)
+
+    @property
+    def normalizer(self) -> Normalizer:
+        """What is done to text before it is cut into words; with spaCy, added tokens are found in lower case."""
+        return self._splitter
 
     def _ids_of_word(self, word: str) -> tuple[int, ...]:
         """The ids of a word; a character that the vocabulary lacks is unknown."""
         symbols = [*word[:-1], word[-1] + LAST]
-        return tuple(self.byte_pairs.merge([self.vocab.get(symbol, self._unknown) for symbol in symbols]))
+        return tuple(self.byte_pairs.merge([self.own_vocab.get(symbol, self._unknown) for symbol in symbols]))
 
     def _token_ends(self, word: str) -> Iterable[int]:
         """Where in a word each of its tokens ends."""

@@ -12,12 +12,13 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
+from registry.tokenization.added_tokens.pattern import WHITE_SPACE
 from registry.tokenization.batches.encoding import Offsets, Span, without_prefix
 from registry.tokenization.bpe import Pair
 from registry.tokenization.bpe_tokenizer import BytePairTokenizer
 from registry.tokenization.byte_level import SEPARATOR, WORD, ByteLevel, decode_bytes, utf8
 from registry.tokenization.chunk_cache import CachedIds, ChunkCache, TokenCache, ids_of_parts
-from registry.tokenization.options import ADDED_TOKEN_FLAGS, FLAG, Option
+from registry.tokenization.options import FLAG, Option
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -29,8 +30,6 @@ ASCII_WORD = re.compile(WORD.format(letter="A-Za-z", digit="0-9").encode())
 """Finds the words of a text in ASCII, in a third of the time."""
 BETWEEN = SEPARATOR.decode("utf-8", "surrogateescape")
 """Becomes ``SEPARATOR``; no text has it, as its lone surrogates were replaced."""
-WHITE_SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-"""The class of white space of ``regex``; ``\\s`` of ``re`` has U+001C to U+001F as well."""
 
 
 @cache
@@ -138,11 +137,6 @@ class GPT2Tokenizer(BytePairTokenizer):
         "errors": Option("the name of an error handler of bytes.decode", _is_error_handler),
         "add_prefix_space": FLAG,
     }
-    refused_flags: ClassVar[Sequence[str]] = tuple(
-        flag
-        for flag in ADDED_TOKEN_FLAGS
-        if flag != "normalized"  # nothing is normalized
-    )
     understood: ClassVar[Mapping[str, Mapping[str, Any] | None]] = {
         "model": {
             "type": "BPE",
@@ -180,7 +174,7 @@ class GPT2Tokenizer(BytePairTokenizer):
             add_prefix_space=add_prefix_space,
             **values,
         )
-        self._level = ByteLevel(self.vocab, self.byte_pairs, self.vocab.get(self.unk_token))
+        self._level = ByteLevel(self.own_vocab, self.byte_pairs, self.vocab.get(self.unk_token))
         self._chunks = TokenCache(self._ids_of_chunk)
         self._offsets_of = ChunkCache(self._offsets_of_chunk)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from registry.errors import VocabError
+from registry.tokenization.added_tokens.matching import FoundSpan, LowerCase
 from registry.tokenization.base import Tokenizer, missing
 from registry.tokenization.batches.encoding import Offsets, Span
 from registry.tokenization.chunk_cache import TokenIds, as_list
@@ -133,8 +134,12 @@ class TransfoXLTokenizer(Tokenizer):
         if vocab or self.added_tokens:
             super()._set_vocabulary(vocab, origin)
         else:
-            self.vocab, self.ids_to_tokens, self.vocab_size = vocab, [], 0
-        self._ids_of_words = WordIds(self.vocab, self._id_of_unknown).__getitem__
+            self.vocab = self.own_vocab = vocab
+            self.ids_to_tokens, self.vocab_size, self._recognized = [], 0, {}
+        special_tokens = {token: self.vocab[token] for token in self.all_special_tokens}
+        words = {**vocab, **special_tokens} if self.added_tokens else vocab
+        self._ids_of_words = WordIds(words, self._id_of_unknown).__getitem__
+        self._ids_of_tokens = WordIds(self.vocab, self._id_of_unknown).__getitem__
 
     def _by_word(self, counts: Mapping[str, int] | Sequence[int]) -> Mapping[str, int]:
         """How often each word was counted.  Raises VocabError unless there is one number for each."""
@@ -159,8 +164,8 @@ class TransfoXLTokenizer(Tokenizer):
         ``add_eos`` puts ``eos_token`` after them, and ``add_double_eos`` a ``<S>`` on both sides instead.
         """
         words: list[str] = []
-        for number, part in enumerate(self._parts(text, split_special_tokens)):
-            words += [part] if number % 2 else self._words(part)
+        for part in self._parts(text, split_special_tokens) or [FoundSpan(Span(text), 0)]:
+            words += self._words(part.span.text) if isinstance(part, FoundSpan) else [part.token.content]
         if add_double_eos:
             return [BOUNDARY, *words, BOUNDARY]
         return [*words, str(self.eos_token)] if add_eos else words
@@ -180,7 +185,7 @@ class TransfoXLTokenizer(Tokenizer):
     @property
     def _is_plain(self) -> bool:
         """Whether no token is looked for but between delimiters."""
-        return self.split_special_tokens and self._ordinary_token_pattern is None
+        return self.split_special_tokens and not self._finder.finds_ordinary_tokens
 
     def _lowered(self, text: str) -> str:
         return text.lower() if self.lower_case else text
@@ -188,6 +193,11 @@ class TransfoXLTokenizer(Tokenizer):
     def span_ids(self, span: Span) -> list[int]:
         """The ids of a span."""
         return list(map(self._ids_of_words, self._words(span.text)))
+
+    @property
+    def normalizer(self) -> LowerCase | None:
+        """What is done to text before it is cut into words."""
+        return LowerCase() if self.lower_case else None
 
     def _id_of_unknown(self) -> int:
         return self.special_id("unk_token")
@@ -260,8 +270,8 @@ class TransfoXLTokenizer(Tokenizer):
     def encode_sents(self, sents: Iterable[Iterable[str]], ordered: bool = False) -> "Tensor | list[Tensor]":
         """The ids of sentences, which are lists of words; with ``ordered``, in one tensor."""
         if ordered:
-            return _tensor(list(map(self._ids_of_words, chain.from_iterable(sents))))
-        return [_tensor(list(map(self._ids_of_words, words))) for words in sents]
+            return _tensor(list(map(self._ids_of_tokens, chain.from_iterable(sents))))
+        return [_tensor(list(map(self._ids_of_tokens, words))) for words in sents]
 
     def ids_of_file(self, path: str | Path) -> TokenIds:
         """The ids of a text file, each line ended by ``eos_token``."""

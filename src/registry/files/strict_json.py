@@ -5,7 +5,9 @@ the last wins; NaN and infinities; nesting and numbers without bound.  Here each
 """
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +16,7 @@ from registry.errors import ConfigError, RegistryError
 from registry.files.signatures import JSON, START, recognize
 
 MEBIBYTE = 2**20
+WHITE_SPACE = re.compile(r"[ \t\n\r]*+")
 
 
 def read_json_object(
@@ -41,6 +44,46 @@ def read_json_array(
     if not isinstance(found, list):
         raise error(f"{path} holds a JSON {_kind(found)} where an array [...] is needed.")
     return found
+
+
+def read_json_member(path: Path, name: str, *, limit: int, error: type[RegistryError] = ConfigError) -> Any:
+    """A member of the JSON object in a file, which is parsed as far as that; None for an object without it.
+
+    Args:
+        path: The file, in UTF-8.
+        name: The key of the member.
+        limit: Bytes that the file may hold.
+        error: The class of errors.
+
+    Raises:
+        error: The file cannot be read, is larger than allowed, or is no JSON object up to the member.
+    """
+    data = _read(path, limit, None, error)
+    with _errors(data, str(path), error, error):
+        text = data.decode("utf-8-sig")
+        decoder = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_refuse, parse_float=_finite)
+        end = _after(text, "{", 0)
+        while not text.startswith("}", end):
+            key, end = decoder.raw_decode(text, end)
+            value, end = decoder.raw_decode(text, _after(text, ":", _next(text, end)))
+            if key == name:
+                return value
+            end = _next(text, end)
+            end = end if text.startswith("}", end) else _after(text, ",", end)
+    return None
+
+
+def _next(text: str, start: int) -> int:
+    """The offset of what follows white space."""
+    return WHITE_SPACE.match(text, start).end()  # type: ignore[union-attr]  # matches everywhere
+
+
+def _after(text: str, sign: str, start: int) -> int:
+    """The offset of what follows a sign and the white space around it.  Raises JSONDecodeError if it is not there."""
+    start = _next(text, start)
+    if not text.startswith(sign, start):
+        raise json.JSONDecodeError(f"Expecting '{sign}'", text, start)
+    return _next(text, start + 1)
 
 
 def parse_json_object(
@@ -87,10 +130,19 @@ def _read(path: Path, limit: int, values: int | None, error: type[RegistryError]
 
 
 def _parse(data: bytes, origin: str, error: type[RegistryError], duplicate_error: type[RegistryError]) -> Any:
-    try:
+    with _errors(data, origin, error, duplicate_error):
         return json.loads(
             data.decode("utf-8-sig"), object_pairs_hook=_distinct, parse_constant=_refuse, parse_float=_finite
         )
+
+
+@contextmanager
+def _errors(
+    data: bytes, origin: str, error: type[RegistryError], duplicate_error: type[RegistryError]
+) -> Iterator[None]:
+    """Errors of the parser are errors that name the file."""
+    try:
+        yield
     except json.JSONDecodeError as problem:
         where = f"line {problem.lineno}, column {problem.colno}"
         raise error(f"{origin} is not JSON: {problem.msg} at {where}{_looks_like(data)}.") from problem

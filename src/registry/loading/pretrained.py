@@ -299,6 +299,7 @@ def save(
 
     Raises:
         SaveError: It is no model, or a file could not be written; what was there before is then intact.
+        VocabError: The tokenizer has ids beyond the embedding.
     """
     if isinstance(pretrained_or_model, Pretrained):
         saves = pretrained_or_model.save

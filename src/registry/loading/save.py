@@ -36,7 +36,12 @@ def save_model(
 
     Raises:
         SaveError: A file could not be written; what was there before is then intact.
+        VocabError: The tokenizer has ids beyond the embedding.
     """
+    if tokenizer is not None:
+        from registry.loading.pretrained import check_fit  # which imports this module's callers
+
+        check_fit(tokenizer, model.config)
     writers = {CONFIG_NAME: content_writer(_config_of(model))}
     if model.generation_config:
         writers[GENERATION_CONFIG_NAME] = content_writer(json.dumps(model.generation_config, indent=2) + "\n")

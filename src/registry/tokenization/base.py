@@ -1,22 +1,36 @@
 """Tokenizers: options, files, and what an algorithm makes of texts."""
 
 import os
-from collections.abc import Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from registry.errors import MissingTokenizerError, VocabError
-from registry.files.filenames import TOKENIZER_CONFIG_NAME
+from registry.files.filenames import (
+    ADDED_TOKENS_NAME,
+    SPECIAL_TOKENS_MAP_NAME,
+    TOKENIZER_CONFIG_NAME,
+    TOKENIZER_NAME,
+)
 from registry.formatting import first_of
 from registry.tokenization import options
+from registry.tokenization.added_tokens.matching import searched
+from registry.tokenization.added_tokens.token import AddedToken, added_token
 from registry.tokenization.encoder import TextEncoder
-from registry.tokenization.options import ADDED_TOKEN_FLAGS, Option
+from registry.tokenization.lookup import AddedTokenError
+from registry.tokenization.options import Option
+from registry.tokenization.tokenizer_json import check_vocabulary
 from registry.tokenization.vocabulary import parse_vocabulary
 
 if TYPE_CHECKING:
     from registry.files.atomic import Writer
     from registry.records import Paths
+
+OTHER_SPECIAL_TOKENS = "additional_special_tokens"
+"""The option for special tokens without a role."""
+ADDED_TOKENS_FILES = (TOKENIZER_CONFIG_NAME, SPECIAL_TOKENS_MAP_NAME, ADDED_TOKENS_NAME, TOKENIZER_NAME)
+"""Files in which added tokens may stand."""
 
 # Modules that resolve, save and pickle are imported where they are used: a tokenizer of a file on disk needs none of
 # them, and is made in a third of the time.
@@ -46,8 +60,6 @@ class Tokenizer(TextEncoder):
     """Names of tokenizers in other libraries whose directories this one reads; the first is written on saving."""
     options: ClassVar[Mapping[str, Option]] = options.COMMON
     """Keywords of the constructor, each of which is also an attribute, and the values that they may have."""
-    refused_flags: ClassVar[Sequence[str]] = ADDED_TOKEN_FLAGS
-    """Flags in a file by which an added token would match otherwise than here, so that they are refused."""
 
     def __init__(self, vocab: dict[str, int], *, origin: str = "the vocabulary", **values: Any) -> None:
         options.refuse_unknown(values, self.options, type(self).__name__)
@@ -55,7 +67,6 @@ class Tokenizer(TextEncoder):
             options.check(value, name, self.options[name])
             setattr(self, name, tuple(value) if isinstance(value, (list, set, frozenset)) else value)
         self._set_vocabulary(vocab, origin)
-        self._find_added_tokens()
 
     def __repr__(self) -> str:
         values = [f"{name}={getattr(self, name)!r}" for name in ("max_len", "do_lower_case") if hasattr(self, name)]
@@ -141,8 +152,89 @@ class Tokenizer(TextEncoder):
         """
         options.refuse_unknown(values, cls.options, cls.__name__)
         vocab, described = cls.read_files(paths)
-        published = options.read_options(paths, cls.options, cls.published_classes, cls.refused_flags)
-        return cls(vocab, **{**described, **published, **values})
+        published = options.read_options(paths, cls.options, cls.published_classes)
+        try:
+            tokenizer = cls(vocab, **{**described, **published, **values})
+        except AddedTokenError as problem:
+            files = ", ".join(str(path) for name, path in sorted(paths.items()) if name in ADDED_TOKENS_FILES)
+            raise VocabError(problem.message, hint=f"Added tokens were read from {files}.") from problem
+        if TOKENIZER_NAME in paths and isinstance(vocab, Path) and vocab != paths[TOKENIZER_NAME]:
+            check_vocabulary(paths[TOKENIZER_NAME], tokenizer.own_vocab, str(vocab))
+        return tokenizer
+
+    # --- Added tokens
+
+    def add_tokens(self, tokens: Any, special_tokens: bool = False) -> int:
+        """Add tokens, which get the ids that follow; those of the vocabulary keep theirs, and are found everywhere.
+
+        The embedding of a model needs a row for each: ``len(tokenizer)`` rows.
+
+        Args:
+            tokens: A token or a list of tokens: texts, records of ``AddedToken``, or those of ``tokenizers``.
+            special_tokens: Whether they are special: left out by ``decode(skip_special_tokens=True)``, and, unless a
+                record says otherwise, found in text as it stands rather than in normalized text.
+
+        Returns:
+            The number of tokens that were added, or whose flags have changed.
+        """
+        is_one = isinstance(tokens, str) or hasattr(tokens, "content")
+        given = [added_token(token, special=special_tokens) for token in ([tokens] if is_one else tokens)]
+        return self._add(given, {})
+
+    def add_special_tokens(self, special_tokens: Mapping[str, Any]) -> int:
+        """Name special tokens, and add those that are new.
+
+        Args:
+            special_tokens: Tokens by the names of their roles: ``{"pad_token": "[PAD]"}``.  Under
+                ``"additional_special_tokens"`` (``"extra_special_tokens"``) a list of others, which replaces the one
+                before; tokens of that stay special.
+
+        Returns:
+            The number of tokens that were added, or whose flags have changed.
+
+        Raises:
+            UnknownOptionError: There is no such role.
+        """
+        given: list[AddedToken] = []
+        roles: dict[str, Any] = {}
+        for name, value in special_tokens.items():
+            role = OTHER_SPECIAL_TOKENS if name == options.PUBLISHED[OTHER_SPECIAL_TOKENS] else name
+            is_one = role in options.SPECIAL_TOKENS
+            if not is_one and role != OTHER_SPECIAL_TOKENS:
+                known = dict.fromkeys((*options.SPECIAL_TOKENS, OTHER_SPECIAL_TOKENS), options.TOKEN)
+                options.refuse_unknown([name], known, "add_special_tokens")
+            tokens = [added_token(token, special=True) for token in ([value] if is_one else value)]
+            roles[role] = tokens[0].content if is_one else [token.content for token in tokens]
+            given += tokens
+        return self._add(given, roles)
+
+    def _add(self, tokens: Iterable[AddedToken], roles: Mapping[str, Any]) -> int:
+        """Add tokens and set options that name them; returns how many are new or have changed."""
+        if not self.vocab:
+            raise VocabError("There is no vocabulary yet that tokens could follow.", hint="Build it first.")
+        added: dict[str, AddedToken] = {}
+        changes = 0
+        free = count(len(self))
+        for given in tokens:
+            known = added.get(given.content, self._recognized.get(given.content))
+            number = self.vocab.get(given.content) if known is None else known.id
+            searched(given.resolved(), self.normalizer)  # raises an error before anything has changed
+            if given.content and number is None:
+                number = next(free)
+            token = given.resolved()._replace(id=number)
+            if given.content and token != known:
+                added[token.content] = token.resolved(special=known is not None and known.special)
+                changes += 1
+        if added or roles:
+            self._remake({**roles, "added_tokens": {**self.added_tokens, **added}})
+        return changes
+
+    def _remake(self, changes: Mapping[str, Any]) -> None:
+        """Make this tokenizer again, in place, with other values of options, so that no cache is older than they."""
+        _, (_, state) = self.__reduce__()
+        made = object.__new__(type(self))
+        made.__setstate__({**state, **changes})
+        self.__dict__ = made.__dict__
 
     # --- Saving
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from registry.errors import MissingTokenizerError, VocabError
 from registry.files.filenames import MERGES_NAME, SPECIAL_TOKENS_NAME, TOKENIZER_NAME
+from registry.tokenization.added_tokens.token import AddedToken, as_added_tokens
 from registry.tokenization.base import missing
 from registry.tokenization.bpe import (
     VERSION,
@@ -20,7 +21,7 @@ from registry.tokenization.bpe import (
     read_merges,
 )
 from registry.tokenization.causal import CausalTokenizer, bos_and_eos
-from registry.tokenization.options import TOKEN_IDS, Option, check
+from registry.tokenization.options import ADDED_TOKENS, Option, check
 from registry.tokenization.tokenizer_json import read_tokenizer_json
 from registry.tokenization.vocabulary import parse_vocabulary, read_bytes
 
@@ -60,7 +61,7 @@ class BytePairTokenizer(CausalTokenizer):
     def __init__(
         self,
         vocab_file: str | Path | Mapping[str, int],
-        merges_file: str | Path | Iterable[Pair] | None = None,
+        merges_file: str | Path | Iterable[Pair] | BytePairs | None = None,
         special_tokens: Iterable[str] | None = None,
         **values: Any,
     ) -> None:
@@ -72,15 +73,22 @@ class BytePairTokenizer(CausalTokenizer):
                 merges_file = _merges_next_to(Path(vocab_file))
                 special_tokens = _special_tokens_next_to(Path(vocab_file)) if special_tokens is None else special_tokens
         super().__init__(vocab, origin=origin, **_numbered(special_tokens or (), vocab, values))
-        self.byte_pairs = BytePairs(_merges(merges_file), vocab)
+        self.byte_pairs: BytePairs = (
+            merges_file if isinstance(merges_file, BytePairs) else BytePairs(_merges(merges_file), vocab)
+        )
 
     def set_special_tokens(self, special_tokens: Iterable[str]) -> None:
         """Replace the special tokens that follow the vocabulary."""
-        _, (_, state) = self.__reduce__()
         old = set(self.special_tokens)
-        state["added_tokens"] = {token: number for token, number in self.added_tokens.items() if token not in old}
-        state["additional_special_tokens"] = [token for token in self.additional_special_tokens if token not in old]
-        vars(self).update(vars(type(self)(state.pop("vocab"), **{**state, "special_tokens": special_tokens})))
+        changes = {
+            "special_tokens": special_tokens,
+            "added_tokens": {text: token for text, token in self.added_tokens.items() if text not in old},
+            "additional_special_tokens": [token for token in self.additional_special_tokens if token not in old],
+        }
+        self._remake(changes)
+
+    def _remake(self, changes: Mapping[str, Any]) -> None:
+        super()._remake({"merges_file": self.byte_pairs, **changes})  # which take most of the time
 
     # --- Files
 
@@ -94,7 +102,7 @@ class BytePairTokenizer(CausalTokenizer):
             return paths[cls.vocabulary_name], {"merges_file": paths.get(MERGES_NAME), **special}
         if TOKENIZER_NAME not in paths:
             raise missing(cls, f"{cls.vocabulary_name} and {MERGES_NAME}, or {TOKENIZER_NAME}", paths)
-        keys = read_tokenizer_json(paths[TOKENIZER_NAME], cls.understood, cls.refused_flags)
+        keys = read_tokenizer_json(paths[TOKENIZER_NAME], cls.understood)
         return keys["model"]["vocab"], {**cls.options_from(keys, str(paths[TOKENIZER_NAME])), **special}
 
     @classmethod
@@ -105,7 +113,6 @@ class BytePairTokenizer(CausalTokenizer):
             raise VocabError(f"{origin}: model.merges must be a list of rules.")
         return {
             "merges_file": listed_merges(rules, origin=f"{origin}: model.merges"),
-            "added_tokens": keys["added_tokens"],
             **bos_and_eos(keys.get("post_processor"), origin),
         }
 
@@ -174,19 +181,19 @@ def _numbered(special: Iterable[str], vocab: Mapping[str, int], values: Mapping[
     """
     check(special, "special_tokens", TOKENS)
     added_tokens = values.get("added_tokens", {})
-    check(added_tokens, "added_tokens", TOKEN_IDS)
-    ids = dict(added_tokens)
-    free = count(len(vocab) + sum(token not in vocab for token in ids))
-    for token in special:
-        if token not in vocab and token not in ids:
-            ids[token] = next(free)
-    numbers = [ids[token] for token in special if token not in vocab]
+    check(added_tokens, "added_tokens", ADDED_TOKENS)
+    added = {token.content: token for token in as_added_tokens(added_tokens)}
+    free = count(len(vocab) + sum(token not in vocab for token in added))
+    for text in special:
+        if text not in vocab and text not in added:
+            added[text] = AddedToken(text, next(free))
+    numbers = [added[text].id or 0 for text in special if text not in vocab]
     if numbers != sorted(numbers):
         raise VocabError(f"special_tokens are not in the order of the ids {numbers}, with which they were added.")
     known = values.get("additional_special_tokens", ())
     return {
         **values,
         "special_tokens": special,
-        "added_tokens": ids,
+        "added_tokens": added,
         "additional_special_tokens": [*dict.fromkeys([*known, *special])],
     }

@@ -1,13 +1,18 @@
 """Tokens and ids: the vocabulary of a tokenizer, its added tokens, and the special ones among them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from registry.errors import VocabError
+from registry.tokenization.added_tokens.token import AddedToken, as_added_tokens
 from registry.tokenization.options import SPECIAL_TOKENS
 from registry.tokenization.vocabulary import tokens_by_id
 
 Ids: TypeAlias = "int | Iterable[int]"
+
+
+class AddedTokenError(VocabError):
+    """Added tokens contradict the vocabulary, or each other."""
 
 
 class SpecialTokenId:
@@ -44,29 +49,63 @@ class Lookup:
     eos_token_id = SpecialTokenId()
     additional_special_tokens: Sequence[str] = ()
     """Special tokens without a role."""
-    added_tokens: Mapping[str, int] = {}
-    """Tokens beyond the vocabulary, and others that are recognized as they stand, wherever they stand."""
+    added_tokens: Mapping[str, AddedToken] = {}
+    """Tokens beyond the vocabulary, and others that are found wherever they stand, by their text."""
 
     vocab: dict[str, int]
     """Every token and its id, added tokens last."""
     ids_to_tokens: list[str]
     """Every token, in the order of ids."""
+    own_vocab: Mapping[str, int]
+    """The tokens of the vocabulary and their ids, without added ones."""
     vocab_size: int
-    """Tokens of the vocabulary, without added ones."""
+    """How many those are."""
 
     def _set_vocabulary(self, vocab: dict[str, int], origin: str) -> None:
         """Number the tokens.  Raises VocabError when ids are missing, used twice, or contradict the added tokens."""
         self.ids_to_tokens = tokens_by_id(vocab, origin=origin)
         self.vocab_size = len(self.ids_to_tokens)
-        for token, number in self.added_tokens.items():
-            if vocab.get(token, number) != number:
-                raise VocabError(f"{token!r} is added with the id {number}, but has {vocab[token]} in {origin}.")
-        self.vocab = {**vocab, **self.added_tokens} if self.added_tokens else vocab
+        self.own_vocab = vocab
+        added = as_added_tokens(self.added_tokens)
+        self.added_tokens = {token.content: token for token in self._numbered_tokens(added, origin)} if added else {}
+        ids = {text: token.id for text, token in self.added_tokens.items() if token.id is not None}
+        self.vocab = {**vocab, **ids} if ids else vocab
         for token in self.additional_special_tokens:
             if token not in self.vocab:
                 raise VocabError(f"{token!r} is declared a special token, but has no id in {origin}.")
         if len(self.vocab) > self.vocab_size:
-            self.ids_to_tokens = tokens_by_id(self.vocab, origin=f"{origin} with the tokens added to it")
+            try:
+                self.ids_to_tokens = tokens_by_id(self.vocab, origin=f"{origin} with the tokens added to it")
+            except VocabError as problem:
+                raise AddedTokenError(problem.message) from None
+        self._recognized = self._recognized_tokens()
+
+    def _numbered_tokens(self, tokens: Iterable[AddedToken], origin: str) -> Iterator[AddedToken]:
+        """Added tokens with their ids and flags, but for special ones that have no id."""
+        special_tokens = self._named_special_tokens()
+        for token in tokens:
+            number = self.own_vocab.get(token.content, token.id)
+            if number is None and token.content in special_tokens:  # missed when it is needed
+                continue
+            if number is None:
+                raise AddedTokenError(f"{token.content!r} is added without an id, and has none in {origin}.")
+            if token.id not in (None, number):
+                raise AddedTokenError(
+                    f"{token.content!r} is added with the id {token.id}, but has {number} in {origin}."
+                )
+            yield token._replace(id=number).resolved(special=token.content in special_tokens)
+
+    def _recognized_tokens(self) -> dict[str, AddedToken]:
+        """Every token that is found in texts, by its text: special ones first, each in the order of ids."""
+        special_tokens = [token for token in self._named_special_tokens() if token in self.vocab]
+        named = {token: AddedToken(token, self.vocab[token], special=True).resolved() for token in special_tokens}
+        tokens = sorted({**named, **self.added_tokens}.values(), key=lambda token: (not token.special, token.id))
+        return {token.content: token for token in tokens}
+
+    def _named_special_tokens(self) -> list[str]:
+        """The special tokens that have a role, and others that are declared, known to the vocabulary or not."""
+        named = (getattr(self, name) for name in SPECIAL_TOKENS)
+        return [token for token in dict.fromkeys([*named, *self.additional_special_tokens]) if token is not None]
 
     def __len__(self) -> int:
         return len(self.ids_to_tokens)
@@ -74,6 +113,10 @@ class Lookup:
     def get_vocab(self) -> dict[str, int]:
         """Every token and its id; a copy."""
         return dict(self.vocab)
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """Every token that is found wherever it stands, the special ones among them, and its id, in their order."""
+        return {token: self.vocab[token] for token in sorted(self._recognized, key=self.vocab.__getitem__)}
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
         """The id of a token, or the list of the ids of several; unknown tokens get that of ``unk_token``."""
@@ -99,8 +142,8 @@ class Lookup:
     @property
     def all_special_tokens(self) -> list[str]:
         """The special tokens which the vocabulary has."""
-        named = (getattr(self, name) for name in SPECIAL_TOKENS)
-        return [token for token in dict.fromkeys([*named, *self.additional_special_tokens]) if token in self.vocab]
+        added = (text for text, token in self.added_tokens.items() if token.special)
+        return [token for token in dict.fromkeys([*self._named_special_tokens(), *added]) if token in self.vocab]
 
     @property
     def all_special_ids(self) -> list[int]:

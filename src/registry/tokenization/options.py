@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from registry.errors import ArchitectureMismatchError, ConfigError, VocabError
-from registry.files.filenames import ADDED_TOKENS_NAME, SPECIAL_TOKENS_MAP_NAME, TOKENIZER_CONFIG_NAME
+from registry.files.filenames import SPECIAL_TOKENS_MAP_NAME, TOKENIZER_CONFIG_NAME
 from registry.files.strict_json import read_json_object
+from registry.tokenization.added_tokens.files import DECODER, decoder_of, read_added_tokens
+from registry.tokenization.added_tokens.token import are_added_tokens
 
 SPECIAL_TOKENS = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "bos_token", "eos_token")
 """Options that name a special token; a tokenizer may lack any of them."""
 PUBLISHED = {"max_len": "model_max_length", "additional_special_tokens": "extra_special_tokens"}
 """Options whose key in a file is another word."""
-ADDED_TOKEN_FLAGS = ("normalized", "single_word", "lstrip", "rstrip")
-"""Flags of an added token that make it match more or less than its own spelling."""
 UNLIMITED = 10**9
 """A ``model_max_length`` from here on means that there is no limit; transformers writes 10^30."""
 
@@ -37,10 +37,6 @@ def _is_length(value: object) -> bool:
     return value is None or (type(value) is int and value > 0)
 
 
-def _is_ids(value: object) -> bool:
-    return isinstance(value, Mapping) and all(type(t) is str and t and type(i) is int for t, i in value.items())
-
-
 def _is_words(value: object) -> bool:
     return isinstance(value, (list, tuple, set, frozenset)) and all(type(word) is str for word in value)
 
@@ -51,13 +47,13 @@ LENGTH = Option("a whole number above 0, or null", _is_length)
 TOKEN = Option("a token, or null", lambda value: value is None or (type(value) is str and value != ""))
 WORDS = Option("a list of words", _is_words)
 OPTIONAL_WORDS = Option("a list of words, or null", lambda value: value is None or _is_words(value))
-TOKEN_IDS = Option("a mapping from tokens to their ids", _is_ids)
+ADDED_TOKENS = Option("a mapping from tokens to their ids, or a list of AddedToken", are_added_tokens)
 
 
 COMMON: Mapping[str, Option] = {
     **dict.fromkeys(SPECIAL_TOKENS, TOKEN),
     "additional_special_tokens": WORDS,
-    "added_tokens": TOKEN_IDS,
+    "added_tokens": ADDED_TOKENS,
     "split_special_tokens": FLAG,
     "max_len": LENGTH,
 }
@@ -87,7 +83,6 @@ def read_options(
     paths: Mapping[str, Path],
     known: Mapping[str, Option],
     classes: Sequence[str],
-    refused_flags: Sequence[str] = ADDED_TOKEN_FLAGS,
 ) -> dict[str, Any]:
     """The options that files set.
 
@@ -95,20 +90,19 @@ def read_options(
         paths: The files, by their published names.
         known: The options of the tokenizer; other keys are ignored.
         classes: Published names of tokenizers whose files these may be.
-        refused_flags: Flags that no added token may have.
 
     Raises:
         ArchitectureMismatchError: The files are for a tokenizer that is none of ``classes``.
         ConfigError: A file is damaged, or a value impossible.
-        VocabError: Two files contradict each other, or an added token has one of ``refused_flags``.
+        VocabError: Two files contradict each other.
     """
     found: dict[str, Any] = {}
-    for filename, read in (
-        (TOKENIZER_CONFIG_NAME, _of_config), (SPECIAL_TOKENS_MAP_NAME, _of_config), (ADDED_TOKENS_NAME, _of_added),
-    ):  # fmt: skip
+    objects: dict[str, Mapping[str, Any]] = {}
+    for filename in (TOKENIZER_CONFIG_NAME, SPECIAL_TOKENS_MAP_NAME):
         if filename in paths:
             origin = str(paths[filename])
-            options = read(read_json_object(paths[filename]), origin, refused_flags)
+            objects[filename] = read_json_object(paths[filename])
+            options = _of_config(objects[filename])
             if options.get("tokenizer_class") not in (None, *classes):
                 raise ArchitectureMismatchError(
                     f"{origin} is for a {options['tokenizer_class']}, which may cut text otherwise than {classes[0]}.",
@@ -117,19 +111,17 @@ def read_options(
             for name in options.keys() & known.keys():
                 check(options[name], name, known[name], origin=f"{origin}: ")
                 _merge(found, name, options[name], origin)
-    return found
+    added = read_added_tokens(paths, objects)
+    return {**found, "added_tokens": added} if added else found
 
 
 def _merge(found: dict[str, Any], name: str, value: Any, origin: str) -> None:
     """Add an option to those of earlier files, which must say the same."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            _merge(found.setdefault(name, {}), key, item, origin)
-    elif found.setdefault(name, value) != value:
+    if found.setdefault(name, value) != value:
         raise VocabError(f"{origin} says that {name} is {value!r:.80}; another file says {found[name]!r:.80}.")
 
 
-def _of_config(keys: Mapping[str, Any], origin: str, refused_flags: Sequence[str]) -> dict[str, Any]:
+def _of_config(keys: Mapping[str, Any]) -> dict[str, Any]:
     """The options in a ``tokenizer_config.json`` or ``special_tokens_map.json``, by the names that they have here."""
     found = {key: _spelling(value) for key, value in keys.items()}
     if "model_max_length" in found:
@@ -137,17 +129,7 @@ def _of_config(keys: Mapping[str, Any], origin: str, refused_flags: Sequence[str
     for key in ("additional_special_tokens", "extra_special_tokens"):
         if isinstance(keys.get(key), list):
             found["additional_special_tokens"] = [_spelling(token) for token in keys[key]]
-    added = keys.get("added_tokens_decoder")
-    if added:
-        if not isinstance(added, Mapping) or not all(isinstance(token, Mapping) for token in added.values()):
-            raise ConfigError(f"{origin}: added_tokens_decoder must map ids to objects with the content of a token.")
-        tokens = [{"id": _number(key), **token} for key, token in added.items()]
-        found["added_tokens"] = ids_of_added_tokens(tokens, origin, refused_flags)
     return found
-
-
-def _of_added(keys: Mapping[str, Any], _origin: str, _refused_flags: Sequence[str]) -> dict[str, Any]:
-    return {"added_tokens": dict(keys)}
 
 
 def _spelling(token: Any) -> Any:
@@ -159,35 +141,12 @@ def _limit(length: Any) -> Any:
     return None if isinstance(length, (int, float)) and length >= UNLIMITED else length
 
 
-def ids_of_added_tokens(
-    tokens: Iterable[Mapping[str, Any]], origin: str, refused_flags: Sequence[str] = ADDED_TOKEN_FLAGS
-) -> dict[Any, Any]:
-    """Ids of the ``added_tokens`` in a file; each must be one that is recognized as it stands, wherever it stands."""
-    for token in tokens:
-        for flag in refused_flags:
-            if token.get(flag):
-                raise VocabError(
-                    f"{origin} adds the token {token.get('content')!r} with {flag}=true, which is not understood here.",
-                    hint=f"Set {flag} to false if the token is to be recognized exactly as it is spelled.",
-                )
-    return {token.get("content"): token.get("id") for token in tokens}
-
-
-def _number(key: str) -> Any:
-    """An id that is a key of an object, and so a string."""
-    return int(key) if key.isdecimal() else key
-
-
 def as_text(options: Mapping[str, Any], tokenizer_class: str) -> str:
     """The text of a ``tokenizer_config.json`` with these options, which transformers reads as well."""
     keys: dict[str, Any] = {"tokenizer_class": tokenizer_class}
     for name, value in options.items():
         if name == "added_tokens":
-            special = {*options["additional_special_tokens"], *(options[token] for token in SPECIAL_TOKENS)}
-            keys["added_tokens_decoder"] = {
-                str(number): {"content": token, **dict.fromkeys(ADDED_TOKEN_FLAGS, False), "special": token in special}
-                for token, number in value.items()
-            }
+            keys[DECODER] = decoder_of(value.values())
         else:
             keys[PUBLISHED.get(name, name)] = list(value) if isinstance(value, tuple) else value
     return (

@@ -5,30 +5,27 @@ for; a file that says anything else would be read as a different tokenizer, and 
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from registry.errors import VocabError
 from registry.files.strict_json import read_json_object
-from registry.tokenization.options import ADDED_TOKEN_FLAGS, ids_of_added_tokens
+from registry.tokenization.added_tokens.token import AddedToken
 from registry.tokenization.vocabulary import MOST_BYTES
 
+LAST_NUMBER = re.compile(rb"(\d+)[\s},]*$")
+"""Finds the number with which a part of a file ends, but for closing brackets."""
 
-def read_tokenizer_json(
-    path: Path, understood: Mapping[str, Mapping[str, Any] | None], refused_flags: Sequence[str] = ADDED_TOKEN_FLAGS
-) -> dict[str, Any]:
-    """The keys of a ``tokenizer.json``.
+
+def read_tokenizer_json(path: Path, understood: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:
+    """The keys of a ``tokenizer.json``; its added tokens are read with those of the other files of a tokenizer.
 
     Args:
         path: The file.
         understood: Keys of parts, and the value that each must have where it is set; a tuple of values that mean the
             same, or None for a part that must be absent.
-        refused_flags: Flags that no added token may have.
-
-    Returns:
-        The keys, with ``added_tokens`` as a mapping from tokens to ids, and the special ones among them, a list, as
-        ``special_tokens``.
 
     Raises:
         VocabError: A part is not as it must be; the error names the file and the key.
@@ -50,24 +47,38 @@ def read_tokenizer_json(
                 )
     if not isinstance(keys["model"].get("vocab"), dict):
         raise VocabError(f"{path}: model.vocab must map tokens to their ids.")
-    added = keys.get("added_tokens") or []
-    if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
-        raise VocabError(f"{path}: added_tokens must be a list of objects.")
-    if keys.get("normalizer") is None:
-        refused_flags = [flag for flag in refused_flags if flag != "normalized"]  # which has no meaning then
-    return {
-        **keys,
-        "added_tokens": ids_of_added_tokens(added, str(path), refused_flags),
-        "special_tokens": [token.get("content") for token in added if token.get("special")],
-    }
+    return keys
 
 
-def tokenizer_json(parts: Mapping[str, Any], added: Mapping[str, int], special: Collection[str]) -> str:
-    """The text of a ``tokenizer.json`` of these ``parts``; ``added`` tokens are recognized as they stand."""
-    flags = dict.fromkeys(ADDED_TOKEN_FLAGS, False)
-    tokens = [
-        {"id": number, "content": token, **flags, "special": token in special}
-        for token, number in sorted(added.items(), key=lambda item: item[1])
-    ]
+def check_vocabulary(path: Path, vocab: Mapping[str, int], origin: str) -> None:
+    """Raise VocabError where the vocabulary in a ``tokenizer.json`` is another than that of the file ``origin``.
+
+    The file is parsed only where its last id is not the last one: that takes as long as to load a tokenizer.
+    """
+    if _last_id(path) == len(vocab) - 1:
+        return
+    found = read_json_object(path, limit=MOST_BYTES, error=VocabError).get("model")
+    listed = found.get("vocab") if isinstance(found, dict) else None
+    if isinstance(listed, dict) and listed != vocab:
+        token = next(text for text in (*listed, *vocab) if listed.get(text) != vocab.get(text))
+        raise VocabError(
+            f"{path} has {len(listed):,} tokens and {origin} has {len(vocab):,}: {token!r} has the id "
+            f"{listed.get(token)} in one and {vocab.get(token)} in the other.",
+            hint="Remove the one of the two files that does not belong to the model.",
+        )
+
+
+def _last_id(path: Path) -> int | None:
+    """The id that a ``tokenizer.json`` gives to the last token of its vocabulary, as it is usually written."""
+    data = path.read_bytes()
+    rules = data.rfind(b'"merges":')
+    end = len(data) if rules < 0 else rules
+    number = LAST_NUMBER.search(data, max(0, end - 100), end)
+    return int(number[1]) if number else None
+
+
+def tokenizer_json(parts: Mapping[str, Any], added: Iterable[AddedToken]) -> str:
+    """The text of a ``tokenizer.json`` of these ``parts`` and ``added`` tokens."""
+    tokens = [{"id": token.id, **token.flags()} for token in sorted(added, key=lambda token: token.id or 0)]
     keys = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": tokens, **parts}
     return json.dumps(keys, ensure_ascii=False)

@@ -1,6 +1,7 @@
 """Ids and offsets of words: text is cut into chunks, chunks into words, and each of them is tokenized once."""
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 
 from registry.tokenization.batches.encoding import Offsets
 from registry.tokenization.chunk_cache import CachedIds, ChunkCache, TokenCache, ids_of_parts
@@ -27,6 +28,11 @@ class WordCache:
         self._words = ChunkCache(ids_of_word)
         self._chunks: TokenCache[str] = TokenCache(lambda chunk: ids_of_parts(self._words, splitter.words(chunk)))
         self._offsets = ChunkCache(self._offsets_of_chunk)
+
+    @cached_property
+    def of_normalized(self) -> "WordCache":
+        """The same for texts that are normalized already."""
+        return WordCache(self.splitter.of_normalized(), self._words.compute, self.token_ends)
 
     def ids(self, text: str) -> CachedIds:
         """The ids of a text."""

@@ -6,7 +6,7 @@ Words and offsets are those of transformers' ``BertTokenizerFast``, on any text.
 import re
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, groupby
-from typing import Protocol
+from typing import Any, Protocol, Self
 from unicodedata import category, combining, normalize
 
 NEVER_SPLIT = ("[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]")
@@ -41,6 +41,9 @@ class Splitter(Protocol):
     def words_with_offsets(self, chunk: str) -> list[tuple[str, Sequence[int]]]:
         """The words of a chunk, with the offset in the chunk that each of their characters comes from."""
 
+    def of_normalized(self) -> "Splitter":
+        """The splitter of text that is normalized already."""
+
 
 class WhitespaceTokenizer:
     """Cuts text at white space, and changes nothing."""
@@ -58,6 +61,10 @@ class WhitespaceTokenizer:
     def words_with_offsets(self, chunk: str) -> list[tuple[str, Sequence[int]]]:
         """The chunk itself, and the offsets of its characters."""
         return [(chunk, range(len(chunk)))]
+
+    def of_normalized(self) -> Self:
+        """The same."""
+        return self
 
 
 class BasicTokenizer:
@@ -81,11 +88,13 @@ class BasicTokenizer:
         tokenize_chinese_chars: bool = True,
     ) -> None:
         self.never_split = frozenset(never_split)
-        self._normalizer = CharacterNormalizer(
-            lower=do_lower_case,
-            strip_accents=do_lower_case if strip_accents is None else strip_accents,
-            ideographs=IDEOGRAPHS if tokenize_chinese_chars else (),
-        )
+        changes: dict[str, Any] = {
+            "lower": do_lower_case,
+            "strip_accents": do_lower_case if strip_accents is None else strip_accents,
+            "ideographs": IDEOGRAPHS if tokenize_chinese_chars else (),
+        }
+        self._normalizer = CharacterNormalizer(**changes)
+        self._text_normalizer = CharacterNormalizer(**changes, cuts_punctuation=False)
 
     def tokenize(self, text: str) -> list[str]:
         """The words and punctuation marks of a text."""
@@ -110,15 +119,47 @@ class BasicTokenizer:
         words = WhitespaceTokenizer.chunk.finditer("".join(characters))
         return [(word.group(), offsets[word.start() : word.end()]) for word in words]
 
+    # --- Text that is normalized before it is cut, so that added tokens are found in it
+
+    def normalize(self, text: str) -> str:
+        """A text, normalized, with its spaces and punctuation; words that are never split stay as they are."""
+        return "".join(self.normalize_each(text)) if self.never_split else self._text_normalizer.normalize(text)
+
+    def normalize_each(self, text: str) -> list[str]:
+        """What each character of a text is normalized to."""
+        if not self.never_split:
+            return self._text_normalizer.normalize_each(text)
+        normalize = self._text_normalizer.normalize_each
+        chunks = re.split(r"(\s+)", text)
+        return list(chain.from_iterable(chunk if chunk in self.never_split else normalize(chunk) for chunk in chunks))
+
+    def of_normalized(self) -> "BasicTokenizer":
+        """The splitter of text that is normalized already."""
+        return BasicTokenizer(False, self.never_split, tokenize_chinese_chars=False)
+
 
 class CharacterNormalizer(dict[int, str]):
     """What each character is normalized to: nothing, other characters, or itself between spaces if it is a word.
 
     Keys are code points, as ``str.translate`` wants them; values are computed when they are first needed.
+
+    Args:
+        lower: Whether letters are lowered.
+        strip_accents: Whether non-spacing marks are dropped.
+        ideographs: The first and the last of each block of characters that are words.
+        cuts_punctuation: Whether punctuation marks are words.
     """
 
-    def __init__(self, *, lower: bool, strip_accents: bool, ideographs: Iterable[tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        *,
+        lower: bool,
+        strip_accents: bool,
+        ideographs: Iterable[tuple[int, int]],
+        cuts_punctuation: bool = True,
+    ) -> None:
         super().__init__()
+        self.cuts_punctuation = cuts_punctuation
         self.lower = lower
         self.strip_accents = strip_accents
         self.ideographs = tuple(ideographs)
@@ -161,6 +202,8 @@ class CharacterNormalizer(dict[int, str]):
 
     def _decompose(self, character: str) -> str:
         """The parts of a character: none for a control, one if accents are kept; spaces around an ideograph."""
+        if character in "\t\n\r" or category(character).startswith("Z"):
+            return " "
         if character in "\0\ufffd" or category(character) in CONTROLS:
             return ""
         if any(first <= ord(character) <= last for first, last in self.ideographs):
@@ -173,7 +216,7 @@ class CharacterNormalizer(dict[int, str]):
             return ""
         if self.lower:
             part = part.lower()
-        return f" {part} " if is_punctuation(part[0]) else part
+        return f" {part} " if self.cuts_punctuation and is_punctuation(part[0]) else part
 
 
 def is_punctuation(character: str) -> bool:

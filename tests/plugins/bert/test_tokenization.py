@@ -308,7 +308,6 @@ def test_a_folder_with_only_tokenizer_json_is_read(tmp_path: Path) -> None:
         ({"normalizer": {"type": "Sequence"}}, "normalizer.type is 'Sequence'"),
         ({"normalizer": {"type": "BertNormalizer", "clean_text": False}}, "clean_text is False"),
         ({"pre_tokenizer": {"type": "Whitespace"}}, "pre_tokenizer.type is 'Whitespace'"),
-        ({"added_tokens": [{"id": 31, "content": "x", "normalized": True}]}, "'x' with normalized=true"),
         ({"added_tokens": [{"id": 3, "content": "[MASK]"}]}, r"'\[MASK\]' is added with the id 3, but has 4"),
         ({"added_tokens": "x"}, "added_tokens"),
         ({"post_processor": None}, "post_processor"),

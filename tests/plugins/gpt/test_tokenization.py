@@ -305,7 +305,6 @@ def test_a_folder_with_only_tokenizer_json_is_cut_as_it_says(tmp_path: Path) -> 
         ({"normalizer": {"type": "BertNormalizer", "lowercase": False}}, "lowercase is False"),
         ({"normalizer": None}, "a BertNormalizer is needed"),
         ({"pre_tokenizer": {"type": "ByteLevel"}}, "pre_tokenizer.type is 'ByteLevel'"),
-        ({"added_tokens": [{"id": 1, "content": "<unk>", "normalized": True}]}, "normalized=true"),
     ],
 )
 def test_a_tokenizer_json_that_is_not_gpts_is_refused(tmp_path: Path, changes: dict[str, Any], fault: str) -> None:

@@ -485,7 +485,6 @@ def test_tokens_around_texts_are_read_from_tokenizer_json(tmp_path: Path) -> Non
         ({"pre_tokenizer": None}, "a ByteLevel is needed"),
         ({"post_processor": template("A", END, END)}, "post_processor"),
         ({"post_processor": {"type": "RobertaProcessing"}}, "post_processor"),
-        ({"added_tokens": [{"id": VOCAB[END], "content": END, "lstrip": True}]}, "lstrip=true"),
     ],
 )
 def test_a_tokenizer_json_that_is_not_gpt2s_is_refused(tmp_path: Path, changes: dict[str, Any], fault: str) -> None:

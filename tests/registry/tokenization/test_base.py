@@ -5,12 +5,15 @@ import pickle
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
+import tokenizers
 import torch
 
 from registry.errors import ConfigError, RegistryWarning, UnknownOptionError, VocabError
+from registry.tokenization.added_tokens.matching import LowerCase
+from registry.tokenization.added_tokens.token import AddedToken
 from registry.tokenization.base import Tokenizer
 from registry.tokenization.batches.encoding import Offsets, Span, Template
 from registry.tokenization.words import WhitespaceTokenizer
@@ -132,11 +135,71 @@ def test_padding_to_an_unknown_length_is_an_error(tokenizer: WordTokenizer) -> N
 
 
 def test_added_tokens_follow_the_vocabulary_and_are_recognized() -> None:
-    tokenizer = WordTokenizer(VOCAB, added_tokens={"new york": 8, "york": 9}, additional_special_tokens=["york"])
+    tokenizer = WordTokenizer(VOCAB, added_tokens={"new york": 8, "[y]": 9}, additional_special_tokens=["[y]"])
     assert (len(tokenizer), tokenizer.vocab_size) == (10, 8)
-    assert tokenizer.tokenize("a new yorkb york") == ["a", "new york", "b", "york"]
+    assert tokenizer.tokenize("a new yorkb [y]") == ["a", "new york", "b", "[y]"]
     assert tokenizer.decode([4, 8, 9], skip_special_tokens=True) == "a new york"
-    assert tokenizer.tokenize("new york yorkb", split_special_tokens=True) == ["new york", "<unk>"]
+    assert tokenizer.tokenize("new york [y]b", split_special_tokens=True) == ["new york", "<unk>"]
+
+
+def test_tokens_are_added_with_the_ids_that_follow(tokenizer: WordTokenizer) -> None:
+    assert tokenizer.tokenize("a x<y>") == ["a", "<unk>"]
+    assert tokenizer.add_tokens(["x", "b", "x"]) == 2
+    assert tokenizer.add_tokens("<y>", special_tokens=True) == 1
+    assert (len(tokenizer), tokenizer.vocab_size, tokenizer.max_len) == (10, 8, 6)
+    assert tokenizer.tokenize("a x<y>") == ["a", "x", "<y>"]
+    assert tokenizer.tokenize("abb") == ["a", "b", "b"]
+    assert tokenizer.get_added_vocab() == {"<pad>": 0, "<unk>": 1, "<s>": 2, "</s>": 3, "b": 5, "x": 8, "<y>": 9}
+    assert tokenizer.convert_ids_to_tokens([8, 9], skip_special_tokens=True) == ["x"]
+    assert tokenizer.add_tokens(["x"]) == tokenizer.add_tokens([]) == tokenizer.add_tokens([""]) == 0
+    assert tokenizer.add_tokens(AddedToken("x", single_word=True)) == 1
+    assert tokenizer.tokenize("x ax") == ["x", "<unk>"]
+    for made in (pickle.loads(pickle.dumps(tokenizer)), copy.copy(tokenizer)):
+        assert made.added_tokens == tokenizer.added_tokens
+        assert made("x ax<y>") == tokenizer("x ax<y>")
+
+
+def test_special_tokens_are_named_and_added() -> None:
+    tokenizer = WordTokenizer(VOCAB)
+    assert tokenizer.add_special_tokens({"mask_token": "<m>", "eos_token": "d", "extra_special_tokens": ["<e>"]}) == 3
+    assert (tokenizer.mask_token_id, tokenizer.eos_token_id, len(tokenizer)) == (8, 7, 10)
+    assert tokenizer("a<m>ad<e>")["input_ids"] == [2, 4, 8, 4, 7, 9, 7]
+    assert tokenizer.add_special_tokens({"additional_special_tokens": [AddedToken("<f>", rstrip=True)]}) == 1
+    assert (tokenizer.additional_special_tokens, tokenizer.all_special_ids[-2:]) == (("<f>",), [10, 9])
+    assert tokenizer("<f>  a", return_offsets_mapping=True)["offset_mapping"][1:3] == [(0, 5), (5, 6)]
+    with pytest.raises(UnknownOptionError, match="Did you mean 'mask_token'"):
+        tokenizer.add_special_tokens({"mask_tokn": "x"})
+
+
+def test_tokens_of_other_libraries_are_taken_with_their_flags(tokenizer: WordTokenizer) -> None:
+    assert tokenizer.add_tokens([tokenizers.AddedToken("x", lstrip=True), tokenizers.AddedToken("y")]) == 2
+    assert tokenizer.add_tokens([tokenizers.AddedToken("z"), AddedToken("w")], special_tokens=True) == 2
+    assert tokenizer.added_tokens == {
+        "x": AddedToken("x", 8, special=False, normalized=True, lstrip=True),
+        "y": AddedToken("y", 9, special=False, normalized=True),
+        "z": AddedToken("z", 10, special=True, normalized=False),
+        "w": AddedToken("w", 11, special=True, normalized=False),
+    }
+    with pytest.raises(TypeError, match="a string or an AddedToken, not 5"):
+        tokenizer.add_tokens([5])
+
+
+def test_a_token_of_which_nothing_is_left_in_normalized_text_is_refused() -> None:
+    class Silent(WordTokenizer):
+        @property
+        def normalizer(self) -> LowerCase:
+            class WithoutDots(LowerCase):
+                def normalize(self, text: str) -> str:
+                    return text.replace(".", "")
+
+            return WithoutDots()
+
+    tokenizer = Silent(VOCAB)
+    with pytest.raises(VocabError, match=r"Nothing is left of the added token '\.\.'"):
+        tokenizer.add_tokens("..")
+    assert tokenizer.add_tokens(AddedToken("..", normalized=False)) == 1
+    with pytest.raises(VocabError, match="Nothing is left"):
+        Silent(VOCAB, added_tokens={"..": 8})("a")
 
 
 @pytest.mark.parametrize(
@@ -146,9 +209,10 @@ def test_added_tokens_follow_the_vocabulary_and_are_recognized() -> None:
         ({"x": 9}, "no token has the id 8"),
         ({"x": 8, "y": 8}, "'x' and 'y' share the id 8"),
         ({"x": 4}, "'a' and 'x' share the id 4"),
+        ([AddedToken("x")], "'x' is added without an id"),
     ],
 )
-def test_contradictory_added_tokens_are_refused(added: dict[str, int], fault: str) -> None:
+def test_contradictory_added_tokens_are_refused(added: Any, fault: str) -> None:
     with pytest.raises(VocabError, match=fault):
         WordTokenizer(VOCAB, added_tokens=added)
 
@@ -190,4 +254,4 @@ def test_a_span_tells_whether_a_token_stands_before_it() -> None:
             return super().span_ids(span)
 
     Recorder(VOCAB).tokenize("a</s>b</s>")
-    assert spans == [Span("a"), Span("b", follows_token=True), Span("", follows_token=True)]
+    assert spans == [Span("a"), Span("b", follows_token=True)]

@@ -6,7 +6,7 @@ the bytes of UTF-8, ``<0xE4>``.
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from registry.errors import VocabError
 from registry.tokenization.batches.encoding import Offsets, SpanIds, without_prefix
@@ -25,6 +25,21 @@ PREFIXES: Mapping[str, tuple[bool, bool]] = {"always": (True, True), "first": (T
 """A scheme, and whether it puts a space before a text, and before one that follows a special token."""
 
 
+class Spaces(NamedTuple):
+    """A normalizer that writes ``▁`` for a space, and a prefix before a text."""
+
+    prefix: str
+
+    def normalize(self, text: str) -> str:
+        """A text, normalized."""
+        return self.prefix + text.replace(" ", SPACE) if text else ""
+
+    def normalize_each(self, text: str) -> list[str]:
+        """What each character is normalized to; the prefix belongs to the first one."""
+        characters = list(text.replace(" ", SPACE))
+        return [self.prefix + characters[0], *characters[1:]]
+
+
 class MetaspaceModel(RuleModel):
     """Pieces in which a space is ``▁``, and rules that merge them.
 
@@ -35,6 +50,7 @@ class MetaspaceModel(RuleModel):
     def __init__(self, keys: Mapping[str, Any], merges: Merges) -> None:
         super().__init__(keys, merges)
         self.prefixes, self._doubles = _prefixes(self.keys["normalizer"], self.keys["pre_tokenizer"])
+        self.normalizer = Spaces(SPACE if self._doubles else "") if self.keys["normalizer"] is not None else None
         missing = [piece for piece in (*BYTES, SPACE) if piece not in self.vocab]
         if missing:
             raise VocabError(

@@ -44,8 +44,6 @@ def read_pipeline(path: Path) -> tuple[PieceModel, dict[str, Any]]:
         "unk_token": model.get("unk_token"),
         "add_bos_token": False,
         "add_eos_token": False,
-        "added_tokens": keys["added_tokens"],
-        "additional_special_tokens": keys["special_tokens"],
         **bos_and_eos(keys.get("post_processor"), str(path)),
     }
     kind = MetaspaceModel if model.get("byte_fallback") else ByteLevelModel

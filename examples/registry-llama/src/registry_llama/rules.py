@@ -1,9 +1,11 @@
 """Pieces that rules make, as a ``tokenizer.json`` has them, in both kinds of pipeline."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from registry.files.filenames import TOKENIZER_NAME
+from registry.tokenization.added_tokens.matching import Normalizer
+from registry.tokenization.added_tokens.token import AddedToken
 from registry.tokenization.bpe import BytePairs, Merges
 from registry.tokenization.tokenizer_json import tokenizer_json
 from registry.tokenization.vocabulary import tokens_by_id
@@ -23,6 +25,7 @@ class RuleModel:
     prefixes: tuple[bool, bool] | None = (False, False)
     published_class: str | None = "PreTrainedTokenizerFast"
     """One that reads such a file, whatever the architecture."""
+    normalizer: Normalizer | None = None
 
     def __init__(self, keys: Mapping[str, Any], merges: Merges) -> None:
         self.vocab: dict[str, int] = keys["model"]["vocab"]
@@ -37,9 +40,9 @@ class RuleModel:
         token = self.model.get("unk_token")
         return {} if token is None else {"unk_token": token}
 
-    def files(self, added: Mapping[str, int], special: Collection[str]) -> dict[str, str]:
+    def files(self, added: Iterable[AddedToken]) -> dict[str, str]:
         """The file as it was, but for the added tokens."""
-        return {TOKENIZER_NAME: tokenizer_json({**self.keys, "model": self._model()}, added, special)}
+        return {TOKENIZER_NAME: tokenizer_json({**self.keys, "model": self._model()}, added)}
 
     def _model(self) -> dict[str, Any]:
         merges = self.byte_pairs.merges

@@ -4,13 +4,11 @@ Ids are those of sentencepiece for a ``tokenizer.model``, and those of the libra
 ``tokenizer.json``, on any text.
 """
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from registry.files.filenames import TOKENIZER_NAME
 from registry.records import Paths
 from registry.tokenization.base import missing
-from registry.tokenization.options import ADDED_TOKEN_FLAGS
 from registry.tokenization.sentencepiece.tokenizer import SentencePieceTokenizer
 
 from .pipeline import read_pipeline
@@ -45,12 +43,6 @@ class LlamaTokenizer(SentencePieceTokenizer):
         "TokenizersBackend",
         "GPT2Tokenizer",
         "GPT2TokenizerFast",
-    )
-
-    refused_flags: ClassVar[Sequence[str]] = tuple(
-        flag
-        for flag in ADDED_TOKEN_FLAGS
-        if flag != "normalized"  # nothing is normalized
     )
 
     add_bos_token: bool = True

@@ -21,11 +21,13 @@ Range: TypeAlias = tuple[int, int]
 
 
 class Span(NamedTuple):
-    """Text in which no special token is to be found: what a tokenizer's own algorithm is given."""
+    """Text in which no added token is to be found: what a tokenizer's own algorithm is given."""
 
     text: str
     follows_token: bool = False
-    """Whether a special token stands right before it, in the same text."""
+    """Whether an added token stands before it, in the same text."""
+    is_normalized: bool = False
+    """Whether the algorithm's normalizer was applied to it."""
 
 
 class Encoding(NamedTuple):

@@ -5,10 +5,11 @@ exact, whole texts are encoded.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from registry.errors import VocabError
+from registry.tokenization.added_tokens.token import AddedToken
 from registry.tokenization.batches.encoding import Offsets, SpanIds, without_prefix
 from registry.tokenization.byte_level import SURROGATE
 from registry.tokenization.chunk_cache import ChunkCache, TokenCache
@@ -36,6 +37,7 @@ class SentencePieceModel:
 
     prefixes = None
     published_class = None
+    normalizer = None
 
     def __init__(self, data: bytes, origin: str = "the model of sentencepiece") -> None:
         settings = check_model(data, origin)
@@ -77,7 +79,7 @@ class SentencePieceModel:
         """The text that pieces spell; bytes that are not UTF-8 become U+FFFD."""
         return str(self._processor_for(add_dummy_prefix).decode(list(pieces)))
 
-    def files(self, added: Mapping[str, int], special: Collection[str]) -> dict[str, bytes]:  # noqa: ARG002
+    def files(self, added: Iterable[AddedToken]) -> dict[str, bytes]:  # noqa: ARG002
         """The model as it was read, without further tokens."""
         return {MODEL_NAME: self._data}
 

@@ -1,10 +1,12 @@
 """Tokenizers whose vocabulary is a model of pieces: a space is a letter, ``▁``, and pieces may start with one."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from registry.tokenization.added_tokens.matching import Normalizer
+from registry.tokenization.added_tokens.token import AddedToken
 from registry.tokenization.batches.encoding import Offsets, Span, SpanIds
 from registry.tokenization.causal import CausalTokenizer
 from registry.tokenization.options import FLAG, OPTIONAL_FLAG, Option
@@ -39,6 +41,11 @@ class PieceModel(Protocol):
         """The name of the tokenizer in other libraries that reads these files, where it is not the usual one."""
         ...
 
+    @property
+    def normalizer(self) -> Normalizer | None:
+        """What is done to text before it is cut, as far as added tokens are found in the outcome."""
+        ...
+
     def encode(self, text: str, add_dummy_prefix: bool) -> SpanIds:
         """The ids of a text."""
         ...
@@ -51,13 +58,8 @@ class PieceModel(Protocol):
         """The text that pieces spell."""
         ...
 
-    def files(self, added: Mapping[str, int], special: Collection[str]) -> Mapping[str, str | bytes]:
-        """Names and contents of the files that hold this vocabulary.
-
-        Args:
-            added: Added tokens and their ids.
-            special: Those among them that are special.
-        """
+    def files(self, added: Iterable[AddedToken]) -> Mapping[str, str | bytes]:
+        """Names and contents of the files that hold this vocabulary and ``added`` tokens."""
         ...
 
 
@@ -102,11 +104,16 @@ class SentencePieceTokenizer(CausalTokenizer):
 
     def span_ids(self, span: Span) -> SpanIds:
         """The ids of a span."""
-        return self.model.encode(span.text, self._prefixes[span.follows_token])
+        return self.model.encode(span.text, not span.is_normalized and self._prefixes[span.follows_token])
 
     def span_offsets(self, span: Span) -> Offsets:
         """For each token the characters that it touches."""
-        return self.model.offsets(span.text, self._prefixes[span.follows_token])
+        return self.model.offsets(span.text, not span.is_normalized and self._prefixes[span.follows_token])
+
+    @property
+    def normalizer(self) -> Normalizer | None:
+        """What the model does to text before it cuts it."""
+        return self.model.normalizer
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """The text that tokens spell, without spaces that were put before it; added tokens stand for themselves."""
@@ -119,8 +126,7 @@ class SentencePieceTokenizer(CausalTokenizer):
 
     def vocabulary_files(self) -> Mapping[str, str | bytes]:
         """Names and contents of the files of the vocabulary."""
-        special = self.all_special_tokens
-        return self.model.files({**{token: self.vocab[token] for token in special}, **self.added_tokens}, special)
+        return self.model.files(self._recognized.values())
 
     def published_class(self) -> str:
         """The name of the tokenizer in other libraries that reads what this one writes."""
