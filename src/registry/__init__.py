@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from registry.saving.verify import verify as verify
     from registry.sources.pull import pull as pull
     from registry.sources.resolve import resolve as resolve
+    from registry.tokenization.added_tokens.token import AddedToken as AddedToken
 
     PYTORCH_PRETRAINED_BERT_CACHE: str
 
@@ -58,6 +59,7 @@ _NAMES = {
     "sources.resolve": ("resolve",),
     "files.filenames": ("CONFIG_NAME", "WEIGHTS_NAME"),
     "saving.verify": ("verify",),
+    "tokenization.added_tokens.token": ("AddedToken",),
 }
 """The public names, by the module in which each is at home."""
 

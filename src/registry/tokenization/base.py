@@ -171,7 +171,7 @@ class Tokenizer(TextEncoder):
 
         Args:
             tokens: A token or a list of tokens: texts, records of ``AddedToken``, or those of ``tokenizers``.
-            special_tokens: Whether they are special: left out by ``decode(skip_special_tokens=True)``, and, unless a
+            special_tokens: Whether they are special: skipped by ``decode(skip_special_tokens=True)``, and, unless a
                 record says otherwise, found in text as it stands rather than in normalized text.
 
         Returns:

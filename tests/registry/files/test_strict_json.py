@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from registry.errors import ConfigError, CorruptWeightsError, UnsafeWeightsError, VocabError
-from registry.files.strict_json import most_values, parse_json_object, read_json_array, read_json_object
+from registry.files.strict_json import (
+    most_values,
+    parse_json_object,
+    read_json_array,
+    read_json_member,
+    read_json_object,
+)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +80,36 @@ def test_values_are_never_more_than_their_bound(data: bytes) -> None:
         return 1 + sum(map(count, parts))
 
     assert count(json.loads(data)) <= most_values(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": 1, "b": [{"c": null}], damaged', [{"c": None}]),
+        ('\ufeff \n{ "b"\t: "x" }', "x"),
+        ('{"a": {"b": 1}}', None),
+        ("{}", None),
+    ],
+)
+def test_a_member_is_read_without_what_follows_it(tmp_path: Path, text: str, value: object) -> None:
+    (tmp_path / "x.json").write_text(text)
+    assert read_json_member(tmp_path / "x.json", "b", limit=100) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[1]", "Expecting '{' at line 1"),
+        ('{"a" 1}', "Expecting ':'"),
+        ('{"a": 1 "b": 2}', "Expecting ','"),
+        ('{"a": {"c": 1, "c": 2}, "b": 3}', "the key 'c' occurs twice"),
+        ('{"a": NaN, "b": 3}', "NaN"),
+        ('{"a": [1', "is not JSON"),
+        ('{"a": 1', "Expecting ','"),
+        ("", "is not JSON"),
+    ],
+)
+def test_damage_before_a_member_is_named(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(VocabError, match=rf"x\.json.*{words}"):
+        read_json_member(tmp_path / "x.json", "b", limit=100, error=VocabError)

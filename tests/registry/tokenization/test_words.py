@@ -75,3 +75,13 @@ def test_normalized_characters_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     normalizer = CharacterNormalizer(lower=True, strip_accents=True, ideographs=())
     assert normalizer.normalize("ABCDEFGHIJ") == "abcdefghij"
     assert len(normalizer) <= 5
+
+
+def test_text_is_normalized_as_it_is_cut_with_its_spaces_and_signs() -> None:
+    tokenizer = BasicTokenizer(never_split=["DON'T", "É"])
+    text = "DON'T É\tÉté\u0301,\x00 中DON'T"
+    assert tokenizer.normalize(text) == "DON'T É ete,  中 don't"
+    assert "".join(tokenizer.normalize_each(text)) == tokenizer.normalize(text)
+    assert len(tokenizer.normalize_each(text)) == len(text)
+    words = tokenizer.of_normalized().tokenize(tokenizer.normalize(text))
+    assert words == tokenizer.tokenize(text) == ["DON'T", "É", "ete", ",", "中", "don", "'", "t"]

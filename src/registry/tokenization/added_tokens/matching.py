@@ -2,7 +2,7 @@
 
 Tokens that are not normalized are found first, in the text as it stands; then those that are, in the normalized text of
 each span that is left.  Of several that start at an offset the longest is found.  A token whose flags are not met is
-passed over, and no other one inside it is looked for.
+ignored, and no other one inside it is looked for.
 """
 
 import re
@@ -111,7 +111,7 @@ class AddedTokenFinder:
 
         Args:
             text: The text.
-            split_special_tokens: Whether special tokens are passed over.
+            split_special_tokens: Whether special tokens are ignored.
             with_offsets: Whether parts have their offsets; else these are only right in text that is not normalized.
         """
         found = [] if self._raw is None else self._raw.find(text, split_special_tokens)
@@ -161,7 +161,7 @@ class TokenSet:
         self._tokens = tokens
         self._pattern = re.compile(longest_of(tokens))
         self.search = self._pattern.search
-        """Finds what is spelt as a token, whatever its flags."""
+        """Finds what reads as a token, whatever its flags."""
 
     def find(self, text: str, split_special_tokens: bool) -> list[FoundToken]:
         """The tokens of a text, in order."""

@@ -18,7 +18,7 @@ class AddedToken(NamedTuple):
     id: int | None = None
     """Its id; None for that of the vocabulary, or for the next one where the token is added."""
     special: bool = False
-    """Whether it is no part of a text: ``skip_special_tokens`` leaves it out, ``split_special_tokens`` cuts it."""
+    """Whether ``skip_special_tokens`` skips it, and ``split_special_tokens`` takes it for ordinary text."""
     normalized: bool | None = None
     """Whether it is found in normalized text, in lower case for example; None for every token that is not special."""
     lstrip: bool = False
