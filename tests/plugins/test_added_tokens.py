@@ -275,6 +275,21 @@ def test_rules_that_are_not_those_of_the_tokenizer_json_are_refused(tmp_path: Pa
         GPT2Tokenizer.from_pretrained(tmp_path)
 
 
+def test_tokens_that_another_tokenizer_left_are_not_added(tmp_path: Path) -> None:
+    theirs = transformers.BertTokenizer(vocab=BERT)
+    theirs.add_tokens(["covid-19"])
+    config = BertConfig(vocab_size=len(BERT), hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+    for save in (
+        BertTokenizer(BERT).save_pretrained,
+        lambda folder: registry.save(BertModel(config), folder, tokenizer=BertTokenizer(BERT)),
+    ):
+        theirs.save_pretrained(tmp_path)
+        (tmp_path / "added_tokens.json").write_text(json.dumps({"covid-19": len(BERT)}))
+        save(tmp_path)
+        assert len(BertTokenizer.from_pretrained(tmp_path)) == len(BERT)
+        assert len(transformers.BertTokenizer.from_pretrained(tmp_path)) == len(BERT)
+
+
 def test_a_model_that_is_too_small_for_its_tokenizer_is_not_saved(tmp_path: Path) -> None:
     config = BertConfig(vocab_size=len(BERT), hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
     tokenizer = BertTokenizer(BERT)

@@ -30,7 +30,7 @@ from registry.files.atomic import (
     write_new,
 )
 from registry.files.digests import FileDigest
-from registry.files.filenames import MANIFEST_NAME
+from registry.files.filenames import MANIFEST_NAME, TOKENIZER_CONFIG_NAME, TOKENIZER_NAMES
 from registry.files.foreign import is_left, is_rewritten
 from registry.formatting import first_of
 from registry.saving.manifest import Manifest, read_manifest
@@ -39,8 +39,8 @@ from registry.saving.manifest import Manifest, read_manifest
 def write_folder(directory: str | Path, writers: Mapping[str, Writer], *, about: Mapping[str, Any]) -> Path:
     """Write a saved directory.
 
-    What was saved is what loads: other files of weights in the formats that are written here are removed, whatever
-    library left them; a warning names those of other formats, which stay.
+    What was saved is what loads: other files of weights in the formats that are written here are removed, and of a
+    tokenizer, where one is written, whatever library left them; a warning names weights of other formats, which stay.
 
     Args:
         directory: The directory, new or existing.
@@ -91,6 +91,26 @@ def write_file(path: str | Path, writer: Writer) -> Path:
     return target
 
 
+def write_tokenizer(directory: str | Path, writers: Mapping[str, Writer]) -> list[Path]:
+    """Write the files of a tokenizer, each complete, and remove those that another one left.
+
+    Args:
+        directory: The directory, new or existing.
+        writers: The writer of each file by its name.
+
+    Returns:
+        The paths, links resolved.
+
+    Raises:
+        SaveError: A file could not be written.
+    """
+    written = [write_file(Path(directory, name), writer) for name, writer in writers.items()]
+    with _os_errors_as_save_errors(Path(directory)):
+        for path in _stale_of_tokenizer(Path(directory), writers):
+            path.unlink(missing_ok=True)
+    return written
+
+
 def _write_new(target: Path, writers: Mapping[str, Writer], about: Mapping[str, Any]) -> None:
     def fill(new: Path) -> None:
         for name, writer in writers.items():
@@ -134,13 +154,22 @@ def _write_over(target: Path, writers: Mapping[str, Writer], about: Mapping[str,
 
 
 def _stale(target: Path, previous: Manifest | None, writers: Collection[str]) -> list[Path]:
-    """The files of weights of before: those that the previous manifest lists, and those of the formats written here."""
+    """The files of before that would count: weights that the previous manifest lists or that have a format written
+    here, and what another tokenizer left.
+    """
     listed = previous.files if previous else ()
     return [
         path
         for path in list_directory(target)
         if path.name not in writers and (is_rewritten(path.name) or (path.name in listed and _is_weights(path.name)))
-    ]
+    ] + _stale_of_tokenizer(target, writers)
+
+
+def _stale_of_tokenizer(target: Path, written: Collection[str]) -> list[Path]:
+    """Files that another tokenizer left where one is written: their tokens would be added to its own."""
+    if TOKENIZER_CONFIG_NAME not in written:
+        return []
+    return [path for path in list_directory(target) if path.name in TOKENIZER_NAMES and path.name not in written]
 
 
 def _warn_of_foreign(target: Path) -> None:

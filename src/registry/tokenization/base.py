@@ -247,10 +247,13 @@ class Tokenizer(TextEncoder):
         return {name: content_writer(content) for name, content in contents.items()}
 
     def save_pretrained(self, directory: str | Path) -> list[str]:
-        """Write the files of this tokenizer into a directory, which is made if missing; returns their paths."""
-        from registry.saving.folder import write_file
+        """Write the files of this tokenizer into a directory, which is made if missing; returns their paths.
 
-        return [str(write_file(Path(directory, name), write)) for name, write in self.files().items()]
+        Files with tokens that another tokenizer left there are removed: they would be added to those of this one.
+        """
+        from registry.saving.folder import write_tokenizer
+
+        return [str(path) for path in write_tokenizer(directory, self.files())]
 
     def save_vocabulary(self, path: str | Path) -> str:
         """Write the vocabulary into ``path`` if that is a directory or ends with a slash, else to ``path`` itself.
