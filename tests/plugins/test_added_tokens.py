@@ -106,6 +106,7 @@ def with_tokens(kind: str, rng: random.Random) -> tuple[Any, Any]:
         seen.add(normalized)
         special = rng.random() < 0.35
         flags = {name: rng.random() < 0.35 for name in ("lstrip", "rstrip", "single_word")}
+        flags["lstrip"] &= not content.isspace()  # where another token takes all of it, theirs panics
         flags["normalized"] = rng.random() < 0.6
         token: Any = content if rng.random() < 0.2 else tokenizers.AddedToken(content, **flags)
         record = content if isinstance(token, str) else AddedToken(content, None, special, **flags)
