@@ -7,6 +7,7 @@
      ├─ UnknownTaskError (ValueError)            the architecture has no model class for this task
      ├─ UnknownLayerError (KeyError)             no plugin declares this layer
      ├─ UnknownOptionError (TypeError)           a keyword that neither loader, class nor configuration has
+     ├─ UnknownAttributeError (AttributeError)   an attribute that an object does not have, and cannot be given
      ├─ ArchitectureMismatchError (ValueError)   a checkpoint of another architecture than the class
      ├─ UnsupportedError (NotImplementedError)   not supported by this version
      ├─ ConflictingOptionsError (ValueError)     two options that exclude each other
@@ -145,6 +146,10 @@ class UnknownLayerError(RegistryError, KeyError):
 
 class UnknownOptionError(RegistryError, TypeError):
     """Neither the loader, nor the class, nor the configuration has this keyword."""
+
+
+class UnknownAttributeError(RegistryError, AttributeError):
+    """An object has no such attribute, and setting it would have no effect."""
 
 
 class ArchitectureMismatchError(RegistryError, ValueError):

@@ -129,7 +129,7 @@ class BertTokenizer(Tokenizer):
         "tokenize_chinese_chars": FLAG,
     }
     template: ClassVar[Template[tuple[str, ...]]] = Template(("cls_token",), ("sep_token",), ("sep_token",))
-    model_inputs: ClassVar[tuple[str, ...]] = ("input_ids", "token_type_ids", "attention_mask")
+    model_input_names: Sequence[str] = ("input_ids", "token_type_ids", "attention_mask")
 
     unk_token, sep_token, pad_token, cls_token, mask_token = NEVER_SPLIT
     do_lower_case: bool
@@ -194,6 +194,11 @@ class BertTokenizer(Tokenizer):
     def normalizer(self) -> Normalizer | None:
         """What is done to text before it is cut into words."""
         return self.basic_tokenizer if isinstance(self.basic_tokenizer, BasicTokenizer) else None
+
+    def span_words(self, span: Span) -> list[int]:
+        """For each word the number of its tokens."""
+        cache = self._cache.of_normalized if span.is_normalized else self._cache
+        return cache.sizes(span.text)
 
     def _ids_of_word(self, word: str) -> tuple[int, ...]:
         return tuple(map(self.vocab.__getitem__, self.wordpiece_tokenizer.subwords(word)))

@@ -182,6 +182,11 @@ class OpenAIGPTTokenizer(BytePairTokenizer):
         """What is done to text before it is cut into words; with spaCy, added tokens are found in lower case."""
         return self._splitter
 
+    def span_words(self, span: Span) -> list[int]:
+        """For each word the number of its tokens."""
+        cache = self._cache.of_normalized if span.is_normalized else self._cache
+        return cache.sizes(span.text)
+
     def _ids_of_word(self, word: str) -> tuple[int, ...]:
         """The ids of a word; a character that the vocabulary lacks is unknown."""
         symbols = [*word[:-1], word[-1] + LAST]

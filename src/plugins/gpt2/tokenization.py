@@ -193,6 +193,11 @@ class GPT2Tokenizer(BytePairTokenizer):
             offsets.extend([(begin + start, begin + end) for start, end in self._offsets_of[chunk.group()]])
         return without_prefix(offsets, len(prefix))
 
+    def span_words(self, span: Span) -> list[int]:
+        """For each word the number of its tokens."""
+        words = pretokenize(utf8(self._prefix(span.text) + span.text).decode()).split(SEPARATOR)
+        return [len(ids_of_parts(self._level.parts, self._level.cut(word))) for word in words if word]
+
     def _prefix(self, text: str) -> str:
         return " " if self.add_prefix_space and text and text[0] != " " else ""
 

@@ -114,7 +114,7 @@ class TransfoXLTokenizer(Tokenizer):
         counter: Mapping[str, int] | Sequence[int] | None = None,
         **values: Any,
     ) -> None:
-        self._is_given = vocab_file is not None
+        self._is_given = vocab_file is not None and vocab_file != {}
         vocab, origin = read_words(vocab_file, delimiter)
         if UNKNOWN[0] not in vocab and UNKNOWN[1] in vocab and values.get("unk_token", UNKNOWN[0]) == UNKNOWN[0]:
             values["unk_token"] = UNKNOWN[1]
@@ -140,6 +140,11 @@ class TransfoXLTokenizer(Tokenizer):
         words = {**vocab, **special_tokens} if self.added_tokens else vocab
         self._ids_of_words = WordIds(words, self._id_of_unknown).__getitem__
         self._ids_of_tokens = WordIds(self.vocab, self._id_of_unknown).__getitem__
+
+    def _set_option(self, name: str, value: Any) -> None:
+        is_given = self._is_given
+        super()._set_option(name, value)
+        self._is_given = is_given
 
     def _by_word(self, counts: Mapping[str, int] | Sequence[int]) -> Mapping[str, int]:
         """How often each word was counted.  Raises VocabError unless there is one number for each."""
@@ -176,7 +181,7 @@ class TransfoXLTokenizer(Tokenizer):
             return text.split()
         return text.strip().split(self.delimiter) if self.delimiter else list(text.strip())
 
-    def encode(self, text: str, text_pair: str | None = None, **call: Any) -> list[int]:
+    def encode(self, text: str | Iterable[str], text_pair: str | Iterable[str] | None = None, **call: Any) -> list[int]:
         """The ids of a text or a pair; takes the keywords of a call."""
         if text_pair is None and not call and self.max_len is None and self._is_plain and isinstance(text, str):
             return list(map(self._ids_of_words, self._words(text)))  # most calls, at a fifth of the cost

@@ -12,6 +12,7 @@ TOKENIZER_NAME = "tokenizer.json"
 TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
 SPECIAL_TOKENS_MAP_NAME = "special_tokens_map.json"
 ADDED_TOKENS_NAME = "added_tokens.json"
+CHAT_TEMPLATE_NAME = "chat_template.jinja"
 SPECIAL_TOKENS_NAME = "special_tokens.txt"
 """Special tokens of pytorch-pretrained-bert's OpenAI GPT and GPT-2, one a line."""
 MERGES_NAME = "merges.txt"
@@ -50,6 +51,7 @@ TOKENIZER_NAMES = (
     TOKENIZER_CONFIG_NAME,
     SPECIAL_TOKENS_MAP_NAME,
     ADDED_TOKENS_NAME,
+    CHAT_TEMPLATE_NAME,
     SPECIAL_TOKENS_NAME,
 )
 """Files of any tokenizer, next to those which its architecture declares."""

@@ -6,9 +6,10 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from registry.errors import MissingTokenizerError, VocabError
+from registry.errors import MissingTokenizerError, UnknownAttributeError, VocabError, did_you_mean
 from registry.files.filenames import (
     ADDED_TOKENS_NAME,
+    CHAT_TEMPLATE_NAME,
     SPECIAL_TOKENS_MAP_NAME,
     TOKENIZER_CONFIG_NAME,
     TOKENIZER_NAME,
@@ -17,9 +18,10 @@ from registry.formatting import first_of
 from registry.tokenization import options
 from registry.tokenization.added_tokens.matching import searched
 from registry.tokenization.added_tokens.token import AddedToken, added_token
-from registry.tokenization.encoder import TextEncoder
+from registry.tokenization.batches.encoder import BatchEncoder
 from registry.tokenization.lookup import AddedTokenError
 from registry.tokenization.options import Option
+from registry.tokenization.published.templates import as_files
 from registry.tokenization.tokenizer_json import check_vocabulary
 from registry.tokenization.vocabulary import parse_vocabulary
 
@@ -31,12 +33,24 @@ OTHER_SPECIAL_TOKENS = "additional_special_tokens"
 """The option for special tokens without a role."""
 ADDED_TOKENS_FILES = (TOKENIZER_CONFIG_NAME, SPECIAL_TOKENS_MAP_NAME, ADDED_TOKENS_NAME, TOKENIZER_NAME)
 """Files in which added tokens may stand."""
+NO_LIMIT = int(1e30)
+"""What transformers has for the length of the longest input, where it is not known."""
 
 # Modules that resolve, save and pickle are imported where they are used: a tokenizer of a file on disk needs none of
 # them, and is made in a third of the time.
 
 
-class Tokenizer(TextEncoder):
+class Construction(type):
+    """The class of classes whose objects have a flag, ``_is_made``, once their constructors have ended."""
+
+    def __call__(cls, *args: Any, **values: Any) -> Any:
+        """An object of the class."""
+        made = super().__call__(*args, **values)
+        vars(made)["_is_made"] = True
+        return made
+
+
+class Tokenizer(BatchEncoder, metaclass=Construction):
     """Base of every tokenizer.
 
     An architecture's tokenizer sets class attributes, and defines its algorithm: ``span_ids`` and ``span_offsets``
@@ -61,12 +75,60 @@ class Tokenizer(TextEncoder):
     options: ClassVar[Mapping[str, Option]] = options.COMMON
     """Keywords of the constructor, each of which is also an attribute, and the values that they may have."""
 
+    chat_template: str | Mapping[str, str] | None = None
+    """How ``apply_chat_template`` writes conversations, a template of Jinja; or several by their names."""
+    extra: Mapping[str, Any] = {}
+    """Keys of a ``tokenizer_config.json`` that mean nothing here; they are written back."""
+
     def __init__(self, vocab: dict[str, int], *, origin: str = "the vocabulary", **values: Any) -> None:
         options.refuse_unknown(values, self.options, type(self).__name__)
         for name, value in values.items():
             options.check(value, name, self.options[name])
-            setattr(self, name, tuple(value) if isinstance(value, (list, set, frozenset)) else value)
+            setattr(self, name, options.fixed(value))
         self._set_vocabulary(vocab, origin)
+
+    # --- Attributes
+
+    _is_made = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; an option takes effect as if it had been given to the constructor.
+
+        Raises:
+            UnknownAttributeError: There is no such attribute.
+            ConfigError: An option cannot have this value.
+            VocabError: The vocabulary contradicts it.
+        """
+        if not self._is_made or name.startswith("_"):
+            super().__setattr__(name, value)
+        elif name in self.options:
+            options.check(value, name, self.options[name])
+            self._set_option(name, options.fixed(value))
+        elif hasattr(type(self), name) or name in vars(self):
+            super().__setattr__(name, value)
+        else:
+            known = [*self.options, *(known for known in vars(self) if not known.startswith("_"))]
+            raise UnknownAttributeError(
+                f"A {type(self).__name__} has no attribute {name!r}, and setting it would have no effect."
+                f"{did_you_mean(name, known)}",
+                hint=f"Its options are: {', '.join(self.options)}.",
+            )
+
+    def _set_option(self, name: str, value: Any) -> None:
+        """Set an option; the tokenizer is made again where its algorithm depends on it."""
+        if name in options.LIVE:
+            super().__setattr__(name, value)
+        else:
+            self._remake({name: value})
+
+    @property
+    def model_max_length(self) -> int:
+        """``max_len``, or 10^30 where it is None: the name and the number of transformers."""
+        return NO_LIMIT if self.max_len is None else self.max_len
+
+    @model_max_length.setter
+    def model_max_length(self, length: int) -> None:
+        self.max_len = None if length >= options.UNLIMITED else length
 
     def __repr__(self) -> str:
         values = [f"{name}={getattr(self, name)!r}" for name in ("max_len", "do_lower_case") if hasattr(self, name)]
@@ -244,6 +306,9 @@ class Tokenizer(TextEncoder):
 
         values = {name: getattr(self, name) for name in self.options}
         contents = {**self.vocabulary_files(), TOKENIZER_CONFIG_NAME: options.as_text(values, self.published_class())}
+        template, _ = as_files(self.chat_template)
+        if template is not None:
+            contents[CHAT_TEMPLATE_NAME] = template
         return {name: content_writer(content) for name, content in contents.items()}
 
     def save_pretrained(self, directory: str | Path) -> list[str]:
@@ -282,7 +347,9 @@ class Tokenizer(TextEncoder):
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         values = dict(state)
+        self._is_made = False
         self.__init__(values.pop("vocab"), **values)  # type: ignore[misc]  # caches and patterns are made again
+        self._is_made = True
 
 
 def missing(cls: type, filename: str, paths: "Paths") -> MissingTokenizerError:

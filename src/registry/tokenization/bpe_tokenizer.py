@@ -51,6 +51,7 @@ class BytePairTokenizer(CausalTokenizer):
         **values: Values of ``options``.
     """
 
+    has_clean_up: ClassVar[bool] = False
     vocabulary_name: ClassVar[str] = "vocab.json"
     options: ClassVar[Mapping[str, Option]] = {**CausalTokenizer.options, "special_tokens": TOKENS}
     understood: ClassVar[Mapping[str, Mapping[str, Any] | None]]

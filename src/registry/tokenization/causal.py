@@ -27,7 +27,7 @@ class CausalTokenizer(Tokenizer):
             return NOTHING
         start = [self.special_id("bos_token")] if self.add_bos_token else []
         end = [self.special_id("eos_token")] if self.add_eos_token else []
-        return Template(start, [*end, *start], end)
+        return Template(start, end, end, start)
 
 
 def bos_and_eos(processor: Mapping[str, Any] | None, origin: str) -> dict[str, Any]:

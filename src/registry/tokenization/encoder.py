@@ -1,29 +1,16 @@
-"""Text to tokens and back, whatever the algorithm: special tokens, pairs, truncation, padding, tensors."""
+"""Text to tokens and back, whatever the algorithm: special tokens, offsets, words."""
 
-import warnings
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain, count, pairwise, repeat
 from pathlib import Path
 from typing import Any, ClassVar
 
-from registry.errors import InputError, RegistryWarning
-from registry.garbage import gc_paused
+from registry.errors import InputError
 from registry.tokenization.added_tokens.matching import AddedTokenFinder, FoundSpan, Normalizer, Part
-from registry.tokenization.batches.encoding import (
-    NOTHING,
-    Encoding,
-    Offsets,
-    RowOf,
-    Span,
-    SpanIds,
-    Template,
-    special,
-)
-from registry.tokenization.batches.formats import FORMATS, PADDING, Batch, padded
-from registry.tokenization.batches.rows import choose, padded_length, rows, texts_and_pairs
-from registry.tokenization.batches.truncation import STRATEGIES, Truncation
+from registry.tokenization.batches.encoding import Offsets, RowOf, Span, SpanIds
 from registry.tokenization.chunk_cache import TokenIds, as_array, as_list
-from registry.tokenization.lookup import Ids, Lookup
+from registry.tokenization.lookup import Ids, Lookup, plain
 
 
 class TextEncoder(Lookup):
@@ -33,17 +20,12 @@ class TextEncoder(Lookup):
     one that normalizes text has a ``normalizer`` as well.
     """
 
-    template: ClassVar[Template[tuple[str, ...]]] = Template((), (), ())
-    """The special tokens around a text and between two: ``"cls_token"``, ``"sep_token"`` and so on."""
-    model_inputs: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask")
-    """Keys of a batch, in order."""
-
-    max_len: int | None = None
-    """Tokens of the longest input of the model, special ones included; None where it is not known."""
     split_special_tokens: bool = False
     """Whether special tokens that stand in a text are taken for ordinary text."""
-
-    _warned_of_length = False
+    clean_up_tokenization_spaces: bool | None = False
+    """Whether ``decode`` takes spaces before punctuation away, and around contractions."""
+    has_clean_up: ClassVar[bool] = True
+    """Whether it ever does: of tokens that have spaces of their own, it would change the text."""
 
     # --- The algorithm, which an architecture defines
 
@@ -60,6 +42,19 @@ class TextEncoder(Lookup):
         """What the algorithm does to text before it cuts it, but for spans that ``is_normalized``; None for nothing."""
         return None
 
+    def span_words(self, span: Span) -> Iterable[int]:
+        """For each word of the span, in order, the number of its tokens.
+
+        Words are what the algorithm cuts a text into first; where it does not say, they stand between white space.
+        """
+        offsets = self.span_offsets(span)
+        starts = [
+            number
+            for number, (before, here) in enumerate(pairwise(offsets), 1)
+            if before[1] < here[0] or span.text[here[0] : here[0] + 1].isspace()
+        ]
+        return [end - start for start, end in pairwise([0, *starts, len(offsets)])] if offsets else []
+
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """The text that tokens spell."""
         raise NotImplementedError
@@ -69,17 +64,6 @@ class TextEncoder(Lookup):
     def tokenize(self, text: str, *, split_special_tokens: bool | None = None) -> list[str]:
         """The tokens of a text; no special tokens are added."""
         return [self.ids_to_tokens[number] for number in self._ids(text, split_special_tokens, as_list)]
-
-    def encode(self, text: str, text_pair: str | None = None, **call: Any) -> list[int]:
-        """The ids of a text or a pair, special tokens added; takes the keywords of a call."""
-        if isinstance(text, str) and text_pair is None and not call:  # most calls, at half the cost
-            ids: list[int] = self._ids(text, None, as_list)
-            template = self._template(True)
-            if template.start or template.end:
-                ids = [*template.start, *ids, *template.end]
-            self._warn_of_length(len(ids), None)
-            return ids
-        return list(self(text, text_pair, **call)["input_ids"])
 
     def ids_of_file(self, path: str | Path) -> TokenIds:
         """The ids of a text file as the model was trained to read texts, without special tokens around it.
@@ -93,10 +77,39 @@ class TextEncoder(Lookup):
             raise InputError(f"{path} is not a text in UTF-8: {problem}.") from problem
         return ids
 
-    def decode(self, ids: Ids, skip_special_tokens: bool = False) -> str:
-        """The text that ids spell, as far as it can be told."""
+    def decode(
+        self, ids: Ids, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+    ) -> Any:
+        """The text that ids spell, as far as it can be told; a list of texts for rows of ids.
+
+        Args:
+            ids: An id, ids or rows of ids: numbers, lists, arrays, tensors, or a batch.
+            skip_special_tokens: Whether special tokens are skipped.
+            clean_up_tokenization_spaces: Whether spaces before punctuation are taken away; None: as the tokenizer's own
+                option says.  Without meaning for byte pairs and pieces, whose tokens have spaces of their own.
+
+        Raises:
+            VocabError: No token has one of the ids.
+        """
+        ids = plain(ids["input_ids"] if isinstance(ids, Mapping) and "input_ids" in ids else ids)
+        if isinstance(ids, list) and ids and isinstance(ids[0], list):
+            return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in ids]
         tokens = self.convert_ids_to_tokens([ids] if isinstance(ids, int) else ids, skip_special_tokens)
-        return self.convert_tokens_to_string(tokens)
+        text = self.convert_tokens_to_string(tokens)
+        wanted = clean_up_tokenization_spaces
+        cleans_up = self.clean_up_tokenization_spaces if wanted is None else wanted
+        return without_spaces(text) if cleans_up and self.has_clean_up else text
+
+    def batch_decode(
+        self,
+        sequences: Iterable[Ids],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> list[str]:
+        """The texts that rows of ids spell; takes the arguments of ``decode``."""
+        rows = plain(sequences)
+        found = self.decode(rows, skip_special_tokens, clean_up_tokenization_spaces) if rows != [] else []
+        return found if isinstance(found, list) else [found]
 
     def _ids(self, text: str, split_special_tokens: bool | None, row_of: RowOf) -> Any:
         """The ids of a text, in a row of their own."""
@@ -136,96 +149,41 @@ class TextEncoder(Lookup):
         """Finds the added tokens of a text; made when it is first needed, as patterns take time to compile."""
         return AddedTokenFinder(self._recognized.values(), self.normalizer)
 
-    # --- Batches
+    # --- Words
 
-    @gc_paused()  # of thousands of rows, none is garbage
-    def __call__(
-        self,
-        text: str | Sequence[str] | Sequence[tuple[str, str]],
-        text_pair: str | Sequence[str] | None = None,
-        *,
-        add_special_tokens: bool = True,
-        max_length: int | None = None,
-        truncation: bool | str | None = False,
-        stride: int = 0,
-        padding: bool | str | None = False,
-        return_tensors: str | None = None,
-        return_offsets_mapping: bool = False,
-        split_special_tokens: bool | None = None,
-    ) -> Batch:
-        """Turn texts into what a model takes: ``model(**tokenizer(texts, padding=True, return_tensors="pt"))``.
+    def words_of(self, text: str | Sequence[str], split_special_tokens: bool | None = None) -> list[int]:
+        """For each token of a text the number of its word; of a list of words, the number in the list."""
+        if not isinstance(text, str):
+            sizes = [len(self._ids(word, split_special_tokens, as_list)) for word in text]
+            return list(chain.from_iterable(map(repeat, count(), sizes)))
+        sizes = []
+        for part in self._parts(text, split_special_tokens) or [FoundSpan(Span(text), 0)]:
+            sizes += self.span_words(part.span) if isinstance(part, FoundSpan) else [1]
+        return list(chain.from_iterable(map(repeat, count(), sizes)))
 
-        Args:
-            text: One text, a list of texts, or a list of pairs.
-            text_pair: The second text, or as many second texts as there are texts.
-            add_special_tokens: Whether the model's special tokens are put around and between texts.
-            max_length: Tokens that a row may have, special ones included; ``max_len`` when None.
-            truncation: Which text is cut when a row is too long: the longer one (True or ``"longest_first"``),
-                ``"only_first"`` or ``"only_second"``; none when False, or when no length is known.
-            stride: Where text is cut, there are as many rows as it takes to keep all of it; neighbors share ``stride``
-                tokens, and ``text_index`` of the batch has the text of each row.
-            padding: Whether rows are filled up to the longest (True or ``"longest"``) or to ``"max_length"``.
-            return_tensors: ``"pt"`` for torch, ``"np"`` for numpy, None for lists.
-            return_offsets_mapping: Whether ``offset_mapping`` is added, the characters of each token in its text.
-            split_special_tokens: Whether special tokens in a text are taken for ordinary text; None: as the tokenizer's
-                own option says.
+    def offsets_of(self, text: str | Sequence[str], split_special_tokens: bool | None = None) -> Offsets:
+        """For each token of a text its characters there; of a list of words, its characters in the word."""
+        if isinstance(text, str):
+            return self._offsets(text, split_special_tokens)
+        return list(chain.from_iterable(self._offsets(word, split_special_tokens) for word in text))
 
-        Returns:
-            Columns of shape ``(rows, tokens)``; of shape ``(tokens,)`` for a single text in lists.
+    def _ids_of_word_list(self, words: Sequence[str], split_special_tokens: bool | None, row_of: RowOf) -> Any:
+        """The ids of words, of which each is a text of its own."""
+        ids = row_of(())
+        for word in words:
+            ids.extend(self._ids(word, split_special_tokens, row_of))
+        return ids
 
-        Raises:
-            UnknownOptionError: A strategy does not exist.
-            ValueError: The lengths cannot be met.
-            VocabError: A special token is needed that the vocabulary lacks.
-        """
-        pad_to, form = choose(padding, PADDING, "padding"), choose(return_tensors, FORMATS, "return_tensors")
-        limit = self.max_len if max_length is None else max_length
-        cut = Truncation(limit, choose(truncation, STRATEGIES, "truncation"), stride)
-        firsts, seconds, batched = texts_and_pairs(text, text_pair)
-        keys = (*self.model_inputs, "offset_mapping") if return_offsets_mapping else self.model_inputs
-        how = form.row_of, split_special_tokens, return_offsets_mapping
-        found, text_index = rows(
-            self._encodings(firsts, *how),
-            None if seconds is None else self._encodings(seconds, *how),
-            Template(*(special(form.row_of(ids)) for ids in self._template(add_special_tokens))),
-            cut,
-            {key: form.columns[key] for key in keys},
-        )
-        columns = {key: [row[key] for row in found] for key in keys}
-        self._warn_of_length(max(map(len, columns["input_ids"]), default=0), cut.strategy)
-        length = padded_length(columns["input_ids"], pad_to, limit)
-        fill = {"input_ids": self._padding_id(columns["input_ids"], length)}
-        columns = {key: padded(column, length, form.padding(key, fill.get(key, 0))) for key, column in columns.items()}
-        batch = Batch({key: form.stacked(key, column) for key, column in columns.items()})
-        if not batched and return_tensors is None and not (cut.strategy and stride):
-            batch.update({key: column[0] for key, column in batch.items()})
-        batch.text_index = text_index
-        return batch
 
-    def _encodings(
-        self, texts: Iterable[str], row_of: RowOf, split_special_tokens: bool | None, with_offsets: bool
-    ) -> Iterator[Encoding]:
-        """The tokens of each text."""
-        for text in texts:
-            ids = self._ids(text, split_special_tokens, row_of)
-            yield Encoding(ids, self._offsets(text, split_special_tokens) if with_offsets else [])
+CLEAN_UP = (
+    (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"),
+    (" 've", "'ve"), (" 're", "'re"),
+)  # fmt: skip
+"""What ``clean_up_tokenization_spaces`` replaces, in this order."""
 
-    def _template(self, wanted: bool) -> Template[list[int]]:
-        """The ids of the special tokens around and between texts; none unless they are wanted."""
-        return Template(*([self.special_id(name) for name in names] for names in self.template)) if wanted else NOTHING
 
-    def _padding_id(self, column: Sequence[Sized], length: int) -> int:
-        """The id of padding, which is missed only where a row is short."""
-        return self.special_id("pad_token") if any(len(row) < length for row in column) else 0
-
-    def _warn_of_length(self, longest: int, strategy: str | None) -> None:
-        """Warn, once, of a row that the model will refuse."""
-        most = self.max_len or longest
-        if strategy is None and longest > most and not self._warned_of_length:
-            self._warned_of_length = True
-            warnings.warn(
-                f"A row has {longest:,} tokens, and the model takes {most:,}: truncation=True cuts the text, and with "
-                f"stride=... makes several rows of it.",
-                RegistryWarning,
-                stacklevel=3,
-            )
+def without_spaces(text: str) -> str:
+    """The text without spaces before punctuation and around English contractions."""
+    for spaced, joined in CLEAN_UP:
+        text = text.replace(spaced, joined)
+    return text

@@ -3,12 +3,24 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from registry.errors import VocabError
+from registry.errors import InputError, VocabError
 from registry.tokenization.added_tokens.token import AddedToken, as_added_tokens
 from registry.tokenization.options import SPECIAL_TOKENS
 from registry.tokenization.vocabulary import tokens_by_id
 
-Ids: TypeAlias = "int | Iterable[int]"
+Ids: TypeAlias = "int | Iterable[Any]"
+"""An id or several, or rows of them: numbers, lists, arrays, tensors."""
+
+
+def plain(ids: Any) -> Any:
+    """Ids as Python's numbers and lists: of a number, a list, an array or a tensor, or lists of such."""
+    if type(ids) is int:
+        return ids
+    if hasattr(ids, "tolist"):
+        return ids.tolist()
+    if isinstance(ids, Iterable) and not isinstance(ids, (str, bytes, Mapping)):
+        return [number if type(number) is int else plain(number) for number in ids]
+    return ids
 
 
 class AddedTokenError(VocabError):
@@ -28,6 +40,9 @@ class SpecialTokenId:
         if lookup is None:
             return self
         return None if getattr(lookup, self._name) is None else lookup.special_id(self._name)
+
+    def __set__(self, lookup: "Lookup", number: int | None) -> None:
+        setattr(lookup, self._name, None if number is None else lookup.convert_ids_to_tokens(number))
 
 
 class Lookup:
@@ -129,15 +144,22 @@ class Lookup:
 
         Raises:
             VocabError: No token has this id.
+            InputError: These are no ids, or rows of them.
         """
+        ids = plain(ids)
         if isinstance(ids, int):
-            if 0 <= ids < len(self):
-                return self.ids_to_tokens[ids]
-            raise VocabError(f"No token has the id {ids}: the ids of this tokenizer are 0 to {len(self) - 1}.")
-        if hasattr(ids, "tolist"):
-            return self.convert_ids_to_tokens(ids.tolist(), skip_special_tokens)
+            return self._token(ids)
+        if not isinstance(ids, list):
+            raise InputError(f"Ids are whole numbers, or lists, arrays or tensors of them, not {ids!r:.80}.")
         skipped = set(self.all_special_ids) if skip_special_tokens else ()
-        return [self.convert_ids_to_tokens(number) for number in ids if number not in skipped]
+        return [self._token(number) for number in ids if number not in skipped]
+
+    def _token(self, number: Any) -> str:
+        if not isinstance(number, int):
+            raise InputError(f"An id is a whole number, not {number!r:.80}.", hint="batch_decode takes rows of ids.")
+        if 0 <= number < len(self.ids_to_tokens):
+            return self.ids_to_tokens[number]
+        raise VocabError(f"No token has the id {number}: the ids of this tokenizer are 0 to {len(self) - 1}.")
 
     @property
     def all_special_tokens(self) -> list[str]:

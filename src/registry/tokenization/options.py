@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from registry.errors import ArchitectureMismatchError, ConfigError, VocabError
-from registry.files.filenames import SPECIAL_TOKENS_MAP_NAME, TOKENIZER_CONFIG_NAME
+from registry.files.filenames import (
+    CHAT_TEMPLATE_NAME,
+    SPECIAL_TOKENS_MAP_NAME,
+    TOKENIZER_CONFIG_NAME,
+    TOKENIZER_NAME,
+)
 from registry.files.strict_json import read_json_object
 from registry.tokenization.added_tokens.files import DECODER, decoder_of, read_added_tokens
 from registry.tokenization.added_tokens.token import are_added_tokens
+from registry.tokenization.published.keys import further_special_tokens, kept_keys
+from registry.tokenization.published.sides import sides_in
+from registry.tokenization.published.templates import as_files, read_template, templates_by_name, with_file
 
 SPECIAL_TOKENS = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "bos_token", "eos_token")
 """Options that name a special token; a tokenizer may lack any of them."""
@@ -47,6 +55,16 @@ LENGTH = Option("a whole number above 0, or null", _is_length)
 TOKEN = Option("a token, or null", lambda value: value is None or (type(value) is str and value != ""))
 WORDS = Option("a list of words", _is_words)
 OPTIONAL_WORDS = Option("a list of words, or null", lambda value: value is None or _is_words(value))
+SIDE = Option("right or left", lambda value: value in ("right", "left"))
+INPUTS = Option(
+    "input_ids, and some of token_type_ids and attention_mask",
+    lambda value: _is_words(value) and {"input_ids"} <= {*value} <= {"input_ids", "token_type_ids", "attention_mask"},
+)
+KEYS = Option("a mapping from keys to what JSON can hold", lambda value: isinstance(value, Mapping))
+TEMPLATE = Option(
+    "a template, or templates by their names, or null",
+    lambda value: value is None or type(value) is str or (isinstance(value, Mapping) and _is_words([*value.values()])),
+)
 ADDED_TOKENS = Option("a mapping from tokens to their ids, or a list of AddedToken", are_added_tokens)
 
 
@@ -56,8 +74,27 @@ COMMON: Mapping[str, Option] = {
     "added_tokens": ADDED_TOKENS,
     "split_special_tokens": FLAG,
     "max_len": LENGTH,
+    "padding_side": SIDE,
+    "truncation_side": SIDE,
+    "model_input_names": INPUTS,
+    "clean_up_tokenization_spaces": OPTIONAL_FLAG,
+    "chat_template": TEMPLATE,
+    "extra": KEYS,
 }
 """Options of every tokenizer."""
+
+LIVE = frozenset(
+    {
+        "max_len", "padding_side", "truncation_side", "model_input_names", "clean_up_tokenization_spaces",
+        "chat_template", "extra", "split_special_tokens", "add_bos_token", "add_eos_token",
+    }
+)  # fmt: skip
+"""Options that are looked at in each call, so that setting one is enough."""
+
+
+def fixed(value: Any) -> Any:
+    """The value of an option as it is kept: nothing that could be changed behind the tokenizer's back."""
+    return tuple(value) if isinstance(value, (list, set, frozenset)) else value
 
 
 def check(value: Any, name: str, option: Option, *, origin: str = "") -> None:
@@ -101,18 +138,26 @@ def read_options(
     for filename in (TOKENIZER_CONFIG_NAME, SPECIAL_TOKENS_MAP_NAME):
         if filename in paths:
             origin = str(paths[filename])
-            objects[filename] = read_json_object(paths[filename])
-            options = _of_config(objects[filename])
+            keys = objects[filename] = read_json_object(paths[filename])
+            options = _of_config(keys, origin)
             if options.get("tokenizer_class") not in (None, *classes):
                 raise ArchitectureMismatchError(
                     f"{origin} is for a {options['tokenizer_class']}, which may cut text otherwise than {classes[0]}.",
                     hint=f"Understood here are: {', '.join(classes)}.",
                 )
-            for name in options.keys() & known.keys():
+            for name in options.keys() & known.keys() - {"extra"}:
                 check(options[name], name, known[name], origin=f"{origin}: ")
                 _merge(found, name, options[name], origin)
+            if filename == TOKENIZER_CONFIG_NAME:
+                found["extra"] = kept_keys(keys, known.keys() - {"extra"}, origin)
     added = read_added_tokens(paths, objects)
-    return {**found, "added_tokens": added} if added else found
+    if added:
+        found["added_tokens"] = added
+    if TOKENIZER_NAME in paths:
+        found = {**sides_in(paths[TOKENIZER_NAME]), **found}
+    if CHAT_TEMPLATE_NAME in paths:
+        found["chat_template"] = with_file(found.get("chat_template"), read_template(paths[CHAT_TEMPLATE_NAME]))
+    return {name: value for name, value in found.items() if name != "extra" or value}
 
 
 def _merge(found: dict[str, Any], name: str, value: Any, origin: str) -> None:
@@ -121,14 +166,16 @@ def _merge(found: dict[str, Any], name: str, value: Any, origin: str) -> None:
         raise VocabError(f"{origin} says that {name} is {value!r:.80}; another file says {found[name]!r:.80}.")
 
 
-def _of_config(keys: Mapping[str, Any]) -> dict[str, Any]:
+def _of_config(keys: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """The options in a ``tokenizer_config.json`` or ``special_tokens_map.json``, by the names that they have here."""
     found = {key: _spelling(value) for key, value in keys.items()}
     if "model_max_length" in found:
         found["max_len"] = _limit(found.pop("model_max_length"))
-    for key in ("additional_special_tokens", "extra_special_tokens"):
-        if isinstance(keys.get(key), list):
-            found["additional_special_tokens"] = [_spelling(token) for token in keys[key]]
+    further = further_special_tokens(keys, SPECIAL_TOKENS)
+    if further or any(isinstance(keys.get(key), list) for key in ("additional_special_tokens", "extra_special_tokens")):
+        found["additional_special_tokens"] = list(dict.fromkeys(map(_spelling, further)))
+    if isinstance(keys.get("chat_template"), list):
+        found["chat_template"] = templates_by_name(keys["chat_template"], origin)
     return found
 
 
@@ -145,11 +192,11 @@ def as_text(options: Mapping[str, Any], tokenizer_class: str) -> str:
     """The text of a ``tokenizer_config.json`` with these options, which transformers reads as well."""
     keys: dict[str, Any] = {"tokenizer_class": tokenizer_class}
     for name, value in options.items():
-        if name == "added_tokens":
+        if name == "chat_template":
+            keys[name] = as_files(value)[1]
+        elif name == "added_tokens":
             keys[DECODER] = decoder_of(value.values())
-        else:
+        elif name != "extra":
             keys[PUBLISHED.get(name, name)] = list(value) if isinstance(value, tuple) else value
-    return (
-        json.dumps({key: value for key, value in keys.items() if value not in (None, [], {})}, indent=2, sort_keys=True)
-        + "\n"
-    )
+    known = {key: value for key, value in keys.items() if value not in (None, [], {})}
+    return json.dumps({**(options.get("extra") or {}), **known}, indent=2, sort_keys=True) + "\n"

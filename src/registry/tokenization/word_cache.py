@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from itertools import chain
 
 from registry.tokenization.batches.encoding import Offsets
 from registry.tokenization.chunk_cache import CachedIds, ChunkCache, TokenCache, ids_of_parts
@@ -45,6 +46,11 @@ class WordCache:
             begin = chunk.start()
             offsets.extend([(begin + start, begin + end) for start, end in self._offsets[chunk.group()]])
         return offsets
+
+    def sizes(self, text: str) -> list[int]:
+        """For each word of a text the number of its tokens."""
+        words = chain.from_iterable(map(self.splitter.words, self.splitter.chunks(text)))
+        return [len(self._words[word]) for word in words]
 
     def _offsets_of_chunk(self, chunk: str) -> Offsets:
         """The offsets of the tokens of a chunk, in it."""

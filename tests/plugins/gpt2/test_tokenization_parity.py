@@ -198,7 +198,7 @@ def test_tokens_around_texts(vocab: Path, ends: tuple[bool, bool]) -> None:
     ours = GPT2Tokenizer(vocab, **names)
     theirs = GPT2TokenizerFast(vocab=str(vocab), merges=str(vocab.with_name("merges.txt")), **names)
     for texts in (("a",), ("a", "b"), (["a", "b"], ["c", "d"])):
-        assert dict(ours(*texts)) == {key: theirs(*texts)[key] for key in ours.model_inputs}
+        assert dict(ours(*texts)) == {key: theirs(*texts)[key] for key in ours.model_input_names}
 
 
 def test_lone_surrogates_are_tiktokens(vocab: Path, encoding: tiktoken.Encoding) -> None:

@@ -7,14 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import tokenizers
 import torch
 
-from registry.errors import ConfigError, RegistryWarning, UnknownOptionError, VocabError
+from registry.errors import (
+    ConfigError,
+    InputError,
+    RegistryWarning,
+    UnknownAttributeError,
+    UnknownOptionError,
+    VocabError,
+)
 from registry.tokenization.added_tokens.matching import LowerCase
 from registry.tokenization.added_tokens.token import AddedToken
 from registry.tokenization.base import Tokenizer
+from registry.tokenization.batches.batch import Batch
 from registry.tokenization.batches.encoding import Offsets, Span, Template
 from registry.tokenization.words import WhitespaceTokenizer
 
@@ -89,6 +98,194 @@ def test_windows_of_a_long_text_are_rows_of_their_own(tokenizer: WordTokenizer) 
     assert batch.text_index == (0, 1, 1)
     assert batch["offset_mapping"][2] == [(0, 0), (4, 5), (6, 7), (8, 9), (10, 11), (0, 0)]
     assert tokenizer("a", truncation=True, stride=2)["input_ids"] == [[2, 4, 3]]
+
+
+def test_every_window_can_be_asked_for_without_a_stride(tokenizer: WordTokenizer) -> None:
+    batch = tokenizer("a b c d a b", truncation=True, return_overflowing_tokens=True)
+    assert batch["input_ids"] == [[2, 4, 5, 6, 7, 3], [2, 4, 5, 3]]
+    assert batch["overflow_to_sample_mapping"] == [0, 0]
+    first = tokenizer("a b c d a b", truncation=True, stride=2, return_overflowing_tokens=False)
+    assert first["input_ids"] == [2, 4, 5, 6, 7, 3]
+
+
+def test_a_length_without_padding_cuts_as_in_transformers(tokenizer: WordTokenizer) -> None:
+    assert tokenizer("a b c d", max_length=4)["input_ids"] == [2, 4, 5, 3]
+    assert len(tokenizer("a b c d", max_length=4, truncation=False)["input_ids"]) == 6
+    assert len(tokenizer("a b c d", max_length=4, padding=True)["input_ids"]) == 6
+
+
+def test_sides_are_options_attributes_and_keywords(tokenizer: WordTokenizer) -> None:
+    texts = ["a b c d", "a"]
+    right, left = [[2, 4, 5, 3], [2, 4, 3, 0]], [[2, 6, 7, 3], [0, 2, 4, 3]]
+    assert tokenizer(texts, max_length=4, truncation=True, padding=True)["input_ids"] == right
+    of_call = {"padding_side": "left", "truncation_side": "left"}
+    assert tokenizer(texts, max_length=4, truncation=True, padding=True, **of_call)["input_ids"] == left
+    tokenizer.padding_side = tokenizer.truncation_side = "left"
+    assert tokenizer(texts, max_length=4, truncation=True, padding=True)["input_ids"] == left
+    for made in (WordTokenizer(VOCAB, max_len=6, **of_call), pickle.loads(pickle.dumps(tokenizer))):
+        assert made(texts, max_length=4, truncation=True, padding=True)["input_ids"] == left
+    with pytest.raises(ConfigError, match="padding_side must be right or left, not 'lefty'"):
+        tokenizer.padding_side = "lefty"
+    with pytest.raises(UnknownOptionError, match=r"truncation_side='lef' is not known. Did you mean 'left'"):
+        tokenizer("a", truncation_side="lef")
+
+
+def test_an_attribute_that_does_not_exist_cannot_be_set(tokenizer: WordTokenizer) -> None:
+    with pytest.raises(
+        UnknownAttributeError, match=r"has no attribute 'pading_side'.* Did you mean 'padding_side'"
+    ) as error:
+        tokenizer.pading_side = "left"
+    assert isinstance(error.value, AttributeError)
+    with pytest.raises(AttributeError):
+        pickle.loads(pickle.dumps(tokenizer)).verbose = True
+
+
+def test_setting_an_option_is_as_giving_it_to_the_constructor(tokenizer: WordTokenizer) -> None:
+    tokenizer.mask_token = "c"
+    assert tokenizer.tokenize("acb") == ["a", "c", "b"]
+    assert tokenizer.mask_token_id == 6
+    tokenizer.pad_token_id = 7
+    assert tokenizer.pad_token == "d"
+    with pytest.raises(VocabError, match="'<new>' is declared a special token"):
+        tokenizer.additional_special_tokens = ["<new>"]
+    assert tokenizer.tokenize("acb") == ["a", "c", "b"]
+    tokenizer.max_len = 3
+    assert tokenizer("a b", truncation=True)["input_ids"] == [2, 4, 3]
+    tokenizer.model_max_length = 10**30
+    assert tokenizer.max_len is None
+    assert tokenizer.model_max_length == int(1e30)
+    with pytest.raises(ConfigError, match="max_len must be"):
+        tokenizer.max_len = 0
+
+
+def test_columns_follow_what_the_model_takes(tokenizer: WordTokenizer) -> None:
+    tokenizer.model_input_names = ["input_ids", "token_type_ids"]
+    assert tokenizer("a", "b") == {"input_ids": [2, 4, 5, 3], "token_type_ids": [0, 0, 1, 1]}
+    assert list(tokenizer("a", return_attention_mask=True, return_token_type_ids=False)) == [
+        "input_ids",
+        "attention_mask",
+    ]
+    with pytest.raises(ConfigError, match="model_input_names must be input_ids, and some of"):
+        tokenizer.model_input_names = ["attention_mask"]
+
+
+def test_errors_name_the_text_of_a_batch(tokenizer: WordTokenizer) -> None:
+    with pytest.raises(InputError, match=r"^text\[1\]: truncation='only_first' cannot make 1 and 5 tokens fit"):
+        tokenizer(["a", "a"], ["b", "a b c d a"], truncation="only_first")
+    with pytest.raises(InputError, match=r"^truncation='only_first' cannot"):
+        tokenizer("a", "a b c d a", truncation="only_first")
+    with pytest.raises(TypeError, match=r"text\[1\] must be a string, not None"):
+        tokenizer(["a", None])
+    with pytest.raises(TypeError, match=r"text_pair\[0\] must be a string, not 5"):
+        tokenizer(["a"], [5])
+    with pytest.raises(TypeError, match=r"text\[1\]\[0\] must be a string, a word, not None"):
+        tokenizer([["a"], [None]], is_split_into_words=True)
+
+
+def test_a_keyword_that_does_not_exist_is_refused(tokenizer: WordTokenizer) -> None:
+    with pytest.raises(UnknownOptionError, match=r"no keyword 'paddin'. Did you mean 'padding'"):
+        tokenizer("a", paddin=True)
+    with pytest.raises(InputError, match="max_length must be a whole number above 0, not '512'"):
+        tokenizer("a", max_length="512")
+
+
+def test_words_are_texts_of_their_own(tokenizer: WordTokenizer) -> None:
+    batch = tokenizer([["a b", "c"], ["d"]], is_split_into_words=True, return_offsets_mapping=True)
+    assert batch["input_ids"] == [[2, 4, 5, 6, 3], [2, 7, 3]]
+    assert batch.word_ids(0) == [None, 0, 0, 1, None]
+    assert batch["offset_mapping"][0] == [(0, 0), (0, 1), (2, 3), (0, 1), (0, 0)]
+    pairs = tokenizer([(["a"], ["b", "c"])], is_split_into_words=True)
+    assert pairs["input_ids"] == tokenizer([["a"]], [["b", "c"]], is_split_into_words=True)["input_ids"]
+    assert pairs.sequence_ids(0) == [None, 0, 1, 1, None]
+    assert tokenizer(["a", "b"], ["c"], is_split_into_words=True)["input_ids"] == [2, 4, 5, 6, 3]
+
+
+def test_words_of_an_algorithm_that_names_none_stand_between_white_space(tokenizer: WordTokenizer) -> None:
+    batch = tokenizer("a  b</s>d")
+    assert batch.word_ids() == [None, 0, 1, 2, 3, None]
+    assert batch.char_to_token(3) == 2
+    assert batch.char_to_token(1) is None
+    assert batch.token_to_chars(4) == (8, 9)
+    assert batch.word_to_chars(1) == (3, 4)
+    assert batch.char_to_word(4) == 2
+
+
+def test_a_batch_travels_with_what_was_asked_for(tokenizer: WordTokenizer) -> None:
+    batch = tokenizer(["a b", "c"], padding=True)
+    assert copy.copy(batch).word_ids(1) == copy.deepcopy(batch).word_ids(1) == [None, 0, None, None]
+    again = pickle.loads(pickle.dumps(batch))
+    assert again == batch
+    assert again.word_ids(0) == [None, 0, 1, None]  # of all rows, since one was asked for
+    assert again.text_index == (0, 1)
+    assert again.sequence_ids(0) == [None, 0, 0, None]
+    with pytest.raises(InputError, match="pickled before its tokens, words or characters were asked for"):
+        again.token_to_chars(0, 1)
+    assert b"WordTokenizer" not in pickle.dumps(batch)
+    with pytest.raises(InputError, match="no tokenizer returned it"):
+        Batch(input_ids=[1]).word_ids()
+
+
+def test_ids_of_any_kind_are_decoded(tokenizer: WordTokenizer) -> None:
+    for number in (
+        4,
+        torch.tensor(4),
+        np.int64(4),
+        np.array(4),
+        torch.tensor([4]),
+        np.array([4]),
+        [torch.tensor(4)],
+        (4,),
+    ):
+        assert tokenizer.decode(number) == "a"
+    assert tokenizer.decode(torch.tensor(2), skip_special_tokens=True) == ""
+    rows = [[2, 4, 3], [5]]
+    for ids in (rows, [torch.tensor(row) for row in rows], [np.array(row) for row in rows], tokenizer(["a", "b"])):
+        texts = tokenizer.batch_decode(ids["input_ids"] if isinstance(ids, Batch) else ids, skip_special_tokens=True)
+        assert texts == ["a", "b"]
+    assert tokenizer.decode(torch.tensor([[4, 5]])) == ["a b"]
+    assert tokenizer.decode([]) == ""
+    assert tokenizer.batch_decode([]) == []
+    for wrong in (None, "4", 4.0, [4, None], [[4], "5"], {"ids": [4]}):
+        with pytest.raises(InputError, match="whole number"):
+            tokenizer.decode(wrong)
+
+
+def test_spaces_are_cleaned_up_on_request_and_by_option(tokenizer: WordTokenizer) -> None:
+    vocab = {**VOCAB, ".": 8, "'": 9, "n": 10, "t": 11}
+    made = WordTokenizer(vocab)
+    ids = [4, 8, 5, 10, 9, 11]
+    assert made.decode(ids) == "a . b n ' t"
+    assert made.decode(ids, clean_up_tokenization_spaces=True) == "a. bn't"
+    made.clean_up_tokenization_spaces = True
+    assert made.decode(ids) == "a. bn't"
+    assert made.decode(ids, clean_up_tokenization_spaces=False) == "a . b n ' t"
+
+
+def test_special_tokens_around_ids(tokenizer: WordTokenizer) -> None:
+    assert tokenizer.build_inputs_with_special_tokens([4], [5]) == tokenizer("a", "b")["input_ids"]
+    assert tokenizer.num_special_tokens_to_add() == tokenizer.num_special_tokens_to_add(pair=True) == 2
+    assert tokenizer.get_special_tokens_mask([4, 5], [6]) == [1, 0, 0, 0, 1]
+    assert tokenizer.get_special_tokens_mask(torch.tensor([2, 4, 3]), already_has_special_tokens=True) == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [
+        ({"labels": [1]}, "no input_ids to pad, only labels"),
+        ([{"input_ids": [1]}, {"label": 1}], "Row 1 has no 'input_ids'"),
+        ({"input_ids": [[1], [2]], "labels": [1]}, "labels must have 2 rows"),
+        ([[1, 2]], "a list of mappings"),
+    ],
+)
+def test_what_cannot_be_padded_is_refused(tokenizer: WordTokenizer, wrong: object, fault: str) -> None:
+    with pytest.raises(InputError, match=fault):
+        tokenizer.pad(wrong)
+
+
+def test_a_column_that_makes_no_tensor_is_named(tokenizer: WordTokenizer) -> None:
+    rows = [{"input_ids": [4], "tags": [1]}, {"input_ids": [4, 5], "tags": [1, 2]}]
+    with pytest.raises(InputError, match="tags makes no tensor"):
+        tokenizer.pad(rows, return_tensors="pt")
 
 
 def test_special_tokens_are_found_wherever_they_stand(tokenizer: WordTokenizer) -> None:

@@ -31,6 +31,7 @@ def test_keys_of_transformers_are_understood_and_others_left_alone(tmp_path: Pat
         "mask_token": {"content": "<mask>", "lstrip": False, "normalized": True},
         "additional_special_tokens": ["<a>", {"content": "<b>"}],
         "name_or_path": "x",
+        "processor_class": "Y",
     }
     assert read(tmp_path, tokenizer_config=keys) == {
         "do_lower_case": False,
@@ -39,6 +40,7 @@ def test_keys_of_transformers_are_understood_and_others_left_alone(tmp_path: Pat
         "mask_token": "<mask>",
         "additional_special_tokens": ["<a>", "<b>"],
         "added_tokens": [AddedToken("<mask>", special=True, normalized=True, lstrip=False)],
+        "extra": {"processor_class": "Y"},
     }
 
 

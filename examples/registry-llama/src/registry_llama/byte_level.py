@@ -66,6 +66,10 @@ class ByteLevelModel(RuleModel):
             found.extend([(begin + start, begin + end) for start, end in offsets])
         return found
 
+    def words(self, text: str, add_dummy_prefix: bool) -> list[int]:  # noqa: ARG002
+        """For each word the number of its tokens."""
+        return [len(self._words.tuples[word]) for word in self._pattern(text).findall(text)]
+
     def decode(self, pieces: Sequence[str], add_dummy_prefix: bool) -> str:  # noqa: ARG002
         """The text whose bytes the pieces stand for; bytes that are not UTF-8 become U+FFFD."""
         return decode_bytes(pieces, ()).decode("utf-8", "replace")

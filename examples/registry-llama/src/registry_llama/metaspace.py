@@ -12,7 +12,7 @@ from registry.errors import VocabError
 from registry.tokenization.batches.encoding import Offsets, SpanIds, without_prefix
 from registry.tokenization.bpe import Merges
 from registry.tokenization.byte_level import utf8
-from registry.tokenization.chunk_cache import ChunkCache, TokenCache
+from registry.tokenization.chunk_cache import ChunkCache, TokenCache, as_list
 from registry.tokenization.sentencepiece.processor import CHUNK, SPACE, SPANS_BOUNDARY, offsets_of_chunks
 
 from .rules import RuleModel
@@ -70,6 +70,10 @@ class MetaspaceModel(RuleModel):
         """For each of its tokens the characters that it touches; a space that was put before it has none."""
         prefix = self._prefix(text, add_dummy_prefix)
         return without_prefix(offsets_of_chunks(self._offsets, self._cut(prefix + text)), len(prefix))
+
+    def words(self, text: str, add_dummy_prefix: bool) -> list[int]:
+        """The number of its tokens: pieces may be of several words, so that a text counts as one."""
+        return [size] if (size := len(as_list(self.encode(text, add_dummy_prefix)))) else []
 
     def decode(self, pieces: Sequence[str], add_dummy_prefix: bool) -> str:
         """The text that pieces spell; each byte of a run that is no UTF-8 becomes U+FFFD."""

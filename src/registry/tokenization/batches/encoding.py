@@ -46,14 +46,17 @@ class Encoding(NamedTuple):
 
 
 class Template(NamedTuple, Generic[T]):
-    """Special tokens around one text (start, end) or two (start, between, end): their names, ids, or encodings."""
+    """Special tokens around one text (start, end) or two (all of them): their names, ids, or encodings."""
 
     start: T
     between: T
+    """After the first of two texts; of its type."""
     end: T
+    opening: T | tuple[()] = ()
+    """After those, before the second text; of its type."""
 
 
-NOTHING: Template[list[int]] = Template([], [], [])
+NOTHING: Template[list[int]] = Template([], [], [], [])
 
 
 def join(*encodings: Encoding) -> Encoding:

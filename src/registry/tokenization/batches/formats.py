@@ -3,8 +3,9 @@
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from registry.errors import InputError
 from registry.tokenization.batches.encoding import Encoding, RowOf
 from registry.tokenization.chunk_cache import TokenIds, as_array, as_list
 
@@ -14,28 +15,12 @@ PADDING: Mapping[Any, str | None] = {
 """Values of ``padding=``, and the length that they name."""
 
 
-class Batch(dict[str, Any]):
-    """What a tokenizer returns and a model takes: ``model(**batch)``.
+SIDES: Mapping[Any, str] = {"right": "right", "left": "left"}
+"""Values of ``padding_side=`` and ``truncation_side=``."""
 
-    ``input_ids``, ``attention_mask`` and the like have shape ``(rows, tokens)``; ``offset_mapping``, when asked for,
-    has for each token the start and the end of its characters in the text, ``(0, 0)`` for tokens that were added.
-    Keys can be read as attributes.
-    """
 
-    text_index: tuple[int, ...] = ()
-    """For each row the number of the text that it comes from; a text of several windows has several rows."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"This batch has no {name!r}; it has {', '.join(self)}.") from None
-
-    def to(self, device: Any) -> Self:
-        """Move all tensors to a device, in place; returns the batch."""
-        self.update({key: value.to(device) for key, value in self.items()})
-        return self
-
+FILLING: Mapping[str, int] = {"special_tokens_mask": 1}
+"""Numbers with which columns are padded, but for the ids; others are padded with 0."""
 
 Column: TypeAlias = Callable[[Encoding, int], Any]
 """Makes a row of a column from the tokens of the row, of which the last ones belong to the second text."""
@@ -52,6 +37,8 @@ class BatchFormat(NamedTuple):
     """The part of a column for one token of padding, which is filled with a number."""
     stacked: Callable[[str, list[Any]], Any]
     """A column, from its rows."""
+    numbers: Callable[[list[int]], Any]
+    """A column of one number for each row."""
 
 
 NUMBERS = {"offset_mapping": 2}
@@ -102,7 +89,7 @@ def _shape(key: str, column: Sequence[TokenIds]) -> tuple[int, ...]:
     sizes = sorted(set(map(len, column))) or [0]
     numbers = NUMBERS.get(key, 1)
     if len(sizes) > 1:
-        raise ValueError(
+        raise InputError(
             f"Rows of {sizes[0] // numbers} to {sizes[-1] // numbers} tokens make no tensor: ask for padding=True, and "
             f"for truncation=True where they are longer than the model takes."
         )
@@ -111,14 +98,16 @@ def _shape(key: str, column: Sequence[TokenIds]) -> tuple[int, ...]:
 
 
 FORMATS: Mapping[Any, BatchFormat] = {
-    None: BatchFormat(as_list, LISTS, _list_padding, lambda _, column: column),
-    "pt": BatchFormat(as_array, ARRAYS, _array_padding, as_torch),
-    "np": BatchFormat(as_array, ARRAYS, _array_padding, as_numpy),
+    None: BatchFormat(as_list, LISTS, _list_padding, lambda _, column: column, list),
+    "pt": BatchFormat(as_array, ARRAYS, _array_padding, as_torch, lambda row: as_torch("", [as_array(row)])[0]),
+    "np": BatchFormat(as_array, ARRAYS, _array_padding, as_numpy, lambda row: as_numpy("", [as_array(row)])[0]),
 }
 """Values of ``return_tensors=``, and the format that they name."""
 
 
-def padded(column: list[Any], length: int, padding: Any) -> list[Any]:
-    """Rows of at least ``length`` tokens, filled with ``padding`` for each that they lack."""
+def padded(column: list[Any], length: int, padding: Any, side: str = "right") -> list[Any]:
+    """Rows of at least ``length`` tokens, filled on one side with ``padding`` for each that they lack."""
     sizes = [len(row) // len(padding) for row in column]
+    if side == "left":
+        return [padding * (length - size) + row for row, size in zip(column, sizes, strict=True)]
     return [row + padding * (length - size) if size < length else row for row, size in zip(column, sizes, strict=True)]

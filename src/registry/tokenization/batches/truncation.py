@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any, NamedTuple
 
+from registry.errors import InputError
 from registry.tokenization.batches.encoding import Range
 
 STRATEGIES: Mapping[Any, str | None] = {
@@ -24,7 +25,16 @@ class Truncation(NamedTuple):
     strategy: str | None
     """The text that is cut: a value of ``STRATEGIES``."""
     stride: int
-    """Tokens that neighboring windows share; 0 for a single window."""
+    """Tokens that neighboring windows share; 0 for a single window, unless ``windows``."""
+    side: str = "right"
+    """Where text is cut: ``"right"`` keeps its beginning, ``"left"`` its end."""
+    windows: bool | None = None
+    """Whether there are windows that hold all tokens; where there is a stride, when None."""
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether what one row cannot hold becomes further rows."""
+        return bool(self.stride) if self.windows is None else self.windows
 
     def cuts(self, tokens: int) -> bool:
         """Whether a row of so many tokens is cut."""
@@ -47,14 +57,14 @@ def windows(first: int, second: int, added: int, truncation: Truncation) -> list
         For each row its tokens of the first text, and of the second.
 
     Raises:
-        ValueError: The lengths cannot be met.
+        InputError: The lengths cannot be met.
     """
     if not truncation.cuts(first + second + added):
         return [((0, first), (0, second))]
     assert truncation.max_length is not None
     share, other_share = _shares(first, second, truncation.max_length - added, truncation.strategy)
-    others = _ranges(second, other_share, truncation.stride)
-    pairs = list(product(_ranges(first, share, truncation.stride), others))
+    others = _ranges(second, other_share, truncation)
+    pairs = list(product(_ranges(first, share, truncation), others))
     return pairs[:1] + pairs[len(others) :] + pairs[1 : len(others)]  # the order of the reference
 
 
@@ -65,17 +75,23 @@ def _shares(first: int, second: int, room: int, strategy: str | None) -> tuple[i
         return (less, room - less) if first <= second else (room - less, less)
     kept = room - (second if strategy == "only_first" else first)
     if kept < 1:
-        raise ValueError(
+        raise InputError(
             f"truncation={strategy!r} cannot make {first} and {second} tokens fit into {room}: nothing would be left "
             f"of the text that may be cut."
         )
     return (kept, second) if strategy == "only_first" else (first, kept)
 
 
-def _ranges(size: int, share: int, stride: int) -> list[Range]:
-    """Windows of ``share`` tokens over a text of ``size`` tokens."""
-    if size <= share or not stride:
-        return [(0, min(size, share))]
-    if not 0 < stride < share:
-        raise ValueError(f"stride={stride} must be from 0 to below {share}, the tokens of the text in one window.")
-    return [(start, min(start + share, size)) for start in range(0, size - stride, share - stride)]
+def _ranges(size: int, share: int, truncation: Truncation) -> list[Range]:
+    """The windows of ``share`` tokens over a text of ``size`` tokens; on the left, the last tokens come first."""
+    stride = truncation.stride
+    if size <= share or not truncation.has_windows:
+        found = [(0, min(size, share))]
+    elif 0 <= stride < share:
+        found = [(start, min(start + share, size)) for start in range(0, size - stride, share - stride)]
+    else:
+        raise InputError(
+            f"stride={stride} must be from 0 to below {share}, the tokens of the text in one window: take a shorter "
+            f"stride, or a longer max_length."
+        )
+    return found if truncation.side == "right" else [(size - stop, size - start) for start, stop in found]

@@ -12,7 +12,7 @@ from registry.errors import VocabError
 from registry.tokenization.added_tokens.token import AddedToken
 from registry.tokenization.batches.encoding import Offsets, SpanIds, without_prefix
 from registry.tokenization.byte_level import SURROGATE
-from registry.tokenization.chunk_cache import ChunkCache, TokenCache
+from registry.tokenization.chunk_cache import ChunkCache, TokenCache, as_list
 from registry.tokenization.sentencepiece.model_file import check_model, without_dummy_prefix
 
 MODEL_NAME = "tokenizer.model"
@@ -74,6 +74,10 @@ class SentencePieceModel:
             return _offsets(self._processor_for(add_dummy_prefix), text)
         prefix = self._prefix_of(text, add_dummy_prefix)
         return without_prefix(offsets_of_chunks(self._offsets, CHUNK.findall(prefix + text)), len(prefix))
+
+    def words(self, text: str, add_dummy_prefix: bool) -> list[int]:
+        """The number of its tokens: pieces may be of several words, so that a text counts as one."""
+        return [size] if (size := len(as_list(self.encode(text, add_dummy_prefix)))) else []
 
     def decode(self, pieces: Sequence[str], add_dummy_prefix: bool) -> str:
         """The text that pieces spell; bytes that are not UTF-8 become U+FFFD."""

@@ -54,6 +54,10 @@ class PieceModel(Protocol):
         """For each of its tokens the characters that it touches; a space that was put before it has none."""
         ...
 
+    def words(self, text: str, add_dummy_prefix: bool) -> Sequence[int]:
+        """For each word the number of its tokens."""
+        ...
+
     def decode(self, pieces: Sequence[str], add_dummy_prefix: bool) -> str:
         """The text that pieces spell."""
         ...
@@ -83,6 +87,7 @@ class SentencePieceTokenizer(CausalTokenizer):
         UnknownOptionError: There is no such option.
     """
 
+    has_clean_up: ClassVar[bool] = False
     vocabulary_name: ClassVar[str] = MODEL_NAME
     options: ClassVar[Mapping[str, Option]] = {
         **CausalTokenizer.options,
@@ -114,6 +119,10 @@ class SentencePieceTokenizer(CausalTokenizer):
     def normalizer(self) -> Normalizer | None:
         """What the model does to text before it cuts it."""
         return self.model.normalizer
+
+    def span_words(self, span: Span) -> Sequence[int]:
+        """For each word the number of its tokens."""
+        return self.model.words(span.text, self._prefixes[span.follows_token])
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """The text that tokens spell, without spaces that were put before it; added tokens stand for themselves."""

@@ -1,0 +1,323 @@
+"""Texts to batches, and back: special tokens, pairs, windows, padding, tensors."""
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from inspect import signature
+from operator import index
+from typing import Any, ClassVar
+
+from registry.errors import InputError, RegistryWarning, UnknownOptionError
+from registry.garbage import gc_paused
+from registry.tokenization.batches.batch import Batch
+from registry.tokenization.batches.encoding import NOTHING, Encoding, RowOf, Template, special
+from registry.tokenization.batches.formats import FILLING, FORMATS, PADDING, SIDES, BatchFormat, padded
+from registry.tokenization.batches.origins import Origins
+from registry.tokenization.batches.padding import columns_of, pad_columns, stacked
+from registry.tokenization.batches.rows import (
+    added_tokens,
+    choose,
+    padded_length,
+    rows,
+    texts_and_pairs,
+    words_and_pairs,
+)
+from registry.tokenization.batches.truncation import STRATEGIES, Truncation
+from registry.tokenization.chunk_cache import as_list
+from registry.tokenization.encoder import TextEncoder
+from registry.tokenization.lookup import plain
+
+
+class BatchEncoder(TextEncoder):
+    """Texts as inputs of a model."""
+
+    template: ClassVar[Template[tuple[str, ...]]] = Template((), (), ())
+    """The special tokens around a text and between two: ``"cls_token"``, ``"sep_token"`` and so on."""
+
+    model_input_names: Sequence[str] = ("input_ids", "attention_mask")
+    """Keys of a batch: ``input_ids``, and some of ``token_type_ids`` and ``attention_mask``."""
+    max_len: int | None = None
+    """Tokens of the longest input of the model, special ones included; None where it is not known."""
+    padding_side: str = "right"
+    """The side on which rows are padded: ``"right"`` or ``"left"``."""
+    truncation_side: str = "right"
+    """The side on which text is cut: ``"right"`` keeps its beginning, ``"left"`` its end."""
+
+    _warned_of_length = False
+
+    @gc_paused()  # of thousands of rows, none is garbage
+    def __call__(
+        self,
+        text: str | Iterable[Any],
+        text_pair: str | Iterable[Any] | None = None,
+        *,
+        add_special_tokens: bool = True,
+        max_length: int | None = None,
+        truncation: bool | str | None = None,
+        truncation_side: str | None = None,
+        stride: int = 0,
+        return_overflowing_tokens: bool | None = None,
+        padding: bool | str | None = False,
+        padding_side: str | None = None,
+        pad_to_multiple_of: int | None = None,
+        is_split_into_words: bool = False,
+        split_special_tokens: bool | None = None,
+        return_tensors: str | None = None,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+        **unknown: Any,
+    ) -> Batch:
+        """Turn texts into what a model takes: ``model(**tokenizer(texts, padding=True, return_tensors="pt"))``.
+
+        Args:
+            text: One text, a list of texts, or a list of pairs.
+            text_pair: The second text, or as many second texts as there are texts.
+            add_special_tokens: Whether the model's special tokens are put around and between texts.
+            max_length: Tokens that a row may have, special ones included; ``max_len`` when None.
+            truncation: Which text is cut when a row is too long: the longer one (True or ``"longest_first"``),
+                ``"only_first"`` or ``"only_second"``; none when False, or when no length is known.  When None, True if
+                ``max_length`` is given without padding.
+            truncation_side: Where text is cut, ``"right"`` or ``"left"``; None: as the tokenizer's own option says.
+            stride: Where text is cut, there are as many rows as it takes to keep all of it; neighbors share ``stride``
+                tokens, and ``text_index`` of the batch has the text of each row.
+            return_overflowing_tokens: Whether there are such rows, also without a stride; their texts are then in the
+                column ``overflow_to_sample_mapping`` as well.  When None, where there is a stride, without the column.
+            padding: Whether rows are filled up to the longest (True or ``"longest"``) or to ``"max_length"``.
+            padding_side: Where they are filled, ``"right"`` or ``"left"``; None: as the tokenizer's own option says.
+            pad_to_multiple_of: A number; the length to which rows are filled is rounded up to a multiple of it.
+            is_split_into_words: Whether a text is given as a list of words.
+            split_special_tokens: Whether special tokens in a text are taken for ordinary text; None: as the tokenizer's
+                own option says.
+            return_tensors: ``"pt"`` for torch, ``"np"`` for numpy, None for lists.
+            return_token_type_ids: Whether there is a column of types; None: if the model takes it.
+            return_attention_mask: Whether there is a mask of padding; None: if the model takes it.
+            return_special_tokens_mask: Whether ``special_tokens_mask`` is added, 1 at tokens that are of no text.
+            return_offsets_mapping: Whether ``offset_mapping`` is added, the characters of each token in its text.
+            return_length: Whether ``length`` is added, the tokens of each row.
+            unknown: Nothing: other keywords are refused, with a suggestion.
+
+        Returns:
+            Columns of shape ``(rows, tokens)``; of shape ``(tokens,)`` for a single text in lists.
+
+        Raises:
+            UnknownOptionError: A keyword or a strategy does not exist.
+            InputError: The lengths cannot be met.
+            VocabError: A special token is needed that the vocabulary lacks.
+            TypeError: A text is no string.
+        """
+        if unknown:
+            raise self._unknown_keyword(next(iter(unknown)))
+        form = choose(return_tensors, FORMATS, "return_tensors")
+        pad_to = choose(padding, PADDING, "padding")
+        if truncation is None:
+            truncation = max_length is not None and pad_to is None
+        cut = self._truncation(max_length, truncation, stride, truncation_side, return_overflowing_tokens)
+        read = words_and_pairs if is_split_into_words else texts_and_pairs
+        firsts, seconds, batched = read(text, text_pair)
+        how = is_split_into_words, form.row_of, split_special_tokens, return_offsets_mapping
+        template = Template(*[special(form.row_of(ids)) for ids in self._template(add_special_tokens)])
+        keys = self._keys(return_token_type_ids, return_attention_mask, return_offsets_mapping)
+        found, windows = rows(
+            self._encodings(firsts, *how),
+            None if seconds is None else self._encodings(seconds, *how),
+            template,
+            cut,
+            {key: form.columns[key] for key in keys},
+            batched=batched,
+        )
+        columns = {key: [row[key] for row in found] for key in keys}
+        self._warn_of_length(max(map(len, columns["input_ids"]), default=0), cut.strategy)
+        length = padded_length(columns["input_ids"], pad_to, cut.max_length, pad_to_multiple_of)
+        side = self.padding_side if padding_side is None else choose(padding_side, SIDES, "padding_side")
+        texts = (firsts,) if seconds is None else (firsts, seconds)
+        added = added_tokens(template, seconds is not None)
+        origins = Origins(self, texts, windows, added, (length, side), split_special_tokens)
+        if return_special_tokens_mask:
+            masks = map(origins.special_tokens_mask, range(len(windows)))
+            columns["special_tokens_mask"] = list(map(form.row_of, masks))
+        batch = self._stacked(columns, form, length, side)
+        if return_length:
+            batch["length"] = form.numbers([max(len(row), length) for row in columns["input_ids"]])
+        if return_overflowing_tokens:
+            batch["overflow_to_sample_mapping"] = form.numbers([*origins.text_index])
+        elif not batched and return_tensors is None and not (cut.strategy and cut.has_windows):
+            batch.update({key: column[0] for key, column in batch.items() if key != "length"})
+        batch._origins = origins  # a key of the mapping could have any name
+        return batch
+
+    def encode(self, text: str | Iterable[str], text_pair: str | Iterable[str] | None = None, **call: Any) -> list[int]:
+        """The ids of a text or a pair, special tokens added; takes the keywords of a call."""
+        if isinstance(text, str) and text_pair is None and not call:  # most calls, at half the cost
+            ids: list[int] = self._ids(text, None, as_list)
+            template = self._template(True)
+            if template.start or template.end:
+                ids = [*template.start, *ids, *template.end]
+            self._warn_of_length(len(ids), None)
+            return ids
+        return list(self(text, text_pair, **call)["input_ids"])
+
+    def pad(
+        self,
+        encoded_inputs: Any,
+        padding: bool | str | None = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | None = None,
+    ) -> Batch:
+        """Fill rows that a call returned earlier, as data collators do.
+
+        Args:
+            encoded_inputs: A batch, a mapping of columns, or a list of mappings, one for each row.  Columns other than
+                ids, types and masks are kept as they are.
+            padding: Whether rows are filled up to the longest (True or ``"longest"``) or to ``"max_length"``.
+            max_length: Tokens that a row is filled up to; ``max_len`` when None.
+            pad_to_multiple_of: A number; the length is rounded up to a multiple of it.
+            padding_side: Where rows are filled, ``"right"`` or ``"left"``; None: as the tokenizer's own option says.
+            return_attention_mask: Whether a mask is added where there is none; None: if the model takes it.
+            return_tensors: ``"pt"`` for torch, ``"np"`` for numpy; None for what ``encoded_inputs`` has.
+
+        Returns:
+            A batch; of shape ``(rows, tokens)``, or ``(tokens,)`` for a single row.
+
+        Raises:
+            InputError: There are no ``input_ids``, or a column makes no tensor.
+            UnknownOptionError: A strategy does not exist.
+            VocabError: The vocabulary lacks ``pad_token``, and a row is short.
+        """
+        pad_to = choose(padding, PADDING, "padding")
+        side = self.padding_side if padding_side is None else choose(padding_side, SIDES, "padding_side")
+        columns, batched, kind = columns_of(encoded_inputs)
+        kind = return_tensors or kind
+        choose(kind, FORMATS, "return_tensors")
+        if not batched:
+            columns = {key: [column] for key, column in columns.items()}
+        if return_attention_mask or (return_attention_mask is None and "attention_mask" in self.model_input_names):
+            columns.setdefault("attention_mask", [[1] * len(row) for row in columns["input_ids"]])
+        limit = self.max_len if max_length is None else max_length
+        length = padded_length(columns["input_ids"], pad_to, limit, pad_to_multiple_of)
+        batch = pad_columns(columns, length, side, self._padding_id(columns["input_ids"], length))
+        if not batched:
+            batch = Batch({key: column[0] for key, column in batch.items()})
+        return batch if kind is None else stacked(batch, kind)
+
+    # --- Special tokens
+
+    is_fast: ClassVar[bool] = True
+    """Whether batches have offsets, words and characters: always."""
+    pad_token_type_id: ClassVar[int] = 0
+    """The type of padding."""
+
+    def build_inputs_with_special_tokens(self, ids: Sequence[int], pair: Sequence[int] | None = None) -> list[int]:
+        """The ids of a text or a pair, with special tokens around and between."""
+        start, between, end, opening = self._template(True)
+        if pair is None:
+            return [*start, *ids, *end]
+        return [*start, *ids, *between, *opening, *pair, *end]
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """How many special tokens are put around a text, or around and between two."""
+        return len(self.build_inputs_with_special_tokens([], [] if pair else None))
+
+    def get_special_tokens_mask(
+        self, ids: Iterable[int], pair: Sequence[int] | None = None, already_has_special_tokens: bool = False
+    ) -> list[int]:
+        """1 for each special token, 0 for others.
+
+        Args:
+            ids: The ids of a text.
+            pair: Those of a second text.
+            already_has_special_tokens: Whether ``ids`` are a row with special tokens; else those are counted that would
+                be added.
+        """
+        if already_has_special_tokens:
+            special_ids = {*self.all_special_ids}
+            return [int(number in special_ids) for number in plain(ids)]
+        start, between, end, opening = self._template(True)
+        mask = [1] * len(start) + [0] * len(list(ids))
+        if pair is not None:
+            mask += [1] * (len(between) + len(opening)) + [0] * len(pair)
+        return mask + [1] * len(end)
+
+    # --- Parts of a call
+
+    def _truncation(
+        self, max_length: Any, truncation: Any, stride: int, side: str | None, overflowing: bool | None
+    ) -> Truncation:
+        """How rows are cut."""
+        if max_length is not None:
+            max_length = whole_number(max_length, "max_length")
+        return Truncation(
+            self.max_len if max_length is None else max_length,
+            choose(truncation, STRATEGIES, "truncation"),
+            stride,
+            self.truncation_side if side is None else choose(side, SIDES, "truncation_side"),
+            overflowing,
+        )
+
+    def _keys(self, types: bool | None, mask: bool | None, offsets: bool) -> Sequence[str]:
+        """The columns of a batch."""
+        if types is None and mask is None:
+            return (*self.model_input_names, "offset_mapping") if offsets else self.model_input_names
+        wanted = {"input_ids": True, "token_type_ids": types, "attention_mask": mask, "offset_mapping": offsets}
+        return [key for key, flag in wanted.items() if (key in self.model_input_names if flag is None else flag)]
+
+    def _encodings(
+        self, texts: Iterable[Any], as_words: bool, row_of: RowOf, split_special_tokens: bool | None, with_offsets: bool
+    ) -> Iterator[Encoding]:
+        """The tokens of each text."""
+        ids_of = self._ids_of_word_list if as_words else self._ids
+        for text in texts:
+            ids = ids_of(text, split_special_tokens, row_of)
+            yield Encoding(ids, self.offsets_of(text, split_special_tokens) if with_offsets else [])
+
+    def _stacked(self, columns: dict[str, list[Any]], form: BatchFormat, length: int, side: str) -> Batch:
+        """The columns, each row filled up to ``length``."""
+        if length:
+            fill = {**FILLING, "input_ids": self._padding_id(columns["input_ids"], length)}
+            columns = {
+                key: padded(column, length, form.padding(key, fill.get(key, 0)), side)
+                for key, column in columns.items()
+            }
+        return Batch({key: form.stacked(key, column) for key, column in columns.items()})
+
+    def _template(self, wanted: bool) -> Template[list[int]]:
+        """The ids of the special tokens around and between texts; none unless they are wanted."""
+        return Template(*[[self.special_id(name) for name in names] for names in self.template]) if wanted else NOTHING
+
+    def _padding_id(self, column: Sequence[Sized], length: int) -> int:
+        """The id of padding, which is missed only where a row is short."""
+        return self.special_id("pad_token") if any(len(row) < length for row in column) else 0
+
+    def _warn_of_length(self, longest: int, strategy: str | None) -> None:
+        """Warn, once, of a row that the model will refuse."""
+        most = self.max_len or longest
+        if strategy is None and longest > most and not self._warned_of_length:
+            self._warned_of_length = True
+            warnings.warn(
+                f"A row has {longest:,} tokens, and the model takes {most:,}: truncation=True cuts the text, and with "
+                f"stride=... makes several rows of it.",
+                RegistryWarning,
+                stacklevel=3,
+            )
+
+    def _unknown_keyword(self, name: str) -> UnknownOptionError:
+        from registry.config.keywords import unknown_keyword  # and with it attrs, which tokenizers do without
+
+        known = [key for key in signature(type(self).__call__).parameters if key not in ("self", "unknown")]
+        hint = f"Its keywords are: {', '.join(known)}."
+        return unknown_keyword(name, f"A call of {type(self).__name__} has no keyword {name!r}.", known, hint)
+
+
+def whole_number(value: Any, name: str) -> int:
+    """The value of an option, a whole number above 0.  Raises InputError for any other."""
+    try:
+        number = index(value)
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(value, bool):
+        raise InputError(f"{name} must be a whole number above 0, not {value!r:.80}.")
+    return number

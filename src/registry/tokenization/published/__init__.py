@@ -1,0 +1,1 @@
+"""Files of tokenizers as other libraries publish them: keys that matter, sections, chat templates."""
