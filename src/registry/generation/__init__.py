@@ -12,5 +12,6 @@ Whatever makes no sense raises InputError, before anything is computed where tha
 from registry.generation.beams import beam_search
 from registry.generation.sampling import greedy, sample
 from registry.generation.state import CausalModel
+from registry.generation.streaming import TextStreamer
 
-__all__ = ["CausalModel", "beam_search", "greedy", "sample"]
+__all__ = ["CausalModel", "TextStreamer", "beam_search", "greedy", "sample"]

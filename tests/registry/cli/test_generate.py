@@ -11,12 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 import registry
 from plugins.gpt2.tokenization import GPT2Tokenizer
-from registry.cli.run.generate import Continuation
 from registry.tokenization.byte_level import bytes_to_unicode
 
 INTERRUPTED = (130, -signal.SIGINT)
@@ -81,26 +78,6 @@ def test_what_cannot_write_is_refused(encoder: Path, writer: Path, run: Any) -> 
     result = run("generate", writer, "a", "--top-k", 5)
     assert result.exit_code == 1
     assert result.stderr.startswith("InputError: top_k=5 has no meaning at temperature 0.")
-
-
-@given(st.lists(st.integers(0, 255), max_size=30), st.text(max_size=5).filter(bool))
-def test_what_is_shown_piece_by_piece_is_the_whole_text(ids: list[int], prompt: str) -> None:
-    shown: list[str] = []
-    writer = Continuation(TOKENIZER, TOKENIZER.encode(prompt), shown.append)
-    for number in ids:
-        writer.take(torch.tensor([number]))
-    writer.finish()
-    written = bytes(TOKENIZER_BYTES[number] for number in ids).decode(errors="replace")
-    assert "".join(shown) == writer.text == written
-    assert all(shown)
-
-
-def test_a_character_of_several_bytes_is_shown_once_it_is_whole() -> None:
-    shown: list[str] = []
-    writer = Continuation(TOKENIZER, TOKENIZER.encode("a"), shown.append)
-    for number in TOKENIZER.encode("b中"):
-        writer.take(torch.tensor([number]))
-    assert shown == ["b", "中"]
 
 
 @pytest.mark.slow

@@ -1,22 +1,13 @@
 """``registry generate NAME PROMPT``."""
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from registry.cli.names import name_argument
 from registry.cli.output import json_option, print_json
 from registry.cli.run.trained import device_option, load_trained
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from registry.tokenization.base import Tokenizer
-
-UNFINISHED = "\ufffd"
-"""The replacement character, which stands for an incomplete character."""
 
 
 @click.command()
@@ -49,6 +40,8 @@ def command(
     """
     import torch
 
+    from registry.generation.streaming import TextStreamer
+
     if prompt == "-":
         prompt = sys.stdin.read()
     loaded = load_trained(name, "causal-lm", device)
@@ -64,14 +57,14 @@ def command(
         **sampling,
     }
     streaming = not as_json and num_beams == 1
-    continuation = Continuation(loaded.tokenizer, ids[0].tolist(), _print if streaming else None)
+    continuation = TextStreamer(loaded.tokenizer, ids[0], show=_print if streaming else None)
     try:
         if streaming:
             _print(prompt)
-            loaded.model.generate(ids, on_token=continuation.take, **how)
+            loaded.model.generate(ids, on_token=continuation, **how)
         else:
-            continuation.take(loaded.model.generate(ids, **how)[0, ids.shape[1] :])
-        continuation.finish()
+            continuation.put(loaded.model.generate(ids, **how)[0, ids.shape[1] :])
+        continuation.end()
     finally:
         if streaming:
             click.echo()  # after Ctrl-C as well: the next output begins on a new line
@@ -91,41 +84,3 @@ def command(
 
 def _print(text: str) -> None:
     click.echo(text, nl=False)  # click flushes
-
-
-class Continuation:
-    """The text of new ids after a prompt, passed to ``show`` as soon as it is final.
-
-    A token may hold part of a character's bytes, or change the spelling of those before it; text that can still change
-    is held back.
-    """
-
-    def __init__(self, tokenizer: "Tokenizer", prompt: list[int], show: Callable[[str], object] | None) -> None:
-        self.ids: list[int] = []
-        """The new ids."""
-        self.text = ""
-        """The text shown so far."""
-        self._tokenizer = tokenizer
-        self._prompt = prompt
-        self._start = self._decode()
-        self._show = show
-
-    def take(self, ids: "Tensor") -> None:
-        """Add the next ids, ``(tokens,)``."""
-        self.ids += ids.tolist()
-        self._add(self._decode().rstrip(UNFINISHED))
-
-    def finish(self) -> None:
-        """Show the text that was held back."""
-        self._add(self._decode())
-
-    def _add(self, spelled: str) -> None:
-        known = self._start + self.text
-        if spelled.startswith(known):
-            new = spelled[len(known) :]
-            self.text += new
-            if new and self._show is not None:
-                self._show(new)
-
-    def _decode(self) -> str:
-        return self._tokenizer.decode(self._prompt + self.ids, skip_special_tokens=True)
