@@ -180,3 +180,17 @@ def test_pad_keeps_tensors_tensors(pair: tuple[Any, Any]) -> None:
     assert {key: value.tolist() for key, value in found.items()} == {
         key: value.tolist() for key, value in expected.items()
     }
+
+
+@pytest.mark.parametrize(
+    "text", ["a \ud83d\ude00 b", "\ud835\udc9cx", "naïve\ud83d\udc4d, \ud800x", "\ud840\udc0b\ud840\udc0b"]
+)
+def test_two_surrogates_are_the_character_that_they_mean(pair: tuple[Any, Any], text: str) -> None:
+    ours, theirs = pair
+    joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    found, expected = ours(text, return_offsets_mapping=True), theirs(joined, return_offsets_mapping=True)
+    assert found["input_ids"] == expected["input_ids"] == ours.encode(text)
+    assert found.word_ids() == expected.word_ids()
+    widths = [2 if character > "\uffff" else 1 for character in joined]
+    for (start, end), (other_start, other_end) in zip(found["offset_mapping"], expected["offset_mapping"], strict=True):
+        assert (start, end) == (sum(widths[:other_start]), sum(widths[:other_end]))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from registry.tokenization.added_tokens.pattern import WHITE_SPACE
-from registry.tokenization.batches.encoding import Offsets, Span, without_prefix
+from registry.tokenization.batches.encoding import Offsets, Span, with_surrogates, without_prefix
 from registry.tokenization.bpe import Pair
 from registry.tokenization.bpe_tokenizer import BytePairTokenizer
 from registry.tokenization.byte_level import SEPARATOR, WORD, ByteLevel, decode_bytes, utf8
@@ -107,8 +107,8 @@ def _is_error_handler(value: Any) -> bool:
 class GPT2Tokenizer(BytePairTokenizer):
     """The tokenizer of GPT-2 models.
 
-    Every text without lone surrogates is given back by ``decode(encode(text))``.  A lone surrogate, for which UTF-8 has
-    no bytes, is taken for U+FFFD.
+    Every text without surrogates is given back by ``decode(encode(text))``.  Two surrogates are read as the character
+    that they mean, and a lone one, for which UTF-8 has no bytes, as U+FFFD.
 
     Args:
         vocab_file: Path of a ``vocab.json``, or the vocabulary itself, a mapping from tokens to ids.
@@ -208,7 +208,7 @@ class GPT2Tokenizer(BytePairTokenizer):
     def _offsets_of_chunk(self, chunk: str) -> Offsets:
         """The offsets of the tokens of a chunk, in it."""
         data = utf8(chunk)
-        return self._level.offsets(data.decode(), self._chunks.tuples[data])
+        return with_surrogates(chunk, self._level.offsets(data.decode(), self._chunks.tuples[data]))
 
     # --- Tokens to text
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from registry.errors import VocabError
 from registry.tokenization.added_tokens.matching import FoundSpan, LowerCase
 from registry.tokenization.base import Tokenizer, missing
-from registry.tokenization.batches.encoding import Offsets, Span
+from registry.tokenization.batches.encoding import Offsets, Span, joined_surrogates
 from registry.tokenization.chunk_cache import TokenIds, as_list
 from registry.tokenization.options import FLAG, LENGTH, WORDS, Option
 from registry.tokenization.vocabulary import read_bytes
@@ -53,9 +53,10 @@ class WordIds(dict[str, int]):
         self.unknown = unknown
 
     def __missing__(self, word: str) -> int:
-        if word not in self.ids:
+        spelled = word if word in self.ids else joined_surrogates(word)
+        if spelled not in self.ids:
             return self.unknown()
-        number = self[word] = self.ids[word]
+        number = self[word] = self.ids[spelled]
         return number
 
 

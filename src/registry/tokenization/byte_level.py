@@ -11,7 +11,7 @@ from itertools import accumulate, compress, count, pairwise
 from typing import Any
 
 from registry.errors import VocabError
-from registry.tokenization.batches.encoding import Offsets
+from registry.tokenization.batches.encoding import Offsets, joined_surrogates
 from registry.tokenization.bpe import BytePairs
 from registry.tokenization.chunk_cache import ChunkCache
 
@@ -24,8 +24,6 @@ never given back (``++``): nothing behind it could take it.
 
 PLAIN = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
 """Bytes that are written as the character of the same number; the others follow from U+0100 on."""
-
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def bytes_to_unicode() -> dict[int, str]:
@@ -119,11 +117,11 @@ class ByteLevel:
 
 
 def utf8(text: str) -> bytes:
-    """The bytes of a text, in which lone surrogates have become U+FFFD."""
+    """The bytes of a text; pairs of surrogates are the character that they mean, and lone ones U+FFFD."""
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return SURROGATE.sub("\ufffd", text).encode()
+        return joined_surrogates(text).encode()
 
 
 def decode_bytes(tokens: Iterable[str], added: Collection[str]) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from itertools import chain
 
-from registry.tokenization.batches.encoding import Offsets
+from registry.tokenization.batches.encoding import Offsets, joined_surrogates, with_surrogates
 from registry.tokenization.chunk_cache import CachedIds, ChunkCache, TokenCache, ids_of_parts
 from registry.tokenization.words import Splitter
 
@@ -27,7 +27,7 @@ class WordCache:
         self.splitter = splitter
         self.token_ends = token_ends
         self._words = ChunkCache(ids_of_word)
-        self._chunks: TokenCache[str] = TokenCache(lambda chunk: ids_of_parts(self._words, splitter.words(chunk)))
+        self._chunks: TokenCache[str] = TokenCache(lambda chunk: ids_of_parts(self._words, self._words_of(chunk)))
         self._offsets = ChunkCache(self._offsets_of_chunk)
 
     @cached_property
@@ -49,15 +49,18 @@ class WordCache:
 
     def sizes(self, text: str) -> list[int]:
         """For each word of a text the number of its tokens."""
-        words = chain.from_iterable(map(self.splitter.words, self.splitter.chunks(text)))
+        words = chain.from_iterable(map(self._words_of, self.splitter.chunks(text)))
         return [len(self._words[word]) for word in words]
+
+    def _words_of(self, chunk: str) -> list[str]:
+        return self.splitter.words(joined_surrogates(chunk))
 
     def _offsets_of_chunk(self, chunk: str) -> Offsets:
         """The offsets of the tokens of a chunk, in it."""
         found: Offsets = []
-        for word, offsets in self.splitter.words_with_offsets(chunk):
+        for word, offsets in self.splitter.words_with_offsets(joined_surrogates(chunk)):
             start = 0
             for end in self.token_ends(word):
                 found.append((offsets[start], offsets[end - 1] + 1))
                 start = end
-        return found
+        return with_surrogates(chunk, found)

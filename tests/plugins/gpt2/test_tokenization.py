@@ -184,7 +184,7 @@ def test_lists_tensors_and_offsets_have_the_same_ids_and_offsets_without_gaps(te
     assert set(places) == set(range(len(text)))
 
 
-@pytest.mark.parametrize("text", ["\ud800", "a\udfff b", "\ud83d\ude00", " \ud800\n\udc00  x"])
+@pytest.mark.parametrize("text", ["\ud800", "a\udfff b", "\ude00\ud83d", " \ud800\n\udc00  x"])
 def test_lone_surrogates_become_replacement_characters(tokenizer: GPT2Tokenizer, text: str) -> None:
     batch = tokenizer(text, return_offsets_mapping=True)
     assert batch["input_ids"] == tokenizer.encode(text)

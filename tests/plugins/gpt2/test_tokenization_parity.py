@@ -201,9 +201,9 @@ def test_tokens_around_texts(vocab: Path, ends: tuple[bool, bool]) -> None:
         assert dict(ours(*texts)) == {key: theirs(*texts)[key] for key in ours.model_input_names}
 
 
-def test_lone_surrogates_are_tiktokens(vocab: Path, encoding: tiktoken.Encoding) -> None:
+def test_surrogates_are_tiktokens(vocab: Path, encoding: tiktoken.Encoding) -> None:
     ours = GPT2Tokenizer(vocab)
-    for text in ("\ud800", "a\udfffb", "x \udc00\ud800 y", "\ud800\n\ud801"):
+    for text in ("\ud800", "a\udfffb", "x \udc00\ud800 y", "\ud800\n\ud801", "a\ud83d\udc4d b", "\ud83d\udc4d" * 3):
         assert ours.encode(text) == encoding.encode(text)
 
 

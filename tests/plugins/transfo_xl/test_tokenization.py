@@ -276,3 +276,10 @@ def test_a_tokenizer_needs_no_torch() -> None:
 
 def test_tensors_of_nothing_are_empty() -> None:
     assert given_words().encode_sents([[]])[0].dtype == torch.int64
+
+
+def test_two_surrogates_are_the_character_that_they_mean() -> None:
+    tokenizer = TransfoXLTokenizer({"<unk>": 0, "<eos>": 1, "\U0001f600": 2})
+    assert tokenizer("x \ud83d\ude00 \ud800", return_offsets_mapping=True) == {
+        "input_ids": [0, 2, 0], "attention_mask": [1, 1, 1], "offset_mapping": [(0, 1), (2, 4), (5, 6)],
+    }  # fmt: skip

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from registry.errors import VocabError
-from registry.tokenization.batches.encoding import Offsets, SpanIds, without_prefix
+from registry.tokenization.batches.encoding import Offsets, SpanIds, joined_surrogates, with_surrogates, without_prefix
 from registry.tokenization.bpe import Merges
 from registry.tokenization.byte_level import utf8
 from registry.tokenization.chunk_cache import ChunkCache, TokenCache, as_list
@@ -89,7 +89,7 @@ class MetaspaceModel(RuleModel):
 
     def _ids_of_chunk(self, chunk: str) -> tuple[int, ...]:
         symbols: list[int] = []
-        for character in chunk.replace(" ", SPACE):
+        for character in joined_surrogates(chunk).replace(" ", SPACE):
             if character in self.vocab:
                 symbols.append(self.vocab[character])
             else:
@@ -105,7 +105,7 @@ class MetaspaceModel(RuleModel):
             start = end - follows
             end = start + (1 if piece in BYTES else len(piece))
             offsets.append((start, end))
-        return offsets
+        return with_surrogates(chunk, offsets)
 
 
 def _decoded(run: Any) -> str:

@@ -73,3 +73,37 @@ def special(ids: Row) -> Encoding:
 def without_prefix(offsets: Offsets, length: int) -> Offsets:
     """Offsets in a text, of those in a text with a prefix of some length; tokens of the prefix are at what follows."""
     return [(max(start - length, 0), max(end - length, 1)) for start, end in offsets] if length else offsets
+
+
+# --- Surrogates -------------------------------------------------------------------------------------------------------
+# A text that was decoded badly has a character above U+FFFF as two surrogates, for which UTF-8 has no bytes.  They are
+# read as that character, and lone ones as U+FFFD, as tiktoken does.
+
+
+def has_surrogates(text: str) -> bool:
+    """Whether a text cannot be written in UTF-8."""
+    if text.isascii():
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def joined_surrogates(text: str) -> str:
+    """The text, in which pairs of surrogates have become the character that they are, and lone ones U+FFFD."""
+    if not has_surrogates(text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def with_surrogates(text: str, offsets: Offsets) -> Offsets:
+    """Offsets in a text, of those in ``joined_surrogates(text)``."""
+    joined = joined_surrogates(text)
+    if len(joined) == len(text):
+        return offsets
+    places = [0]
+    for character in joined:
+        places.append(places[-1] + (1 if character == text[places[-1]] or character == "\ufffd" else 2))
+    return [(places[start], places[end]) for start, end in offsets]

@@ -10,8 +10,13 @@ from typing import Any
 
 from registry.errors import VocabError
 from registry.tokenization.added_tokens.token import AddedToken
-from registry.tokenization.batches.encoding import Offsets, SpanIds, without_prefix
-from registry.tokenization.byte_level import SURROGATE
+from registry.tokenization.batches.encoding import (
+    Offsets,
+    SpanIds,
+    joined_surrogates,
+    with_surrogates,
+    without_prefix,
+)
 from registry.tokenization.chunk_cache import ChunkCache, TokenCache, as_list
 from registry.tokenization.sentencepiece.model_file import check_model, without_dummy_prefix
 
@@ -53,7 +58,9 @@ class SentencePieceModel:
             and SPACE in self.vocab  # an unknown one would become one with unknown neighbors
             and not any(map(SPANS_BOUNDARY.search, self.vocab))
         )
-        self._chunks: TokenCache[str] = TokenCache(lambda chunk: tuple(self._without_prefix.encode(_encodable(chunk))))
+        self._chunks: TokenCache[str] = TokenCache(
+            lambda chunk: tuple(self._without_prefix.encode(joined_surrogates(chunk)))
+        )
         self._offsets: ChunkCache[str, Offsets] = ChunkCache(lambda chunk: _offsets(self._without_prefix, chunk))
 
     @property
@@ -65,7 +72,7 @@ class SentencePieceModel:
     def encode(self, text: str, add_dummy_prefix: bool) -> SpanIds:
         """The ids of a text."""
         if not self.is_cut:
-            return list(self._processor_for(add_dummy_prefix).encode(_encodable(text)))
+            return list(self._processor_for(add_dummy_prefix).encode(joined_surrogates(text)))
         return self._chunks.ids(CHUNK.findall(self._prefix_of(text, add_dummy_prefix) + text))
 
     def offsets(self, text: str, add_dummy_prefix: bool) -> Offsets:
@@ -110,17 +117,12 @@ def offsets_of_chunks(cache: Mapping[str, Offsets], chunks: Iterable[str]) -> Of
 def _offsets(processor: Any, text: str) -> Offsets:
     """The offsets of the pieces of a text; of the bytes of a character, sentencepiece has the last only."""
     found: Offsets = []
-    start = end = len(text)
-    for here in reversed(processor.encode_as_offset_mapping(_encodable(text))["offsets"]):
+    start = end = len(joined_surrogates(text))
+    for here in reversed(processor.encode_as_offset_mapping(joined_surrogates(text))["offsets"]):
         if here[0] < here[1]:
             start, end = here
         found.append((start, end))
-    return found[::-1]
-
-
-def _encodable(text: str) -> str:
-    """The text, in which lone surrogates have become U+FFFD."""
-    return text if text.isascii() else SURROGATE.sub("\ufffd", text)
+    return with_surrogates(text, found[::-1])
 
 
 def _processor(data: bytes, origin: str) -> Any:

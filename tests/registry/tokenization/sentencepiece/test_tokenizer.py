@@ -327,13 +327,24 @@ def test_a_mutated_model_is_refused_or_works(limits: Callable[..., Any]) -> None
 
 
 @pytest.mark.parametrize("setting", ["llama", "unigram"])
-@pytest.mark.parametrize("text", ["\ud800", "a\udfff the", "\ud83d\ude00", " \ud800\n\udc00  x"])
+@pytest.mark.parametrize("text", ["\ud800", "a\udfff the", "\ude00\ud83d", " \ud800\n\udc00  x"])
 def test_lone_surrogates_become_replacement_characters(setting: str, text: str) -> None:
     tokenizer = ours(setting)
     batch = tokenizer(text, return_offsets_mapping=True)
     assert batch["input_ids"] == tokenizer.encode(text)
     assert batch["offset_mapping"][-1][1] == len(text)
     assert tokenizer.decode(batch["input_ids"]) == "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+@pytest.mark.parametrize("setting", ["llama", "unigram"])
+def test_two_surrogates_are_the_character_that_they_mean(setting: str) -> None:
+    tokenizer = ours(setting)
+    split, joined = (
+        tokenizer(text, return_offsets_mapping=True) for text in ("a \ud83d\ude00 the", "a \U0001f600 the")
+    )
+    assert split["input_ids"] == joined["input_ids"]
+    moved = [tuple(place + (place > 2) for place in offsets) for offsets in joined["offset_mapping"]]
+    assert split["offset_mapping"] == moved
 
 
 @pytest.mark.parametrize(
