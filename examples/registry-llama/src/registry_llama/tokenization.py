@@ -6,7 +6,8 @@ Ids are those of sentencepiece for a ``tokenizer.model``, and those of the libra
 
 from typing import Any, ClassVar
 
-from registry.files.filenames import TOKENIZER_NAME
+from registry.files.filenames import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
+from registry.files.strict_json import read_json_object
 from registry.records import Paths
 from registry.tokenization.base import missing
 from registry.tokenization.sentencepiece.tokenizer import SentencePieceTokenizer
@@ -46,12 +47,21 @@ class LlamaTokenizer(SentencePieceTokenizer):
     )
 
     add_bos_token: bool = True
+    padding_side: str = "left"
 
     @classmethod
     def read_files(cls, paths: Paths) -> tuple[Any, dict[str, Any]]:
         """The model, and options, from the files of a vocabulary."""
         if cls.vocabulary_name in paths:
-            return paths[cls.vocabulary_name], {}
+            return paths[cls.vocabulary_name], _padding_side(paths)
         if TOKENIZER_NAME not in paths:
             raise missing(cls, f"{cls.vocabulary_name} or {TOKENIZER_NAME}", paths)
-        return read_pipeline(paths[TOKENIZER_NAME])
+        model, described = read_pipeline(paths[TOKENIZER_NAME])
+        return model, {**_padding_side(paths), **described}
+
+
+def _padding_side(paths: Paths) -> dict[str, str]:
+    """The side on which the published class pads: Llama's own on the left, a general one on the right."""
+    keys = read_json_object(paths[TOKENIZER_CONFIG_NAME]) if TOKENIZER_CONFIG_NAME in paths else {}
+    is_own = str(keys.get("tokenizer_class")).startswith("LlamaTokenizer")
+    return {"padding_side": "left" if is_own else "right"}
