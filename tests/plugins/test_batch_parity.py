@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertTokenizerFast, GPT2TokenizerFast, OpenAIGPTTokenizerFast
+from transformers import (
+    BertTokenizerFast,
+    DataCollatorForLanguageModeling,
+    DataCollatorForSeq2Seq,
+    DataCollatorForTokenClassification,
+    DataCollatorWithPadding,
+    GPT2TokenizerFast,
+    OpenAIGPTTokenizerFast,
+)
 
 from plugins.bert.tokenization import BertTokenizer
 from plugins.gpt.tokenization import OpenAIGPTTokenizer
@@ -194,3 +202,41 @@ def test_two_surrogates_are_the_character_that_they_mean(pair: tuple[Any, Any], 
     widths = [2 if character > "\uffff" else 1 for character in joined]
     for (start, end), (other_start, other_end) in zip(found["offset_mapping"], expected["offset_mapping"], strict=True):
         assert (start, end) == (sum(widths[:other_start]), sum(widths[:other_end]))
+
+
+# --- Data collators of transformers -----------------------------------------------------------------------------------
+
+
+def features(tokenizer: Any) -> list[dict[str, Any]]:
+    """Texts with a label for each token."""
+    rows = [dict(tokenizer(text)) for text in TEXTS if text]
+    return [{**row, "labels": [1] * len(row["input_ids"])} for row in rows]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(
+    "collator", [DataCollatorWithPadding, DataCollatorForTokenClassification, DataCollatorForSeq2Seq]
+)
+def test_data_collators_take_our_tokenizers(pair: tuple[Any, Any], collator: Any, side: str) -> None:
+    batches = []
+    for tokenizer in pair:
+        tokenizer.padding_side = side
+        rows = features(tokenizer)
+        if collator is DataCollatorWithPadding:
+            rows = [{**row, "labels": number} for number, row in enumerate(rows)]
+        batches.append(collator(tokenizer, pad_to_multiple_of=4)(rows))
+    found, expected = batches
+    assert found.keys() == expected.keys()
+    for key in found:
+        assert torch.equal(found[key], expected[key]), key
+
+
+def test_the_collator_that_masks_words_takes_our_tokenizer() -> None:
+    ours, theirs = PAIRS["bert"]
+    batches = []
+    for tokenizer in (ours, theirs):
+        rows = [{key: value for key, value in row.items() if key != "labels"} for row in features(tokenizer)]
+        batches.append(DataCollatorForLanguageModeling(tokenizer, seed=3)(rows))
+    for key in batches[1]:
+        assert torch.equal(batches[0][key], batches[1][key]), key
+    assert (batches[0]["labels"] != -100).any()

@@ -18,7 +18,7 @@ from registry.formatting import first_of
 from registry.tokenization import options
 from registry.tokenization.added_tokens.matching import searched
 from registry.tokenization.added_tokens.token import AddedToken, added_token
-from registry.tokenization.batches.encoder import BatchEncoder
+from registry.tokenization.batches.chat import ChatEncoder
 from registry.tokenization.lookup import AddedTokenError
 from registry.tokenization.options import Option
 from registry.tokenization.published.templates import as_files
@@ -50,7 +50,7 @@ class Construction(type):
         return made
 
 
-class Tokenizer(BatchEncoder, metaclass=Construction):
+class Tokenizer(ChatEncoder, metaclass=Construction):
     """Base of every tokenizer.
 
     An architecture's tokenizer sets class attributes, and defines its algorithm: ``span_ids`` and ``span_offsets``
@@ -75,8 +75,6 @@ class Tokenizer(BatchEncoder, metaclass=Construction):
     options: ClassVar[Mapping[str, Option]] = options.COMMON
     """Keywords of the constructor, each of which is also an attribute, and the values that they may have."""
 
-    chat_template: str | Mapping[str, str] | None = None
-    """How ``apply_chat_template`` writes conversations, a template of Jinja; or several by their names."""
     extra: Mapping[str, Any] = {}
     """Keys of a ``tokenizer_config.json`` that mean nothing here; they are written back."""
 

@@ -21,7 +21,7 @@ from registry.tokenization.added_tokens.files import DECODER, decoder_of, read_a
 from registry.tokenization.added_tokens.token import are_added_tokens
 from registry.tokenization.published.keys import further_special_tokens, kept_keys
 from registry.tokenization.published.sides import sides_in
-from registry.tokenization.published.templates import as_files, read_template, templates_by_name, with_file
+from registry.tokenization.published.templates import as_files, templates_by_name, with_files
 
 SPECIAL_TOKENS = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "bos_token", "eos_token")
 """Options that name a special token; a tokenizer may lack any of them."""
@@ -156,7 +156,7 @@ def read_options(
     if TOKENIZER_NAME in paths:
         found = {**sides_in(paths[TOKENIZER_NAME]), **found}
     if CHAT_TEMPLATE_NAME in paths:
-        found["chat_template"] = with_file(found.get("chat_template"), read_template(paths[CHAT_TEMPLATE_NAME]))
+        found["chat_template"] = with_files(found.get("chat_template"), paths[CHAT_TEMPLATE_NAME])
     return {name: value for name, value in found.items() if name != "extra" or value}
 
 

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from inspect import signature
 from operator import index
 from typing import Any, ClassVar
 
@@ -305,6 +304,8 @@ class BatchEncoder(TextEncoder):
             )
 
     def _unknown_keyword(self, name: str) -> UnknownOptionError:
+        from inspect import signature  # which takes longer than a tokenizer to import
+
         from registry.config.keywords import unknown_keyword  # and with it attrs, which tokenizers do without
 
         known = [key for key in signature(type(self).__call__).parameters if key not in ("self", "unknown")]

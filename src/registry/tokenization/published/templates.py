@@ -9,6 +9,8 @@ from registry.tokenization.vocabulary import decoded, read_bytes
 
 DEFAULT = "default"
 """The name of the template that is taken unless another is named."""
+OTHERS = "additional_chat_templates"
+"""The directory in which transformers writes templates of other names."""
 
 
 def read_template(path: Path) -> str:
@@ -30,13 +32,21 @@ def templates_by_name(entries: list[Any], origin: str) -> dict[str, str]:
     return found
 
 
-def with_file(found: Any, template: str) -> Any:
-    """What a tokenizer has, with the template of a file of its own, which is the default one."""
-    return {**found, DEFAULT: template} if isinstance(found, Mapping) else template
+def with_files(found: Any, path: Path) -> Any:
+    """The templates that a tokenizer has, with those in files of their own, which go first.
+
+    Args:
+        found: A template, templates by their names, or None.
+        path: The ``chat_template.jinja``, which is the default one; others are in a directory next to it.
+    """
+    others = {other.stem: read_template(other) for other in sorted(path.parent.glob(f"{OTHERS}/*.jinja"))}
+    if isinstance(found, Mapping) or others:
+        return {**(found if isinstance(found, Mapping) else {}), DEFAULT: read_template(path), **others}
+    return read_template(path)
 
 
 def as_files(templates: Any) -> tuple[str | None, list[dict[str, str]]]:
-    """The text of ``chat_template.jinja``, and the entries of a ``tokenizer_config.json`` where there are several."""
-    if not isinstance(templates, Mapping):
-        return templates, []
-    return templates.get(DEFAULT), [{"name": name, "template": text} for name, text in templates.items()]
+    """The text of ``chat_template.jinja``, or the entries of a ``tokenizer_config.json`` where there are several."""
+    if isinstance(templates, Mapping):
+        return None, [{"name": name, "template": text} for name, text in templates.items()]
+    return templates, []
