@@ -16,7 +16,7 @@ from registry.tokenization.added_tokens.pattern import WHITE_SPACE
 from registry.tokenization.batches.encoding import Offsets, Span, with_surrogates, without_prefix
 from registry.tokenization.bpe import Pair
 from registry.tokenization.bpe_tokenizer import BytePairTokenizer
-from registry.tokenization.byte_level import SEPARATOR, WORD, ByteLevel, decode_bytes, utf8
+from registry.tokenization.byte_level import SEPARATOR, WORD, ByteLevel, bytes_to_unicode, decode_bytes, utf8
 from registry.tokenization.chunk_cache import CachedIds, ChunkCache, TokenCache, ids_of_parts
 from registry.tokenization.options import FLAG, Option
 
@@ -177,6 +177,16 @@ class GPT2Tokenizer(BytePairTokenizer):
         self._level = ByteLevel(self.own_vocab, self.byte_pairs, self.vocab.get(self.unk_token))
         self._chunks = TokenCache(self._ids_of_chunk)
         self._offsets_of = ChunkCache(self._offsets_of_chunk)
+
+    @property
+    def byte_encoder(self) -> dict[int, str]:
+        """The character by which the vocabulary writes each byte: a name of pytorch-pretrained-bert; a copy."""
+        return bytes_to_unicode()
+
+    @property
+    def byte_decoder(self) -> dict[str, int]:
+        """The byte of each of these characters, likewise."""
+        return {character: byte for byte, character in bytes_to_unicode().items()}
 
     # --- Text to ids
 

@@ -222,6 +222,30 @@ class TransfoXLTokenizer(Tokenizer):
             start += len(word)
         return offsets
 
+    # --- Names of pytorch-pretrained-bert
+
+    @property
+    def idx2sym(self) -> list[str]:
+        """The words, in the order of their ids; a copy."""
+        return list(self.ids_to_tokens)
+
+    @property
+    def sym2idx(self) -> dict[str, int]:
+        """The words and their ids; a copy."""
+        return self.get_vocab()
+
+    def get_idx(self, sym: str) -> int:
+        """The id of a word."""
+        return self._ids_of_words(sym)
+
+    def get_sym(self, idx: int) -> str:
+        """The word of an id.  Raises VocabError when there is none."""
+        return str(self.convert_ids_to_tokens(idx))
+
+    def convert_to_tensor(self, symbols: Iterable[str]) -> "Tensor":
+        """The ids of words, ``(tokens,)``."""
+        return _tensor(list(map(self._ids_of_words, symbols)))
+
     # --- Words to text
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:

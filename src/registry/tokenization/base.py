@@ -169,7 +169,7 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str],
         cache_dir: str | os.PathLike[str] | None = None,
         *,
         offline: bool | None = None,
@@ -180,7 +180,7 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
         """The tokenizer of a model.
 
         Args:
-            name_or_path: A name, path or URL; also the path of a vocabulary.
+            pretrained_model_name_or_path: A name, path or URL; also the path of a vocabulary.
             cache_dir: Directory for downloaded files.
             offline: True forbids every download; None asks the environment.
             revision: Branch, tag or commit of a repository of the hub.
@@ -197,8 +197,13 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
         from registry.sources.files import Files
         from registry.tokenization.load import read_tokenizer
 
-        files = Files.named(name_or_path, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
-        return read_tokenizer(cls, files, values)
+        policy: dict[str, Any] = {
+            "cache_dir": cache_dir,
+            "offline": offline,
+            "revision": revision,
+            "progress": progress,
+        }
+        return read_tokenizer(cls, Files.named(pretrained_model_name_or_path, **policy), values)
 
     @classmethod
     def from_files(cls, paths: "Paths", **values: Any) -> Self:
@@ -318,8 +323,8 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
 
         return [str(path) for path in write_tokenizer(directory, self.files())]
 
-    def save_vocabulary(self, path: str | Path) -> str:
-        """Write the vocabulary into ``path`` if that is a directory or ends with a slash, else to ``path`` itself.
+    def save_vocabulary(self, vocab_path: str | Path) -> str:
+        """Write the vocabulary into a path if that is a directory or ends with a slash, else to the path itself.
 
         Further files of the vocabulary are written next to it.  Options such as casing are not written:
         ``save_pretrained`` and ``registry.save`` do that.  Returns the path of the vocabulary.
@@ -329,8 +334,8 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
 
         contents = self.vocabulary_files()
         name, *others = contents
-        is_directory = str(path).endswith(("/", os.sep)) or Path(path).is_dir()
-        target = Path(path, name) if is_directory else Path(path)
+        is_directory = str(vocab_path).endswith(("/", os.sep)) or Path(vocab_path).is_dir()
+        target = Path(vocab_path, name) if is_directory else Path(vocab_path)
         for other in others:
             write_file(target.with_name(other), content_writer(contents[other]))
         write_file(target, content_writer(contents[name]))

@@ -91,6 +91,28 @@ class BytePairTokenizer(CausalTokenizer):
     def _remake(self, changes: Mapping[str, Any]) -> None:
         super()._remake({"merges_file": self.byte_pairs, **changes})  # which take most of the time
 
+    # --- Names of pytorch-pretrained-bert
+
+    @property
+    def encoder(self) -> dict[str, int]:
+        """The tokens of the vocabulary and their ids, without those that were added to it; a copy."""
+        return dict(islice(self.vocab.items(), self.vocab_size))
+
+    @property
+    def decoder(self) -> dict[int, str]:
+        """Their ids, and the tokens; a copy."""
+        return {number: token for token, number in self.encoder.items()}
+
+    @property
+    def bpe_ranks(self) -> dict[Pair, int]:
+        """The rules, and the number of each in their order; a copy."""
+        return {pair: rank for rank, pair in enumerate(self._pairs())}
+
+    @property
+    def special_tokens_decoder(self) -> dict[int, str]:
+        """The ids of ``special_tokens``, and the tokens; a copy."""
+        return {self.vocab[token]: token for token in self.special_tokens}
+
     # --- Files
 
     @classmethod

@@ -516,3 +516,16 @@ def test_threads_share_one(tokenizer: GPT2Tokenizer) -> None:
     expected = [TOKENIZER.encode(text) for text in texts]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(tokenizer.encode, texts)) == expected
+
+
+def test_names_of_pytorch_pretrained_bert_work(tokenizer: GPT2Tokenizer, tmp_path: Path) -> None:
+    assert len(tokenizer.encoder) == tokenizer.vocab_size
+    assert tokenizer.decoder == {number: token for token, number in tokenizer.encoder.items()}
+    assert list(tokenizer.bpe_ranks.values()) == list(range(len(tokenizer.bpe_ranks)))
+    assert {tokenizer.byte_decoder[letter]: letter for letter in tokenizer.byte_decoder} == tokenizer.byte_encoder
+    tokenizer.set_special_tokens(["<a>", "<b>"])
+    assert tokenizer.special_tokens_decoder == {tokenizer.vocab["<a>"]: "<a>", tokenizer.vocab["<b>"]: "<b>"}
+    assert "<a>" not in tokenizer.encoder
+    path = tokenizer.save_vocabulary(vocab_path=tmp_path)
+    again = GPT2Tokenizer.from_pretrained(pretrained_model_name_or_path=path)
+    assert again.bpe_ranks == tokenizer.bpe_ranks

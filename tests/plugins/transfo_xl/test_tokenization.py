@@ -283,3 +283,21 @@ def test_two_surrogates_are_the_character_that_they_mean() -> None:
     assert tokenizer("x \ud83d\ude00 \ud800", return_offsets_mapping=True) == {
         "input_ids": [0, 2, 0], "attention_mask": [1, 1, 1], "offset_mapping": [(0, 1), (2, 4), (5, 6)],
     }  # fmt: skip
+
+
+def test_names_of_pytorch_pretrained_bert_work() -> None:
+    tokenizer = TransfoXLTokenizer({"<unk>": 0, "<eos>": 1, "the": 2})
+    assert tokenizer.idx2sym == ["<unk>", "<eos>", "the"]
+    assert tokenizer.sym2idx == {"<unk>": 0, "<eos>": 1, "the": 2}
+    assert (tokenizer.get_idx("the"), tokenizer.get_idx("cat"), tokenizer.get_sym(2)) == (2, 0, "the")
+    assert tokenizer.convert_to_tensor(["the", "cat"]).tolist() == [2, 0]
+    with pytest.raises(VocabError, match="No token has the id 3"):
+        tokenizer.get_sym(3)
+
+
+def test_a_tokenizer_that_was_pickled_before_it_was_built_can_be_built() -> None:
+    tokenizer = pickle.loads(pickle.dumps(TransfoXLTokenizer(special=["<unk>"])))
+    tokenizer.count_sents([["the", "cat", "the"]])
+    tokenizer.min_freq = 2
+    tokenizer.build_vocab()
+    assert tokenizer.idx2sym == ["<unk>", "the"]
