@@ -63,6 +63,8 @@ def windows(first: int, second: int, added: int, truncation: Truncation) -> list
         return [((0, first), (0, second))]
     assert truncation.max_length is not None
     share, other_share = _shares(first, second, truncation.max_length - added, truncation.strategy)
+    if not truncation.has_windows:
+        return [(_kept(first, share, truncation.side), _kept(second, other_share, truncation.side))]
     others = _ranges(second, other_share, truncation)
     pairs = list(product(_ranges(first, share, truncation), others))
     return pairs[:1] + pairs[len(others) :] + pairs[1 : len(others)]  # the order of the reference
@@ -82,16 +84,20 @@ def _shares(first: int, second: int, room: int, strategy: str | None) -> tuple[i
     return (kept, second) if strategy == "only_first" else (first, kept)
 
 
+def _kept(size: int, share: int, side: str) -> Range:
+    """The tokens of a text of which ``share`` are kept, where it is cut on one side."""
+    return (0, min(size, share)) if side == "right" else (max(size - share, 0), size)
+
+
 def _ranges(size: int, share: int, truncation: Truncation) -> list[Range]:
     """The windows of ``share`` tokens over a text of ``size`` tokens; on the left, the last tokens come first."""
     stride = truncation.stride
-    if size <= share or not truncation.has_windows:
-        found = [(0, min(size, share))]
-    elif 0 <= stride < share:
-        found = [(start, min(start + share, size)) for start in range(0, size - stride, share - stride)]
-    else:
+    if size <= share:
+        return [(0, size)]
+    if not 0 <= stride < share:
         raise InputError(
             f"stride={stride} must be from 0 to below {share}, the tokens of the text in one window: take a shorter "
             f"stride, or a longer max_length."
         )
+    found = [(start, min(start + share, size)) for start in range(0, size - stride, share - stride)]
     return found if truncation.side == "right" else [(size - stop, size - start) for start, stop in found]
