@@ -146,7 +146,8 @@ def read_options(
                     hint=f"Understood here are: {', '.join(classes)}.",
                 )
             for name in options.keys() & known.keys() - {"extra"}:
-                check(options[name], name, known[name], origin=f"{origin}: ")
+                published = PUBLISHED.get(name, name)
+                check(options[name], published if published in keys else name, known[name], origin=f"{origin}: ")
                 _merge(found, name, options[name], origin)
             if filename == TOKENIZER_CONFIG_NAME:
                 found["extra"] = kept_keys(keys, known.keys() - {"extra"}, origin)
@@ -185,7 +186,9 @@ def _spelling(token: Any) -> Any:
 
 
 def _limit(length: Any) -> Any:
-    return None if isinstance(length, (int, float)) and length >= UNLIMITED else length
+    if isinstance(length, (int, float)) and length >= UNLIMITED:
+        return None
+    return int(length) if isinstance(length, float) and length.is_integer() else length
 
 
 def as_text(options: Mapping[str, Any], tokenizer_class: str) -> str:

@@ -189,6 +189,19 @@ def test_a_keyword_that_does_not_exist_is_refused(tokenizer: WordTokenizer) -> N
         tokenizer("a", max_length="512")
 
 
+def test_texts_may_be_of_any_kind_of_sequence(tokenizer: WordTokenizer) -> None:
+    expected = tokenizer(["a b", "c"])
+    numbers = {1: "a b", 2: "c"}
+    for texts in (np.array(["a b", "c"]), ("a b", "c"), (text for text in ["a b", "c"]), numbers.values()):
+        assert tokenizer(texts) == expected
+    words = np.array([["a", "b"], ["c", "d"]])
+    assert tokenizer(words, is_split_into_words=True)["input_ids"] == [[2, 4, 5, 3], [2, 6, 7, 3]]
+    assert tokenizer(map(str.split, ["a b", "c d"]), is_split_into_words=True)["input_ids"] == [
+        [2, 4, 5, 3],
+        [2, 6, 7, 3],
+    ]
+
+
 def test_words_are_texts_of_their_own(tokenizer: WordTokenizer) -> None:
     batch = tokenizer([["a b", "c"], ["d"]], is_split_into_words=True, return_offsets_mapping=True)
     assert batch["input_ids"] == [[2, 4, 5, 6, 3], [2, 7, 3]]

@@ -44,6 +44,10 @@ def test_keys_of_transformers_are_understood_and_others_left_alone(tmp_path: Pat
     }
 
 
+def test_a_length_may_be_written_with_a_point(tmp_path: Path) -> None:
+    assert read(tmp_path, tokenizer_config={"model_max_length": 512.0}) == {"max_len": 512}
+
+
 @pytest.mark.parametrize("length", [10**30, 1e30, None])
 def test_no_limit_is_spelt_in_several_ways(tmp_path: Path, length: float | None) -> None:
     assert read(tmp_path, tokenizer_config={"model_max_length": length}) == {"max_len": None}
@@ -59,7 +63,7 @@ def test_no_limit_is_spelt_in_several_ways(tmp_path: Path, length: float | None)
         ('{"model_max_length": NaN}', "NaN"),
         ("{" + '"a":{' * 100_000, "nested too deeply"),
         ('{"do_lower_case": "false"}', "do_lower_case must be true or false, not 'false'"),
-        ('{"model_max_length": "512"}', "max_len must be a whole number"),
+        ('{"model_max_length": "512"}', "model_max_length must be a whole number"),
         ('{"cls_token": 5}', "cls_token must be a token"),
         ('{"added_tokens_decoder": {"x": {"content": "y"}}}', "an added token must have"),
         ('{"added_tokens_decoder": {"5": "y"}}', "added_tokens"),

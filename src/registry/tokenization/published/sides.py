@@ -17,7 +17,8 @@ def sides_in(path: Path) -> dict[str, str]:
     Raises:
         VocabError: The file is damaged.
     """
-    if LEFT.search(read_bytes(path)) is None:
+    data = read_bytes(path)
+    if b'"direction"' not in data or LEFT.search(data) is None:
         return {}
     keys = read_json_object(path, limit=MOST_BYTES, error=VocabError)
     sections = {"padding_side": keys.get("padding"), "truncation_side": keys.get("truncation")}
