@@ -20,7 +20,7 @@ from registry.files.strict_json import read_json_object
 from registry.tokenization.added_tokens.files import DECODER, decoder_of, read_added_tokens
 from registry.tokenization.added_tokens.token import are_added_tokens
 from registry.tokenization.published.keys import further_special_tokens, kept_keys
-from registry.tokenization.published.sides import sides_in
+from registry.tokenization.published.sections import options_in
 from registry.tokenization.published.templates import as_files, templates_by_name, with_files
 
 SPECIAL_TOKENS = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "bos_token", "eos_token")
@@ -135,6 +135,7 @@ def read_options(
     """
     found: dict[str, Any] = {}
     objects: dict[str, Mapping[str, Any]] = {}
+    tokenizer_class = None
     for filename in (TOKENIZER_CONFIG_NAME, SPECIAL_TOKENS_MAP_NAME):
         if filename in paths:
             origin = str(paths[filename])
@@ -145,20 +146,23 @@ def read_options(
                     f"{origin} is for a {options['tokenizer_class']}, which may cut text otherwise than {classes[0]}.",
                     hint=f"Understood here are: {', '.join(classes)}.",
                 )
+            tokenizer_class = options.get("tokenizer_class", tokenizer_class)
             for name in options.keys() & known.keys() - {"extra"}:
                 published = PUBLISHED.get(name, name)
                 check(options[name], published if published in keys else name, known[name], origin=f"{origin}: ")
+                if name == "additional_special_tokens":
+                    options[name] = found[name] = list(dict.fromkeys([*found.get(name, ()), *options[name]]))
                 _merge(found, name, options[name], origin)
-            if filename == TOKENIZER_CONFIG_NAME:
-                found["extra"] = kept_keys(keys, known.keys() - {"extra"}, origin)
+            if filename == TOKENIZER_CONFIG_NAME and (kept := kept_keys(keys, known.keys() - {"extra"}, origin)):
+                found["extra"] = kept
     added = read_added_tokens(paths, objects)
     if added:
         found["added_tokens"] = added
     if TOKENIZER_NAME in paths:
-        found = {**sides_in(paths[TOKENIZER_NAME]), **found}
+        found = {**options_in(paths[TOKENIZER_NAME], tokenizer_class), **found}
     if CHAT_TEMPLATE_NAME in paths:
         found["chat_template"] = with_files(found.get("chat_template"), paths[CHAT_TEMPLATE_NAME])
-    return {name: value for name, value in found.items() if name != "extra" or value}
+    return found
 
 
 def _merge(found: dict[str, Any], name: str, value: Any, origin: str) -> None:

@@ -187,6 +187,8 @@ def test_a_keyword_that_does_not_exist_is_refused(tokenizer: WordTokenizer) -> N
         tokenizer("a", paddin=True)
     with pytest.raises(InputError, match="max_length must be a whole number above 0, not '512'"):
         tokenizer("a", max_length="512")
+    with pytest.raises(InputError, match="pad_to_multiple_of must be a whole number above 0, not 0"):
+        tokenizer("a", padding=True, pad_to_multiple_of=0)
 
 
 def test_texts_may_be_of_any_kind_of_sequence(tokenizer: WordTokenizer) -> None:

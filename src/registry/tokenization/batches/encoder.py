@@ -2,10 +2,9 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from operator import index
 from typing import Any, ClassVar
 
-from registry.errors import InputError, RegistryWarning, UnknownOptionError
+from registry.errors import RegistryWarning, UnknownOptionError
 from registry.garbage import gc_paused
 from registry.tokenization.batches.batch import Batch
 from registry.tokenization.batches.encoding import NOTHING, Encoding, RowOf, Template, special
@@ -18,6 +17,7 @@ from registry.tokenization.batches.rows import (
     padded_length,
     rows,
     texts_and_pairs,
+    whole_number,
     words_and_pairs,
 )
 from registry.tokenization.batches.truncation import STRATEGIES, Truncation
@@ -129,14 +129,15 @@ class BatchEncoder(TextEncoder):
         columns = {key: [row[key] for row in found] for key in keys}
         self._warn_of_length(max(map(len, columns["input_ids"]), default=0), cut.strategy)
         length = padded_length(columns["input_ids"], pad_to, cut.max_length, pad_to_multiple_of)
-        side = self.padding_side if padding_side is None else choose(padding_side, SIDES, "padding_side")
+        fill = length, self.padding_side if padding_side is None else choose(padding_side, SIDES, "padding_side")
         texts = (firsts,) if seconds is None else (firsts, seconds)
         added = added_tokens(template, seconds is not None)
-        origins = Origins(self, texts, windows, added, (length, side), split_special_tokens)
+        origins = Origins(self, texts, windows, added, fill, split_special_tokens)
         if return_special_tokens_mask:
-            masks = map(origins.special_tokens_mask, range(len(windows)))
-            columns["special_tokens_mask"] = list(map(form.row_of, masks))
-        batch = self._stacked(columns, form, length, side)
+            columns["special_tokens_mask"] = [
+                form.row_of(origins.special_tokens_mask(row)) for row in range(len(windows))
+            ]
+        batch = self._stacked(columns, form, *fill)
         if return_length:
             batch["length"] = form.numbers([max(len(row), length) for row in columns["input_ids"]])
         if return_overflowing_tokens:
@@ -311,14 +312,3 @@ class BatchEncoder(TextEncoder):
         known = [key for key in signature(type(self).__call__).parameters if key not in ("self", "unknown")]
         hint = f"Its keywords are: {', '.join(known)}."
         return unknown_keyword(name, f"A call of {type(self).__name__} has no keyword {name!r}.", known, hint)
-
-
-def whole_number(value: Any, name: str) -> int:
-    """The value of an option, a whole number above 0.  Raises InputError for any other."""
-    try:
-        number = index(value)
-    except TypeError:
-        number = 0
-    if number < 1 or isinstance(value, bool):
-        raise InputError(f"{name} must be a whole number above 0, not {value!r:.80}.")
-    return number

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from itertools import repeat
+from operator import index
 from typing import Any, TypeVar
 
 from registry.errors import InputError, RegistryError, UnknownOptionError, did_you_mean
@@ -23,6 +24,17 @@ def choose(value: Any, choices: Mapping[Any, T], option: str) -> T:
             f"{option}={value!r} is not known.{did_you_mean(str(value), words)}",
             hint=f"{option} may be {', '.join(map(repr, choices))}.",
         ) from None
+
+
+def whole_number(value: Any, name: str) -> int:
+    """The value of an option, a whole number above 0.  Raises InputError for any other."""
+    try:
+        number = index(value)
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(value, bool):
+        raise InputError(f"{name} must be a whole number above 0, not {value!r:.80}.")
+    return number
 
 
 # --- Texts ------------------------------------------------------------------------------------------------------------
@@ -174,4 +186,4 @@ def padded_length(column: Sequence[Sized], pad_to: str | None, max_length: int |
         raise InputError("padding='max_length' needs a max_length: how much the model takes is not known here.")
     else:
         length = max_length
-    return length if multiple is None else -(-length // multiple) * multiple
+    return length if multiple is None else -(-length // whole_number(multiple, "pad_to_multiple_of")) * multiple

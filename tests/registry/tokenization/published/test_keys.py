@@ -64,6 +64,30 @@ def test_sides_of_a_tokenizer_json_are_obeyed_unless_the_configuration_says_othe
     assert ours == theirs == [[2, 7, 8, 9, 3], [2, 5, 3, 0, 0]]
 
 
+@pytest.mark.parametrize("cls", ["GPT2Tokenizer", "PreTrainedTokenizerFast", None])
+def test_the_padding_of_a_tokenizer_json_is_taken_where_the_reference_takes_it(tmp_path: Path, cls: str | None) -> None:
+    files = {"vocab": str(SMALL / "gpt2" / "vocab.json"), "merges": str(SMALL / "gpt2" / "merges.txt")}
+    GPT2TokenizerFast(**files).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    change(tmp_path, tokenizer_class=cls)
+    keys = json.loads((tmp_path / "tokenizer.json").read_text())
+    keys["padding"] = {
+        "strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": 8, "pad_id": 5, "pad_type_id": 0,
+        "pad_token": "<|endoftext|>",
+    }  # fmt: skip
+    (tmp_path / "tokenizer.json").write_text(json.dumps(keys))
+    ours, theirs = GPT2Tokenizer.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    assert ours.pad_token == theirs.pad_token
+    if ours.pad_token:
+        assert dict(ours(["a b", "a"], padding=True)) == dict(theirs(["a b", "a"], padding=True))
+
+
+def test_special_tokens_of_several_files_are_joined(folder: Path) -> None:
+    change(folder, extra_special_tokens=["one"], image_token="<i>")
+    (folder / "special_tokens_map.json").write_text(json.dumps({"additional_special_tokens": ["two", "one"]}))
+    assert set(BertTokenizer.from_pretrained(folder).additional_special_tokens) == {"one", "two", "<i>"}
+
+
 def test_columns_of_a_configuration_are_obeyed(folder: Path) -> None:
     change(folder, model_input_names=["input_ids", "attention_mask"])
     assert list(BertTokenizer.from_pretrained(folder)("one")) == list(AutoTokenizer.from_pretrained(folder)("one"))
