@@ -286,7 +286,13 @@ class BatchEncoder(TextEncoder):
 
     def _template(self, wanted: bool) -> Template[list[int]]:
         """The ids of the special tokens around and between texts; none unless they are wanted."""
-        return Template(*[[self.special_id(name) for name in names] for names in self.template]) if wanted else NOTHING
+        if not wanted:
+            return NOTHING
+        start, between, end, opening = self.template
+        number = self.special_id
+        return Template(
+            list(map(number, start)), list(map(number, between)), list(map(number, end)), list(map(number, opening))
+        )
 
     def _padding_id(self, column: Sequence[Sized], length: int) -> int:
         """The id of padding, which is missed only where a row is short."""
