@@ -10,6 +10,8 @@ from registry.tokenization.vocabulary import MOST_BYTES, read_bytes
 
 LEFT = re.compile(rb'"direction"\s*:\s*"Left"')
 """Finds a side that is not the usual one, in a fraction of the time in which the file is read as JSON."""
+START = 2**12
+"""Bytes in which the sections of published files end."""
 GENERAL = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """Published classes that have no special tokens of their own, so that padding is as the file says."""
 
@@ -24,7 +26,7 @@ def options_in(path: Path, tokenizer_class: Any) -> dict[str, str]:
     Raises:
         VocabError: The file is damaged.
     """
-    data = read_bytes(path)
+    data = _start(path)
     is_general = tokenizer_class in GENERAL
     if not (is_general and b'"pad_token"' in data) and (b'"direction"' not in data or LEFT.search(data) is None):
         return {}
@@ -33,3 +35,10 @@ def options_in(path: Path, tokenizer_class: Any) -> dict[str, str]:
     found = {f"{name}_side": "left" for name, section in sections.items() if section.get("direction") == "Left"}
     token = sections.get("padding", {}).get("pad_token")
     return {**found, "pad_token": token} if is_general and isinstance(token, str) else found
+
+
+def _start(path: Path) -> bytes:
+    """The sections of a file that begins with them, as published ones do; else all of the file."""
+    with path.open("rb") as file:
+        start, found, _ = file.read(START).partition(b'"added_tokens"')
+    return start if found and b'"truncation"' in start and b'"padding"' in start else read_bytes(path)

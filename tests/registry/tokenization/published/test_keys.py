@@ -48,7 +48,10 @@ def test_sides_of_a_configuration_are_obeyed_and_written_back(folder: Path, tmp_
     assert both(saved, [TEXT, "one"], truncation=True, max_length=5, padding=True) == [ours, theirs]
 
 
-def test_sides_of_a_tokenizer_json_are_obeyed_unless_the_configuration_says_otherwise(folder: Path) -> None:
+@pytest.mark.parametrize("are_last", [False, True])
+def test_sides_of_a_tokenizer_json_are_obeyed_unless_the_configuration_says_otherwise(
+    folder: Path, are_last: bool
+) -> None:
     path = folder / "tokenizer.json"
     keys = json.loads(path.read_text())
     keys["truncation"] = {"direction": "Left", "max_length": 5, "strategy": "LongestFirst", "stride": 0}
@@ -56,6 +59,8 @@ def test_sides_of_a_tokenizer_json_are_obeyed_unless_the_configuration_says_othe
         "strategy": {"Fixed": 7}, "direction": "Left", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0,
         "pad_token": "[PAD]",
     }  # fmt: skip
+    if are_last:
+        keys = dict(sorted(keys.items(), key=lambda item: item[0] in ("truncation", "padding")))
     path.write_text(json.dumps(keys))
     ours, theirs = both(folder, [TEXT, "one"], truncation=True, max_length=5, padding=True)
     assert ours == theirs == [[2, 7, 8, 9, 3], [0, 0, 2, 5, 3]]
