@@ -57,6 +57,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from registry.formatting import printable
+
 MOST_SUGGESTIONS = 3
 """Suggestions in a message."""
 
@@ -86,18 +88,20 @@ def _plain(word: str) -> str:
 class RegistryError(Exception):
     """Base of all errors of the registry; pickled with all attributes.
 
+    Control characters that a file, a server or a plugin put into the texts are shown escaped.
+
     Args:
         message: What was asked, which rule was applied and what was found.
         hint: What to do about it; printed below the message.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = printable(message)
         self.hint = hint
+        super().__init__(self.message)
 
     def __str__(self) -> str:
-        return self.message if self.hint is None else f"{self.message}\n{self.hint}"
+        return self.message if self.hint is None else printable(f"{self.message}\n{self.hint}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = dict(vars(self))
@@ -107,7 +111,10 @@ class RegistryError(Exception):
 
 
 class RegistryWarning(UserWarning):
-    """Base of all warnings of the registry: the work went on."""
+    """Base of all warnings of the registry: the work went on.  Control characters in its text are shown escaped."""
+
+    def __init__(self, *texts: object) -> None:
+        super().__init__(*(printable(text) if isinstance(text, str) else text for text in texts))
 
 
 class UntrainedWarning(RegistryWarning):

@@ -1,6 +1,43 @@
-"""Numbers as text for people, with three digits and a unit; and the first of many names."""
+"""Text for people: numbers with three digits and a unit, the first of many names, and control characters escaped."""
 
 from collections.abc import Iterable
+
+CONTROLS = (
+    range(0x20),  # C0, with the escape character of terminals
+    range(0x7F, 0xA0),  # DEL and C1
+    *(range(0x061C, 0x061D), range(0x200E, 0x2010), range(0x202A, 0x202F), range(0x2066, 0x206A)),  # direction of text
+    range(0x2028, 0x202A),  # ends of lines and of paragraphs
+    range(0xD800, 0xE000),  # halves of characters, which no stream takes
+    range(0xFEFF, 0xFF00),  # mark of byte order
+    range(0xE0000, 0xE0080),  # tags, which nothing shows
+)
+"""Characters that change how a terminal, or a reader, takes the text around them."""
+
+
+class _Escapes(dict[int, str]):
+    """What is shown for a character."""
+
+    def __missing__(self, code: int) -> str:
+        form = "\\x{:02x}" if code < 0x100 else "\\u{:04x}" if code < 0x10000 else "\\U{:08x}"
+        self[code] = form.format(code) if any(code in some for some in CONTROLS) else chr(code)
+        return self[code]
+
+
+_ESCAPES = _Escapes()
+_ESCAPES_BUT_LINES = _Escapes({ord(letter): letter for letter in "\n\t"})
+
+
+def printable(text: str, *, lines: bool = True) -> str:
+    r"""A text whose control characters are escaped, as in ``\x1b``: it shows, and does nothing else.
+
+    Args:
+        text: What a file, a server, a card or a plugin says.
+        lines: Whether ends of lines and tabs stay; without them, the text is one line.
+    """
+    if text.isprintable():  # as nearly every text is
+        return text
+    return text.translate(_ESCAPES_BUT_LINES if lines else _ESCAPES)
+
 
 COUNTS = (("B", 1e9), ("M", 1e6), ("k", 1e3))
 BYTES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))

@@ -16,10 +16,10 @@ CORE = Path(registry.__file__).parent
 
 ORDER = {
     "_version": "the version",
+    "formatting": "text for people: numbers, lists, control characters escaped",
     "errors": "every error and warning, as one tree",
     "extras": "packages that only some of the work needs, and the extra that installs each",
     "garbage": "Python's garbage collector, paused while models are made",
-    "formatting": "numbers for people",
     "files": "facts about files: published names, first bytes, digests, URLs, strict JSON, atomic writing",
     "namespace": "the package `plugins`, where an application hides it",
     "records": "what plugins declare, as values",

@@ -42,12 +42,13 @@ def of_local_archive(path: Path, policy: Policy) -> Paths:
     return found
 
 
-def of_web_archive(url: str, policy: Policy) -> Paths:
+def of_web_archive(url: str, policy: Policy, *, patient: bool = True) -> Paths:
     """The files of an archive on the web; one that is damaged or without a model is fetched again the next time.
 
     Args:
         url: The URL; after ``#sha256=`` it may promise a digest.
         policy: How the archive is fetched.
+        patient: Whether a server in trouble is waited for.
 
     Raises:
         IntegrityError: The archive has another digest than the URL promises.
@@ -56,7 +57,7 @@ def of_web_archive(url: str, policy: Policy) -> Paths:
     """
     plain, promised = split_digest(url)
     canonical = hub.canonical(plain)
-    path = fetch(canonical, policy, sha256=promised)
+    path = fetch(canonical, policy, sha256=promised, patient=patient)
     cache = policy.cache
     entry = cache.entry(canonical)
     if entry is None:  # it is another program's, and nothing can be written here

@@ -38,9 +38,10 @@ class Cache(CacheLayout):
         record = read_record(self.ref(url))
         return record if isinstance(record, CacheEntry) else None
 
-    def is_absent(self, url: str) -> bool:
-        """Whether the server had no such file, when it was first asked; see ``mark_absent``."""
-        return isinstance(read_record(self.ref(url)), Absence)
+    def absence(self, url: str) -> Absence | None:
+        """What ``mark_absent`` recorded of a URL, if that is the last that is known of it."""
+        record = read_record(self.ref(url))
+        return record if isinstance(record, Absence) else None
 
     def find(self, url: str, *, digest: str | None = None, size: int | None = None) -> Path | None:
         """The bytes of a URL; costs one read and one ``lstat``, unless the file was changed since it was hashed.
@@ -108,10 +109,15 @@ class Cache(CacheLayout):
             )
             self._record(url, entry)
 
-    def mark_absent(self, url: str) -> None:
-        """Record that the server has no such file, so that it is not asked again.  Raises CacheError."""
+    def share(self, url: str, entry: CacheEntry) -> None:
+        """Record that a URL has content that is here already, in the file of another entry.  Raises CacheError."""
         with self.writing():
-            self._record(url, Absence(redacted(url)))
+            self._record(url, entry)
+
+    def mark_absent(self, url: str, status: int) -> None:
+        """Record that the server answered with this HTTP status in place of a file.  Raises CacheError."""
+        with self.writing():
+            self._record(url, Absence(redacted(url), status))
 
     def forget(self, url: str) -> None:
         """Remove the record of a URL; its blob stays until ``sweep``.  Raises CacheError."""

@@ -56,10 +56,17 @@ class Absence:
 
     url: str
     """The URL, written as that of a ``CacheEntry``."""
+    status: int
+    """The HTTP status with which it was refused."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the server said that there is none (404, 410), rather than that it may not be read."""
+        return self.status in (404, 410)
 
     def to_json(self) -> dict[str, Any]:
         """The record as a JSON object."""
-        return {"url": self.url, "absent": True}
+        return {"url": self.url, "absent": self.status}
 
 
 Record: TypeAlias = CacheEntry | Absence
@@ -76,6 +83,6 @@ def read_record(path: Path) -> Record | None:
         keys = json.loads(read_small(path, LARGEST))
         if keys["schema"] != SCHEMA:
             return None
-        return Absence(str(keys["url"])) if "absent" in keys else CacheEntry.from_json(keys)
+        return Absence(str(keys["url"]), int(keys["absent"])) if "absent" in keys else CacheEntry.from_json(keys)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

@@ -6,6 +6,8 @@ nothing.
 
 import re
 import time
+import zlib
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -13,14 +15,18 @@ from urllib.parse import unquote, urlsplit
 import urllib3.exceptions
 from attrs import frozen
 
+from registry.download import together
 from registry.download.http import HTTPResponse
 from registry.download.partial import CHUNK, PartialDownload
 from registry.download.progress import ProgressBar
 from registry.errors import DownloadTimeoutError, FetchError, IncompleteDownloadError, IntegrityError
-from registry.files.urls import redacted
 
 LARGEST = 20 * 2**30
 """Bytes after which a body of unknown length is taken for endless."""
+LARGEST_DECODED = 64 * 2**20
+"""Bytes of a listing that came compressed."""
+ENCODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 47}
+"""The encodings in which a listing may come; each with the ``wbits`` of zlib."""
 SLOWEST = 1000.0
 """Bytes a second below which a download is given up ..."""
 WINDOW = 60.0
@@ -37,6 +43,8 @@ class ExpectedFile:
     """64 hex digits."""
     size: int | None = None
     """Bytes."""
+    is_listing: bool = False
+    """Whether it is a listing: then nothing promises its bytes, and they may come compressed, though unasked."""
 
 
 def begin(part: PartialDownload, response: HTTPResponse, expected: ExpectedFile) -> None:
@@ -47,11 +55,19 @@ def begin(part: PartialDownload, response: HTTPResponse, expected: ExpectedFile)
         IncompleteDownloadError: The server sends only a part, and another attempt may get all.
         FetchError: The body is encoded.
     """
-    url = redacted(part.url)
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("identity", ""):
-        raise FetchError(f"{url} comes encoded ({encoding}), though it was asked for as it is.")
+    url = part.shown
+    if encoding := _encoding(response):
+        if not expected.is_listing or encoding not in ENCODINGS:
+            raise FetchError(
+                f"{url} comes encoded ({encoding:.40}), though it was asked for as it is.",
+                hint="Its size, its ranges and its digest would be those of other bytes. A server, or a proxy on the "
+                "way, is set to compress what it sends: it should leave files of models as they are.",
+            )
+        part.restart()
+        return
     start, total = _extent(url, response)
+    linked = _number(response.first_headers.get("X-Linked-Size"))
+    total = linked if total is None else total
     if part.size and start == part.size:
         if part.total not in (None, total) or response.validator not in (None, part.validator):
             raise IntegrityError(f"{url} changed while it was fetched: the rest is of another content.")
@@ -62,7 +78,7 @@ def begin(part: PartialDownload, response: HTTPResponse, expected: ExpectedFile)
     else:
         part.restart()
         raise IncompleteDownloadError(f"{url} sends only a part of the file.", got=0, expected=total)
-    for size in (expected.size, _number(response.first_headers.get("X-Linked-Size"))):
+    for size in (expected.size, linked):
         if None not in (size, total) and size != total:
             raise IntegrityError(f"{url} has {total:,} bytes, where {size:,} are promised.")
     part.describe(response.validator, total)
@@ -77,29 +93,42 @@ def read(part: PartialDownload, response: HTTPResponse, expected: ExpectedFile, 
         DownloadTimeoutError: The server stalled, or is too slow.
         IntegrityError: The body is longer than expected, or nothing says that it is complete.
     """
+    encoding = _encoding(response)
     limit = next((size for size in (part.total, expected.size) if size is not None), LARGEST)
+    limit = LARGEST_DECODED if encoding else limit
     mark, since = part.size, now()
-    name = unquote(urlsplit(part.url).path).rpartition("/")[2]
-    bar = ProgressBar(name, total=part.total, unit="bytes", done=part.size, shown=progress, leave=True)
-    with closing(bar):
-        while chunk := _chunk(part, response.body):
+    with closing(_bar(part, progress)) as bar, together.reading(response.body):
+        for chunk in _decoded(part, response.body, encoding) if encoding else _chunks(part, response.body):
+            together.check_wanted()
             if part.size + len(chunk) > limit:
-                raise IntegrityError(f"{redacted(part.url)} sends more than the {limit:,} bytes that it may have.")
+                raise IntegrityError(f"{part.shown} sends more than the {limit:,} bytes that it may have.")
             part.write(chunk)
             bar.advance_to(part.size)
             if (elapsed := now() - since) >= WINDOW:
                 if part.size - mark < SLOWEST * elapsed:
-                    raise DownloadTimeoutError(
-                        f"{redacted(part.url)} sent {part.size - mark:,} bytes in {elapsed:.0f} s."
-                    )
+                    raise DownloadTimeoutError(f"{part.shown} sent {part.size - mark:,} bytes in {elapsed:.0f} s.")
                 mark, since = part.size, now()
+    together.check_wanted()
     if part.total is not None and part.size < part.total:
         raise _cut(part)
-    if part.total is None and not response.body.chunked and expected == ExpectedFile():
+    promised = expected.sha256 or expected.size is not None or response.digest
+    if part.total is None and not (encoding or response.body.chunked or promised):
         raise IntegrityError(
-            f"{redacted(part.url)} ended after {part.size:,} bytes, and nothing says that this is all of it.",
+            f"{part.shown} ended after {part.size:,} bytes, and nothing says that this is all of it.",
             hint="The server gives no length, and no digest is known: give one on the model's card.",
         )
+
+
+def _bar(part: PartialDownload, progress: bool | None) -> ProgressBar:
+    name = unquote(urlsplit(part.url).path).rpartition("/")[2]
+    place = together.place_of_bar()
+    return ProgressBar(name, total=part.total, unit="bytes", done=part.size, shown=progress, leave=True, place=place)
+
+
+def _encoding(response: HTTPResponse) -> str:
+    """The encoding of a body; empty for bytes as they are."""
+    found = response.headers.get("Content-Encoding", "").strip().lower()
+    return "" if found == "identity" else found
 
 
 def _extent(url: str, response: HTTPResponse) -> tuple[int, int | None]:
@@ -119,11 +148,31 @@ def _number(text: str | None) -> int | None:
     return int(value) if re.fullmatch(r"[0-9]{1,18}", value) else None
 
 
+def _chunks(part: PartialDownload, body: Any) -> Iterator[bytes]:
+    while chunk := _chunk(part, body):
+        yield chunk
+
+
+def _decoded(part: PartialDownload, body: Any, encoding: str) -> Iterator[bytes]:
+    """The bytes of a compressed body, of which no more than ``CHUNK`` are made at a time."""
+    decoder = zlib.decompressobj(ENCODINGS[encoding])
+    try:
+        for chunk in _chunks(part, body):
+            while chunk and not decoder.eof:
+                if found := decoder.decompress(chunk, CHUNK):
+                    yield found
+                chunk = decoder.unconsumed_tail
+    except zlib.error as problem:
+        raise FetchError(f"{part.shown} comes encoded ({encoding}), and cannot be decoded: {problem}.") from problem
+    if not decoder.eof:
+        raise _cut(part)
+
+
 def _chunk(part: PartialDownload, body: Any) -> bytes:
     try:
         return body.read1(CHUNK, decode_content=False) or b""
     except urllib3.exceptions.ReadTimeoutError as problem:
-        raise DownloadTimeoutError(f"{redacted(part.url)} stalled after {part.size:,} bytes.") from problem
+        raise DownloadTimeoutError(f"{part.shown} stalled after {part.size:,} bytes.") from problem
     except urllib3.exceptions.HTTPError as problem:
         if part.size == part.total:
             return b""
@@ -133,7 +182,7 @@ def _chunk(part: PartialDownload, body: Any) -> bytes:
 def _cut(part: PartialDownload) -> IncompleteDownloadError:
     of = f" of {part.total:,}" if part.total is not None else ""
     return IncompleteDownloadError(
-        f"{redacted(part.url)} was cut short after {part.size:,}{of} bytes.",
+        f"{part.shown} was cut short after {part.size:,}{of} bytes.",
         got=part.size,
         expected=part.total,
         hint="What is here is kept where the server can continue from it: try again.",

@@ -4,35 +4,41 @@ What was received stays when the next attempt, or the next process, can continue
 """
 
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from registry.cache.cache import Cache
-from registry.cache.entry import CacheEntry
-from registry.download import body
+from registry.download import body, hub, together
 from registry.download.body import ExpectedFile
 from registry.download.http import NOT_MODIFIED, RANGE_NOT_SATISFIABLE, HTTPResponse, get
+from registry.download.known import KnownContent, received
 from registry.download.partial import PartialDownload
 from registry.download.retries import Retries
 from registry.errors import FetchError, HTTPStatusError, IntegrityError, UnexpectedContentError
 from registry.files.etags import matches_etag
 from registry.files.signatures import recognize_stand_in
-from registry.files.urls import redacted
 
 
 def download(
-    url: str, cache: Cache, expected: ExpectedFile, *, held: Path | None = None, progress: bool | None = None
+    url: str,
+    cache: Cache,
+    expected: ExpectedFile,
+    *,
+    held: Path | None = None,
+    progress: bool | None = None,
+    patient: bool = True,
 ) -> Path:
     """Fetch the bytes of a URL into the cache; after an error nothing is in the cache but what was there before.
+
+    No body is read when the server names the content by a digest, and the cache has that content.
 
     Args:
         url: The URL in its one spelling.
         cache: The cache.
         expected: What is known of the file.
-        held: The file that the cache has for the URL already.  No body is read when the server names the content by a
-            digest that is this file's.
+        held: The file that the cache has for the URL already.
         progress: Whether a bar is shown; None shows one on a terminal.
+        patient: Whether a server in trouble is waited for; see ``Retries``.
 
     Returns:
         The path of the blob, or ``held``.
@@ -42,31 +48,19 @@ def download(
             digest are not the expected ones.
         CacheError: The disk refused.
     """
-    with cache.writing():
+    with together.connection(), cache.writing():
         part = PartialDownload.begin(cache, url)
         keep = False
         try:
-            response = _receive(part, expected, held, progress)
-            if response is None:
-                assert held is not None
-                return held
-            return cache.keep(url, part.file, _entry(part, response))
+            known = KnownContent(url, cache, expected, held)
+            response = _receive(part, expected, known, progress, Retries(hub.through_endpoint(url), patient))
+            path = known.find(response)
+            return cache.keep(url, part.file, received(response, url, part.digest())) if path is None else path
         except BaseException as problem:
             keep = _is_worth_keeping(problem)
             raise
         finally:
             part.close(keep=keep)
-
-
-def _entry(part: PartialDownload, response: HTTPResponse) -> CacheEntry:
-    return CacheEntry(
-        **part.digest().to_json(),
-        url=redacted(part.url),
-        etag=response.etag,
-        revision=response.revision,
-        source=redacted(response.url),
-        fetched=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
 
 
 def _is_worth_keeping(problem: BaseException) -> bool:
@@ -76,15 +70,15 @@ def _is_worth_keeping(problem: BaseException) -> bool:
 
 
 def _receive(
-    part: PartialDownload, expected: ExpectedFile, held: Path | None, progress: bool | None
-) -> HTTPResponse | None:
-    """Fill ``part`` with all bytes, checked, in as many attempts as make sense; None when ``held`` is the same."""
-    retries = Retries()
+    part: PartialDownload, expected: ExpectedFile, known: KnownContent, progress: bool | None, retries: Retries
+) -> HTTPResponse:
+    """Fill ``part`` with all bytes, checked, in as many attempts as make sense; with none where they are known."""
     restarted = False
     while True:
         before = part.size
         try:
-            return _attempt(part, expected, held, progress)
+            retries.await_turn()
+            return _attempt(part, expected, known, progress)
         except FetchError as problem:
             wrong = isinstance(problem, IntegrityError) or _is_beyond_the_end(problem)
             if wrong and before and not restarted:  # what an earlier attempt or download left may be at fault
@@ -96,17 +90,11 @@ def _receive(
                 retries.wait(problem, part.size - before)
 
 
-def _attempt(
-    part: PartialDownload, expected: ExpectedFile, held: Path | None, progress: bool | None
-) -> HTTPResponse | None:
-    """Send one request for what is missing, and check the file; None when ``held`` is the same."""
-
-    def is_held(response: HTTPResponse) -> bool:
-        return held is not None and response.etag is not None and bool(matches_etag(response.etag, held))
-
-    with closing(get(part.url, _range(part), stop_early=is_held)) as response:
-        if is_held(response):
-            return None
+def _attempt(part: PartialDownload, expected: ExpectedFile, known: KnownContent, progress: bool | None) -> HTTPResponse:
+    """Send one request for what is missing, and check the file; no body is read where its content is known."""
+    with closing(get(part.url, _range(part), stop_early=known.has)) as response:
+        if known.has(response):
+            return response
         if response.status != NOT_MODIFIED:  # else all of it is here already
             body.begin(part, response, expected)
             body.read(part, response, expected, progress)
@@ -129,7 +117,7 @@ def _range(part: PartialDownload) -> dict[str, str]:
 
 def _check(part: PartialDownload, response: HTTPResponse, expected: ExpectedFile) -> None:
     """Compare the file with what is expected: by the caller, and by the hub in its first response."""
-    url, found = redacted(part.url), part.digest()
+    url, found = part.shown, part.digest()
     if expected.size not in (None, found.size):
         raise IntegrityError(f"{url} has {found.size:,} bytes, where {expected.size:,} are promised.")
     if expected.sha256 == found.sha256:
@@ -139,7 +127,7 @@ def _check(part: PartialDownload, response: HTTPResponse, expected: ExpectedFile
         raise UnexpectedContentError(
             f"{url} looks like {stand_in}.", hint="Is there a network that wants you to sign in first?"
         )
-    of_hub = response.etag if response.revision is not None else None
+    of_hub = None if expected.is_listing else response.digest
     if expected.sha256 is not None or (
         of_hub is not None and matches_etag(of_hub, part.path, sha256=found.sha256) is False
     ):

@@ -11,6 +11,7 @@ from registry.download.policy import Policy
 from registry.errors import (
     CacheCorruptError,
     FetchError,
+    IntegrityError,
     MissingFileError,
     NotCachedError,
     RegistryWarning,
@@ -69,8 +70,24 @@ def _at_revision(url: str, revision: str) -> str:
     return found
 
 
-def fetch(url: str, policy: Policy, *, sha256: str | None = None, size: int | None = None) -> Path:
-    """The bytes at a web URL, whose digest and size may be promised: from the cache, or over the network.
+def fetch(
+    url: str,
+    policy: Policy,
+    *,
+    sha256: str | None = None,
+    size: int | None = None,
+    is_listing: bool = False,
+    patient: bool = True,
+) -> Path:
+    """The bytes at a web URL: from the cache, or over the network.
+
+    Args:
+        url: The URL.
+        policy: How it is fetched.
+        sha256: The digest that is promised.
+        size: The bytes that are promised.
+        is_listing: Whether it is a listing, see ``ExpectedFile``.
+        patient: Whether a server in trouble is waited for.
 
     Raises:
         NotCachedError: They are not here, and may not or cannot be fetched now.
@@ -89,7 +106,7 @@ def fetch(url: str, policy: Policy, *, sha256: str | None = None, size: int | No
     with cache.lock(url):
         if not policy.update and (path := _held(url, policy, sha256, size)) is not None:
             return path  # another process was faster
-        return _fetched(url, policy, sha256, size)
+        return _fetched(url, policy, sha256, size, is_listing=is_listing, patient=patient)
 
 
 def is_held(url: str, policy: Policy, *, sha256: str | None = None, size: int | None = None) -> bool:
@@ -123,7 +140,9 @@ def _held(url: str, policy: Policy, sha256: str | None, size: int | None) -> Pat
     return path
 
 
-def _fetched(url: str, policy: Policy, sha256: str | None, size: int | None) -> Path:
+def _fetched(
+    url: str, policy: Policy, sha256: str | None, size: int | None, *, is_listing: bool, patient: bool
+) -> Path:
     """Download; while a server is in trouble, what the cache has is returned."""
     from registry.download.body import ExpectedFile  # imports requests, which cached files do not need
     from registry.download.download import download
@@ -131,9 +150,18 @@ def _fetched(url: str, policy: Policy, sha256: str | None, size: int | None) -> 
 
     cache = policy.cache
     old = _held(url, policy, None, None) if policy.update else None
+    pinned = None if policy.update or is_listing or sha256 is not None else cache.entry(url)
+    expected = ExpectedFile(sha256=sha256, size=size, is_listing=is_listing)
+    if pinned is not None and size in (None, pinned.size):  # the bytes are gone, and what they were is not
+        expected = ExpectedFile(sha256=pinned.sha256, size=pinned.size)
     try:
-        return download(url, cache, ExpectedFile(sha256=sha256, size=size), held=old, progress=policy.progress)
+        return download(url, cache, expected, held=old, progress=policy.progress, patient=patient)
     except FetchError as problem:
+        if type(problem) is IntegrityError and pinned is not None:
+            problem.hint = (
+                "That is what it was when it was first used, and the file is no longer here. `registry pull --update "
+                "NAME` takes what the server has now."
+            )
         if old is None or not is_transient(problem):
             raise _explained(problem, cache) from problem.__cause__
         warnings.warn(f"{problem.message} What is in the cache is used.", RegistryWarning, stacklevel=5)

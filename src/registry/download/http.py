@@ -5,6 +5,7 @@ another: credentials go to the server they are for, and no server may lead from 
 """
 
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -61,6 +62,12 @@ class HTTPResponse:
         return found.removeprefix("W/").strip('"') or None if found else None
 
     @property
+    def digest(self) -> str | None:
+        """The sha256 (64 hex digits) or sha1 of git (40) of the content, where the hub promises one."""
+        found = self.etag if self.revision is not None or "X-Linked-Etag" in self.first_headers else None
+        return found if found and re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", found) else None
+
+    @property
     def validator(self) -> str | None:
         """The strong ETag of the server that sends the body, by which it sends the rest (RFC 9110, section 13.1.5)."""
         found = self.headers.get("ETag")
@@ -111,10 +118,10 @@ def get(
         here = _followed(here, target)
     else:
         raise FetchError(f"{redacted(url)} is redirected more than {MOST_HOPS} times.")
-    if response.status not in (200, 206, NOT_MODIFIED):
-        response.close()
-        raise status_error(url, here, raw)
-    return response
+    if response.status in (200, 206) or (response.status == NOT_MODIFIED and "If-None-Match" in headers):
+        return response
+    response.close()
+    raise status_error(url, here, raw)
 
 
 def _followed(here: str, target: str) -> str:

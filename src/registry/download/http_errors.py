@@ -22,8 +22,21 @@ _LOCKED = (
     f"needs {_LOGIN}"
 )
 _PROXIES = "The variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY say which proxy is used."
-_ADVICE = {401: _LOCKED, 403: _LOCKED, 407: _PROXIES, 429: "The server wants fewer requests; try again later."}
+_REFUSED = (
+    "A user name and a password can be part of the URL (https://user:password@host/...), special characters as percent "
+    "codes: %40 for @."
+)
+_ADVICE = {
+    304: "It was not asked whether the file had changed: the server, or a cache on the way, is at fault.",
+    401: _REFUSED,
+    403: _REFUSED,
+    407: _PROXIES,
+    429: "The server wants fewer requests; try again later.",
+}
+_ADVICE_OF_HUB = {**_ADVICE, 401: _LOCKED, 403: _LOCKED}
 
+LONGEST_REASON = 300
+"""Letters of what a server says in a header that are part of a message."""
 
 _USER = re.compile(r"//[^/@\s]*@")
 """User name and password in a URL, such as that of a proxy."""
@@ -38,13 +51,20 @@ def status_error(asked: str, url: str, response: requests.Response) -> HTTPStatu
         response: Its response.
     """
     status = response.status_code
-    reason = response.headers.get("X-Error-Message") or response.reason or ""
+    reason = (response.headers.get("X-Error-Message") or response.reason or "")[:LONGEST_REASON]
     return HTTPStatusError(
         f"{redacted(url)} answers {status} {reason}".rstrip(". ") + ".",
         status=status,
         retry_after=_seconds(response.headers.get("Retry-After")),
-        hint=_gated(asked) if response.headers.get("X-Error-Code") == "GatedRepo" else _ADVICE.get(status),
+        hint=_advice(asked, response),
     )
+
+
+def _advice(asked: str, response: requests.Response) -> str | None:
+    if response.headers.get("X-Error-Code") == "GatedRepo":
+        return _gated(asked)
+    advice = _ADVICE_OF_HUB if asked.startswith(f"{HUB}/") else _ADVICE
+    return advice.get(response.status_code)
 
 
 def _gated(url: str) -> str:

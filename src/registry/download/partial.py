@@ -15,8 +15,10 @@ from typing import BinaryIO, Self
 
 from registry.cache.cache import Cache
 from registry.cache.layout import key
+from registry.download import hub
 from registry.files.digests import FileDigest
 from registry.files.signatures import START
+from registry.files.urls import redacted
 
 CHUNK = 2**20
 """Bytes that are read, hashed and written at a time."""
@@ -54,6 +56,8 @@ class PartialDownload:
 
     def __init__(self, cache: Cache, url: str) -> None:
         self.url = url
+        self.shown = redacted(hub.through_endpoint(url))
+        """The URL for messages: of the server that is asked, and without secrets."""
         self.file: BinaryIO = cache.new_file(url)
         self.size = 0
         self.validator: str | None = None

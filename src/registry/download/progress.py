@@ -1,10 +1,15 @@
 """The progress bar of everything that takes long: downloads, conversions, commands, corpora."""
 
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from shutil import get_terminal_size
 from types import TracebackType
 from typing import Any, Self
+
+from registry.formatting import printable
 
 
 class ProgressBar:
@@ -17,6 +22,7 @@ class ProgressBar:
         done: How much is done already.
         shown: Whether there is a bar; None shows one on a terminal.
         leave: Whether the bar stays when the work is done.
+        place: The other bars that are shown at the same time, and its order among them.
 
     Example::
 
@@ -35,33 +41,44 @@ class ProgressBar:
         done: int = 0,
         shown: bool | None = None,
         leave: bool = False,
+        place: "tuple[OrderedBars, tuple[int, ...]] | None" = None,
     ) -> None:
         self._bar: Any = None
-        with suppress(Exception):  # a closed or strange stderr is no reason to go without a model
+        self._place = place
+        with self._harmless():
             if shown or (shown is None and sys.stderr.isatty()):
-                from tqdm import tqdm
-
                 form: dict[str, Any] = {"unit": "B", "unit_scale": True} if unit == "bytes" else {"unit": f" {unit}"}
                 form["ncols"], form["nrows"] = get_terminal_size()  # tqdm itself believes terminals of size 0
-                self._bar = tqdm(desc=label, total=total, initial=done, leave=leave, file=sys.stderr, **form)
+                form |= {"desc": printable(label), "total": total, "initial": done, "leave": leave, "file": sys.stderr}
+                form["miniters"] = 1
+                self._bar = _bars()(**form) if place is None else place[0].new(place[1], form)
 
     def advance(self, number: int = 1) -> None:
         """Show that ``number`` more are done."""
         if self._bar is not None:
-            with suppress(Exception):
+            with self._harmless():
                 self._bar.update(number)
 
     def advance_to(self, done: int) -> None:
         """Show that ``done`` are done in all."""
         if self._bar is not None:
-            with suppress(Exception):
+            with self._harmless():
                 self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
         """End the bar."""
         if self._bar is not None:
-            with suppress(Exception):
-                self._bar.close()
+            with self._harmless():
+                self._bar.close() if self._place is None else self._place[0].end(self._bar)
+
+    @contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """Go without the bar after any error: a closed or strange stderr is no reason to go without a model."""
+        try:
+            yield
+        except Exception:  # noqa: BLE001
+            self._bar = None
+            _release()
 
     def __enter__(self) -> Self:
         return self
@@ -70,3 +87,80 @@ class ProgressBar:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class OrderedBars:
+    """The bars of several works at once, below one another in the order of the works.
+
+    A bar that has ended stays where it is until all that are above it, or may still come there, have ended too.
+    """
+
+    def __init__(self) -> None:
+        self._unfinished: set[tuple[int, ...]] = set()
+        self._bars: list[tuple[tuple[int, ...], Any]] = []
+        self._ended: list[Any] = []
+
+    def expect(self, orders: Iterable[tuple[int, ...]]) -> None:
+        """Works of these orders will come; that of ``(1, 0)`` is a part of ``(1,)``."""
+        self._unfinished.update(orders)
+
+    def finish(self, order: tuple[int, ...]) -> None:
+        """The work of this order has ended, and will show no other bar."""
+        self._unfinished.discard(order)
+        if self._bars:
+            try:
+                self._close_ended()
+            except Exception:  # noqa: BLE001  # as of a single bar
+                _release()
+
+    def new(self, order: tuple[int, ...], form: dict[str, Any]) -> Any:
+        """A bar of tqdm with these keywords, in its place among the others."""
+        with _LOCK:
+            rank = sum(other <= order for other, _ in self._bars)
+            for _, bar in self._bars[rank:]:
+                bar.clear(nolock=True)
+                bar.pos -= 1  # tqdm counts fixed positions downwards
+            bar = _bars()(position=rank, **form)
+            self._bars.insert(rank, (order, bar))
+            for _, below in self._bars[rank + 1 :]:
+                below.refresh(nolock=True)
+        return bar
+
+    def end(self, bar: Any) -> None:
+        """The bar shows no more progress."""
+        self._ended.append(bar)
+        self._close_ended()
+
+    def _close_ended(self) -> None:
+        with _LOCK:
+            while self._bars and self._is_first(self._bars[0][0]) and self._bars[0][1] in self._ended:
+                _, bar = self._bars.pop(0)
+                self._ended.remove(bar)
+                bar.close()  # it writes its last line, and the cursor goes to the next
+                for _, below in self._bars:
+                    below.pos += 1
+
+    def _is_first(self, order: tuple[int, ...]) -> bool:
+        """Whether no work that comes before this one is unfinished."""
+        return not any(other < order and order[: len(other)] != other for other in tuple(self._unfinished))
+
+
+_LOCK = threading.RLock()
+
+
+@cache
+def _bars() -> Any:
+    """The class of bars: that of tqdm, with a lock which an error of its stream does not leave locked for ever."""
+    from tqdm import tqdm
+
+    own = {"monitor_interval": 0, "__del__": lambda _bar: None}  # nothing is drawn when a bar is collected
+    found: Any = type("Bar", (tqdm,), own)
+    found.set_lock(_LOCK)
+    return found
+
+
+def _release() -> None:
+    """Release the lock, however often this thread holds it: tqdm does not when its stream raises."""
+    with suppress(RuntimeError):
+        while True:
+            _LOCK.release()

@@ -5,8 +5,9 @@ import random
 import time
 from collections.abc import Mapping
 
-from attrs import define
+from attrs import define, field
 
+from registry.download import together
 from registry.errors import (
     DownloadTimeoutError,
     FetchError,
@@ -14,6 +15,7 @@ from registry.errors import (
     IncompleteDownloadError,
     NotCachedError,
 )
+from registry.files.urls import origin
 
 log = logging.getLogger("registry")
 
@@ -35,7 +37,17 @@ LONGEST_PAUSE = 30.0
 PROGRESS = 64 * 1024
 """Bytes that an attempt must bring to count as progress."""
 
-sleep = time.sleep
+now = time.monotonic
+
+
+def sleep(seconds: float) -> None:
+    """Wait, unless the download is no longer wanted."""
+    if not together.pause(seconds):
+        time.sleep(seconds)
+
+
+_until: dict[tuple[str, str, int | None], float] = {}
+"""Servers that asked for a pause (Retry-After), and when it ends; it counts for all downloads from there."""
 
 
 def is_transient(problem: FetchError) -> bool:
@@ -47,10 +59,24 @@ def is_transient(problem: FetchError) -> bool:
 
 @define
 class Retries:
-    """The attempts of one download."""
+    """The attempts of one download.
 
-    failures: int = 0
+    Args:
+        url: The URL that is requested first.
+        patient: Whether a server in trouble is waited for; without patience, only an attempt that made progress is
+            followed by another, since the same file is on another server, too.
+    """
+
+    _server: tuple[str, str, int | None] = field(converter=origin, alias="url")
+    patient: bool = True
+    failures: int = field(default=0, init=False)
     """Attempts without progress, since the last one that made some."""
+
+    def await_turn(self) -> None:
+        """Wait for the end of the pause for which the server asked another download."""
+        left = _until.get(self._server, 0.0) - now()
+        if left > 0:
+            sleep(min(left, LONGEST_WAIT))
 
     def wait(self, problem: FetchError, received: int) -> None:
         """Wait until the next attempt is due.
@@ -62,12 +88,19 @@ class Retries:
         Raises:
             FetchError: The problem itself, when another attempt makes no sense.
         """
+        together.check_wanted()
         self.failures = 1 if received >= PROGRESS else self.failures + 1
         pause = min(LONGEST_PAUSE, 0.5 * 2**self.failures) * random.uniform(0.5, 1)  # noqa: S311  # spreads a herd
-        if isinstance(problem, HTTPStatusError) and problem.retry_after is not None:
-            pause = problem.retry_after
+        asked = problem.retry_after if isinstance(problem, HTTPStatusError) else None
+        pause = pause if asked is None else asked
         tries = next((tries for kind, tries in TRIES.items() if isinstance(problem, kind)), 1)
+        if not self.patient:
+            tries = 2 if received >= PROGRESS else 1
         if not is_transient(problem) or self.failures >= tries or pause > LONGEST_WAIT:
             raise problem
         log.info("%s; trying again in %.1f s", problem.message, pause)
+        if asked is not None:
+            _until[self._server] = until = now() + pause
         sleep(pause)
+        if asked is not None and _until.get(self._server) == until:
+            del _until[self._server]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 from urllib.parse import unquote, urlsplit
@@ -16,6 +17,7 @@ from registry.sources.source import Roles, Source, checked_revision
 if TYPE_CHECKING:
     from registry.cache.cache import Cache
     from registry.cache.directories import PathArgument
+    from registry.download.mirrors import Mirrors
     from registry.download.policy import Policy
     from registry.sources.origins import Origin
 
@@ -52,53 +54,53 @@ class CardSource(Source):
             card = at_revision(card, self.revision)
         if not card.files:
             return self._whole_archive(card, policy)
-        found: dict[str, Path] = {}
-        for files in by_role(card, roles):
-            here = policy.update or any_is_here(files, policy)
-            archived = {} if here else in_archives(files, card, evolve(policy, offline=True))
-            try:
-                found |= archived or self._first_available(files, card, policy)
-            except FetchError:
-                found |= (archived := in_archives(files, card, policy))
-                if not archived:
-                    raise
-        return found
+        grouped = by_role(card, roles)
+        found: dict[int, Paths] = {}
+        if not policy.update:
+            here = evolve(policy, offline=True)
+            found = {
+                number: _held(files, here) or in_archives(files, card, here) for number, files in enumerate(grouped)
+            }
+        rest = [number for number in range(len(grouped)) if not found.get(number)]
+        if rest:
+            found |= dict(zip(rest, self._fetched([grouped[number] for number in rest], card, policy), strict=True))
+        return {name: path for number in range(len(grouped)) for name, path in found[number].items()}
 
     def find(self, name: str, policy: "Policy") -> Path | None:
         """A file that the card lists, by its name."""
         listed = [file for file in self.card.files if file.filename == name]
-        return self._first_available(listed, self.card, policy)[name] if listed else None
+        if not listed:
+            return None
+        held = {} if policy.update else _held(listed, evolve(policy, offline=True))
+        return (held or self._fetched([listed], self.card, policy)[0]).get(name)
 
-    def _first_available(self, files: list[FileSpec], card: Card, policy: "Policy") -> Paths:
-        """The first of the files of one role that is available."""
-        places = [(file, url) for file in files for url in file.urls]
-        if not policy.update:
-            places.sort(key=lambda place: not any_is_here([evolve(place[0], urls=(place[1],))], policy))
-        failures: list[FetchError] = []
-        for file, url in places:
-            path = on_this_disk(url, file)
-            if path is None and url.startswith(WEB):
-                from registry.download.fetch import fetch  # and with it the cache
+    def _fetched(self, grouped: list[list[FileSpec]], card: Card, policy: "Policy") -> list[Paths]:
+        """For each role, the first of its files that is available; several are fetched at once."""
+        from registry.download.mirrors import Mirrors
+        from registry.download.together import together
 
-                try:
-                    path = fetch(url, policy, sha256=file.sha256, size=file.size)
-                except FetchError as problem:
-                    failures.append(problem)
-            if path is not None:
-                return {file.filename: path}
-        raise self._missing(card, policy, failures)
+        mirrors = Mirrors(policy)
+
+        def available(files: list[FileSpec]) -> Paths:
+            failures: list[FetchError] = []
+            if found := _first_available(files, mirrors, failures) or in_archives(files, card, policy):
+                return found
+            raise self._missing(card, policy, failures)
+
+        return together([partial(available, files) for files in grouped])
 
     def _whole_archive(self, card: Card, policy: "Policy") -> Paths:
         """All files of the first archive that is available, for a card that lists no files."""
         from registry.archives.unpacked import of_web_archive  # and with it the cache
+        from registry.download.mirrors import Mirrors
 
         failures: list[FetchError] = []
-        for url in card.archives:
-            try:
-                return of_web_archive(url, policy)
-            except FetchError as problem:
-                failures.append(problem)
-        raise self._missing(card, policy, failures)
+        found = Mirrors(policy).first(
+            card.archives, lambda url, patient: of_web_archive(url, policy, patient=patient), failures
+        )
+        if found is None:
+            raise self._missing(card, policy, failures)
+        return found
 
     def _missing(self, card: Card, policy: "Policy", failures: list[FetchError]) -> FetchError:
         from registry.sources.card_errors import files_missing  # rarely needed
@@ -151,6 +153,43 @@ def by_role(card: Card, roles: Roles = None) -> list[list[FileSpec]]:
     return list(grouped.values())
 
 
+def _held(files: list[FileSpec], here: "Policy") -> Paths:
+    """The first of the files of one role that is on this disk; none where it is damaged."""
+    with suppress(FetchError, CacheError):
+        for file, url in _places(files):
+            path = on_this_disk(url, file)
+            if path is None and _is_held(url, here, sha256=file.sha256, size=file.size):
+                from registry.download.fetch import fetch  # and with it the cache
+
+                path = fetch(url, here, sha256=file.sha256, size=file.size)
+            if path is not None:
+                return {file.filename: path}
+    return {}
+
+
+def _places(files: Iterable[FileSpec]) -> Iterator[tuple[FileSpec, str]]:
+    """Each file with each of its URLs."""
+    return ((file, url) for file in files for url in file.urls)
+
+
+def _first_available(files: list[FileSpec], mirrors: "Mirrors", failures: list[FetchError]) -> Paths:
+    """The first of the files of one role that is available; none where none is, and then ``failures`` says why."""
+    from registry.download.fetch import fetch  # and with it the cache
+
+    of_url: dict[str, FileSpec] = {}
+    for file, url in _places(files):
+        if (path := on_this_disk(url, file)) is not None:
+            return {file.filename: path}
+        if url.startswith(WEB):
+            of_url.setdefault(url, file)
+
+    def get(url: str, patient: bool) -> Paths:
+        file = of_url[url]
+        return {file.filename: fetch(url, mirrors.policy, sha256=file.sha256, size=file.size, patient=patient)}
+
+    return mirrors.first(of_url, get, failures) or {}
+
+
 # --- Where files are --------------------------------------------------------------------------------------------------
 
 
@@ -159,8 +198,7 @@ def any_is_here(files: Iterable[FileSpec], policy: "Policy") -> bool:
     try:
         return any(
             on_this_disk(url, file) or _is_held(url, policy, sha256=file.sha256, size=file.size)
-            for file in files
-            for url in file.urls
+            for file, url in _places(files)
         )
     except (FetchError, CacheError):
         return False

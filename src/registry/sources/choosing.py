@@ -1,11 +1,17 @@
 """Which of the files on a server make up a model."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
+
+from attrs import evolve
 
 from registry.discovery.filenames import config_names, tokenizer_names, vocabulary_names
-from registry.errors import CorruptWeightsError
+from registry.download.policy import Policy
+from registry.errors import CacheCorruptError, CorruptWeightsError, NotCachedError
 from registry.files.filenames import (
     CONFIG_NAME,
     GENERATION_CONFIG_NAME,
@@ -18,34 +24,61 @@ from registry.files.filenames import (
     WEIGHTS_NAMES,
 )
 from registry.files.strict_json import MEBIBYTE, read_json_array, read_json_object
+from registry.records import Paths
 from registry.sources.source import Roles
 
-Find = Callable[[str], Path | None]
+Find: TypeAlias = Callable[[str, Policy], Path | None]
 """The file of this name, or None where there is none."""
+Named: TypeAlias = Callable[[str], Path | None]
+"""The same under one policy."""
+Several: TypeAlias = Callable[[Sequence[Callable[[], Path | None]]], list[Path | None]]
+"""How several files are looked for: one after another, or together."""
+Part: TypeAlias = Callable[[Named, Several], Paths]
+"""Some of the files, which depend on no other part."""
 
 
-def choose(find: Find, roles: Roles, *, other_weights: Iterable[str] = ()) -> dict[str, Path]:
-    """The files that play one of these roles, as ``find`` finds them.
+def choose(find: Find, roles: Roles, policy: Policy, *, other_weights: Iterable[str] = ()) -> dict[str, Path]:
+    """The files that play one of these roles, as ``find`` finds them; several are fetched at once.
 
     Every role but ``config`` and ``weights`` counts as one of the tokenizer, all of whose files are then given.
 
     Args:
         find: Finds a file by its name.
         roles: The roles that are asked for; None for all.
+        policy: How files are fetched.
         other_weights: Names of weights in formats of several files, for a model without any in the preferred formats.
     """
-    found: dict[str, Path] = {}
+    parts: list[Part] = []
     if roles is None or "config" in roles:
-        found |= _first(find, config_names())
+        parts.append(partial(_first, config_names()))
     if roles is None or "weights" in roles:
-        found |= _weights(find) or _all(find, other_weights)
-        found |= _all(find, [GENERATION_CONFIG_NAME])
+        parts += [partial(_weights, tuple(other_weights)), partial(_first, [GENERATION_CONFIG_NAME])]
     if roles is None or set(roles) - {"config", "weights"}:
-        found |= _all(find, tokenizer_names())
+        parts += [partial(_first, [name]) for name in tokenizer_names()]
     if roles is None:
-        found |= _all(find, (SENTENCE_MODULES_NAME, SENTENCE_CONFIG_NAME, SENTENCE_TOKENS_NAME))
-        found |= _all(find, _of_modules(found.get(SENTENCE_MODULES_NAME)))
-    return found
+        parts += [_modules, *(partial(_first, [name]) for name in (SENTENCE_CONFIG_NAME, SENTENCE_TOKENS_NAME))]
+    return {name: path for part in _found(parts, find, policy) for name, path in part.items()}
+
+
+def _found(parts: Sequence[Part], find: Find, policy: Policy) -> list[Paths]:
+    """The files of all parts: those that are here first, in this thread, and then the others."""
+    found: dict[int, Paths] = {}
+    if not policy.update:
+        here = evolve(policy, offline=True)
+        for number, part in enumerate(parts):
+            with suppress(NotCachedError, CacheCorruptError):
+                found[number] = part(lambda name: find(name, here), _one_by_one)
+    rest = [number for number in range(len(parts)) if number not in found]
+    if rest:
+        from registry.download.together import together  # not needed for what is here
+
+        fetched = together([partial(parts[number], lambda name: find(name, policy), together) for number in rest])
+        found |= dict(zip(rest, fetched, strict=True))
+    return [found[number] for number in range(len(parts))]
+
+
+def _one_by_one(jobs: Sequence[Callable[[], Path | None]]) -> list[Path | None]:
+    return [job() for job in jobs]
 
 
 def suffices(names: frozenset[str], roles: Roles) -> bool:
@@ -59,13 +92,13 @@ def suffices(names: frozenset[str], roles: Roles) -> bool:
     return all(not names.isdisjoint(options[role]) for role in wanted & options.keys())
 
 
-def _weights(find: Find) -> dict[str, Path]:
+def _weights(others: Iterable[str], find: Named, several: Several) -> Paths:
     for single, index in WEIGHTS_NAMES:
         if (path := find(single)) is not None:
             return {single: path}
         if (path := find(index)) is not None:
-            return {index: path, **_all(find, _shards(path))}
-    return {}
+            return {index: path, **_all(_shards(path), find, several)}
+    return _all(others, find, several)
 
 
 def _shards(index: Path) -> Iterator[str]:
@@ -75,18 +108,27 @@ def _shards(index: Path) -> Iterator[str]:
     return (name for name in names if isinstance(name, str) and re.fullmatch(r"[\w-][\w.-]*", name))
 
 
-def _of_modules(listing: Path | None) -> Iterator[str]:
-    """The names of the files of modules of sentence-transformers, which are checked when vectors are asked for."""
-    modules = [] if listing is None else read_json_array(listing)
-    paths = [module.get("path") for module in modules if isinstance(module, dict)]
+def _modules(find: Named, several: Several) -> Paths:
+    """The modules of sentence-transformers, and their files, which are checked when vectors are asked for."""
+    listing = find(SENTENCE_MODULES_NAME)
+    if listing is None:
+        return {}
+    return {SENTENCE_MODULES_NAME: listing, **_all(_of_modules(listing), find, several)}
+
+
+def _of_modules(listing: Path) -> Iterator[str]:
+    """The names of the files of modules of sentence-transformers."""
+    paths = [module.get("path") for module in read_json_array(listing) if isinstance(module, dict)]
     for path in dict.fromkeys(paths):
         if isinstance(path, str) and re.fullmatch(r"[\w-][\w.-]*", path):
             yield from (f"{path}/{name}" for name in (CONFIG_NAME, SAFE_WEIGHTS_NAME, WEIGHTS_NAME))
 
 
-def _all(find: Find, names: Iterable[str]) -> dict[str, Path]:
-    return {name: path for name in dict.fromkeys(names) if (path := find(name)) is not None}
+def _all(names: Iterable[str], find: Named, several: Several) -> Paths:
+    unique = list(dict.fromkeys(names))
+    paths = several([partial(find, name) for name in unique])
+    return {name: path for name, path in zip(unique, paths, strict=True) if path is not None}
 
 
-def _first(find: Find, names: Iterable[str]) -> dict[str, Path]:
+def _first(names: Iterable[str], find: Named, _several: Several) -> Paths:
     return next(({name: path} for name in names if (path := find(name)) is not None), {})

@@ -66,12 +66,12 @@ class HubSource(Source):
                 "may then be copied here.",
             ) from problem
 
-        def find(name: str) -> Path | None:
+        def find(name: str, policy: Policy) -> Path | None:
             if name not in listing.names:
                 return None
             return fetch(hub.HubFile(self.repository, listing.commit, name).url, policy)
 
-        return choose(find, roles, other_weights=filter(OTHER_WEIGHTS.fullmatch, sorted(listing.names)))
+        return choose(find, roles, policy, other_weights=filter(OTHER_WEIGHTS.fullmatch, sorted(listing.names)))
 
     def names(self, policy: Policy) -> frozenset[str]:
         """The names in its listing."""
@@ -134,7 +134,7 @@ def list_repository(repository: str, revision: str, roles: Roles, policy: Policy
                 return listing
             url = hub.listing_url(repository, snapshot.commit)
     try:
-        return _read_listing(fetch(url, policy), repository)
+        return _read_listing(fetch(url, policy, is_listing=True), repository)
     except HTTPStatusError as problem:
         if problem.status in NO_LISTING and hub.endpoint() != HUB:
             problem.hint = _of_mirror(repository, revision)

@@ -4,7 +4,8 @@ A server other than the hub is asked for the names that files of models have; th
 """
 
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit, urlunsplit
@@ -13,15 +14,19 @@ from attrs import field, frozen
 
 from registry.download import hub
 from registry.download.policy import Policy
-from registry.errors import HTTPStatusError, MissingFileError
+from registry.errors import HTTPStatusError, MissingFileError, NotCachedError, RegistryWarning
+from registry.files.filenames import is_weights
 from registry.files.urls import name_in, redacted, shown
 from registry.records import Paths
 from registry.sources.source import Roles, Source
 
 SINGLE_FILE = re.compile(r".+\.(bin|safetensors|json|txt|model|npy|pt|pth|ckpt|zip|tar|gz|pkl)", re.IGNORECASE)
 """Last part of a URL that names one file."""
-ABSENT = (403, 404, 410)
-"""HTTP statuses of a file that a server does not have; S3 answers 403."""
+ABSENT = (404, 410)
+"""HTTP statuses of a file that a server does not have."""
+REFUSED = 403
+"""HTTP status of a file that may not be read.  S3 gives it for one that it does not have, too, unless the bucket may be
+listed: so it counts as absent this time, with a warning, and is requested again the next time."""
 
 
 @frozen(kw_only=True)
@@ -85,31 +90,63 @@ def directory_files(url: str, roles: Roles, policy: Policy) -> Paths:
     from registry.download.fetch import fetch, is_held
     from registry.sources.choosing import choose
 
-    absent: list[str] = []
+    refused: dict[str, int] = {}
     cache = policy.cache
 
-    def find(name: str) -> Path | None:
+    def find(name: str, policy: Policy) -> Path | None:
         inner = _inside(url, name)
-        if cache.is_absent(inner) and not policy.update:
+        known = None if policy.update else cache.absence(inner)
+        if known is not None and (known.is_final or settled.is_offline):
             return None
         try:
-            return fetch(inner, policy)
+            return fetch(inner, policy, patient=known is None)
         except HTTPStatusError as problem:
-            if problem.status not in ABSENT:
+            if problem.status not in (*ABSENT, REFUSED):
                 raise
-            absent.append(inner)
-            return None
+            refused[name] = problem.status
+        except NotCachedError:
+            if known is None or policy.is_offline:
+                raise
+        return None
 
-    found = choose(find, roles)
+    settled = policy
+    found = choose(find, roles, policy)
     names = config_names()
     if not any(is_held(_inside(url, name), policy) for name in names):
-        raise MissingFileError(
-            f"{redacted(url)} holds no configuration: its server has none of {', '.join(names)}.",
-            hint="A URL that ends in the name of a file, such as model.safetensors, is read as that file alone.",
-        )
-    for inner in absent:
-        cache.mark_absent(inner)
+        raise _nothing_there(url, names, refused)
+    for name, status in refused.items():
+        cache.mark_absent(_inside(url, name), status)
+    _name_refused(url, found, roles, [name for name, status in refused.items() if status == REFUSED])
     return found
+
+
+def _nothing_there(url: str, names: Collection[str], refused: Mapping[str, int]) -> MissingFileError:
+    """The error for a directory without a configuration."""
+    if all(refused.get(name) == REFUSED for name in names):
+        return MissingFileError(
+            f"{redacted(url)} holds no configuration that may be read: its server answers 403 Forbidden for "
+            f"{', '.join(names)}.",
+            hint="S3 answers so for files that do not exist, too, unless the bucket may be listed. "
+            "For a private bucket, presigned URLs of single files or of an archive can be used.",
+        )
+    return MissingFileError(
+        f"{redacted(url)} holds no configuration: its server has none of {', '.join(names)}.",
+        hint="A URL that ends in the name of a file, such as model.safetensors, is read as that file alone.",
+    )
+
+
+def _name_refused(url: str, found: Paths, roles: Roles, refused: Collection[str]) -> None:
+    """Warn of files that may not be read; raise MissingFileError when the weights are among them."""
+    if not refused:
+        return
+    said = f"{redacted(url)} answers 403 Forbidden for {', '.join(refused)}"
+    if roles is not None and "weights" in roles and not any(map(is_weights, found)) and any(map(is_weights, refused)):
+        raise MissingFileError(f"{said}, and has no other weights.", hint="They are requested again the next time.")
+    warnings.warn(
+        f"{said}: if a file of this name exists, its owner must allow reading it. It is requested again the next time.",
+        RegistryWarning,
+        stacklevel=2,
+    )
 
 
 def _inside(url: str, name: str) -> str:

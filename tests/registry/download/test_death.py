@@ -108,6 +108,8 @@ def test_a_ref_is_old_or_new(server, cache: Cache, step: int) -> None:
     """
     killed(code, url, step)
     assert fetch(url, Policy(offline=True)).read_bytes() == b"old"
+    for blob in (cache.home / "blobs").glob(f"*/{SHA}"):
+        blob.unlink()
     killed(code.replace('os, "fsync"', 'Path, "replace"'), url, 2)
     assert fetch(url, Policy(offline=True)).read_bytes() == b"old"
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from registry.download import retries
 from registry.download.retries import PROGRESS, RETRIED_STATUSES, Retries, is_transient
 from registry.errors import (
     DownloadTimeoutError,
@@ -18,12 +19,12 @@ def status(number: int, retry_after: float | None = None) -> HTTPStatusError:
     return HTTPStatusError("refused", status=number, retry_after=retry_after)
 
 
-def attempts(problem: FetchError, received: int = 0) -> int:
+def attempts(problem: FetchError, received: int = 0, *, patient: bool = True) -> int:
     """The attempts that end in this problem, until it is raised."""
-    retries = Retries()
+    made = Retries("https://example.org/x", patient)
     for number in range(1, 100):
         try:
-            retries.wait(problem, received)
+            made.wait(problem, received)
         except FetchError as raised:
             if raised is problem:
                 return number
@@ -64,3 +65,34 @@ def test_an_attempt_that_made_progress_counts_as_the_first(naps: list[float]) ->
     assert attempts(problem, received=PROGRESS) == 100
     assert all(0.5 <= nap <= 1 for nap in naps)
     assert attempts(problem, received=PROGRESS - 1) == 5
+
+
+def test_without_patience_only_progress_is_followed_by_another_attempt(naps: list[float]) -> None:
+    cut = IncompleteDownloadError("cut", got=1, expected=2)
+    assert [attempts(problem, patient=False) for problem in (status(503), NotCachedError("unreachable"), cut)] == [
+        1
+    ] * 3
+    assert naps == []
+    assert attempts(cut, received=PROGRESS, patient=False) == 100
+
+
+def test_a_pause_that_a_server_asks_for_counts_for_all_its_downloads_and_for_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = Retries("https://example.org/a"), Retries("https://example.org/b")
+    other = Retries("https://example.org:8443/a")
+    waited: list[tuple[str, float]] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(("first", seconds))
+        monkeypatch.setattr(retries, "sleep", lambda seconds: waited.append(("another", seconds)))
+        second.await_turn()
+        other.await_turn()
+
+    monkeypatch.setattr(retries, "sleep", sleep)
+    first.wait(status(429, retry_after=20), 0)
+    assert [who for who, _ in waited] == ["first", "another"]
+    assert waited[0][1] == 20
+    assert 19 < waited[1][1] <= 20
+    second.await_turn()
+    assert len(waited) == 2, "the pause is over"

@@ -169,7 +169,7 @@ def test_a_repository_that_does_not_exist_is_told_with_the_reason(hub) -> None:
     assert error.value.status == 401
 
 
-def test_the_hubs_digest_is_held_against_the_bytes(hub, saved) -> None:
+def test_the_hubs_digest_is_held_against_the_bytes(hub, saved, tmp_path) -> None:
     hub.hub("me/tiny", saved)
     weights = f"/cdn/{sha(saved['model.safetensors'])}"
     hub.add(weights, bytes(len(saved["model.safetensors"])))
@@ -178,7 +178,7 @@ def test_the_hubs_digest_is_held_against_the_bytes(hub, saved) -> None:
     small = f"/api/resolve-cache/models/me/tiny/{'a' * 40}/config.json"
     hub.add(small, saved["config.json"][::-1], etag=None, headers=hub.replies[small][0].headers)
     with pytest.raises(IntegrityError):
-        cached_path("hub:me/tiny/config.json")
+        cached_path("hub:me/tiny/config.json", tmp_path / "empty")
 
 
 # --- Cards ------------------------------------------------------------------------------------------------------------
