@@ -12,7 +12,7 @@ from typing import BinaryIO
 from attrs import evolve
 
 from registry.cache import blobs
-from registry.cache.entry import Absence, CacheEntry, Record, encode_record, read_record
+from registry.cache.entry import Absence, CacheEntry, PinnedRevision, Record, encode_record, read_record
 from registry.cache.layout import CacheLayout, key
 from registry.cache.locks import best_effort_lock
 from registry.cache.reading import patiently, status_of
@@ -43,6 +43,11 @@ class Cache(CacheLayout):
         record = read_record(self.ref(url))
         return record if isinstance(record, Absence) else None
 
+    def commit(self, url: str) -> str | None:
+        """The commit that ``pin`` recorded for the directory of a revision."""
+        record = read_record(self.ref(url))
+        return record.commit if isinstance(record, PinnedRevision) else None
+
     def find(self, url: str, *, digest: str | None = None, size: int | None = None) -> Path | None:
         """The bytes of a URL; costs one read and one ``lstat``, unless the file was changed since it was hashed.
 
@@ -63,8 +68,8 @@ class Cache(CacheLayout):
         status = None if digest is None else status_of(self.blob(digest))
         if digest is None or status is None or size not in (None, status.st_size):
             return None
-        found = CacheEntry(url=redacted(url), sha256=digest, size=status.st_size)
-        return self._hashed(url, found)  # it came from another URL
+        found = CacheEntry(url=redacted(url), sha256=digest, size=status.st_size)  # it came from another URL
+        return self._hashed(url, found, is_new=entry is None)
 
     def records(self) -> Iterator[tuple[Path, Record]]:
         """Every readable record, and the path of its file."""
@@ -113,6 +118,12 @@ class Cache(CacheLayout):
         """Record that a URL has content that is here already, in the file of another entry.  Raises CacheError."""
         with self.writing():
             self._record(url, entry)
+
+    def pin(self, url: str, commit: str) -> None:
+        """Record which commit the directory of a revision is; does nothing where it cannot."""
+        if self.commit(url) != commit:
+            with suppress(OSError, ValueError):  # of a mirror that names its commits otherwise
+                self._record(url, PinnedRevision(url, commit))
 
     def mark_absent(self, url: str, status: int) -> None:
         """Record that the server answered with this HTTP status in place of a file.  Raises CacheError."""
@@ -190,12 +201,16 @@ class Cache(CacheLayout):
             return None
         return blob if unchanged else self._hashed(url, entry)
 
-    def _hashed(self, url: str, entry: CacheEntry) -> Path:
-        """Hash a blob that may have changed, and record that it has not.  Raises CacheCorruptError."""
+    def _hashed(self, url: str, entry: CacheEntry, *, is_new: bool = True) -> Path:
+        """Hash a blob that may have changed, and record that it has not.  Raises CacheCorruptError.
+
+        Where the URL is pinned to other content (``is_new`` is False), that stays.
+        """
         blob = self.blob(entry.sha256)
         mtime_ns = blobs.check(blob, entry)
-        with suppress(OSError):  # the next time need not hash again, if this can be written
-            self._record(url, evolve(entry, mtime_ns=mtime_ns))
+        if is_new:
+            with suppress(OSError):  # the next time need not hash again, if this can be written
+                self._record(url, evolve(entry, mtime_ns=mtime_ns))
         return blob
 
     def _record(self, url: str, record: Record) -> None:

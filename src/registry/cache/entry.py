@@ -69,7 +69,21 @@ class Absence:
         return {"url": self.url, "absent": self.status}
 
 
-Record: TypeAlias = CacheEntry | Absence
+@frozen
+class PinnedRevision:
+    """The record of a revision of the hub: the commit that it was when it was first used."""
+
+    url: str
+    """The directory of the files at the revision: ``https://huggingface.co/organization/name/resolve/main``."""
+    commit: str = field(validator=validators.matches_re("[0-9a-f]{40}"))
+    """40 hex digits."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as a JSON object."""
+        return {"url": self.url, "commit": self.commit}
+
+
+Record: TypeAlias = CacheEntry | Absence | PinnedRevision
 
 
 def encode_record(record: Record) -> str:
@@ -83,6 +97,8 @@ def read_record(path: Path) -> Record | None:
         keys = json.loads(read_small(path, LARGEST))
         if keys["schema"] != SCHEMA:
             return None
-        return Absence(str(keys["url"]), int(keys["absent"])) if "absent" in keys else CacheEntry.from_json(keys)
+        if "absent" in keys:
+            return Absence(str(keys["url"]), int(keys["absent"]))
+        return PinnedRevision(str(keys["url"]), keys["commit"]) if "commit" in keys else CacheEntry.from_json(keys)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

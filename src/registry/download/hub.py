@@ -118,6 +118,11 @@ def listing_url(repository: str, revision: str) -> str:
     return normalized(f"{HUB}/api/models/{repository}/revision/{_quoted(revision)}")
 
 
+def revision_url(repository: str, revision: str) -> str:
+    """The URL below which the files of a repository at a revision are."""
+    return normalized(f"{HUB}/{repository}/resolve/{_quoted(revision)}")
+
+
 def repository_urls(repository: str) -> tuple[str, str]:
     """The URLs below which the files of a repository, and its listings, are."""
     return f"{HUB}/{repository}/resolve", f"{HUB}/api/models/{repository}/revision"

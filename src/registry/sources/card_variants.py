@@ -69,6 +69,8 @@ def _pinned(file: FileSpec, locked: "Origin", lock: Path) -> FileSpec:
             f"the lock file {lock} lists {file.filename} at {locked.url}, which is not among its URLs now: "
             f"{', '.join(map(redacted, file.urls))}."
         )
+    if locked.revision is not None and (there := hub.at_revision(locked.url, locked.revision)) is not None:
+        urls = [there, *(url for url in urls if url != there)]  # what the branch was when it was locked
     return evolve(file, urls=urls, sha256=locked.sha256, size=locked.size)
 
 

@@ -5,6 +5,7 @@ The hub lists in one response which files a repository has, and which commit its
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -12,7 +13,7 @@ from attrs import evolve, frozen
 
 from registry.download import hub
 from registry.download.policy import Policy
-from registry.errors import FetchError, HTTPStatusError, NotCachedError
+from registry.errors import CacheError, FetchError, HTTPStatusError, NotCachedError
 from registry.files.filenames import OTHER_WEIGHTS
 from registry.files.urls import redacted
 from registry.records import HUB, Paths
@@ -100,11 +101,12 @@ class HubSource(Source):
         return self.url if self.revision is None else f"{self.url}@{self.revision}"
 
     def locked(self, files: "Mapping[str, Origin]", lock: Path, cache: "Cache") -> Self:  # noqa: ARG002
-        """The repository at the commit that is locked, unless the cache has settled its commit."""
-        if cache.entry(hub.listing_url(self.repository, self.revision or hub.DEFAULT_REVISION)) is not None:
-            return self  # it is settled which commit the revision is, and compared with the lock afterwards
-        commit = next((file.revision for file in files.values() if file.revision), None)
-        return self if commit is None else evolve(self, revision=commit)
+        """The repository at the commit that is locked, whichever the cache knows."""
+        commits = {file.revision for file in files.values()}
+        commit = commits.pop() if len(commits) == 1 else None  # of several, the comparison afterwards tells
+        if commit is None or commit == _held_commit(self.repository, self.revision or hub.DEFAULT_REVISION, cache):
+            return self
+        return evolve(self, revision=commit)
 
 
 @frozen(kw_only=True)
@@ -115,24 +117,46 @@ class Listing:
     names: frozenset[str]
 
 
+def _held_commit(repository: str, revision: str, cache: "Cache") -> str | None:
+    """The commit whose listing is in the cache for a revision; None where there is none."""
+    with suppress(FetchError, CacheError):
+        path = cache.find(hub.listing_url(repository, revision))
+        return None if path is None else _read_listing(path, repository).commit
+    return None
+
+
 def list_repository(repository: str, revision: str, roles: Roles, policy: Policy) -> Listing:
     """The files of a repository: as first listed, else as in the cache of another program, else as the hub lists them.
+
+    Which commit the revision is, is recorded when it is first used, and counts from then on.
 
     Raises:
         FetchError: What ``fetch`` raises, and for an answer of another form than the hub's.
     """
     from registry.download import foreign
-    from registry.download.fetch import fetch, is_held
+    from registry.download.fetch import is_held
     from registry.sources.choosing import suffices
 
     url = hub.listing_url(repository, revision)
-    if not policy.update and not is_held(url, policy):
-        snapshot = foreign.snapshot(repository, revision)
-        if snapshot is not None:
-            listing = Listing(commit=snapshot.commit, names=snapshot.names)
-            if policy.is_offline or suffices(listing.names, roles):
-                return listing
-            url = hub.listing_url(repository, snapshot.commit)
+    if not policy.update and is_held(url, policy):
+        return _fetched_listing(url, repository, revision, policy)
+    cache, directory = policy.cache, hub.revision_url(repository, revision)
+    if not policy.update:
+        pinned = cache.commit(directory) or revision
+        snapshot = foreign.snapshot(repository, pinned)
+        commit = pinned if snapshot is None else snapshot.commit
+        if snapshot is not None and (policy.is_offline or suffices(snapshot.names, roles)):
+            cache.pin(directory, commit)
+            return Listing(commit=commit, names=snapshot.names)
+        url = hub.listing_url(repository, commit)
+    listing = _fetched_listing(url, repository, revision, policy)
+    cache.pin(directory, listing.commit)
+    return listing
+
+
+def _fetched_listing(url: str, repository: str, revision: str, policy: Policy) -> Listing:
+    from registry.download.fetch import fetch  # and with it the cache
+
     try:
         return _read_listing(fetch(url, policy, is_listing=True), repository)
     except HTTPStatusError as problem:

@@ -30,6 +30,7 @@ from typing import Any
 
 from attrs import frozen
 
+from registry.download import hub
 from registry.download.policy import Policy
 from registry.errors import LockError, did_you_mean
 from registry.files.strict_json import MEBIBYTE, read_json_object
@@ -97,7 +98,7 @@ class Lock:
 def _differences(file: str, now: Origin, locked: Origin) -> list[str]:
     """In what two origins of a file differ; a revision that one of them lacks is no difference."""
     fields = {
-        "url": (now.url, locked.url),
+        "url": (_at_commit(now), _at_commit(locked)),
         "size": (now.size, locked.size),
         "sha256": (now.sha256, locked.sha256),
     }
@@ -106,6 +107,12 @@ def _differences(file: str, now: Origin, locked: Origin) -> list[str]:
     return [
         f"the {name} of {file} is {found}, and was {then}" for name, (found, then) in fields.items() if found != then
     ]
+
+
+def _at_commit(origin: Origin) -> str:
+    """The URL of a file, of a branch of the hub at the commit that it was."""
+    there = None if origin.revision is None else hub.at_revision(origin.url, origin.revision)
+    return there or origin.url
 
 
 def in_force() -> Lock | None:

@@ -17,7 +17,7 @@ from registry.download.policy import Policy
 from registry.errors import CacheError, FetchError, MissingFileError, RegistryWarning
 from registry.files.digests import sha256_of
 from registry.files.filenames import TOKENIZER_CONFIG_KEYS, TOKENIZER_CONFIG_NAME
-from registry.records import Paths
+from registry.records import ROLES, Paths
 from registry.sources.files import Files
 from registry.sources.resolve import resolve
 from registry.sources.source import Source
@@ -30,7 +30,7 @@ class PullResult:
     path: Path
     """A directory with its files under their published names."""
     files: Mapping[str, str]
-    """File -> ``fetched``, ``changed``, or ``unchanged`` where it was here before."""
+    """File -> ``fetched``, or in an update of what was here ``added``, ``changed``, ``unchanged`` or ``removed``."""
 
 
 def pull(
@@ -46,7 +46,7 @@ def pull(
 
     Args:
         name: A name, URL, hub repository or path, as for ``registry.load``.
-        update: Whether files that are in the cache are fetched again; a warning names each that changed.
+        update: Whether newer files are looked for; a warning names each that changed or was removed.
         cache_dir: The directory of the cache, for None what the environment says; see ``docs/cache.md``.
         offline: True forbids every connection; for None, ``REGISTRY_OFFLINE`` and ``HF_HUB_OFFLINE`` decide.
         revision: Branch, tag or commit, for a model that is on the hub.
@@ -84,31 +84,37 @@ def pull_files(
     if not after:
         raise MissingFileError(f"{source} has no files that are known to belong to a model.")
     digests = {file: _digest(path) for file, path in after.items()}
-    states = {file: _state(before.get(file), digest) for file, digest in digests.items()}
-    for file in (file for file, state in states.items() if state == "changed"):
-        warnings.warn(
-            f"{source}: {file} changed; its sha256 was {before[file]}, and is {digests[file]}.",
-            RegistryWarning,
-            stacklevel=3,
-        )
+    states = _states(before, digests, update=update)
+    for file, state in states.items():
+        if state == "changed":
+            told = f"{file} changed; its sha256 was {before[file]}, and is {digests[file]}."
+        elif state == "removed":
+            told = f"{file} was removed, and is no longer part of the model."
+        else:
+            continue
+        warnings.warn(f"{source}: {told}", RegistryWarning, stacklevel=3)
     if source.in_place:
         return PullResult(path=next(iter(after.values())).parent, files=states)
     options = {} if source.card is None else source.card.tokenizer
     return PullResult(path=_directory_of(after, digests, options, policy.cache), files=states)
 
 
-def _state(before: str | None, now: str) -> str:
-    if before is None:
-        return "fetched"
-    return "unchanged" if before == now else "changed"
+def _states(before: Mapping[str, str], now: Mapping[str, str], *, update: bool) -> dict[str, str]:
+    """The state of each file, by its digests."""
+    states = {file: "unchanged" if before.get(file) == digest else "changed" for file, digest in now.items()}
+    states |= dict.fromkeys(now.keys() - before.keys(), "added" if update and before else "fetched")
+    return states | dict.fromkeys(sorted(before.keys() - now.keys()), "removed")
 
 
 def _digests_here(source: Source, policy: Policy) -> Mapping[str, str]:
-    """The digests of those files that need no network; none where one is missing."""
-    with suppress(FetchError, CacheError):
-        here = Files(source, evolve(policy, offline=True, update=False)).of()
-        return {file: _digest(path) for file, path in here.items()}
-    return {}
+    """The digests of those files that need no network."""
+    files = Files(source, evolve(policy, offline=True, update=False))
+    roles = ROLES if source.card is None else {file.role for file in source.card.files} or ROLES
+    found: dict[str, str] = {}
+    for role in roles:
+        with suppress(FetchError, CacheError):
+            found |= {file: _digest(path) for file, path in files.of(role).items() if file not in found}
+    return found
 
 
 def _digest(path: Path) -> str:
@@ -129,7 +135,7 @@ def _directory_of(paths: Paths, digests: Mapping[str, str], options: Mapping[str
         for name, path in paths.items():
             (directory / name).parent.mkdir(exist_ok=True)
             try:
-                link(path, directory / name)
+                link(path.resolve(), directory / name)  # another program's may be a symbolic link
             except OSError:
                 shutil.copyfile(path, directory / name)
         if options and TOKENIZER_CONFIG_NAME not in paths:

@@ -150,6 +150,7 @@ def test_a_file_that_changed_is_refused_and_not_kept(
     toy: Card, hub: Any, locked: Locked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     locked("toy")
+    hub.replies.clear()  # the commit is gone as well
     hub.hub("me/toy", FILES | {"pytorch_model.bin": WEIGHTS[::-1]}, commit="b" * 40)
     elsewhere(monkeypatch, tmp_path)
     with pytest.raises(IntegrityError):
