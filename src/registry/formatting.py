@@ -1,6 +1,7 @@
 """Text for people: numbers with three digits and a unit, the first of many names, and control characters escaped."""
 
 from collections.abc import Iterable
+from typing import Any
 
 CONTROLS = (
     range(0x20),  # C0, with the escape character of terminals
@@ -41,6 +42,16 @@ def printable(text: str, *, lines: bool = True) -> str:
 
 COUNTS = (("B", 1e9), ("M", 1e6), ("k", 1e3))
 BYTES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """A value as JSON in which control characters are escaped, also those that JSON allows."""
+    import json  # most messages need none
+
+    text = json.dumps(value, ensure_ascii=False, **options)
+    if printable(text) != text:
+        text = json.dumps(value, **options).replace("\x7f", "\\u007f")
+    return text
 
 
 def format_count(number: int | None) -> str:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from attrs import Attribute, evolve, field, fields, frozen
 
 from registry.files.filenames import ARCHIVE_SUFFIXES
-from registry.files.urls import shown
+from registry.files.urls import redacted, shown
 from registry.namespace import import_object
 
 TASKS = (
@@ -51,7 +51,8 @@ def matching(pattern: str, meaning: str) -> Check:
 
     def check(record: object, attribute: "Attribute[Any]", value: object) -> None:
         if not isinstance(value, str) or not compiled.fullmatch(value):
-            raise ValueError(f"{type(record).__name__}.{attribute.name} must be {meaning}, not {value!r}.")
+            found = shown(value) if isinstance(value, str) else repr(value)
+            raise ValueError(f"{type(record).__name__}.{attribute.name} must be {meaning}, not {found}.")
 
     return check
 
@@ -84,8 +85,16 @@ def _count(record: object, attribute: "Attribute[Any]", value: object) -> None:
 def _strings(value: Iterable[str]) -> tuple[str, ...]:
     """A tuple of strings; a single string, which would be taken for a sequence of letters, is refused."""
     if isinstance(value, str):
-        raise TypeError(f"A sequence of strings is needed, not the single string {value!r}.")
+        raise TypeError(f"A sequence of strings is needed, not the single string {shown(value)}.")
     return tuple(value)
+
+
+def _parted(url: str) -> tuple[str, str, str]:
+    return url.partition("#")
+
+
+def _shown_urls(urls: Iterable[str]) -> str:
+    return repr(tuple(map(redacted, urls)))
 
 
 def _files(value: "Iterable[FileSpec]") -> "tuple[FileSpec, ...]":
@@ -256,7 +265,7 @@ class FileSpec:
     """A word of ``ROLES``, or the plugin's own."""
     filename: str = field(validator=_path_inside)
     """The published name: ``model.safetensors``, ``1_Pooling/config.json``; its name in a cache may differ."""
-    urls: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_url))
+    urls: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_url), repr=_shown_urls)
     """URLs in the order in which they are tried; ``Card.on_hub`` adds that of the hub."""
     sha256: str | None = field(default=None, validator=optional(_digest))
     """The digest; None where it is not known."""
@@ -285,7 +294,7 @@ class Card:
     """The richest task whose weights the file holds complete."""
     files: tuple[FileSpec, ...] = field(converter=_files)
     """The model's files; of several with one role, the first that is available is taken."""
-    archives: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_archive))
+    archives: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_archive), repr=_shown_urls)
     """URLs of archives (``.tar.gz``, ``.tgz``, ``.zip``) that hold the same files.  A fragment ``#sha256=<hex digits>``
     is the digest of the archive; a plain http: URL needs it."""
     aliases: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_alias))
@@ -304,6 +313,12 @@ class Card:
     """One sentence."""
     source: str | None = field(default=None, validator=optional(matching(r"https://\S+", "an https: URL")))
     """A page about the model."""
+
+    def without_secrets(self) -> "Card":
+        """The same card for people: no URL of it holds a user name, a password or the value of a query."""
+        files = [evolve(file, urls=map(redacted, file.urls)) for file in self.files]
+        archives = [f"{redacted(url)}{mark}{fragment}" for url, mark, fragment in map(_parted, self.archives)]
+        return evolve(self, files=files, archives=archives)
 
     @archives.validator
     def _plain_http_needs_a_digest(self, _attribute: object, archives: tuple[str, ...]) -> None:

@@ -167,8 +167,10 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def loopback(monkeypatch: pytest.MonkeyPatch, naps: list[float]) -> None:
-    """Loopback may be used, without proxies."""
+    """Loopback may be used, without proxies and certificates of this machine."""
     for name in ("HF_HUB_OFFLINE", "REGISTRY_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)

@@ -13,6 +13,7 @@ from registry._version import __version__
 from registry.cli.exit_codes import ExitCode, exit_code
 from registry.cli.output import complain, say, warn
 from registry.errors import RegistryError, did_you_mean
+from registry.formatting import printable
 
 HEADINGS = {
     "find": "Find",
@@ -106,8 +107,11 @@ class Commands(click.Group):
         except RegistryError as error:
             complain(error)
             ctx.exit(exit_code(error))
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except (click.exceptions.Exit, click.Abort):
             raise  # click handles these
+        except click.ClickException as error:
+            vars(error)["message"] = printable(error.message)
+            raise
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # the reader closed the pipe: click ends quietly

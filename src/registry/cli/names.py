@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from registry.formatting import printable
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -27,7 +29,7 @@ def complete_names(_ctx: click.Context, _parameter: click.Parameter, incomplete:
         return [CompletionItem(incomplete, type="file")]
     named = {name: card for card in _cards() for name in (card.name, *card.aliases)}
     return [
-        CompletionItem(name, help=card.description)
+        CompletionItem(name, help=printable(card.description, lines=False))
         for name, card in named.items()
         if name.startswith(incomplete) and ("/" in incomplete or name == card.name)
     ]

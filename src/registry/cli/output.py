@@ -2,7 +2,8 @@
 
 Results go to stdout; messages, warnings, errors and progress bars go to stderr.  Colors and progress bars appear on
 terminals only; the text is the same without them.  ``NO_COLOR`` (https://no-color.org) and ``TERM=dumb`` turn colors
-off.
+off.  Every command prints through this module, which escapes control characters: what files, servers, cards and
+plugins say is shown, and does nothing else.
 """
 
 import os
@@ -17,6 +18,7 @@ import click
 from registry.download.progress import ProgressBar
 from registry.extras import import_extra
 from registry.formatting import format_size as format_size
+from registry.formatting import json_text, printable
 
 if TYPE_CHECKING:
     from registry.records import Card
@@ -34,9 +36,17 @@ def takes_colors(stream: TextIO) -> bool:
 
 def print_json(value: Any) -> None:
     """Print records, mappings and sequences of them as JSON."""
-    import json
+    click.echo(json_text(value, indent=2, default=_plain))
 
-    click.echo(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
+
+def echo(text: object = "", *, end: str = "\n") -> None:
+    """Print a text as a result."""
+    click.echo(printable(str(text)) + end, nl=False)  # click flushes
+
+
+def echo_data(data: bytes) -> None:
+    """Print bytes as they are: a format for programs."""
+    click.echo(data, nl=False)
 
 
 def card_as_json(card: "Card") -> dict[str, Any]:
@@ -61,7 +71,7 @@ def print_table(
         numbers: Columns that are aligned on the right.
         spare: Columns that are dropped, in this order, on a terminal that is too narrow.
     """
-    columns = {name: [row[index] for row in rows] for index, name in enumerate(header)}
+    columns = {name: [printable(row[index], lines=False) for row in rows] for index, name in enumerate(header)}
     (_print_colored if takes_colors(sys.stdout) else _print_plain)(columns, numbers, spare)
 
 
@@ -70,7 +80,7 @@ def print_fields(fields: Mapping[str, str | None]) -> None:
     known = {name: value for name, value in fields.items() if value}
     width = max(map(len, known), default=0)
     for name, value in known.items():
-        _echo(f"{click.style(f'{name:<{width}}', dim=True)}  {value}", sys.stdout)
+        _echo(printable(value, lines=False), sys.stdout, before=f"{click.style(f'{name:<{width}}', dim=True)}  ")
 
 
 # --- Messages, on stderr ----------------------------------------------------------------------------------------------
@@ -83,12 +93,12 @@ def say(message: str) -> None:
 
 def warn(message: str) -> None:
     """Print a warning."""
-    _echo(f"{click.style('warning:', fg='yellow')} {message}", sys.stderr)
+    _echo(message, sys.stderr, before=f"{click.style('warning:', fg='yellow')} ")
 
 
 def complain(error: BaseException) -> None:
     """Print an error: its type and its message."""
-    _echo(f"{click.style(f'{type(error).__name__}:', fg='red', bold=True)} {error}", sys.stderr)
+    _echo(str(error), sys.stderr, before=f"{click.style(f'{type(error).__name__}:', fg='red', bold=True)} ")
 
 
 @contextmanager
@@ -117,11 +127,15 @@ def progress(doing: str, total: int | None = None, *, unit: str) -> Iterator[Cal
 # --- Inside -----------------------------------------------------------------------------------------------------------
 
 
-def _echo(text: str, stream: TextIO) -> None:
-    click.echo(text, file=stream, color=takes_colors(stream))
+def _echo(text: str, stream: TextIO, *, before: str = "") -> None:
+    click.echo(before + printable(text), file=stream, color=takes_colors(stream))
 
 
 def _plain(value: Any) -> Any:
+    from registry.records import Card
+
+    if isinstance(value, Card):
+        value = value.without_secrets()
     if attrs.has(type(value)):
         return {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
     return dict(value) if isinstance(value, Mapping) else str(value)

@@ -28,6 +28,7 @@ from typing import Any, NoReturn, TypeVar
 from attrs import evolve, frozen
 
 from registry.errors import CardFileError, did_you_mean
+from registry.files.urls import shown
 from registry.records import ROLES, Card, FileSpec
 
 C = TypeVar("C", Card, FileSpec)
@@ -220,7 +221,8 @@ def _checked(
         if name not in kinds:
             key.refuse(f"{name!r} is no key here.{did_you_mean(name, kinds)}", hint or f"Keys are {', '.join(kinds)}.")
         if not _IS[kinds[name]](value):
-            key.at(name).refuse(f"{kinds[name]} is needed, not {value!r}.")
+            found = shown(value) if isinstance(value, str) else repr(value)
+            key.at(name).refuse(f"{kinds[name]} is needed, not {found}.")
     return fields
 
 

@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3.exceptions
@@ -19,7 +19,8 @@ from registry._version import __version__
 from registry.download import hub
 from registry.download.http_errors import holds_secrets, request_error, status_error
 from registry.errors import DownloadTimeoutError, FetchError, UnsafeURLError
-from registry.files.urls import credentials, normalized, redacted
+from registry.files.environment import variable
+from registry.files.urls import credentials, normalized, origin, redacted
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
@@ -130,6 +131,8 @@ def _followed(here: str, target: str) -> str:
         there = normalized(urljoin(here, target))
     except (UnsafeURLError, ValueError) as problem:
         raise UnsafeURLError(f"{redacted(here)} leads to {redacted(target)!r}, which is not followed.") from problem
+    if "@" in here and origin(there) == origin(here) and "@" not in there.partition("//")[2].partition("/")[0]:
+        there = there.replace("//", f"//{urlsplit(here).netloc.rpartition('@')[0]}@", 1)  # also for the same server
     if here.startswith("https:") and not there.startswith("https:"):
         raise UnsafeURLError(f"{redacted(here)} leads to {redacted(there)}, which anybody on the way can change.")
     return there
@@ -139,9 +142,10 @@ def _answer(url: str, headers: Mapping[str, str]) -> requests.Response:
     """The response to one request; an error comes without those of requests where their texts hold secrets."""
     own = {"Accept-Encoding": "identity", "User-Agent": f"registry/{__version__}"}
     sent = {**own, **hub.credentials(url), **headers}
+    certificates = _certificates() if url.startswith("https:") else None
     try:
-        return _send(url, sent)
-    except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as problem:
+        return _send(url, sent, certificates)
+    except (OSError, urllib3.exceptions.HTTPError, UnicodeError) as problem:  # requests raises OSErrors of its own
         cause = problem
     if isinstance(cause, requests.exceptions.ReadTimeout):
         error: FetchError = DownloadTimeoutError(f"{redacted(url)} stalled: no answer within {READ_SECONDS:.0f} s.")
@@ -150,11 +154,32 @@ def _answer(url: str, headers: Mapping[str, str]) -> requests.Response:
     raise error from (None if holds_secrets(cause, url, sent) else cause)
 
 
-def _send(url: str, headers: Mapping[str, str]) -> requests.Response:
+CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+"""Variables that name certificates to be trusted, in place of those that come with requests."""
+
+
+def _certificates() -> str | None:
+    """The file, or directory, of the certificates to be trusted; None for those that come with requests.
+
+    Raises:
+        FetchError: The variable names what is not there.
+    """
+    name = next(filter(variable, CERTIFICATES), None)
+    path = None if name is None else variable(name)
+    if path is not None and not os.path.exists(path):  # noqa: PTH110  # Path.exists raises for names that are too long
+        raise FetchError(
+            f"the certificates for TLS cannot be read: the variable {name} names {path!r}, which does not exist.",
+            hint="Name the file of the certificates that your servers and proxies have, or leave the variable unset.",
+        )
+    return path
+
+
+def _send(url: str, headers: Mapping[str, str], certificates: str | None) -> requests.Response:
     """Send one request, past those parts of a session that would follow redirects and gather cookies."""
     session = _session()
     request = session.prepare_request(requests.Request("GET", url, headers=headers, auth=credentials(url) or _no_auth))
     settings = session.merge_environment_settings(request.url, {}, True, None, None)
+    settings["verify"] = certificates or True
     adapter: Any = session.get_adapter(url)
     found: requests.Response = adapter.send(request, timeout=(CONNECT_SECONDS, READ_SECONDS), **settings)
     return found

@@ -101,7 +101,8 @@ def _proxy_error(url: str, problem: Exception) -> FetchError:
 def _tls_error(url: str, problem: Exception) -> FetchError:
     return FetchError(
         f"TLS certificate verification failed for {redacted(url)}: {_reason(problem, url)}.",
-        hint="If a proxy of yours stands between, name its certificates in REQUESTS_CA_BUNDLE. "
+        hint="If the server, or a proxy on the way, is your own, name its certificates in REQUESTS_CA_BUNDLE (or "
+        "SSL_CERT_FILE). "
         "Certificates are always verified.",
     )
 

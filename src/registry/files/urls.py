@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, unquote_to_bytes, urlsplit, urlunsplit
 
 from registry.errors import UnsafeURLError
 
@@ -44,10 +44,16 @@ def redacted(url: str) -> str:
     """A URL for messages and records: without user name, password, fragment, and the values of its query."""
     try:
         parts = urlsplit(url)
-    except ValueError:
-        return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])
-    query = "&".join(f"{name.partition('=')[0]}=..." for name in parts.query.split("&")) if parts.query else ""
+        parts.port  # noqa: B018  # raises ValueError
+    except ValueError:  # also of a password with a "/" in it, which is read as a port
+        return re.sub(r"//.*@", "//", re.split(r"[?#]", url)[0])
+    query = "&".join(_redacted_value(value) for value in parts.query.split("&")) if parts.query else ""
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+
+
+def _redacted_value(parameter: str) -> str:
+    name, equals, _ = parameter.partition("=")
+    return f"{name}=..." if equals else "..."
 
 
 def without_secrets(text: str) -> str:
@@ -94,10 +100,12 @@ def origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
 
-def credentials(url: str) -> tuple[str, str] | None:
-    """User name and password in a URL; None where there are none."""
+def credentials(url: str) -> tuple[bytes, bytes] | None:
+    """User name and password in a URL, without their percent codes (RFC 3986, section 3.2.1); None for none."""
     parts: SplitResult = urlsplit(url)
-    return None if parts.username is None else (parts.username, parts.password or "")
+    if parts.username is None:
+        return None
+    return unquote_to_bytes(parts.username), unquote_to_bytes(parts.password or "")
 
 
 def _host(host: str) -> str:

@@ -81,7 +81,10 @@ def write_catalog(directory: Path, cards: Iterable[Card], *, advance: Callable[[
         SaveError: The directory contains something else.
     """
     earlier = _earlier_pages(directory)
-    entries = [ModelEntry(card=card, plugin=str(discovery.owner(card)), cached=is_local(card)) for card in cards]
+    entries = [
+        ModelEntry(card=card.without_secrets(), plugin=str(discovery.owner(card)), cached=is_local(card))
+        for card in cards
+    ]
     for page in earlier - {entry.page for entry in entries}:
         (directory / page).unlink(missing_ok=True)
     # the data first, so that the next run can replace an interrupted one

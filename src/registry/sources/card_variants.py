@@ -66,7 +66,7 @@ def _pinned(file: FileSpec, locked: "Origin", lock: Path) -> FileSpec:
     urls = [url for url in file.urls if _is_at(url, locked)]
     if not urls:
         raise LockError(
-            f"the lock file {lock} lists {file.filename} at {locked.url}, which is not among its URLs now: "
+            f"the lock file {lock} lists {file.filename} at {redacted(locked.url)}, which is not among its URLs now: "
             f"{', '.join(map(redacted, file.urls))}."
         )
     if locked.revision is not None and (there := hub.at_revision(locked.url, locked.revision)) is not None:

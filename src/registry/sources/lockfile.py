@@ -34,6 +34,7 @@ from registry.download import hub
 from registry.download.policy import Policy
 from registry.errors import LockError, did_you_mean
 from registry.files.strict_json import MEBIBYTE, read_json_object
+from registry.files.urls import redacted
 from registry.records import Paths
 from registry.sources.origins import Origin, origins
 from registry.sources.source import Source
@@ -98,7 +99,7 @@ class Lock:
 def _differences(file: str, now: Origin, locked: Origin) -> list[str]:
     """In what two origins of a file differ; a revision that one of them lacks is no difference."""
     fields = {
-        "url": (_at_commit(now), _at_commit(locked)),
+        "url": (redacted(_at_commit(now)), redacted(_at_commit(locked))),
         "size": (now.size, locked.size),
         "sha256": (now.sha256, locked.sha256),
     }

@@ -1,7 +1,9 @@
 """Tokens and passwords: used where they belong, shown nowhere."""
 
+import base64
 import io
 import logging
+import os
 import pickle
 import traceback
 from pathlib import Path
@@ -17,7 +19,16 @@ from registry.download import hub
 from registry.download.fetch import fetch
 from registry.download.http import get
 from registry.download.policy import Policy
-from registry.errors import ConfigError, FetchError, HTTPStatusError, UnknownModelError
+from registry.errors import (
+    CacheError,
+    CardFileError,
+    ConfigError,
+    FetchError,
+    HTTPStatusError,
+    LockError,
+    UnknownModelError,
+)
+from registry.pages.catalog import write_catalog
 from registry.sources.files import Files
 from registry.sources.resolve import resolve
 from registry.zoo import BertConfig, BertModel
@@ -238,3 +249,140 @@ def test_output_without_a_terminal_holds_no_token(mirror: Any, monkeypatch: pyte
         logging.getLogger().setLevel(logging.WARNING)
     assert TOKEN not in stream.getvalue()
     assert stream.getvalue()
+
+
+# --- What servers want ------------------------------------------------------------------------------------------------
+
+
+def test_a_password_is_sent_without_its_percent_codes_and_follows_to_the_same_server_only(
+    server: Any, other_server: Any, reply: Any
+) -> None:
+    wanted = "Basic " + base64.b64encode("mä:p@ss:w/rd".encode()).decode()
+    there, away = server.add("/there.bin", b"x"), other_server.add("/away.bin", b"y")
+    server.add("/same.bin", reply(b"", 302, location=there))
+    server.add("/other.bin", reply(b"", 302, location=away))
+    base = server.url.replace("//", "//m%C3%A4:p%40ss%3Aw%2Frd@")
+    assert fetch(f"{base}/same.bin", Policy()).read_bytes() == b"x"
+    assert fetch(f"{base}/other.bin", Policy()).read_bytes() == b"y"
+    for path in ("/same.bin", "/there.bin", "/other.bin"):
+        assert server.headers(path)[0]["Authorization"] == wanted
+    assert "Authorization" not in other_server.headers("/away.bin")[0]
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_certificates_that_are_missing_are_called_that(name: str, monkeypatch: pytest.MonkeyPatch, server: Any) -> None:
+    monkeypatch.setenv(name, "/no/such.pem")
+    with pytest.raises(FetchError, match=rf"{name} names '/no/such\.pem', which does not exist") as caught:
+        fetch("https://127.0.0.1:9/x.bin", Policy())
+    assert not isinstance(caught.value, CacheError)
+    assert fetch(server.add("/x.bin", b"x"), Policy()).read_bytes() == b"x", "http: needs none"
+
+
+def test_certificates_that_are_none_are_called_that(
+    tls_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.pem").write_text("no certificate")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "bad.pem"))
+    with pytest.raises(FetchError, match="TLS") as caught:
+        fetch(tls_server.add("/x.bin", b"x"), Policy())
+    assert not isinstance(caught.value, CacheError)
+
+
+def test_the_variable_of_openssl_counts_too(tls_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", os.environ["REQUESTS_CA_BUNDLE"] + "\n")
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    assert fetch(tls_server.add("/x.bin", b"x"), Policy()).read_bytes() == b"x"
+
+
+# --- Cards ------------------------------------------------------------------------------------------------------------
+
+CARD = """
+[models.house]
+architecture = "bert"
+task = "base"
+mirrors = ["https://alice:S3CRET@127.0.0.1:9/private"]
+archives = ["https://alice:S3CRET@127.0.0.1:9/house.zip"]
+files = [{role = "config", filename = "config.json", urls = ["https://127.0.0.1:9/config.json?sig=S3CRET&S3CRET"]}]
+"""
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card whose URLs hold secrets."""
+    (tmp_path / "cards.toml").write_text(CARD)
+    monkeypatch.setenv("REGISTRY_CARDS", str(tmp_path / "cards.toml"))
+    registry.refresh()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["pull", "house"],
+        ["verify", "house"],
+        ["lock", "house"],
+        ["info", "house"],
+        ["info", "house", "--json"],
+        ["list", "house", "--json"],
+        ["resolve", "house", "--json"],
+        ["cache", "rm", "house"],
+        ["inspect", "house"],
+    ],
+)
+def test_no_command_shows_a_secret_of_a_card(house: None, naps: list[float], command: list[str]) -> None:
+    result = CliRunner().invoke(main, command)
+    assert result.output
+    assert "S3CRET" not in result.output
+
+
+def test_no_page_error_or_repr_shows_a_secret_of_a_card(house: None, naps: list[float], tmp_path: Path) -> None:
+    card = registry.info("house")
+    assert any("alice:S3CRET@" in url for url in card.files[0].urls), "which is what is fetched"
+    assert "S3CRET" not in repr(card)
+    for options in ({}, {"offline": True}):
+        with pytest.raises(FetchError) as caught:
+            registry.load("house", **options)
+        assert "S3CRET" not in everything(caught.value)
+    write_catalog(tmp_path / "site", [card])
+    assert not any(b"S3CRET" in path.read_bytes() for path in (tmp_path / "site").rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        'mirrors = "https://me:S3CRET@a.org"',
+        'archives = ["https://me:S3CRET@a.org/x"]',
+        "mirrors = ['ftp://a:S3CRET@b']",
+    ],
+)
+def test_a_card_that_is_wrong_shows_no_secret(wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = CARD.replace('mirrors = ["https://alice:S3CRET@127.0.0.1:9/private"]', "")
+    text = text.replace('archives = ["https://alice:S3CRET@127.0.0.1:9/house.zip"]', wrong)
+    (tmp_path / "cards.toml").write_text(text)
+    monkeypatch.setenv("REGISTRY_CARDS", str(tmp_path / "cards.toml"))
+    registry.refresh()
+    with pytest.raises(CardFileError) as caught:
+        registry.info("house")
+    assert "S3CRET" not in everything(caught.value)
+
+
+def test_a_report_for_a_bug_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "https://me:S3CRET@mirror.example")
+    monkeypatch.setenv("HF_TOKEN", "hf_S3CRET")
+    result = CliRunner().invoke(main, ["env"])
+    assert "mirror.example" in result.output
+    assert "S3CRET" not in result.output
+
+
+def test_a_lock_that_differs_shows_no_secret(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = server.url.replace("//", "//me:S3CRET@") + "/model.bin?sig=S3CRET"
+    server.add("/model.bin", b"x")
+    lock = tmp_path / "registry.lock"
+    lock.write_text(CliRunner().invoke(main, ["lock", url]).stdout.replace('"size": 1', '"size": 2'))
+    assert "S3CRET" not in lock.read_text()
+    monkeypatch.setenv("REGISTRY_LOCK", str(lock))
+    with pytest.raises(LockError, match="the size of") as caught:
+        Files(resolve(url)).of()
+    assert "S3CRET" not in everything(caught.value)
+    listed = CliRunner().invoke(main, ["cache", "list", "--json"]).stdout
+    assert "model.bin" in listed
+    assert "S3CRET" not in listed

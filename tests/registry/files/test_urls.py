@@ -3,7 +3,7 @@
 import pytest
 
 from registry.errors import UnsafeURLError
-from registry.files.urls import is_at_or_below, name_in, normalized, redacted, split_digest
+from registry.files.urls import credentials, is_at_or_below, name_in, normalized, redacted, split_digest
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -30,8 +30,22 @@ def test_what_cannot_be_fetched_is_refused(url: str) -> None:
 
 
 def test_messages_hold_no_secrets() -> None:
-    assert redacted("https://me:secret@a.org/x?token=secret&b#secret") == "https://a.org/x?token=...&b=..."
+    assert redacted("https://me:secret@a.org/x?token=secret&secret#secret") == "https://a.org/x?token=...&..."
     assert "secret" not in redacted("https://me:secret@[a/x?secret")
+    assert redacted("https://me:sec/ret@a.org/x") == "https://a.org/x", "a password with a slash"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://a.org/x", None),
+        ("https://me@a.org/x", (b"me", b"")),
+        ("https://me%40home:p%40ss%3Aw%2Frd@a.org/x", (b"me@home", b"p@ss:w/rd")),
+        ("https://m%C3%A4:%ff@a.org/x", ("mä".encode(), b"\xff")),
+    ],
+)
+def test_credentials_are_read_without_percent_codes(url: str, expected: tuple[bytes, bytes] | None) -> None:
+    assert credentials(url) == expected
 
 
 def test_a_digest_may_follow_a_url() -> None:

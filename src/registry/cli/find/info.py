@@ -3,7 +3,7 @@
 import click
 
 from registry.cli.names import name_argument
-from registry.cli.output import card_as_json, json_option, print_fields, print_json, print_table
+from registry.cli.output import card_as_json, echo, json_option, print_fields, print_json, print_table
 from registry.formatting import format_size
 
 
@@ -37,7 +37,7 @@ def command(name: str, as_json: bool) -> None:
             "downloaded": "yes" if is_local(card) else "no",
         }
     )
-    click.echo()
+    echo()
     print_table(
         ("role", "file", "size", "sha256"),
         [(f.role, f.filename, format_size(f.size), f.sha256 or "") for f in card.files],

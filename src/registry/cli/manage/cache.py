@@ -4,7 +4,7 @@ import click
 
 from registry.cli.exit_codes import ExitCode
 from registry.cli.names import name_argument
-from registry.cli.output import json_option, print_json, print_table
+from registry.cli.output import echo, json_option, print_json, print_table, say
 from registry.formatting import format_size
 
 
@@ -23,7 +23,7 @@ def print_path(as_json: bool) -> None:
     from registry.cache.directories import cache_directory
 
     path = cache_directory()
-    print_json({"path": path}) if as_json else click.echo(path)
+    print_json({"path": path}) if as_json else echo(path)
 
 
 @command.command("list")
@@ -43,7 +43,7 @@ def list_files(as_json: bool) -> None:
             ("URL", "size", "fetched", "state"),
             [(file.url, format_size(file.size), (file.fetched or "")[:10], file.state) for file in found],
         )
-    click.echo(f"{format_size(disk_usage(cache))} in {cache.home}.", err=True)
+    say(f"{format_size(disk_usage(cache))} in {cache.home}.")
 
 
 @command.command("rm")
@@ -85,8 +85,8 @@ def verify_cache(ctx: click.Context, as_json: bool) -> None:
         print_json(checked)
     else:
         for path, problem in checked.damaged.items():
-            click.echo(f"{path}: {problem}")
-        click.echo(f"{checked.sound} files are intact, {len(checked.damaged)} are damaged.", err=True)
+            echo(f"{path}: {problem}")
+        say(f"{checked.sound} files are intact, {len(checked.damaged)} are damaged.")
     if checked.damaged:
         ctx.exit(ExitCode.DAMAGED)
 
@@ -96,5 +96,5 @@ def _print_removed(removed: list[str], as_json: bool) -> None:
         print_json(removed)
         return
     for name in removed:
-        click.echo(name)
-    click.echo(f"{len(removed)} removed.", err=True)
+        echo(name)
+    say(f"{len(removed)} removed.")

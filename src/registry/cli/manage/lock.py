@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from registry.cli.names import name_argument
-from registry.cli.output import json_option
+from registry.cli.output import echo, json_option
 
 if TYPE_CHECKING:
     from registry.sources.lockfile import Models
@@ -23,7 +23,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:  # noqa: ARG001  # a
     """
     from registry.sources.lockfile import dump
 
-    click.echo(dump(_locked(names)), nl=False)
+    echo(dump(_locked(names)), end="")
 
 
 def _locked(names: Iterable[str]) -> "Models":

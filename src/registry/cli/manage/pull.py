@@ -3,7 +3,7 @@
 import click
 
 from registry.cli.names import name_argument
-from registry.cli.output import json_option, print_json, print_table
+from registry.cli.output import echo, json_option, print_json, print_table
 
 
 @click.command()
@@ -23,4 +23,4 @@ def command(name: str, update: bool, revision: str | None, as_json: bool) -> Non
         print_json(pulled)
         return
     print_table(("file", "state"), list(pulled.files.items()))
-    click.echo(pulled.path)
+    echo(pulled.path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 import click
 
 from registry.cli.names import name_argument
-from registry.cli.output import json_option, print_json, progress, say, warn
+from registry.cli.output import echo_data, json_option, print_json, progress, say, warn
 from registry.cli.run.trained import device_option
 from registry.errors import InputError
 
@@ -77,7 +77,7 @@ def command(
         print_json([{"text": text, "vector": vector} for text, vector in rows])
     else:
         for some, vectors in embedded:
-            click.echo(json_lines(some, vectors), nl=False)
+            echo_data(json_lines(some, vectors))
     if embedder.truncated:
         warn(f"{embedder.truncated:,} of {len(texts):,} texts were truncated at {embedder.max_tokens} tokens.")
 

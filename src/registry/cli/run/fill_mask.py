@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from registry.cli.names import complete_names
-from registry.cli.output import json_option, print_json, print_table, say
+from registry.cli.output import echo, json_option, print_json, print_table, say
 from registry.cli.run.trained import best_known, device_option, load_trained
 from registry.errors import InputError
 
@@ -41,7 +41,7 @@ def command(texts: tuple[str, ...], name: str | None, top: int, device: str | No
         return
     for number, answer in enumerate(answers):
         if number:
-            click.echo()
+            echo()
         print_table(
             ("word", "probability", "text"),
             [

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from registry.cli.names import name_argument
-from registry.cli.output import json_option, print_json
+from registry.cli.output import echo, json_option, print_json
 from registry.cli.run.trained import device_option, load_trained
 
 
@@ -67,7 +67,7 @@ def command(
         continuation.end()
     finally:
         if streaming:
-            click.echo()  # after Ctrl-C as well: the next output begins on a new line
+            echo()  # after Ctrl-C as well: the next output begins on a new line
     if as_json:
         print_json(
             {
@@ -79,8 +79,8 @@ def command(
             }
         )
     elif not streaming:
-        click.echo(prompt + continuation.text)
+        echo(prompt + continuation.text)
 
 
 def _print(text: str) -> None:
-    click.echo(text, nl=False)  # click flushes
+    echo(text, end="")

@@ -5,7 +5,6 @@ library safetensors writes only complete tensors in memory, so its header is mad
 """
 
 import ctypes
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +13,7 @@ from attrs import frozen
 from torch import Tensor, float32
 
 from registry.errors import SaveError
+from registry.formatting import json_text
 from registry.weights.headers import Header
 from registry.weights.safetensors import header_bytes
 
@@ -36,7 +36,7 @@ def json_lines(texts: Sequence[str], vectors: Tensor) -> bytes:
     lines = []
     for text, vector in zip(texts, vectors.tolist(), strict=True):
         numbers = ", ".join(f"{number:.9g}" for number in vector)
-        lines.append(f'{{"text": {json.dumps(text, ensure_ascii=False)}, "vector": [{numbers}]}}\n')
+        lines.append(f'{{"text": {json_text(text)}, "vector": [{numbers}]}}\n')
     return "".join(lines).encode("utf-8", "surrogatepass")
 
 

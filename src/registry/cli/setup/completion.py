@@ -2,7 +2,7 @@
 
 import click
 
-from registry.cli.output import json_option, print_json
+from registry.cli.output import echo, json_option, print_json
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -31,4 +31,4 @@ def command(ctx: click.Context, shell: str, as_json: bool) -> None:
     if as_json:
         print_json({"shell": shell, "script": script})
     else:
-        click.echo(script)
+        echo(script)

@@ -10,6 +10,7 @@ import click
 
 from registry._version import __version__
 from registry.cli.output import json_option, print_fields, print_json
+from registry.files.urls import without_secrets
 
 PACKAGES = (
     *("torch", "safetensors", "pluggy", "attrs", "regex", "sentencepiece", "requests", "filelock"),
@@ -57,7 +58,9 @@ def _version(distribution: str) -> str | None:
 
 
 def _shown(setting: str) -> str:
-    return "(set, not shown)" if any(word in setting for word in SECRET) else os.environ[setting] or "(empty)"
+    if any(word in setting for word in SECRET):
+        return "(set, not shown)"
+    return without_secrets(os.environ[setting]) or "(empty)"
 
 
 def _plugins() -> str:

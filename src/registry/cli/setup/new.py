@@ -13,6 +13,8 @@ from pathlib import Path
 
 import click
 
+from registry.cli.output import echo
+
 TEMPLATE = "my-tiny"
 """The name of the plugin in ``scaffold/``, a complete package whose files end in ``.in``."""
 
@@ -40,13 +42,13 @@ def command(name: str, directory: Path | None, weights: bool) -> None:
             file = target / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
-            click.echo(f"{file}")
+            echo(f"{file}")
         if weights:
             _train(target)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)  # it was empty or did not exist before
         raise
-    click.echo(f"\nNext:  cd {target} && pip install -e '.[test]' && pytest")
+    echo(f"\nNext:  cd {target} && pip install -e '.[test]' && pytest")
 
 
 def render(name: str) -> Iterator[tuple[Path, str]]:
@@ -95,4 +97,4 @@ def _train(target: Path) -> None:
     )
     if run.returncode:
         raise click.ClickException(f"make_tiny.py failed; --no-weights skips it.\n{run.stderr}")
-    click.echo(run.stdout.strip())
+    echo(run.stdout.strip())

@@ -8,7 +8,7 @@ import attrs
 import click
 
 from registry.cli.exit_codes import ExitCode
-from registry.cli.output import json_option, print_json, print_table
+from registry.cli.output import echo, json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from registry.discovery import PluginInfo
@@ -101,11 +101,11 @@ def _print(found: "list[PluginInfo]", probes: "Probes") -> None:
     )
     for plugin in found:
         for line in (plugin.error or "").splitlines():
-            click.echo(line if plugin.state == "failed" else f"{plugin} is {line}.")
+            echo(line if plugin.state == "failed" else f"{plugin} is {line}.")
         for record, winner in plugin.shadowed.items():
-            click.echo(f"{record} of {plugin} is shadowed by the one of {winner}.")
+            echo(f"{record} of {plugin} is shadowed by the one of {winner}.")
         for line in _remarks(probes.get((plugin.name, plugin.distribution))):
-            click.echo(f"{plugin} {line}.")
+            echo(f"{plugin} {line}.")
 
 
 def _remarks(probe: "Probe | None") -> Iterator[str]:

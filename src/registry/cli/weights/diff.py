@@ -6,7 +6,7 @@ import click
 
 from registry.cli.exit_codes import ExitCode
 from registry.cli.names import name_argument
-from registry.cli.output import json_option, print_json, print_table
+from registry.cli.output import echo, json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from registry.weights.headers import Header
@@ -35,7 +35,7 @@ def command(context: click.Context, left: str, right: str, as_json: bool) -> Non
                 ("name", "A", "B", "largest difference"),
                 [(d.name, _described(d.left), _described(d.right), _number(d.largest)) for d in unequal],
             )
-        click.echo(f"{len(differences) - len(unequal):,} of {len(differences):,} tensors are equal.")
+        echo(f"{len(differences) - len(unequal):,} of {len(differences):,} tensors are equal.")
     context.exit(ExitCode.ERROR if unequal else ExitCode.DONE)
 
 

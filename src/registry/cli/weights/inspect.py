@@ -3,7 +3,7 @@
 import click
 
 from registry.cli.names import name_argument
-from registry.cli.output import json_option, print_json, print_table
+from registry.cli.output import echo, json_option, print_json, print_table, say
 from registry.formatting import format_size
 
 
@@ -27,9 +27,9 @@ def command(name: str, as_json: bool) -> None:
         [(name, _shape(header.shape), header.dtype, format_size(header.nbytes)) for name, header in headers.items()],
     )
     total = format_size(sum(header.nbytes for header in headers.values()))
-    click.echo(f"{len(headers):,} tensors, {total}, format {found.spec.format}: {', '.join(found.files)}.")
+    echo(f"{len(headers):,} tensors, {total}, format {found.spec.format}: {', '.join(found.files)}.")
     if found.ignored_files:
-        click.echo(f"Ignored: {', '.join(found.ignored_files)}.", err=True)
+        say(f"Ignored: {', '.join(found.ignored_files)}.")
 
 
 def _shape(shape: tuple[int, ...]) -> str:
