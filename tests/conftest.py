@@ -19,7 +19,7 @@ pytest_plugins = ["registry.testing.plugin", "pytester"]
 TESTS = Path(__file__).parent
 FIXTURES = TESTS / "fixtures"
 
-COMPLETE = {"authors", "examples", "plugins", "cli", "pages", "testing", "test_docs.py", "test_extras.py"}
+COMPLETE = {"authors", "examples", "plugins", "cli", "pages", "servers", "testing", "test_docs.py", "test_extras.py"}
 """Tests of complete programs and models, which ``--quick`` leaves to the full run."""
 
 

@@ -14,7 +14,13 @@ from attrs import field, frozen
 
 from registry.download import hub
 from registry.download.policy import Policy
-from registry.errors import HTTPStatusError, MissingFileError, NotCachedError, RegistryWarning
+from registry.errors import (
+    HTTPStatusError,
+    MissingFileError,
+    NotCachedError,
+    RegistryWarning,
+    UnexpectedContentError,
+)
 from registry.files.filenames import is_weights
 from registry.files.urls import name_in, redacted, shown
 from registry.records import Paths
@@ -27,6 +33,10 @@ ABSENT = (404, 410)
 REFUSED = 403
 """HTTP status of a file that may not be read.  S3 gives it for one that it does not have, too, unless the bucket may be
 listed: so it counts as absent this time, with a warning, and is requested again the next time."""
+
+PAGE = 200
+"""HTTP status of a page in place of a file, which is taken like ``REFUSED``."""
+_SAID = {REFUSED: "403 Forbidden", PAGE: "with a page"}
 
 
 @frozen(kw_only=True)
@@ -91,6 +101,7 @@ def directory_files(url: str, roles: Roles, policy: Policy) -> Paths:
     from registry.sources.choosing import choose
 
     refused: dict[str, int] = {}
+    pages: list[UnexpectedContentError] = []
     cache = policy.cache
 
     def find(name: str, policy: Policy) -> Path | None:
@@ -107,25 +118,29 @@ def directory_files(url: str, roles: Roles, policy: Policy) -> Paths:
         except NotCachedError:
             if known is None or policy.is_offline:
                 raise
+        except UnexpectedContentError as problem:  # some servers send their front page for all that they do not have
+            pages.append(problem)
+            refused[name] = PAGE
         return None
 
     settled = policy
     found = choose(find, roles, policy)
     names = config_names()
     if not any(is_held(_inside(url, name), policy) for name in names):
-        raise _nothing_there(url, names, refused)
+        raise pages[0] if pages else _nothing_there(url, names, refused)
     for name, status in refused.items():
         cache.mark_absent(_inside(url, name), status)
-    _name_refused(url, found, roles, [name for name, status in refused.items() if status == REFUSED])
+    _name_refused(url, found, roles, {name: status for name, status in refused.items() if status in _SAID})
     return found
 
 
 def _nothing_there(url: str, names: Collection[str], refused: Mapping[str, int]) -> MissingFileError:
     """The error for a directory without a configuration."""
-    if all(refused.get(name) == REFUSED for name in names):
+    locked = [name for name in names if refused.get(name) == REFUSED]
+    if locked:
         return MissingFileError(
             f"{redacted(url)} holds no configuration that may be read: its server answers 403 Forbidden for "
-            f"{', '.join(names)}.",
+            f"{', '.join(locked)}.",
             hint="S3 answers so for files that do not exist, too, unless the bucket may be listed. "
             "For a private bucket, presigned URLs of single files or of an archive can be used.",
         )
@@ -135,11 +150,13 @@ def _nothing_there(url: str, names: Collection[str], refused: Mapping[str, int])
     )
 
 
-def _name_refused(url: str, found: Paths, roles: Roles, refused: Collection[str]) -> None:
+def _name_refused(url: str, found: Paths, roles: Roles, refused: Mapping[str, int]) -> None:
     """Warn of files that may not be read; raise MissingFileError when the weights are among them."""
     if not refused:
         return
-    said = f"{redacted(url)} answers 403 Forbidden for {', '.join(refused)}"
+    groups = {status: [name for name in refused if refused[name] == status] for status in refused.values()}
+    answers = " and ".join(f"{_SAID[status]} for {', '.join(names)}" for status, names in groups.items())
+    said = f"{redacted(url)} answers {answers}"
     if roles is not None and "weights" in roles and not any(map(is_weights, found)) and any(map(is_weights, refused)):
         raise MissingFileError(f"{said}, and has no other weights.", hint="They are requested again the next time.")
     warnings.warn(
