@@ -177,7 +177,8 @@ def verify(cache: Cache) -> VerifyResult:
     are fetched or unpacked again when they are next needed.
     """
     blobs = {path: path.name for path in sorted((cache.home / "blobs").glob("*/*")) if not path.name.endswith(".tmp")}
-    others = {Path(entry.path): entry.sha256 for entry in cache.entries() if entry.path is not None}
+    referred = ((Path(entry.path), entry.sha256) for entry in cache.entries() if entry.path is not None)
+    others = {path: digest for path, digest in referred if path.exists()}  # its program may remove it
     damaged = {path: problem for path, digest in (blobs | others).items() if (problem := _problem(path, digest))}
     sound = len(blobs) + len(others) - len(damaged)
     for path in damaged.keys() & blobs.keys():

@@ -88,7 +88,9 @@ def request_error(url: str, problem: Exception) -> FetchError:
     for kinds, describe in _FAILURES:
         if isinstance(problem, kinds) or isinstance(_cause(problem), kinds):
             return describe(url, problem)
-    return FetchError(f"{redacted(url)} cannot be fetched: {_reason(problem, url)}.")
+    reason = _reason(problem, url)
+    hint = "`pip install 'requests[socks]'` brings what a SOCKS proxy needs." if "SOCKS support" in reason else None
+    return FetchError(f"{redacted(url)} cannot be fetched: {reason}.", hint=hint)
 
 
 def _proxy_error(url: str, problem: Exception) -> FetchError:

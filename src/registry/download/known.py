@@ -70,6 +70,7 @@ class KnownContent:
                     if path != self._held:
                         told = received(response, self._url, entry)
                         self._cache.share(self._url, evolve(told, mtime_ns=entry.mtime_ns, path=entry.path))
+                        path.stat()  # once it is recorded, nobody removes it
                     return path
         return None
 

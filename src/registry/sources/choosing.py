@@ -81,6 +81,18 @@ def _one_by_one(jobs: Sequence[Callable[[], Path | None]]) -> list[Path | None]:
     return [job() for job in jobs]
 
 
+def candidates(roles: Roles) -> list[str]:
+    """Names of files that may play one of these roles, without those that other files list."""
+    found: list[str] = []
+    if roles is None or "config" in roles:
+        found += config_names()
+    if roles is None or "weights" in roles:
+        found += [name for pair in WEIGHTS_NAMES for name in pair]
+    if roles is None or set(roles) - {"config", "weights"}:
+        found += tokenizer_names()
+    return found
+
+
 def suffices(names: frozenset[str], roles: Roles) -> bool:
     """Whether files of these names are enough for the roles."""
     wanted = {"config", "weights", "vocab"} if roles is None else set(roles)

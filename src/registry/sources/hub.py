@@ -72,7 +72,25 @@ class HubSource(Source):
                 return None
             return fetch(hub.HubFile(self.repository, listing.commit, name).url, policy)
 
-        return choose(find, roles, policy, other_weights=filter(OTHER_WEIGHTS.fullmatch, sorted(listing.names)))
+        try:
+            return choose(find, roles, policy, other_weights=filter(OTHER_WEIGHTS.fullmatch, sorted(listing.names)))
+        except NotCachedError as problem:
+            raise self._missing(listing, roles, policy, problem) from problem
+
+    def _missing(self, listing: "Listing", roles: Roles, policy: Policy, problem: NotCachedError) -> NotCachedError:
+        """The error that names all files of the roles that are not here."""
+        from registry.download.fetch import is_held
+        from registry.sources.choosing import candidates
+
+        files = {name: hub.HubFile(self.repository, listing.commit, name).url for name in candidates(roles)}
+        missing = [name for name, url in files.items() if name in listing.names and not is_held(url, policy)]
+        at = "" if self.revision is None else f" --revision {self.revision}"
+        return NotCachedError(
+            f"not all files of {self} are on this disk: {', '.join(missing) or 'some'} "
+            f"{'is' if len(missing) == 1 else 'are'} missing. {problem.message}",
+            hint=f"Where there is a network, `registry pull {self.repository}{at}` fetches it into its cache, which "
+            "may then be copied here.",
+        )
 
     def names(self, policy: Policy) -> frozenset[str]:
         """The names in its listing."""

@@ -97,41 +97,52 @@ def directory_files(url: str, roles: Roles, policy: Policy) -> Paths:
         FetchError: Whatever else ``fetch`` raises.
     """
     from registry.discovery.filenames import config_names
-    from registry.download.fetch import fetch, is_held
+    from registry.download.fetch import is_held
     from registry.sources.choosing import choose
 
-    refused: dict[str, int] = {}
-    pages: list[UnexpectedContentError] = []
-    cache = policy.cache
+    directory = _Directory(url, policy)
+    found = choose(directory.find, roles, policy)
+    names = config_names()
+    if not any(is_held(_inside(url, name), policy) for name in names):
+        raise directory.pages[0] if directory.pages else _nothing_there(url, names, directory.refused)
+    for name, status in directory.refused.items():
+        policy.cache.mark_absent(_inside(url, name), status)
+    _name_refused(url, found, roles, {name: status for name, status in directory.refused.items() if status in _SAID})
+    return found
 
-    def find(name: str, policy: Policy) -> Path | None:
-        inner = _inside(url, name)
-        known = None if policy.update else cache.absence(inner)
-        if known is not None and (known.is_final or settled.is_offline):
+
+@frozen
+class _Directory:
+    """A directory on the web, and what its server refused."""
+
+    url: str = field(repr=shown)
+    policy: Policy
+    refused: dict[str, int] = field(factory=dict)
+    """Names of files, each with the HTTP status."""
+    pages: list[UnexpectedContentError] = field(factory=list)
+    """Errors for pages in place of files."""
+
+    def find(self, name: str, policy: Policy) -> Path | None:
+        """The file of this name; None where the server has none, or refuses it."""
+        from registry.download.fetch import fetch  # and with it the cache
+
+        inner = _inside(self.url, name)
+        known = None if policy.update else policy.cache.absence(inner)
+        if known is not None and (known.is_final or self.policy.is_offline):
             return None
         try:
             return fetch(inner, policy, patient=known is None)
         except HTTPStatusError as problem:
             if problem.status not in (*ABSENT, REFUSED):
                 raise
-            refused[name] = problem.status
+            self.refused[name] = problem.status
         except NotCachedError:
             if known is None or policy.is_offline:
                 raise
         except UnexpectedContentError as problem:  # some servers send their front page for all that they do not have
-            pages.append(problem)
-            refused[name] = PAGE
+            self.pages.append(problem)
+            self.refused[name] = PAGE
         return None
-
-    settled = policy
-    found = choose(find, roles, policy)
-    names = config_names()
-    if not any(is_held(_inside(url, name), policy) for name in names):
-        raise pages[0] if pages else _nothing_there(url, names, refused)
-    for name, status in refused.items():
-        cache.mark_absent(_inside(url, name), status)
-    _name_refused(url, found, roles, {name: status for name, status in refused.items() if status in _SAID})
-    return found
 
 
 def _nothing_there(url: str, names: Collection[str], refused: Mapping[str, int]) -> MissingFileError:

@@ -1,6 +1,7 @@
 """What was used once stays what it was, until an update is asked for; and an update costs what changed."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from hashlib import sha1, sha256
 from pathlib import Path
@@ -79,8 +80,6 @@ def test_a_part_that_was_used_pins_the_rest(hub: Any, client: Any) -> None:
 
 
 def test_a_pinned_commit_that_another_program_removed_is_not_replaced_by_a_newer_one(hub: Any, client: Any) -> None:
-    import shutil
-
     repository = client(OLD, A)
     assert files() == OLD
     client(NEW, B)
@@ -263,3 +262,24 @@ def test_a_server_that_names_known_content_in_place_of_what_was_promised_is_refu
     url = server.add("/b/model.bin", OLD["model.safetensors"])
     with pytest.raises(FetchError, match="not what was promised"):
         fetch(url, Policy(), sha256=sha256(NEW["model.safetensors"]).hexdigest())
+
+
+# --- Offline ----------------------------------------------------------------------------------------------------------
+
+
+def test_offline_all_missing_files_of_a_repository_are_named_with_the_command(hub: Any, cache: Cache) -> None:
+    hub.hub("me/toy", OLD, commit=A)
+    found = Files(resolve("me/toy")).of()
+    for name in ("model.safetensors", "vocab.txt"):
+        found[name].unlink()
+    with pytest.raises(NotCachedError, match=r"model\.safetensors, vocab\.txt are missing") as caught:
+        files(offline=True)
+    assert "`registry pull me/toy`" in str(caught.value)
+
+
+def test_a_file_that_another_program_removed_is_no_damage(hub: Any, client: Any) -> None:
+    repository = client(OLD, A)
+    files()
+    shutil.rmtree(repository)
+    assert CliRunner().invoke(main, ["cache", "verify"]).exit_code == 0
+    assert "gone" in CliRunner().invoke(main, ["cache", "list"]).stdout
