@@ -3,7 +3,7 @@
 import inspect
 import os
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from attrs import evolve
@@ -37,6 +37,9 @@ ModelT = TypeVar("ModelT", bound="Model")
 
 HEAD_OPTIONS = frozenset(("num_labels", "id2label"))
 """Options that describe a head, and so say that one is meant."""
+
+MOST_PATTERNS = 8
+"""Patterns that a warning lists."""
 
 
 class ClassArguments(NamedTuple):
@@ -217,10 +220,16 @@ def _warn_of_untrained(model: "Model", report: LoadReport, options: LoadOptions,
         if unmeant:
             warnings.warn(
                 f"{report.source} {kind.format(first_of(unmeant, 4))}: what this {type(model).__name__} computes with "
-                f"them means nothing before training. If that is meant: allow_missing={part_patterns(model, unmeant)}.",
+                f"them means nothing before training. If that is meant: {_silenced(part_patterns(model, unmeant))}.",
                 UntrainedWarning,
                 stacklevel=6,
             )
+
+
+def _silenced(patterns: Sequence[str]) -> str:
+    """What silences the warning: the patterns, or a filter where they would be most of the model."""
+    few = len(patterns) <= MOST_PATTERNS
+    return f"allow_missing={patterns}" if few else "warnings.simplefilter('ignore', registry.errors.UntrainedWarning)"
 
 
 def open_weights(files: Files, architecture: Architecture, formats: Collection[str] | None = None) -> Checkpoint:

@@ -1,5 +1,6 @@
 """The base class of models: built from a configuration, loaded by name, saved as a directory."""
 
+import inspect
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from registry.generation.generate import generate
 from registry.loading.load import ClassArguments, given_weights, load_into
 from registry.loading.options import LoadOptions
 from registry.loading.report import LoadReport
-from registry.loading.untrained import fingerprints, unchanged
+from registry.loading.untrained import drawn, noting
 from registry.namespace import reference_to, revive
 from registry.nn import checkpointing, onednn
 from registry.nn.packing import packing_of, set_packing
@@ -30,7 +31,23 @@ if TYPE_CHECKING:
     from registry.weights.write import Format
 
 
-class Model(nn.Module):
+class _Constructed(type):
+    """The class of classes of models: notes the initial values of a model when its constructor is done."""
+
+    if not TYPE_CHECKING:  # the constructor is what type checkers and editors should show
+
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            model = super().__call__(*args, **kwargs)
+            model.initial_values = drawn(model)
+            return model
+
+        @property
+        def __signature__(cls) -> inspect.Signature:
+            constructor = inspect.signature(cls.__init__)
+            return constructor.replace(parameters=list(constructor.parameters.values())[1:])
+
+
+class Model(nn.Module, metaclass=_Constructed):
     """A torch module that is built from a configuration, loaded by name, and saved as a directory.
 
     An architecture derives one class for each task, with parameters named as in the published files.  Construction
@@ -53,7 +70,7 @@ class Model(nn.Module):
     load_report: LoadReport | None = None
     """What was loaded from where; None for a model that was not loaded."""
     initial_values: Mapping[str, str] = MappingProxyType({})
-    """Fingerprints of the tensors that were newly initialized by loading, by which saving knows those never trained."""
+    """Fingerprints of the tensors as they were initialized, by which saving recognizes those never trained."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -85,6 +102,7 @@ class Model(nn.Module):
     def init_weights(self) -> None:
         """Initialize every parameter, as for training from scratch."""
         self.apply(self.init_module)
+        self.initial_values = drawn(self)
 
     @property
     def pack_padding(self) -> bool:
@@ -223,10 +241,12 @@ class Model(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or convert the parameters; layers that leave the CPU or float32 run the method of their class again."""
-        untrained = unchanged(self.initial_values, self.state_dict(), self.layout) if self.initial_values else {}
+        converted: dict[str, str] = {}
+        if self.initial_values:
+            fn = noting(fn, self.initial_values.values(), converted)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.initial_values:  # another type has other bits
-            self.initial_values = fingerprints(self.state_dict(), untrained)
+        if converted:
+            self.initial_values = {name: converted.get(mark, mark) for name, mark in self.initial_values.items()}
         onednn.disable_unsuitable(self)
         return self
 

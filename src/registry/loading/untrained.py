@@ -1,16 +1,16 @@
 """Parts that still have the values of their initialization: recorded on saving, reported on loading.
 
-A part that a file lacks is newly initialized.  A fingerprint of its values is kept with the model: whatever trains it,
-in place or by new tensors, changes the values, and so the fingerprint.  A part counts as trained when any of its
-newly initialized tensors has changed.
+A part that a file lacks is newly initialized, and so is all of a model that is constructed.  A fingerprint of the
+values is kept with the model: whatever trains it, in place or by new tensors, changes the values, and so the
+fingerprint.  A part counts as trained when any of its newly initialized tensors has changed.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from registry.weights.names import Layout
 
@@ -20,20 +20,32 @@ Fingerprints: TypeAlias = Mapping[str, str]
 UNTRAINED = "untrained"
 """The key of the manifest: fingerprints by the names in the file."""
 
-_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+WORD = 8
+"""Bytes that are added up at a time: sums of the widest integers are an order of magnitude faster than of others."""
 
 
 def fingerprint(tensor: Tensor) -> str | None:
     """A sum of the bits of a tensor, with its type and shape; None for one without values of its own.
 
-    Read once, and not copied, also on other devices.
+    Read once, and not copied unless its memory is not aligned, also on other devices.
     """
-    plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.layout == torch.strided
+    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
     if not plain or tensor.is_meta or tensor.is_quantized or tensor.is_complex():
         return None
-    bits = tensor.detach().view(_BITS[tensor.itemsize])
-    shape = "x".join(map(str, tensor.shape))
-    return f"{str(tensor.dtype).removeprefix('torch.')}[{shape}]:{int(bits.sum(dtype=torch.int64)):x}"
+    bits = _bytes_of(tensor)
+    whole = bits.numel() // WORD * WORD
+    total = int(bits[:whole].view(torch.int64).sum()) + int(bits[whole:].sum())
+    return f"{_kind(tensor)}:{total:x}"
+
+
+def _kind(tensor: Tensor) -> str:
+    """The type and shape, as a fingerprint begins."""
+    return f"{str(tensor.dtype).removeprefix('torch.')}[{'x'.join(map(str, tensor.shape))}]"
+
+
+def _bytes_of(tensor: Tensor) -> Tensor:
+    flat = tensor.detach().reshape(-1).view(torch.uint8)
+    return flat.clone() if flat.storage_offset() % WORD else flat
 
 
 def fingerprints(tensors: Mapping[str, Tensor], names: Iterable[str]) -> Fingerprints:
@@ -42,8 +54,40 @@ def fingerprints(tensors: Mapping[str, Tensor], names: Iterable[str]) -> Fingerp
     return {name: value for name, value in found.items() if value is not None}
 
 
+def drawn(model: nn.Module) -> Fingerprints:
+    """The fingerprints of all parameters of a constructed model that can be trained; none where it has no memory."""
+    found = {name: value for name, value in model.named_parameters(remove_duplicate=False) if value.requires_grad}
+    return {} if any(value.is_meta for value in found.values()) else fingerprints(found, found)
+
+
+def noting(
+    convert: Callable[[Tensor], Tensor], marks: Iterable[str], converted: dict[str, str]
+) -> Callable[[Tensor], Tensor]:
+    """A function that converts tensors, and notes their fingerprints: another type has other bits for the same values.
+
+    Args:
+        convert: The function; it may move tensors as well.
+        marks: The fingerprints that are of interest.
+        converted: Is filled with the fingerprint after the conversion, for each of them.
+    """
+    kinds = {mark.partition(":")[0] for mark in marks}
+
+    def convert_and_note(before: Tensor) -> Tensor:
+        after = convert(before)
+        if after.dtype != before.dtype and _kind(before) in kinds:
+            old, new = fingerprint(before), fingerprint(after)
+            if old is not None and new is not None:
+                converted[old] = new
+        return after
+
+    return convert_and_note
+
+
 def unchanged(initial: Fingerprints, tensors: Mapping[str, Tensor], layout: Layout) -> Fingerprints:
-    """Those of ``initial`` whose parts have not changed since; of the backbone, each tensor counts for itself.
+    """Those of ``initial`` whose parts have not changed since.
+
+    Of the backbone, each tensor counts for itself; one whose elements are all equal is not random, and may well be so
+    after training: biases of zeros, layer norms of ones.
 
     Args:
         initial: Fingerprints of the initial values.
@@ -57,12 +101,17 @@ def unchanged(initial: Fingerprints, tensors: Mapping[str, Tensor], layout: Layo
     for name in initial:
         parts[layout.part_of(full.get(name, name)) or name].append(name)
     same = [
-        name
-        for names in parts.values()
+        (part, name)
+        for part, names in parts.items()
         if all(name in tensors and fingerprint(tensors[name]) == initial[name] for name in names)
         for name in names
     ]
-    return {name: initial[name] for name in same}
+    return {name: initial[name] for part, name in same if part != name or not _is_constant(tensors[name])}
+
+
+def _is_constant(tensor: Tensor) -> bool:
+    flat = tensor.detach().reshape(-1)
+    return bool((flat == flat[:1]).all())
 
 
 def recorded(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[str]:

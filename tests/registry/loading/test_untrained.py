@@ -1,6 +1,7 @@
 """Newly initialized parts: the caller's choice or an error, and remembered for as long as nothing trains them."""
 
 import copy
+import inspect
 import json
 import pickle
 import shutil
@@ -250,6 +251,96 @@ def test_odd_marks_in_a_manifest_are_no_marks(odd: Any, classifier: Any, tmp_pat
     manifest = json.loads((path / "registry.json").read_text())
     (path / "registry.json").write_text(json.dumps({**manifest, "untrained": odd}))
     assert registry.load_model(path).load_report.untrained == ()
+
+
+# --- Constructed, and never loaded ----------------------------------------------------------------------------------
+
+
+MADE: dict[str, Callable[[BertConfig], Any]] = {
+    "constructed": lambda config: BertForSequenceClassification(config),
+    "with its initialization": lambda config: initialized(BertForSequenceClassification(config)),
+    "of a class of the user": lambda config: Own(config),
+}
+
+
+class Own(BertForSequenceClassification):
+    """A class that changes its weights in its constructor."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.init_weights()
+        torch.nn.init.normal_(self.classifier.weight, std=0.1)
+
+
+def initialized(model: Any) -> Any:
+    model.init_weights()
+    return model
+
+
+def random_tensors(model: Any) -> set[str]:
+    """Names of the weights that are no constants, and of the head, which counts as a whole."""
+    state = model.state_dict().items()
+    return {name for name, tensor in state if tensor.unique().numel() > 1 or name in (*HEAD, "bert.pooler.dense.bias")}
+
+
+@pytest.mark.parametrize("made", MADE)
+@pytest.mark.parametrize("format", ["safetensors", "torch"])
+def test_a_model_that_was_never_trained_is_recorded(
+    made: str, format: Any, sizes: dict[str, int], tmp_path: Path
+) -> None:
+    model = MADE[made](BertConfig(**sizes))
+    path = model.save_pretrained(tmp_path / "saved", format=format)
+    assert marks(path) == random_tensors(model)
+    with pytest.warns(UntrainedWarning, match=r"was saved with bert\.embeddings.* and \d+ more as they were") as caught:
+        loaded = registry.load_model(path, "sequence-classification")
+    assert len(caught) == 1
+    assert len(str(caught[0].message)) < 700
+    assert set(loaded.load_report.untrained) == random_tensors(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        registry.load_model(path, "sequence-classification", allow_missing="*")
+
+
+@pytest.mark.usefixtures("silent")
+@pytest.mark.parametrize("convert", [lambda model: model, lambda model: model.bfloat16().float()])
+def test_a_model_that_was_trained_from_scratch_is_not(
+    convert: Callable[[Any], Any], sizes: dict[str, int], tmp_path: Path
+) -> None:
+    model = convert(BertForSequenceClassification(BertConfig(**sizes)))
+    step(model, torch.optim.AdamW)
+    path = model.save_pretrained(tmp_path / "saved")
+    assert marks(path) == set()
+    assert registry.load_model(path).load_report.untrained == ()
+
+
+def test_of_a_model_that_was_partly_trained_the_rest_is_recorded(sizes: dict[str, int], tmp_path: Path) -> None:
+    model = BertForSequenceClassification(BertConfig(**sizes))
+    model.bert.encoder.layer[0].requires_grad_(False)
+    model.classifier.requires_grad_(False)
+    step(model, torch.optim.SGD)
+    path = model.save_pretrained(tmp_path / "saved")
+    frozen = {name for name in random_tensors(model) if name.startswith(("bert.encoder.layer.0.", "classifier."))}
+    assert marks(path) == frozen
+    with pytest.warns(UntrainedWarning, match=r"was saved with bert\.encoder\.layer\.0\."):
+        registry.load_model(path)
+
+
+@pytest.mark.usefixtures("silent")
+def test_weights_of_elsewhere_are_trained_ones_also_where_they_are_zeros(sizes: dict[str, int], tmp_path: Path) -> None:
+    model = BertModel(BertConfig(**sizes))
+    model.init_weights()
+    given = {name: tensor * 2 for name, tensor in model.state_dict().items()}
+    assert not given["encoder.layer.0.output.dense.bias"].any()
+    model.load_state_dict(given)
+    path = model.save_pretrained(tmp_path / "saved")
+    assert marks(path) == set()
+    registry.load_model(path)
+
+
+def test_a_constructed_model_shows_the_signature_of_its_constructor() -> None:
+    found = inspect.signature(BertForSequenceClassification).parameters
+    assert list(found) == ["config", "num_labels"]
+    assert found["num_labels"].default is None
 
 
 def test_a_fingerprint_tells_values_types_and_shapes_apart() -> None:
