@@ -10,10 +10,14 @@ import torch
 from registry import discovery
 from registry._version import __version__
 from registry.config.config import config_text
+from registry.errors import RegistryError, SaveError
 from registry.files.atomic import Writer, content_writer
 from registry.files.filenames import CONFIG_NAME, GENERATION_CONFIG_NAME
+from registry.loading.meta import build
+from registry.loading.slots import FLOATS
 from registry.loading.untrained import UNTRAINED, unchanged
 from registry.saving.folder import write_folder
+from registry.weights.writable import DEQUANTIZE
 
 if TYPE_CHECKING:
     from registry.loading.model import Model
@@ -35,9 +39,11 @@ def save_model(
         The directory.
 
     Raises:
-        SaveError: A file could not be written; what was there before is then intact.
+        SaveError: A parameter has a type with which no model of its class is loaded, or a file could not be written;
+            what was there before is then intact.
         VocabError: The tokenizer has ids beyond the embedding.
     """
+    _refuse_quantized(model)
     if tokenizer is not None:
         from registry.loading.pretrained import check_fit  # which imports this module's callers
 
@@ -47,6 +53,25 @@ def save_model(
         writers[GENERATION_CONFIG_NAME] = content_writer(json.dumps(model.generation_config, indent=2) + "\n")
     writers |= {} if tokenizer is None else tokenizer.files()
     return write_folder(directory, {**writers, **weights}, about=_about(model))
+
+
+def _refuse_quantized(model: "Model") -> None:
+    """Raise SaveError for parameters of types that loading refuses, such as the bytes that bitsandbytes packs."""
+    found = {name: value for name, value in model.named_parameters() if value.dtype not in FLOATS}
+    if not found:
+        return
+    try:
+        meant = dict(build(lambda: type(model)(model.config)).named_parameters())
+    except (RegistryError, TypeError, ValueError):  # its constructor needs more than the configuration
+        meant = {}
+    wrong = [name for name, value in found.items() if name not in meant or meant[name].dtype != value.dtype]
+    if wrong:
+        others = f" (and {len(wrong) - 1} others like it)" if len(wrong) > 1 else ""
+        raise SaveError(
+            f"Nothing was saved: {wrong[0]!r} is of the type {found[wrong[0]].dtype}, with which no "
+            f"{type(model).__name__} is loaded{others}.",
+            hint=DEQUANTIZE,
+        )
 
 
 def _config_of(model: "Model") -> str:

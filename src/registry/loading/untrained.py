@@ -30,7 +30,7 @@ def fingerprint(tensor: Tensor) -> str | None:
     Read once, and not copied unless its memory is not aligned, also on other devices.
     """
     plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
-    if not plain or tensor.is_meta or tensor.is_quantized or tensor.is_complex():
+    if not plain or tensor.is_meta or tensor.is_nested or tensor.is_quantized or tensor.is_complex():
         return None
     bits = _bytes_of(tensor)
     whole = bits.numel() // WORD * WORD
@@ -44,7 +44,7 @@ def _kind(tensor: Tensor) -> str:
 
 
 def _bytes_of(tensor: Tensor) -> Tensor:
-    flat = tensor.detach().reshape(-1).view(torch.uint8)
+    flat = tensor.detach().resolve_neg().reshape(-1).view(torch.uint8)
     return flat.clone() if flat.storage_offset() % WORD else flat
 
 

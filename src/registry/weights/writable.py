@@ -76,6 +76,11 @@ _KINDS = (
         "Replace it by tensor.to_tensor(value), with the value that masked elements get.",
     ),
     _Kind(
+        lambda value: value.is_nested,
+        "nested: its rows have lengths of their own",
+        "Make it one tensor first: torch.nested.to_padded_tensor(tensor, 0.0).",
+    ),
+    _Kind(
         lambda value: value.is_meta,
         "on the meta device, which has no values",
         "Load the model on a device: registry.load(name), or model.to_empty(device=...) and model.init_weights(). A "
@@ -95,6 +100,17 @@ _KINDS = (
     ),
 )
 
+_OPAQUE = _Kind(lambda _value: True, "a {type}, which torch cannot look into", DEQUANTIZE)
+"""Tensors of classes whose operations raise errors, even of what they are."""
+
+
+def _kind_of(value: Any) -> _Kind | None:
+    """The first kind that a value is of; None for a tensor that can be written."""
+    try:
+        return next((kind for kind in _KINDS if kind.has(value)), None)
+    except Exception:  # noqa: BLE001  # the operations of a class of tensors are any code
+        return _OPAQUE
+
 
 def check_writable(tensors: Mapping[str, Any]) -> None:
     """Check that each of these can be written, before anything is.
@@ -104,7 +120,7 @@ def check_writable(tensors: Mapping[str, Any]) -> None:
     """
     found: dict[_Kind, list[str]] = {}
     for name, value in tensors.items():
-        kind = next((kind for kind in _KINDS if kind.has(value)), None)
+        kind = _kind_of(value)
         if kind is not None:
             found.setdefault(kind, []).append(name)
     if found:
@@ -116,8 +132,7 @@ def check_writable(tensors: Mapping[str, Any]) -> None:
 
 def _fault(kind: _Kind, names: list[str], value: Any) -> str:
     """The sentence about the first tensor of a kind, and the number of the others."""
-    what = kind.what.format(
-        type=type(value).__name__, dtype=getattr(value, "dtype", ""), layout=getattr(value, "layout", "")
-    )
+    about = {} if kind is _OPAQUE else {name: getattr(value, name, "") for name in ("dtype", "layout")}
+    what = kind.what.format(type=type(value).__name__, **about)
     others = f" (and {len(names) - 1} others like it)" if len(names) > 1 else ""
     return f"{names[0]!r} is {what}{others}"

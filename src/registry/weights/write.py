@@ -47,9 +47,9 @@ def _save_safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     serialize_file(specs, path, {"format": "pt"})  # older versions of transformers refuse files without this
 
 
-def _check_dtypes(tensors: Mapping[str, Tensor], unknown: Collection[torch.dtype]) -> None:
+def _check_dtypes(tensors: Mapping[str, Tensor], known: Collection[str] | None) -> None:
     for name, tensor in tensors.items():
-        if tensor.dtype in unknown:
+        if known is not None and str(tensor.dtype).removeprefix("torch.") not in known:
             raise SaveError(
                 f"Nothing was saved: {name!r} is of the type {tensor.dtype}, which safetensors do not have.",
                 hint='Save it with format="torch", or convert it first.',
@@ -70,14 +70,18 @@ class _WriteFormat:
     keeps_ties: bool
     """Whether tensors that share memory stay shared in the file; else a tied name is omitted, and tied on loading."""
     save: Callable[[Mapping[str, Tensor], Path], None]
-    unknown: Collection[torch.dtype] = ()
-    """Types of tensors that the format does not have."""
+    dtypes: Collection[str] | None = None
+    """Names of the types of tensors that the format has; None for all."""
 
 
-_NOT_SAFE = frozenset([torch.complex32, torch.complex128])
+_SAFE_DTYPES = frozenset(
+    ["bool", "complex64", "float16", "float32", "float64", "bfloat16"]
+    + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+    + ["float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2"]
+)
 
 WRITE_FORMATS: Mapping[str, _WriteFormat] = {
-    "safetensors": _WriteFormat(SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, False, _save_safetensors, _NOT_SAFE),
+    "safetensors": _WriteFormat(SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, False, _save_safetensors, _SAFE_DTYPES),
     "torch": _WriteFormat(WEIGHTS_NAME, WEIGHTS_INDEX_NAME, True, _save_torch),
 }
 
@@ -107,7 +111,7 @@ def weight_writers(
         raise SaveError(f"Weights cannot be saved in the format {format!r}.", hint=f"Formats are: {formats}.")
     check_writable(tensors)
     kind = WRITE_FORMATS[format]
-    _check_dtypes(tensors, kind.unknown)
+    _check_dtypes(tensors, kind.dtypes)
     kept = _own_memory(tensors if kind.keeps_ties else _without_tied(tensors, ties))
     shards = _shards(kept, _bytes(max_shard_size))
     if len(shards) == 1:
@@ -140,12 +144,12 @@ def _same_memory(a: Tensor, b: Tensor) -> bool:
 
 def _own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors on the CPU and contiguous, each with memory of just its size; tensors that are one stay one."""
-    made: dict[tuple[int, torch.Size, tuple[int, ...]], Tensor] = {}
+    made: dict[tuple[object, ...], Tensor] = {}
     kept = {}
     for name, tensor in tensors.items():
-        key = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.is_conj(), tensor.is_neg())
         if key not in made:
-            plain = tensor.detach().to("cpu").contiguous()
+            plain = tensor.detach().to("cpu").resolve_conj().resolve_neg().contiguous()
             made[key] = plain if plain.untyped_storage().nbytes() == plain.nbytes else plain.clone()
         kept[name] = made[key]
     return kept

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -191,6 +192,85 @@ def test_a_tensor_under_a_transform_is_named() -> None:
     torch.func.grad(save)(torch.ones(2))
 
 
+@pytest.mark.filterwarnings("ignore:.*prototype")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_a_nested_tensor_is_named(layout: torch.layout, model: BertModel, tmp_path: Path) -> None:
+    replace(model, torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(1, 3)], layout=layout))
+    message = refused(model, tmp_path / "m", "is nested: its rows have lengths of their own")
+    assert NAME in message
+    assert "to_padded_tensor" in message
+
+
+class Mute(Tensor):
+    """A tensor that answers no question."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise RuntimeError("this operation is not implemented")
+
+
+def test_a_tensor_whose_class_raises_errors_is_named() -> None:
+    with pytest.raises(SaveError, match="'a' is a Mute, which torch cannot look into"):
+        weight_writers({"a": torch.ones(2).as_subclass(Mute)})
+
+
+class Packed(nn.Parameter):
+    """Packed bytes with what unpacks them next to them, as the weights of bitsandbytes are."""
+
+    def __new__(cls, data: Tensor, state: object = None) -> "Packed":
+        made: Packed = torch.Tensor._make_subclass(cls, data, False)  # type: ignore[attr-defined]
+        made.state = state
+        return made
+
+
+TYPES: dict[str, Tensor] = {
+    "packed": torch.zeros(8, 1, dtype=torch.uint8),
+    "int8": torch.zeros(4, 4, dtype=torch.int8),
+    "float8": torch.zeros(4, 4).to(torch.float8_e4m3fn),
+    "complex": torch.zeros(4, 4, dtype=torch.complex64),
+}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_parameter_of_a_type_that_does_not_load_is_named(kind: str, model: BertModel, tmp_path: Path) -> None:
+    model.encoder.layer[0].output.dense.weight = Packed(TYPES[kind])
+    model.encoder.layer[0].intermediate.dense.weight = Packed(TYPES[kind])
+    message = refused(
+        model, tmp_path / "m", f"of the type {TYPES[kind].dtype}, with which no BertModel is loaded".replace("8", ".")
+    )
+    assert "'encoder.layer.0.intermediate.dense.weight'" in message
+    assert "(and 1 others like it)" in message
+    assert "before it is quantized" in message
+
+
+class Counted(BertModel):
+    """A model with a parameter of whole numbers."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.steps = nn.Parameter(torch.zeros(1, dtype=torch.int64), requires_grad=False)
+
+
+def test_a_parameter_of_whole_numbers_that_the_class_has_is_saved(model: BertModel, tmp_path: Path) -> None:
+    made = Counted(model.config)
+    made.steps += 3
+    again = Counted.from_pretrained(registry.save(made, tmp_path / "m"))
+    assert again.steps.tolist() == [3]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_views_that_negate_or_conjugate_are_saved_as_they_look(format: str, tmp_path: Path) -> None:
+    numbers = torch.tensor([1 + 2j, 3 - 4j], dtype=torch.complex64)
+    tensors = {"conjugated": numbers.conj(), "plain": numbers, "negated": torch._neg_view(torch.ones(3))}
+    for name, writer in weight_writers(tensors, format=format).items():
+        writer(tmp_path / name)
+    (path,) = tmp_path.iterdir()
+    read = safetensors.torch.load_file(path) if format == "safetensors" else torch.load(path, weights_only=True)
+    assert read["conjugated"].tolist() == [1 - 2j, 3 + 4j]
+    assert read["plain"].tolist() == numbers.tolist()
+    assert read["negated"].tolist() == [-1, -1, -1]
+
+
 def test_all_kinds_are_told_in_one_message() -> None:
     with pytest.raises(SaveError, match=r"'a' is on the meta device.*; 'c' is sparse") as caught:
         weight_writers({"a": torch.ones(2, device="meta"), "b": torch.ones(2), "c": torch.eye(2).to_sparse()})
@@ -211,9 +291,14 @@ def test_tensors_with_memory_are_saved(tmp_path: Path, format: str) -> None:
         assert (tmp_path / name).stat().st_size > 0
 
 
-def test_a_type_that_safetensors_lack_is_refused_and_torch_has_it(tmp_path: Path) -> None:
-    tensors = {"a": torch.ones(2, dtype=torch.complex128)}
-    with pytest.raises(SaveError, match=r"'a' is of the type torch\.complex128"):
-        weight_writers(tensors)
-    weight_writers(tensors, format="torch")["pytorch_model.bin"](tmp_path / "w")
-    assert torch.load(tmp_path / "w", weights_only=True)["a"].equal(tensors["a"])
+LACKING = [torch.ones(2, dtype=torch.complex128), torch.ones(2, dtype=torch.uint8).view(torch.bits8)]
+
+
+@pytest.mark.parametrize("tensor", LACKING, ids=lambda tensor: str(tensor.dtype))
+def test_a_type_that_safetensors_lack_is_refused_and_torch_has_it(tensor: Tensor, tmp_path: Path) -> None:
+    with pytest.raises(SaveError, match=f"'a' is of the type {tensor.dtype}, which safetensors do not have"):
+        weight_writers({"a": tensor})
+    weight_writers({"a": tensor}, format="torch")["pytorch_model.bin"](tmp_path / "w")
+    read = torch.load(tmp_path / "w", weights_only=True)["a"]
+    assert read.dtype == tensor.dtype
+    assert read.view(torch.uint8).equal(tensor.view(torch.uint8))
