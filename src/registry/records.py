@@ -33,6 +33,9 @@ TASKS = (
 ROLES = ("config", "weights", "vocab", "merges", "special_tokens", "tokenizer", "tokenizer_config")
 """The roles of files in a model; a plugin may add words of its own."""
 
+CORE_FORMATS = ("safetensors", "torch", "tensorflow", "numpy")
+"""The formats of weights that the core reads for any architecture, the preferred one first."""
+
 HUB = "https://huggingface.co"
 """The Hugging Face hub, whose files ``hub:organization/name@revision/file`` names."""
 
@@ -233,7 +236,11 @@ class TokenizerSpec:
 
 @frozen(kw_only=True)
 class WeightLoaderSpec:
-    """A format of weight files: how it is recognized, and how it is read."""
+    """A format of weight files: how it is recognized, and how it is read.
+
+    The core reads ``CORE_FORMATS`` of any architecture.  For its own architecture a plugin may read one of them
+    otherwise: where its record detects the files, it goes before the core's.
+    """
 
     format: str = field(validator=_word)
     """The format's name: ``safetensors``."""
@@ -250,6 +257,9 @@ class WeightLoaderSpec:
         default="*", validator=matching(r"\*|[a-z0-9]+([_-][a-z0-9]+)*", "an architecture or '*'")
     )
     """The architecture of the files; ``*`` for any."""
+    filenames: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_file_name))
+    """Names of its files in a hub repository or web directory, where there are none in the formats of the core; files
+    of other names are not fetched."""
 
     @property
     def key(self) -> tuple[str, ...]:

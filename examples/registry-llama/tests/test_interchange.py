@@ -206,6 +206,31 @@ def test_the_number_of_parameters_is_that_of_the_model(name: str) -> None:
     assert abs(model.config.num_backbone_parameters() / found - 1) < 0.1
 
 
+LARGE = {
+    "Llama 2, 70 billion": ((32000, 8192, 80, 64, 8, 28672), 68_976_648_192),
+    "Llama 3.1, 405 billion": ((128256, 16384, 126, 128, 8, 53248), 405_853_388_800),
+}
+"""The sizes of the largest published models, and their numbers of parameters, which are far above those of others."""
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_the_largest_published_models_are_no_damaged_files(name: str) -> None:
+    (vocabulary, width, layers, heads, shared, inner), parameters = LARGE[name]
+    config = LlamaConfig.from_dict(
+        {
+            "model_type": "llama",
+            "vocab_size": vocabulary,
+            "hidden_size": width,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "num_key_value_heads": shared,
+            "intermediate_size": inner,
+        }
+    )
+    model = build(lambda: LlamaForCausalLM(config))
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+
+
 def test_layers_can_be_had_by_name() -> None:
     block = registry.layer("llama", "block")(LlamaConfig(**SIZES))
     assert sum(parameter.numel() for parameter in block.parameters()) == 24 * (24 + 12 + 12 + 24 + 3 * 40 + 2)

@@ -71,11 +71,11 @@ def of_web_archive(url: str, policy: Policy, *, patient: bool = True) -> Paths:
 
 
 def in_role(paths: Paths, role: str, filenames: Collection[str]) -> Paths:
-    """Those files of an archive that play a role; for other roles than config and weights, by their ``filenames``."""
+    """Those files of an archive that play a role; for other roles than the configuration, by their ``filenames``."""
     if role == "config":
         names = [name for name in config_names() if name in paths][:1]
     elif role == "weights":
-        names = [name for name in paths if is_weights(name)]
+        names = [name for name in paths if is_weights(name) or name in filenames]
     else:
         names = [name for name in filenames if name in paths]
     return {name: paths[name] for name in names}

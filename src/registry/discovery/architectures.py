@@ -59,8 +59,12 @@ class Architecture:
         found: ModelSpec | None = self._discovery.find(("model name", self.name, cls), asked)
         return found
 
+    def own_weight_loader(self, format: str) -> WeightLoaderSpec | None:
+        """The record of a format by the plugin that declares the architecture, or by a preferred one."""
+        return self._discovery.own_weight_loader(self.name, format)
+
     def weight_loader(self, format: str) -> WeightLoaderSpec | None:
-        """The architecture's own record of a format, with its table of names."""
+        """A record of a format for this architecture, whichever plugin declares it, with its table of names."""
         asked = f"The format {format!r} of {self.name!r}"
         found: WeightLoaderSpec | None = self._discovery.find(("weights", self.name, format), asked)
         return found

@@ -12,8 +12,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.machinery import PathFinder
+from math import inf
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from registry.discovery.order import names_in
 from registry.discovery.plugin import Plugin, canonicalize_name, describe_exception
@@ -27,7 +28,9 @@ Metadata: TypeAlias = tuple[str, Callable[[str], str | None]]
 """The path of a distribution's metadata, and the reader of one of their files: None when there is no such file."""
 
 METADATA_SUFFIXES = (".dist-info", ".egg-info")
-"""Endings of the directories in which installers leave metadata."""
+"""Endings of the directories in which installers leave metadata, the preferred one first."""
+LEFTOVER = "~"
+"""How names of directories begin that pip was about to remove when it was interrupted."""
 
 
 class PluginWarning(RegistryWarning):
@@ -38,19 +41,26 @@ def installed_plugins() -> tuple[Plugin, ...]:
     """The plugins that installed distributions announce: first-party ones as declared, then others by name.
 
     Each distribution is read on its own, so that damaged metadata of one cannot hide the others; the first of a name on
-    ``sys.path`` counts, as it does for Python's imports.
+    ``sys.path`` counts, as it does for Python's imports.  Where one directory on it has several of a name, which an
+    interrupted installation leaves, the newest version does.
     """
     found: dict[str, list[Plugin]] = {}
+    places: dict[str, str] = {}
     for path, read in distributions():
         try:
             plugins = _announced(read)
         except Exception as problem:  # noqa: BLE001  # a damaged file fails in many ways: UnicodeDecodeError, OSError
             _warn(f"The entry points of {path} cannot be read ({describe_exception(problem)}).")
             continue
-        if plugins:
-            counted = found.setdefault(canonicalize_name(str(plugins[0].distribution)), plugins)
-            if counted[0].version != plugins[0].version:
-                _warn(f"{plugins[0].origin} at {path} is hidden by {counted[0].origin}.")
+        if not plugins:
+            continue
+        name = canonicalize_name(str(plugins[0].distribution))
+        counted, at = found.setdefault(name, plugins), places.setdefault(name, path)
+        if _directory(path) == _directory(at) and _rank(plugins, path) > _rank(counted, at):
+            found[name], places[name] = plugins, path
+            counted, plugins, path = plugins, counted, at
+        if counted[0].version != plugins[0].version:
+            _warn(f"{plugins[0].origin} at {path} is hidden by {counted[0].origin}.")
     installed = [plugin for plugins in found.values() for plugin in plugins]
     for name in names_in("REGISTRY_PLUGINS") or ():
         if not any(plugin.is_called(name) for plugin in installed):
@@ -59,6 +69,35 @@ def installed_plugins() -> tuple[Plugin, ...]:
     return tuple(
         sorted(installed, key=lambda plugin: "" if plugin.first_party else canonicalize_name(str(plugin.distribution)))
     )
+
+
+def _directory(metadata: str) -> str:
+    return os.path.dirname(metadata)  # noqa: PTH120  # as texts, as the paths are here
+
+
+def _rank(plugins: list[Plugin], metadata: str) -> tuple[Any, ...]:
+    """What counts of the metadata of one distribution in one directory: the newest, and a wheel's before an egg's."""
+    return version_key(plugins[0].version or ""), metadata.endswith(METADATA_SUFFIXES[0])
+
+
+def version_key(version: str) -> tuple[Any, ...]:
+    """A key by which versions are sorted as PEP 440 has it; local versions are not told apart."""
+    found = _VERSION.match(version.strip().lower())
+    if found is None:
+        return ()
+    release = [int(number) for number in found["release"].split(".")]
+    while release and not release[-1]:
+        release.pop()
+    dev = inf if found["dev"] is None else int(found["dev"] or 0)
+    phase = found["phase"] or ("" if dev == inf else "dev")
+    return int(found["epoch"] or 0), release, _PHASES[phase], int(found["number"] or 0), dev
+
+
+_VERSION = re.compile(
+    r"v?(?:(?P<epoch>\d+)!)?(?P<release>\d+(?:\.\d+)*)"
+    r"(?:[-_.]?(?P<phase>alpha|a|beta|b|rc|c|post|rev|r)[-_.]?(?P<number>\d*))?(?:[-_.]?dev(?P<dev>\d*))?"
+)
+_PHASES = {"dev": 0, "a": 1, "alpha": 1, "b": 2, "beta": 2, "c": 3, "rc": 3, "": 4, "post": 5, "rev": 5, "r": 5}
 
 
 def _announced(read: Callable[[str], str | None]) -> list[Plugin]:
@@ -110,7 +149,7 @@ def distributions() -> Iterator[Metadata]:
             yield from _others([entry]) if Path(entry).exists() else ()
             continue
         for name in names:
-            if name.lower().endswith(METADATA_SUFFIXES):
+            if name.lower().endswith(METADATA_SUFFIXES) and not name.startswith(LEFTOVER):
                 path = os.path.join(entry, name)  # noqa: PTH118  # a Path for each takes a third of the time of a scan
                 yield path, partial(_read, path)
 
@@ -136,5 +175,6 @@ def _others(path: list[str]) -> Iterator[Metadata]:
     from importlib import metadata
 
     for distribution in metadata.distributions(path=path):
-        where = getattr(distribution, "_path", None) or distribution.locate_file("")
-        yield str(where), distribution.read_text
+        where = str(getattr(distribution, "_path", None) or distribution.locate_file(""))
+        if not os.path.basename(where).startswith(LEFTOVER):  # noqa: PTH119  # of whatever finder it may be
+            yield where, distribution.read_text

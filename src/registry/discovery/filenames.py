@@ -2,13 +2,18 @@
 
 from registry import discovery
 from registry.files.filenames import CONFIG_NAME, TOKENIZER_NAMES
-from registry.records import ConfigSpec, TokenizerSpec
+from registry.records import ConfigSpec, TokenizerSpec, WeightLoaderSpec
 
 
 def config_names() -> list[str]:
     """Names of configurations, the preferred one first; imports every plugin."""
     declared = (name for spec in discovery.every(ConfigSpec) for name in spec.filenames)
     return list(dict.fromkeys([CONFIG_NAME, *declared]))
+
+
+def weight_names() -> list[str]:
+    """Names of weights in formats that only plugins read; imports every plugin."""
+    return list(dict.fromkeys(name for spec in discovery.every(WeightLoaderSpec) for name in spec.filenames))
 
 
 def vocabulary_names() -> list[str]:

@@ -8,7 +8,7 @@ import pluggy
 
 from registry.errors import PluginIncompatibleError, did_you_mean
 from registry.hookspecs import PROJECT, RECORD_TYPES, RegistrySpecs
-from registry.records import Record
+from registry.records import CORE_FORMATS, Record, WeightLoaderSpec
 
 MOST_RECORDS = 100_000
 """No plugin declares more; a hook that yields more does not end."""
@@ -53,6 +53,8 @@ class HookManager(pluggy.PluginManager):
                     raise PluginIncompatibleError(f"{hook} declares over {MOST_RECORDS:,} records: does it ever end?")
                 if key in records:
                     raise PluginIncompatibleError(f"{hook} declares {' / '.join(record.key)!r} twice.")
+                if isinstance(record, WeightLoaderSpec):
+                    _refuse_core_format(record)
                 records[key] = record
         return tuple(records.values())
 
@@ -97,3 +99,11 @@ class HookManager(pluggy.PluginManager):
         if options is None:
             raise PluginIncompatibleError(f"{name} is not marked as a hook.", hint="Put @registry.hookimpl above it.")
         return options
+
+
+def _refuse_core_format(record: WeightLoaderSpec) -> None:
+    if record.architecture == "*" and record.format in CORE_FORMATS:
+        raise PluginIncompatibleError(
+            f"registry_weight_loaders declares the format {record.format!r} of any architecture, which the core reads.",
+            hint="Name the architecture whose files your loader is to read: WeightLoaderSpec(architecture=...).",
+        )

@@ -70,6 +70,20 @@ class Discovery(PluginLoader):
         specs = self.in_order(WeightLoaderSpec)
         return tuple(spec for spec in specs if architecture is None or spec.architecture in ("*", architecture))
 
+    def own_weight_loader(self, architecture: str, format: str) -> WeightLoaderSpec | None:
+        """The record of a format by a preferred plugin, or by the plugin that declares the architecture; imports none.
+
+        Raises PluginConflictError.
+        """
+        key = ("weights", architecture, format)
+        config = self.find(("config", architecture), f"The architecture {architecture!r}")
+        if config is None:
+            return None
+        with self._lock:
+            preferred: WeightLoaderSpec | None = self._first(self._ranks().preferred, key)
+            own: Any = self._declarer(config).index.get(key)
+        return preferred or own
+
     def card(self, name: str) -> Card | None:
         """The card of a model, by its name or an alias, with what the site's card files add to it.
 

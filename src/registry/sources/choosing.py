@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from attrs import evolve
 
-from registry.discovery.filenames import config_names, tokenizer_names, vocabulary_names
+from registry.discovery.filenames import config_names, tokenizer_names, vocabulary_names, weight_names
 from registry.download.policy import Policy
 from registry.errors import CacheCorruptError, CorruptWeightsError, NotCachedError
 from registry.files.filenames import (
@@ -98,7 +98,7 @@ def suffices(names: frozenset[str], roles: Roles) -> bool:
     wanted = {"config", "weights", "vocab"} if roles is None else set(roles)
     options = {
         "config": config_names(),
-        "weights": [name for pair in WEIGHTS_NAMES for name in pair],
+        "weights": [*(name for pair in WEIGHTS_NAMES for name in pair), *weight_names()],
         "vocab": [TOKENIZER_NAME, *vocabulary_names()],
     }
     return all(not names.isdisjoint(options[role]) for role in wanted & options.keys())

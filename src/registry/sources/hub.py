@@ -55,6 +55,7 @@ class HubSource(Source):
             HTTPStatusError: The hub refuses.
             FetchError: Whatever else ``fetch`` raises.
         """
+        from registry.discovery.filenames import weight_names
         from registry.download.fetch import fetch  # and with it the cache
         from registry.sources.choosing import choose
 
@@ -72,8 +73,9 @@ class HubSource(Source):
                 return None
             return fetch(hub.HubFile(self.repository, listing.commit, name).url, policy)
 
+        others = [*filter(OTHER_WEIGHTS.fullmatch, sorted(listing.names)), *weight_names()]
         try:
-            return choose(find, roles, policy, other_weights=filter(OTHER_WEIGHTS.fullmatch, sorted(listing.names)))
+            return choose(find, roles, policy, other_weights=others)
         except NotCachedError as problem:
             raise self._missing(listing, roles, policy, problem) from problem
 

@@ -96,12 +96,12 @@ def directory_files(url: str, roles: Roles, policy: Policy) -> Paths:
         MissingFileError: It holds no configuration.
         FetchError: Whatever else ``fetch`` raises.
     """
-    from registry.discovery.filenames import config_names
+    from registry.discovery.filenames import config_names, weight_names
     from registry.download.fetch import is_held
     from registry.sources.choosing import choose
 
     directory = _Directory(url, policy)
-    found = choose(directory.find, roles, policy)
+    found = choose(directory.find, roles, policy, other_weights=weight_names())
     names = config_names()
     if not any(is_held(_inside(url, name), policy) for name in names):
         raise directory.pages[0] if directory.pages else _nothing_there(url, names, directory.refused)

@@ -68,7 +68,8 @@ FORMATS: Mapping[WeightLoaderSpec, FormatFiles] = {
     _core_format("tensorflow", "tensorflow.bundle"): bundle.FILES,
     _core_format("numpy", "numpy_shards"): numpy_shards.FILES,
 }
-"""Formats of any architecture, in the order in which they are preferred; those of plugins come after them."""
+"""The formats of the core, in the order in which they are preferred.  An architecture's own record for one of them goes
+before it; other formats of plugins come after all."""
 
 RELEASE_FORMATS = ("tensorflow", "numpy")
 """Formats of the TensorFlow and OpenAI checkpoints, in which tensors have other names: an architecture's own record
@@ -171,21 +172,23 @@ def find_weights(
         CorruptWeightsError: A file is of another format than its name says.
     """
     known = {spec: names for spec, names in FORMATS.items() if formats is None or spec.format in formats}
-    found = [_Set(spec=spec, paths=part) for spec, names in known.items() for part in names.sets(paths)]
-    detected = [each for each in found if _detects(each.spec, each.paths)]
-    for each in found:
-        claimed = FORMATS[each.spec].claimed(each.paths)
-        if claimed is not None and each not in detected:
-            raise _other_content(paths[claimed], each.spec.format)
+    detected = []
+    for spec, names in known.items():
+        for part in names.sets(paths):
+            record = _detecting(part, spec, architecture)
+            if record is not None:
+                detected.append(_Set(spec=record, names=names, paths=part))
+            elif (claimed := names.claimed(part)) is not None:
+                raise _other_content(paths[claimed], spec.format)
     if not detected:
         return _of_plugin(paths, architecture, formats, files)
     meant = detected[0] if len(detected) == 1 else _meant(detected, paths)
-    read = FORMATS[meant.spec].present(meant.paths)
+    read = meant.names.present(meant.paths) or tuple(filter(paths.__contains__, meant.spec.filenames))
     others = [name for each in detected for name in each.files]
     ignored = dict.fromkeys(name for name in (*others, *filter(is_weight_like, sorted(paths))) if name in paths)
     return WeightFiles(
         paths=meant.paths,
-        spec=_of(architecture, meant.spec),
+        spec=meant.spec,
         files=read,
         ignored_files=tuple(name for name in ignored if name not in read),
     )
@@ -196,13 +199,16 @@ class _Set:
     """Files that hold the weights once, in one format."""
 
     spec: WeightLoaderSpec
+    """What reads it."""
+    names: FormatFiles
+    """The names of the format's files."""
     paths: Paths
     """The files of the model, without those of the format's other set."""
 
     @property
     def files(self) -> tuple[str, ...]:
         """The names of its files, missing ones included."""
-        return FORMATS[self.spec].promised(self.paths)
+        return self.names.promised(self.paths)
 
     @property
     def is_complete(self) -> bool:
@@ -218,12 +224,19 @@ def _detects(spec: WeightLoaderSpec, paths: Paths) -> bool:
     return bool(spec.detect.load()(paths))
 
 
-def _of(architecture: Architecture | None, spec: WeightLoaderSpec) -> WeightLoaderSpec:
-    """The architecture's own record of a format that names tensors otherwise; the core's where it has none."""
-    if spec.format not in RELEASE_FORMATS or architecture is None:
+def _detecting(paths: Paths, spec: WeightLoaderSpec, architecture: Architecture | None) -> WeightLoaderSpec | None:
+    """The record of a format of the core that detects files: the architecture's own goes before the core's.
+
+    In the formats of releases the names of tensors are others, and a record of any plugin may translate them.
+    """
+    own = None if architecture is None else architecture.own_weight_loader(spec.format)
+    if own is None or not _detects(own, paths):
+        if not _detects(spec, paths):
+            return None
+        own = architecture.weight_loader(spec.format) if architecture and spec.format in RELEASE_FORMATS else None
+    if own is None:
         return spec
-    found = architecture.weight_loader(spec.format)
-    return spec if found is None else evolve(found, headers=found.headers or spec.headers)
+    return evolve(own, headers=own.headers or (spec.headers if own.loader == spec.loader else None))
 
 
 def _meant(detected: Sequence[_Set], paths: Paths) -> _Set:

@@ -1,15 +1,19 @@
 """Plugins are found wherever ``importlib.metadata`` would find them."""
 
+import itertools
+import re
 import subprocess
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 
 from registry import discovery
 from registry.discovery import entry_points
@@ -63,6 +67,80 @@ def test_a_distribution_is_found_in(place: str, tmp_path: Path, monkeypatch: pyt
     monkeypatch.syspath_prepend(PLACES[place](tmp_path))
     assert announced() == peer() == {"toy"}
     assert [plugin.distribution for plugin in discovery.announced() if plugin.name == "toy"] == ["toy-dist"]
+
+
+@pytest.fixture
+def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A function that writes metadata of one distribution into one directory on the path: name -> version."""
+
+    def write(*names: str) -> None:
+        for name in names:
+            info = tmp_path / "site" / name
+            info.mkdir(parents=True)
+            version = name.removesuffix(".dist-info").removesuffix(".egg-info").partition("-")[2] or "0.9"
+            text = f"Metadata-Version: 2.1\nName: toy-dist\nVersion: {version}\n"
+            (info / ("METADATA" if name.endswith("dist-info") else "PKG-INFO")).write_text(text)
+            target = re.sub(r"\W", "_", name)
+            (info / "entry_points.txt").write_text(f"[registry.v1]\ntoy = {target}\n")
+        monkeypatch.syspath_prepend(tmp_path / "site")
+        discovery.refresh()
+
+    return write
+
+
+class Nothing(metadata.DistributionFinder):
+    """A finder of an application that has nothing."""
+
+    def find_spec(self, *_arguments: object) -> None:
+        return None
+
+    def find_distributions(self, context: object = None) -> Iterator[metadata.Distribution]:
+        return iter(())
+
+
+def counted() -> list[str]:
+    """The modules of the plugin ``toy`` that are announced."""
+    return [str(plugin.target) for plugin in entry_points.installed_plugins() if plugin.name == "toy"]
+
+
+@pytest.mark.parametrize("finder", [False, True], ids=["read here", "read by importlib"])
+def test_what_pip_was_about_to_remove_is_no_distribution(
+    finder: bool, copies: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if finder:
+        monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Nothing()])
+    copies("~oy_dist-1.5.dist-info", "~-y_dist-3.0.dist-info", "toy_dist-2.0.dist-info", "~oy_dist-9.egg-info")
+    assert set(counted()) == {"toy_dist_2_0_dist_info"}
+
+
+ORDERS: dict[tuple[str, ...], str] = {
+    ("toy_dist-1.9.dist-info", "toy_dist-1.10.dist-info"): "toy_dist_1_10_dist_info",
+    ("toy_dist-2.0rc1.dist-info", "toy_dist-2.0.dist-info", "toy_dist-2.0.dev5.dist-info"): "toy_dist_2_0_dist_info",
+    ("toy_dist-2.0.post1.dist-info", "toy_dist-2.0.dist-info"): "toy_dist_2_0_post1_dist_info",
+    ("toy_dist-1.0.egg-info", "toy_dist-1.0.dist-info"): "toy_dist_1_0_dist_info",
+    ("toy_dist-2.0.egg-info", "toy_dist-1.0.dist-info"): "toy_dist_2_0_egg_info",
+}
+
+
+@pytest.mark.parametrize(("names", "first"), [(n, ORDERS[o]) for o in ORDERS for n in itertools.permutations(o)])
+def test_of_several_versions_in_one_directory_the_newest_counts(
+    names: tuple[str, ...], first: str, copies: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies(*names)
+    found = list(names)
+    monkeypatch.setattr(entry_points, "_listing", lambda entry: found if str(entry).endswith("site") else [])
+    others = len({name.rpartition(".")[0] for name in names}) - 1
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert counted() == [first]
+    assert [str(warning.message).count(" is hidden by toy-dist ") for warning in caught] == [1] * others
+
+
+@settings(max_examples=30)
+@given(st.lists(st.from_regex(r"(1!)?[0-3](\.[0-2]){0,2}((a|b|rc)[0-2]|\.post[0-2])?(\.dev[0-2])?", fullmatch=True)))
+def test_versions_are_sorted_as_packaging_sorts_them(versions: list[str]) -> None:
+    keys = sorted(versions, key=entry_points.version_key)
+    assert [Version(version) for version in keys] == sorted(map(Version, versions))
 
 
 def test_entries_of_the_path_that_hold_nothing_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

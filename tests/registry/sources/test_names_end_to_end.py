@@ -7,11 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from click.testing import CliRunner
 
 import registry
-from registry import Card, FileSpec, hookimpl
+from registry import Card, FileSpec, WeightLoaderSpec, hookimpl
 from registry.cache.cache import Cache
 from registry.cli import main
 from registry.download.fetch import cached_path
@@ -284,6 +285,59 @@ def test_a_file_on_the_web_is_that_file(server, saved) -> None:
     with pytest.raises(MissingFileError):
         cached_path("no-such-file.bin")
     assert cached_path(__file__) == Path(__file__)
+
+
+# --- Weights in a format of a plugin ----------------------------------------------------------------------------------
+
+
+class Sealed:
+    """A plugin that reads BERT's weights behind a seal of six bytes."""
+
+    @hookimpl
+    def registry_weight_loaders(self) -> list[WeightLoaderSpec]:
+        names = {"detect": f"{__name__}:is_sealed", "loader": f"{__name__}:unsealed"}
+        return [WeightLoaderSpec(architecture="bert", format="sealed", filenames=("model.sealed",), **names)]
+
+
+def is_sealed(paths: Any) -> bool:
+    return "model.sealed" in paths
+
+
+def unsealed(paths: Any) -> Any:
+    return safetensors.torch.load(paths["model.sealed"].read_bytes().removeprefix(b"sealed"))
+
+
+@pytest.fixture
+def sealed(saved) -> dict[str, bytes]:
+    """The files of a tiny BERT whose weights only a plugin reads."""
+    rest = {name: body for name, body in saved.items() if name != "model.safetensors"}
+    return {**rest, "model.sealed": b"sealed" + saved["model.safetensors"], "notes.sealed": b"other"}
+
+
+def test_a_plugins_format_is_fetched_by_its_filenames_from_the_hub(hub, other_server, sealed, model, watched) -> None:
+    hub.hub("me/sealed", sealed, commit=COMMIT, cdn=other_server)
+    with pytest.raises(MissingFileError, match=r"No weights that can be read are among the files"):
+        registry.load("me/sealed", "pretraining")
+    registry.register(Sealed(), "sealed")
+    assert same(registry.load("me/sealed", "pretraining").model, model)
+    assert not [request.path for request in hub.requests if request.path.endswith("notes.sealed")]
+    with watched() as events:
+        assert same(registry.load("me/sealed", "pretraining", offline=True).model, model)
+    assert events == []
+
+
+def test_a_plugins_format_is_fetched_by_its_filenames_from_a_directory_on_the_web(server, sealed, model) -> None:
+    registry.register(Sealed(), "sealed")
+    for name, body in sealed.items():
+        server.add(f"/models/tiny/{name}", body)
+    assert same(registry.load(f"{server.url}/models/tiny", "pretraining").model, model)
+
+
+def test_weights_in_a_format_of_the_core_go_before_those_of_a_plugin(hub, other_server, sealed, saved, model) -> None:
+    registry.register(Sealed(), "sealed")
+    hub.hub("me/both", {**saved, **sealed}, commit=COMMIT, cdn=other_server)
+    assert same(registry.load("me/both", "pretraining").model, model)
+    assert not [request.path for request in hub.requests if request.path.endswith(".sealed")]
 
 
 # --- pull -------------------------------------------------------------------------------------------------------------

@@ -6,14 +6,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
+from attrs import evolve
 from safetensors.torch import save_file
 
-from registry import hookimpl, register
+from registry import hookimpl, prefer, register
 from registry.discovery import architecture
-from registry.errors import AmbiguousWeightsError, CorruptWeightsError, MissingFileError, RegistryWarning
-from registry.records import WeightLoaderSpec
-from registry.weights.checkpoint import FORMATS, Checkpoint, open_checkpoint
+from registry.errors import (
+    AmbiguousWeightsError,
+    CorruptWeightsError,
+    MissingFileError,
+    PluginIncompatibleError,
+    RegistryError,
+    RegistryWarning,
+)
+from registry.records import CORE_FORMATS, ConfigSpec, WeightLoaderSpec
+from registry.weights.checkpoint import FORMATS, Checkpoint, find_weights, open_checkpoint
 
 SAFE, TORCH, MANIFEST = "model.safetensors", "pytorch_model.bin", "registry.json"
 
@@ -153,9 +162,85 @@ def test_a_plugin_reads_what_the_core_cannot(tmp_path: Path) -> None:
 
 
 def test_the_formats_of_the_core_are_records_as_those_of_plugins_are() -> None:
-    assert [spec.key for spec in FORMATS] == [
-        ("*", format) for format in ("safetensors", "torch", "tensorflow", "numpy")
-    ]
+    assert [spec.key for spec in FORMATS] == [("*", format) for format in CORE_FORMATS]
+
+
+# --- An architecture's own record for a format of the core ------------------------------------------------------------
+
+
+def detect_sealed(paths: Mapping[str, Path]) -> bool:
+    """Safetensors behind a seal of six bytes, under the published name or one of their own."""
+    return any(path.read_bytes()[:6] == b"sealed" for path in paths.values())
+
+
+def load_sealed(paths: Mapping[str, Path]) -> dict[str, torch.Tensor]:
+    (sealed,) = (path for path in paths.values() if path.read_bytes()[:6] == b"sealed")
+    return safetensors.torch.load(sealed.read_bytes()[6:])
+
+
+SEALED = WeightLoaderSpec(
+    architecture="toy",
+    format="safetensors",
+    detect=f"{__name__}:detect_sealed",
+    loader=f"{__name__}:load_sealed",
+    filenames=("model.sealed",),
+)
+
+
+class Toy:
+    """The plugin that declares the architecture."""
+
+    @hookimpl
+    def registry_configs(self) -> list[ConfigSpec]:
+        return [ConfigSpec(architecture="toy", cls="plugins.bert.config:BertConfig", model_types=("toy",))]
+
+    @hookimpl
+    def registry_weight_loaders(self) -> list[WeightLoaderSpec]:
+        return [SEALED]
+
+
+class Stranger:
+    """A plugin with a record for the architecture of another one."""
+
+    @hookimpl
+    def registry_weight_loaders(self) -> list[WeightLoaderSpec]:
+        return [evolve(SEALED, loader=f"{__name__}:load_text")]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.sealed"])
+def test_an_architectures_own_record_goes_before_the_core(tmp_path: Path, name: str) -> None:
+    register(Toy(), name="toy")
+    register(Stranger(), name="stranger")
+    (tmp_path / name).write_bytes(b"sealed" + safetensors.torch.save({"a": torch.ones(2)}))
+    (tmp_path / "config.json").write_text("{}")
+    paths = {name: tmp_path / name, "config.json": tmp_path / "config.json"}
+    checkpoint = open_checkpoint(paths, architecture("toy"))
+    assert (checkpoint.format, checkpoint.files, checkpoint.tensors["a"].tolist()) == ("safetensors", (name,), [1, 1])
+    assert find_weights(paths, architecture("toy")).headers()["a"].shape == (2,)
+    with pytest.raises(RegistryError):
+        open_checkpoint(paths, architecture("bert"))
+    prefer("stranger")
+    assert find_weights(paths, architecture("toy")).spec.loader.name == "load_text"
+
+
+def test_what_the_own_record_does_not_detect_is_read_by_the_core(tmp_path: Path) -> None:
+    register(Toy(), name="toy")
+    safetensors.torch.save_file({"a": torch.ones(2)}, tmp_path / SAFE)
+    found = find_weights({SAFE: tmp_path / SAFE}, architecture("toy"))
+    assert (found.spec, found.files) == (next(iter(FORMATS)), (SAFE,))
+
+
+@pytest.mark.parametrize("format", CORE_FORMATS)
+def test_a_record_that_would_never_be_used_is_the_error_of_its_plugin(format: str) -> None:
+    class Wrong:
+        @hookimpl
+        def registry_weight_loaders(self) -> list[WeightLoaderSpec]:
+            return [evolve(SEALED, architecture="*", format=format)]
+
+    with pytest.raises(
+        PluginIncompatibleError, match=f"the format '{format}' of any architecture, which the core reads"
+    ):
+        register(Wrong(), name="wrong")
 
 
 # --- A single file and an index of one format -------------------------------------------------------------------------
