@@ -61,6 +61,11 @@ def format_count(number: int | None) -> str:
     return str(number) if number < 1000 else _in_units(number, COUNTS)
 
 
+def plural(number: int, noun: str) -> str:
+    """A number of things: ``1 file``, ``2 files``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def format_size(size: int | None) -> str:
     """A size in bytes: ``90.9 MB``; empty when it is not known."""
     if size is None:

@@ -15,7 +15,7 @@ from registry.errors import ArchiveError, CacheError, CorruptArchiveError, Missi
 from registry.files.digests import sha256_of
 from registry.files.filenames import WEIGHTS_NAMES, is_weights
 from registry.files.urls import name_in, split_digest
-from registry.formatting import first_of
+from registry.formatting import first_of, plural
 from registry.records import Paths, WeightLoaderSpec
 
 
@@ -111,10 +111,12 @@ def _check_complete(paths: Paths, called: str) -> None:
         missing.append(f"a configuration ({' or '.join(names)})")
     if not any(map(is_weights, paths)) and not _is_read_by_plugin(paths):
         missing.append(f"weights ({', '.join(name for pair in WEIGHTS_NAMES for name in pair)}, or those of a plugin)")
+    if not paths:
+        raise CorruptArchiveError(f"{called} is an archive without a file, and so without a model.")
     if missing:
         raise CorruptArchiveError(
             f"{called} holds no model: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing from its "
-            f"{len(paths)} files{f' ({first_of(sorted(paths), 5)})' if paths else ''}.",
+            f"{plural(len(paths), 'file')} ({first_of(sorted(paths), 5)}).",
             hint="Files at the top of the archive count, or those in the only directory there.",
         )
 

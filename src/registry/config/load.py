@@ -19,7 +19,7 @@ from registry.errors import ArchitectureMismatchError, ConfigError, MissingFileE
 from registry.files.filenames import CONFIG_NAME
 from registry.files.strict_json import read_json_object
 from registry.files.urls import shown
-from registry.formatting import first_of
+from registry.formatting import first_of, plural
 from registry.records import Card, ConfigSpec
 from registry.sources.files import Files
 
@@ -184,7 +184,8 @@ def _config_path(files: Files) -> Path:
 def _no_config(files: Files) -> MissingFileError:
     explained = files.explained()
     names = config_names()
-    among = f"among its {len(explained.names)} files ({first_of(explained.names, 5)})" if explained.names else "there"
+    listed = f"{plural(len(explained.names), 'file')} ({first_of(explained.names, 5)})"
+    among = f"among its {listed}" if explained.names else "there"
     return MissingFileError(
         f"{files.source} has no configuration of a model: none of {', '.join(names) or CONFIG_NAME} is {among}."
         f"{explained.found}",

@@ -127,8 +127,18 @@ def hub_clients_file(url: str, *, cache_dir: Path, sha256: str | None, verify: b
     for directory in _repositories(repository):
         commit = _commit(directory, revision)
         path = _inside(directory / "snapshots" / commit, name) if commit else None
-        if path is not None and path.is_file() and (not verify or _is_sound(path, _linked_name(path), sha256)):
+        if path is not None and path.is_file() and (not verify or _is_sound(path, _blob_name(path, directory), sha256)):
             return path
+    return None
+
+
+def copied_snapshot(repository: str, revision: str) -> Path | None:
+    """The directory of a snapshot whose files are no links to blobs any more, so that no digest is known of them."""
+    for directory in _repositories(repository):
+        commit = _commit(directory, revision)
+        home = directory / "snapshots" / (commit or "")
+        if commit and any(path.is_file() and not _blob_name(path, directory) for path in home.rglob("*")):
+            return home
     return None
 
 
@@ -172,12 +182,21 @@ def _inside(directory: Path, name: str) -> Path | None:
     return None if {"", ".", ".."} & set(parts) or "\\" in name or "\0" in name else directory.joinpath(*parts)
 
 
-def _linked_name(path: Path) -> str:
-    """The name of the blob that a file of a snapshot links to: the hub's ETag; "" for a copy (on Windows)."""
+def _blob_name(path: Path, directory: Path) -> str:
+    """The name of the blob that a file of a snapshot links to, or of which it is a copy: the hub's ETag; else "".
+
+    Links become copies on Windows, and where a cache is unpacked from an archive or synchronized with a bucket.
+    """
     try:
         return path.readlink().name
     except OSError:
+        pass
+    try:
+        size = path.stat().st_size
+        blobs = [entry.name for entry in os.scandir(directory / "blobs") if entry.stat().st_size == size]
+    except OSError:
         return ""
+    return next((name for name in blobs if matches_etag(name, path)), "")
 
 
 # --- Verification -----------------------------------------------------------------------------------------------------

@@ -98,6 +98,25 @@ def kind_of(name: str) -> Kind | None:
     return next((kind for kind in KINDS if re.fullmatch(kind.names, plain)), None)
 
 
+RENAMED = {
+    "an HDF5 file": ("model.h5", "Keras writes such files."),
+    "a GGUF file": ("model.gguf", "llama.cpp reads such files."),
+    "a safetensors file": (WEIGHTS_NAMES[0][0], f"Name it {WEIGHTS_NAMES[0][0]}."),
+    "a zip archive": (WEIGHTS_NAMES[1][0], f"If torch.save wrote it, name it {WEIGHTS_NAMES[1][0]}."),
+    "a pickle": (WEIGHTS_NAMES[1][0], f"If torch.save wrote it, name it {WEIGHTS_NAMES[1][0]}."),
+}
+"""What a file of weights is in place of what its name says -> a name that says so, and what to say of it."""
+
+
+def renamed(description: str) -> str | None:
+    """What can be done with a file of weights that was renamed, from what its first bytes are; None for all others."""
+    if description not in RENAMED:
+        return None
+    name, what = RENAMED[description]
+    kind = kind_of(name)
+    return what if kind is None else f"{what} {kind.remedy}"
+
+
 def is_weight_like(name: str) -> bool:
     """Whether the file of this name holds weights in any format of any library, or the index of some."""
     if name == "checkpoint" or name.endswith(".meta"):  # TensorFlow's record of the latest one, and its graph

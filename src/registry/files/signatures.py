@@ -34,6 +34,9 @@ SIGNATURES = {
 START = 512
 """Bytes from which a file is recognized."""
 
+LARGEST_HEADER = 10**8
+"""Bytes of the header of a safetensors file, whose length comes first."""
+
 _USTAR = slice(257, 262)
 """Where a tar archive carries its magic number (POSIX.1-1988)."""
 
@@ -47,6 +50,8 @@ def recognize(start: bytes) -> str | None:
     """The same as ``describe``, but None when ``start`` matches no known signature."""
     if start[_USTAR] == b"ustar":
         return "a tar archive that is not compressed"
+    if start[8:9] == JSON and int.from_bytes(start[:8], "little") < LARGEST_HEADER:
+        return "a safetensors file"
     return _match(start, SIGNATURES)
 
 

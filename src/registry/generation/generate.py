@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
+from registry.config.keywords import refusing_foreign
 from registry.errors import InputError
 from registry.generation.beams import EarlyStopping, beam_search
 from registry.generation.logits import (
@@ -42,6 +43,7 @@ def generate(model: nn.Module, input_ids: Tensor, *, return_dict: Literal[False]
 def generate(
     model: nn.Module, input_ids: Tensor, *, return_dict: Literal[True], **options: Any
 ) -> GenerationOutput: ...
+@refusing_foreign
 def generate(  # type: ignore[misc]  # the overloads tell only what is returned
     model: nn.Module,
     input_ids: Tensor,
@@ -117,6 +119,7 @@ def generate(  # type: ignore[misc]  # the overloads tell only what is returned
     Raises:
         InputError: An argument is impossible, alone or with the others, or the model does not predict next tokens.
         ConfigError: ``model.generation_config`` asks for what does not exist here.
+        UnknownOptionError: There is no such argument; where another library has it, the message has the word to use.
     """
     given = {
         key: value for key, value in locals().items() if value is not None and key not in ("model", "input_ids", *CALL)

@@ -56,6 +56,7 @@ class HubSource(Source):
             FetchError: Whatever else ``fetch`` raises.
         """
         from registry.discovery.filenames import weight_names
+        from registry.download import foreign
         from registry.download.fetch import fetch  # and with it the cache
         from registry.sources.choosing import choose
 
@@ -87,11 +88,15 @@ class HubSource(Source):
         files = {name: hub.HubFile(self.repository, listing.commit, name).url for name in candidates(roles)}
         missing = [name for name, url in files.items() if name in listing.names and not is_held(url, policy)]
         at = "" if self.revision is None else f" --revision {self.revision}"
+        copy = foreign.copied_snapshot(self.repository, self.revision or hub.DEFAULT_REVISION)
         return NotCachedError(
             f"not all files of {self} are on this disk: {', '.join(missing) or 'some'} "
             f"{'is' if len(missing) == 1 else 'are'} missing. {problem.message}",
             hint=f"Where there is a network, `registry pull {self.repository}{at}` fetches it into its cache, which "
-            "may then be copied here.",
+            "may then be copied here."
+            if copy is None
+            else f"{copy} has it, but its files are copies, no links to blobs with their digests, so that they cannot "
+            f"be verified. If you trust them, load that directory by its path.",
         )
 
     def names(self, policy: Policy) -> frozenset[str]:

@@ -16,7 +16,7 @@ from registry.errors import MissingFileError, RegistryWarning, UnknownModelError
 from registry.files.filenames import ARCHIVE_SUFFIXES, INDEX_SUFFIX
 from registry.files.signatures import TABLE_END
 from registry.files.urls import HUB_HOSTS, shown, split_digest
-from registry.records import Card
+from registry.records import HUB, Card
 from registry.sources.card import CardSource
 from registry.sources.source import Source
 
@@ -59,11 +59,27 @@ def unknown_model(name: str) -> UnknownModelError:
     cards = discovery.every(Card)
     names = [word for card in cards for word in (card.name, *card.aliases)]
     return UnknownModelError(
-        f"no model is named {name!r}.{did_you_mean(name, names)}",
+        f"no model is named {name!r}.{_misspelled(name) or did_you_mean(name, names)}",
         suggestions=suggestions(name, names),
         hint="It was read as a name, since no such file or directory exists; "
         f"`registry list` prints the {len(cards)} known names.{discovery.failures()}",
     )
+
+
+def _misspelled(name: str) -> str:
+    """A sentence, after a space, on a name that is nearly one of the hub; empty where there is nothing to say."""
+    if name.strip() != name:
+        return f" There is white space around it; without, it is {name.strip()!r}."
+    kind, _, rest = name.partition("/")
+    if kind in ("datasets", "spaces") and "/" in rest:
+        return f" On the hub, {rest!r} is one of its {kind}, and no model."
+    parts = name.split("/")
+    if kind == "models" and len(parts) == 3:
+        return f" A repository of the hub is named without 'models/': {rest!r}."
+    if len(parts) > 2 and all(re.fullmatch(r"[\w.-]+", part) for part in parts):
+        url = f"{HUB}/{parts[0]}/{parts[1]}/resolve/main/{'/'.join(parts[2:])}"
+        return f" A repository of the hub is organization/name; a directory in it is given by its URL: {url!r}."
+    return ""
 
 
 # --- Rules ------------------------------------------------------------------------------------------------------------
@@ -85,7 +101,7 @@ def _url(asked: str) -> Source | None:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", asked):
         raise UnknownModelError(
             f"the URL {shown(asked)} cannot be opened.",
-            hint=f"URLs begin with {': or '.join(_SCHEMES)}:.{_instead(scheme.lower())}",
+            hint=f"URLs begin with {': or '.join(_SCHEMES)}:.{_instead(scheme.lower(), rest)}",
         )
     return None
 
@@ -161,10 +177,13 @@ def _hub_page(asked: str) -> Source | None:
     if page.kind in ("blob", "raw") and page.path.endswith(ARCHIVE_SUFFIXES):
         return _web_url(hub.HubFile(page.repository, page.revision or hub.DEFAULT_REVISION, page.path).url, "")
     if page.path and (page.kind == "tree" or "/" in page.path):
+        directory = page.path if page.kind == "tree" else page.path.rpartition("/")[0]
+        files = hub.HubFile(page.repository, page.revision or hub.DEFAULT_REVISION, directory).url
         raise UnknownModelError(
             f"{shown(asked)} shows {page.path!r} in the hub repository {page.repository!r}; a model is loaded from the "
             f"files at the top of a repository.",
-            hint=f"Download that directory, and give its path. The repository itself is {page.repository}.",
+            hint=f"Give the URL of that directory's files, {files!r}, or its path in a local copy. The repository "
+            f"itself is {page.repository}.",
         )
     revision = None if page.revision in (None, hub.DEFAULT_REVISION) else page.revision
     if "/" not in page.repository:  # the first models of the hub have no organization
@@ -201,8 +220,11 @@ _SCHEMES: dict[str, Callable[[str, str], Source]] = {
 }
 
 
-def _instead(scheme: str) -> str:
-    return " A repository of the hub is hub:organization/name." if scheme in ("hf", "huggingface") else ""
+def _instead(scheme: str, rest: str) -> str:
+    if scheme not in ("hf", "huggingface"):
+        return ""
+    repository = re.fullmatch(r"//([\w.-]+/[\w.-]+)/?", rest)
+    return f" A repository of the hub is hub:{repository[1] if repository else 'organization/name'}."
 
 
 # --- Parts ------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from registry.errors import (
 )
 from registry.files import signatures
 from registry.files.filenames import MANIFEST_NAME
-from registry.files.foreign import ADAPTER_CONFIG_NAME, explain, is_weight_like
+from registry.files.foreign import ADAPTER_CONFIG_NAME, explain, is_weight_like, renamed
 from registry.formatting import first_of
 from registry.records import Paths, WeightLoaderSpec
 from registry.saving.manifest import read_manifest
@@ -304,5 +304,5 @@ def _other_content(path: Path, expected: str) -> WeightsError:
         return CorruptWeightsError(f"{path}, which should hold {expected}, cannot be read: {problem.strerror}.")
     return CorruptWeightsError(
         f"{path} should hold {expected}, by its name, but is {found}.",
-        hint="Fetch it again, or remove it: a download that went wrong leaves such files.",
+        hint=renamed(found) or "Fetch it again, or remove it: a download that went wrong leaves such files.",
     )

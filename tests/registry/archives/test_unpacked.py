@@ -173,16 +173,20 @@ def test_two_files_of_the_same_bytes_share_what_was_unpacked(toy: Members, tmp_p
 @pytest.mark.parametrize(
     ("left", "missing"),
     [
-        (["pytorch_model.bin"], r"a configuration \(config.json or .*\) is missing from its 1 files"),
-        (["config.json"], r"weights \(model.safetensors, .*\) is missing from its 1 files \(config.json\)"),
-        ([], "a configuration .* and weights .* are missing from its 0 files"),
+        (["pytorch_model.bin"], r"holds no model: a configuration \(config.json or .*\) is missing from its 1 file \("),
+        (
+            ["config.json"],
+            r"holds no model: weights \(model.safetensors, .*\) is missing from its 1 file \(config.json\)",
+        ),
+        (["vocab.txt", "merges.txt"], r"holds no model: .* are missing from its 2 files \(merges.txt, vocab.txt\)"),
+        ([], "is an archive without a file, and so without a model"),
     ],
 )
 def test_an_archive_without_a_model_is_corrupt_and_leaves_nothing(
     left: list[str], missing: str, toy: Members, tmp_path: Path, cache: Cache
 ) -> None:
-    (tmp_path / "model.tar.gz").write_bytes(packed({name: toy[name] for name in left}))
-    with pytest.raises(CorruptArchiveError, match=f"model.tar.gz holds no model: {missing}"):
+    (tmp_path / "model.tar.gz").write_bytes(packed({name: toy.get(name, b"x") for name in left}))
+    with pytest.raises(CorruptArchiveError, match=f"model.tar.gz {missing}"):
         registry.load(tmp_path / "model.tar.gz")
     assert unpacked_directories(cache) == []
 

@@ -107,5 +107,5 @@ def test_an_unknown_model_type_is_refused_with_those_that_are_known(tmp_path: Pa
 
 def test_files_without_a_configuration_are_named(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(b"")
-    with pytest.raises(MissingFileError, match=r"config\.json.* is among its 1 files \(weights\.bin\)"):
+    with pytest.raises(MissingFileError, match=r"config\.json.* is among its 1 file \(weights\.bin\)"):
         load_config(tmp_path)

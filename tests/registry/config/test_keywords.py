@@ -7,12 +7,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import registry
 from registry import Card, FileSpec, hookimpl
 from registry.config.keywords import FOREIGN
 from registry.errors import UnknownOptionError
-from registry.zoo import BertConfig, BertModel, BertTokenizer
+from registry.zoo import BertConfig, BertModel, BertTokenizer, GPT2Config, GPT2LMHeadModel
 
 DOORS: dict[str, Callable[..., Any]] = {
     "load": registry.load,
@@ -90,3 +91,27 @@ def test_no_keyword_in_the_table_is_one_of_ours() -> None:
     taken = {key for door in DOORS.values() for key in inspect.signature(door).parameters}
     assert not taken & FOREIGN.keys()
     assert not set(BertConfig.keys()) & FOREIGN.keys()
+
+
+CAUSAL = GPT2Config(vocab_size=8, n_embd=4, n_layer=1, n_head=1, n_positions=8)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "word"),
+    [
+        ("do_sample", "temperature="),
+        ("max_length", "max_new_tokens="),
+        ("streamer", "on_token="),
+        ("seed", "generator="),
+    ],
+)
+def test_generate_refuses_keywords_of_another_library_with_the_word_to_use_here(keyword: str, word: str) -> None:
+    with pytest.raises(UnknownOptionError, match=f"generate does not take the keyword '{keyword}'") as caught:
+        GPT2LMHeadModel(CAUSAL).generate(torch.ones(1, 2, dtype=torch.int64), max_new_tokens=1, **{keyword: 1})
+    assert word in str(caught.value.hint)
+
+
+def test_generate_suggests_the_keyword_that_was_meant() -> None:
+    with pytest.raises(UnknownOptionError, match="Did you mean 'temperature'"):
+        GPT2LMHeadModel(CAUSAL).generate(torch.ones(1, 2, dtype=torch.int64), max_new_tokens=1, temprature=1.0)
+    assert "temperature" in inspect.signature(GPT2LMHeadModel.generate).parameters

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,10 @@ import pytest
 import registry
 from registry import Card, hookimpl
 from registry.download.foreign import find, hub_cache, snapshot
-from registry.errors import RegistryWarning
+from registry.download.policy import Policy
+from registry.errors import NotCachedError, RegistryWarning
+from registry.sources.files import Files
+from registry.sources.resolve import resolve
 
 URL = "https://s3.amazonaws.com/models.huggingface.co/bert/toy-vocab.txt"
 HUB = "https://huggingface.co/me/toy/resolve/main/vocab.txt"
@@ -209,10 +213,32 @@ def test_a_blob_that_is_itself_a_link_into_a_shared_store_is_verified(cache: Pat
         assert look(HUB, cache) is None
 
 
-def test_a_copy_without_a_digest_in_its_name_needs_one_that_is_promised(cache: Path) -> None:
+@pytest.fixture
+def copied() -> Path:
+    """A file of the hub's cache whose link became a copy, as on Windows, or where a cache was synchronized."""
     path = keep_as_the_hub()
     path.unlink()
-    path.write_bytes(BYTES)  # as on Windows, where links need rights
+    path.write_bytes(BYTES)
+    return path
+
+
+def test_a_copy_is_verified_by_the_blob_of_which_it_is_one(cache: Path, copied: Path) -> None:
+    assert look(HUB, cache) == copied
+    copied.write_bytes(BYTES[::-1])
+    assert look(HUB, cache) is None
+
+
+def test_a_copy_that_no_digest_is_known_of_is_named_with_its_directory(cache: Path, copied: Path) -> None:
+    shutil.rmtree(copied.parents[2] / "blobs")
+    with pytest.raises(NotCachedError, match="cannot be verified") as caught:
+        Files(resolve("me/toy"), Policy(cache_dir=cache, offline=True)).of("vocab")
+    assert str(copied.parent) in str(caught.value)
+    assert "load that directory by its path" in str(caught.value)
+
+
+def test_a_copy_without_a_digest_in_its_name_needs_one_that_is_promised(cache: Path, copied: Path) -> None:
+    path = copied
+    shutil.rmtree(path.parents[2] / "blobs")
     assert look(HUB, cache) is None
     assert look(HUB, cache, sha256(BYTES)) == path
 

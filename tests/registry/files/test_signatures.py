@@ -9,6 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 
 from registry.files.signatures import describe, recognize, recognize_stand_in, start_of
 
@@ -45,6 +47,8 @@ def zipped() -> bytes:
         (b"GGUF\x03\0\0\0", "a GGUF file"),
         (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
         (b"\x93NUMPY\x01\0", "a NumPy array"),
+        (safetensors.torch.save({"a": torch.ones(2)}), "a safetensors file"),
+        (b"12345678{", "an unknown file"),
         (b"", "an empty file"),
         (b"hello", "an unknown file"),
     ],

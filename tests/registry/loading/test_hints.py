@@ -213,3 +213,77 @@ def test_a_checkpoint_of_lightning_beside_a_configuration_is_named(classifier: A
         match=r"epoch=1-step=10\.ckpt is a checkpoint of a training program.*\n?.*state_dict=torch\.load",
     ):
         registry.load_model(path)
+
+
+# --- Layers that a library changed ------------------------------------------------------------------------------------
+
+
+def renamed(layer: str, *names: str) -> Callable[[State], State]:
+    """A change of a state dict: the weight of one linear layer under other names, each with a tensor of its size."""
+
+    def change(state: State) -> State:
+        weight = state.pop(f"{layer}.weight")
+        return {**state, **{f"{layer}.{name}": weight.clone() for name in names}}
+
+    return change
+
+
+QUERY = "bert.encoder.layer.0.attention.self.query"
+REWORKED: dict[str, tuple[Callable[[State], State], str, str]] = {
+    "an adapter of PEFT, injected": (
+        renamed(QUERY, "base_layer.weight", "lora_A.default.weight", "lora_B.default.weight"),
+        "an adapter of PEFT",
+        "merge_and_unload",
+    ),
+    "loralib, next to the weight": (
+        lambda state: {**state, f"{QUERY}.lora_A": torch.ones(2, 24), f"{QUERY}.lora_B": torch.ones(24, 2)},
+        "an adapter of PEFT",
+        "merge_and_unload",
+    ),
+    "the state dict of a PeftModel": (
+        lambda state: (
+            {
+                f"base_model.model.{name.replace('query.', 'query.base_layer.')}": tensor
+                for name, tensor in state.items()
+            }
+            | {f"base_model.model.{QUERY}.lora_A.default.weight": torch.ones(2, 24)}
+        ),
+        "an adapter of PEFT",
+        "merge_and_unload",
+    ),
+    "8 bits of bitsandbytes": (
+        lambda state: {**state, f"{QUERY}.SCB": torch.ones(24), f"{QUERY}.weight_format": torch.ones(1)},
+        "quantized by bitsandbytes",
+        "dequantize()",
+    ),
+    "4 bits of bitsandbytes": (
+        lambda state: {**state, f"{QUERY}.weight.absmax": torch.ones(3), f"{QUERY}.weight.quant_map": torch.ones(16)},
+        "quantized by bitsandbytes",
+        "dequantize()",
+    ),
+    "GPTQ": (renamed(QUERY, "qweight", "qzeros", "scales", "g_idx"), "GPTQ, AWQ", "floating-point"),
+    "pruned": (renamed(QUERY, "weight_orig", "weight_mask"), "torch.nn.utils.prune", "prune.remove"),
+    "weight normalization": (
+        renamed(QUERY, "parametrizations.weight.original0", "parametrizations.weight.original1"),
+        "parametrized weights",
+        "remove_parametrizations",
+    ),
+    "older weight normalization": (renamed(QUERY, "weight_g", "weight_v"), "parametrized", "remove_parametrizations"),
+    "flat parameters of FSDP": (lambda state: {"_flat_param": torch.ones(9)}, "flat parameters of FSDP", "FULL_STATE"),
+}
+
+
+@pytest.mark.parametrize("kind", REWORKED)
+def test_changed_layers_are_called_that_and_neither_dropped_nor_initialized(
+    kind: str, classifier: Any, tmp_path: Path
+) -> None:
+    change, what, remedy = REWORKED[kind]
+    message = refused(directory(classifier, tmp_path / "m", change(state_of(classifier))))
+    assert what in message
+    assert remedy in message
+    assert "allow_" not in message
+
+
+def test_an_own_head_is_none_of_them(classifier: Any, tmp_path: Path) -> None:
+    state = state_of(classifier) | {"crf.transitions": torch.ones(3, 3), "fc.attention_mask": torch.ones(2)}
+    assert patterns_in(refused(directory(classifier, tmp_path / "m", state))) == ["crf.*", "fc.*"]

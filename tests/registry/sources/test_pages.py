@@ -1,5 +1,6 @@
 """URLs of the hub's pages, as people copy them from a browser."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -55,9 +56,31 @@ def test_an_archive_on_a_page_is_that_archive() -> None:
 
 
 @pytest.mark.parametrize("page", ["tree/main/0_Transformer", "blob/main/0_Transformer/config.json"])
-def test_a_subdirectory_is_named_with_its_repository(page: str) -> None:
-    with pytest.raises(UnknownModelError, match=r"0_Transformer.*'org/name'"):
+def test_a_subdirectory_is_named_with_its_repository_and_the_url_that_loads_it(page: str) -> None:
+    with pytest.raises(UnknownModelError, match=r"0_Transformer.*'org/name'") as caught:
         resolve(f"{HUB}/org/name/{page}")
+    assert repr(f"{HUB}/org/name/resolve/main/0_Transformer") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        (" org/name", "There is white space around it; without, it is 'org/name'"),
+        ("org/name\n", "There is white space around it; without, it is 'org/name'"),
+        ("bert-base-uncased ", "There is white space around it; without, it is 'bert-base-uncased'"),
+        ("datasets/org/name", "'org/name' is one of its datasets, and no model"),
+        ("spaces/org/name", "'org/name' is one of its spaces, and no model"),
+        ("models/org/name", "is named without 'models/': 'org/name'"),
+        (
+            "org/name/0_Transformer",
+            f"a directory in it is given by its URL: '{HUB}/org/name/resolve/main/0_Transformer'",
+        ),
+    ],
+)
+def test_what_is_nearly_a_name_of_the_hub_is_answered_with_the_name(name: str, meant: str) -> None:
+    with pytest.raises(UnknownModelError, match=re.escape(f"no model is named {name!r}. ")) as caught:
+        resolve(name)
+    assert meant in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +118,10 @@ def test_a_directory_of_the_name_of_a_host_is_a_directory(tmp_path: Path, monkey
 
 
 def test_the_scheme_of_others_is_answered_with_ours() -> None:
-    with pytest.raises(UnknownModelError, match="hub:organization/name"):
+    with pytest.raises(UnknownModelError, match="A repository of the hub is hub:org/name"):
         resolve("hf://org/name")
+    with pytest.raises(UnknownModelError, match="A repository of the hub is hub:organization/name"):
+        resolve("hf://datasets/org/name/train.csv")
 
 
 def test_a_path_of_another_library_is_a_path(tmp_path: Path) -> None:

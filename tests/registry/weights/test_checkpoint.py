@@ -243,6 +243,31 @@ def test_a_record_that_would_never_be_used_is_the_error_of_its_plugin(format: st
         register(Wrong(), name="wrong")
 
 
+RENAMED: dict[str, tuple[bytes, str]] = {
+    "Keras": (b"\x89HDF\r\n\x1a\n" + bytes(600), r"is an HDF5 file\.[^.]*Keras writes such files\. .*from_tf=True"),
+    "llama.cpp": (b"GGUF\x03\0\0\0" + bytes(600), r"is a GGUF file\.[^.]*llama\.cpp.*gguf_file"),
+    "an error page": (b"<!DOCTYPE html><html></html>", r"is an HTML page\.[^.]*Fetch it again"),
+    "nothing": (b"", r"is an empty file\.[^.]*Fetch it again"),
+}
+
+
+@pytest.mark.parametrize("name", [SAFE, TORCH])
+@pytest.mark.parametrize("kind", RENAMED)
+def test_what_was_renamed_is_called_what_it_is(tmp_path: Path, name: str, kind: str) -> None:
+    content, words = RENAMED[kind]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorruptWeightsError, match=f"(?s)by its name, but {words}"):
+        open_checkpoint({name: tmp_path / name, "config.json": tmp_path / name}, None)
+
+
+def test_weights_under_the_name_of_the_other_format_are_told_their_own(tmp_path: Path) -> None:
+    for name, write in ((TORCH, save_file), (SAFE, torch.save)):
+        write({"a": torch.ones(2)}, tmp_path / name)  # type: ignore[operator]
+        other = SAFE if name == TORCH else TORCH
+        with pytest.raises(CorruptWeightsError, match=f"(?s)by its name, but is .*ame it {other}"):
+            open_checkpoint({name: tmp_path / name, "config.json": tmp_path / name}, None)
+
+
 # --- A single file and an index of one format -------------------------------------------------------------------------
 
 INDEXED = {

@@ -15,6 +15,7 @@ from registry.errors import WeightsMismatchError
 from registry.formatting import first_of
 from registry.loading.differences.mismatch import Alternatives, Comparison
 from registry.loading.differences.read import WITHOUT_VALUES, Flaw
+from registry.loading.differences.reworked import rework_of
 from registry.loading.meta import build
 from registry.records import ModelSpec
 from registry.weights.matching import Pair, classify, match, translate_names
@@ -37,6 +38,9 @@ def advice(found: Comparison) -> str | None:
     prefix = _prefix_too_many(found)
     if prefix is not None:
         return _without_prefix(found, prefix)
+    reworked = rework_of(source.name for pair in found.outcomes["unexpected"] for source in pair.theirs.values())
+    if reworked is not None:
+        return reworked
     options = _options(found)
     left = [flaw for flaw in found.flaws if flaw.sizes is not None and options is None]
     lines = [
