@@ -1,6 +1,6 @@
 """What loading reports: what became of every name."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from attrs import frozen
 
@@ -77,10 +77,20 @@ def report_of(outcomes: Outcomes, translation: Translation, checkpoint: Checkpoi
         dropped=(*translation.dropped, *_theirs(outcomes["dropped"]), *_theirs(outcomes["allowed_missing"]), *twins),
         renamed=tuple((tensor.name, name) for name, tensor in loaded if tensor and tensor.renamed),
         wrappers=translation.wrappers,
-        untrained=tuple(name for name, tensor in loaded if tensor and tensor.name in checkpoint.untrained),
+        untrained=_untrained(outcomes["loaded"], checkpoint.untrained),
         ignored_files=checkpoint.ignored_files,
         seconds=seconds,
     )
+
+
+def _untrained(loaded: Iterable[Pair], marked: Collection[str]) -> tuple[str, ...]:
+    """Names in the model of tensors that are marked; of a part, only where all of its tensors are."""
+    if not marked:
+        return ()
+    found = [(pair, [tensor.name for tensor in pair.theirs.values()]) for pair in loaded]
+    trained = {pair.part for pair, names in found if pair.part is not None and not set(names) <= set(marked)}
+    untrained = [pair for pair, names in found if set(names) <= set(marked) and pair.part not in trained]
+    return tuple(name for pair in untrained for full, name in pair.ours.items() if full in pair.theirs)
 
 
 def _ours(pairs: Iterable[Pair]) -> tuple[str, ...]:

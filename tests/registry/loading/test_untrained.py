@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 import registry
@@ -241,6 +242,20 @@ def test_a_mark_is_not_believed_where_the_file_was_trained_elsewhere(classifier:
     other = classifier.save_pretrained(tmp_path / "other")
     assert marks(path) == set(HEAD)
     shutil.copy(other / "model.safetensors", path)
+    assert registry.load_model(path).load_report.untrained == ()
+
+
+@pytest.mark.usefixtures("silent")
+def test_a_part_of_which_the_file_has_other_values_is_trained_though_its_biases_are_zeros(
+    sizes: dict[str, int], tmp_path: Path
+) -> None:
+    model = BertForMaskedLM(BertConfig(**sizes))
+    model.init_weights()
+    path = model.save_pretrained(tmp_path / "saved")
+    state = {name: tensor if not tensor.any() else tensor * 2 for name, tensor in model.state_dict().items()}
+    stored = {name: tensor for name, tensor in state.items() if "decoder.weight" not in name}
+    safetensors.torch.save_file(stored, path / "model.safetensors", {"format": "pt"})
+    assert not state["cls.predictions.bias"].any()
     assert registry.load_model(path).load_report.untrained == ()
 
 
