@@ -19,13 +19,24 @@ pytest_plugins = ["registry.testing.plugin", "pytester"]
 TESTS = Path(__file__).parent
 FIXTURES = TESTS / "fixtures"
 
-COMPLETE = {"authors", "examples", "plugins", "cli", "pages", "servers", "testing", "test_docs.py", "test_extras.py"}
+COMPLETE = {
+    "authors",
+    "compatibility",
+    "examples",
+    "plugins",
+    "cli",
+    "pages",
+    "servers",
+    "testing",
+    "test_docs.py",
+    "test_extras.py",
+}
 """Tests of complete programs and models, which ``--quick`` leaves to the full run."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="one case of each fast test, in less than a minute")
-    parser.addoption("--examples", type=int, default=240, help="random texts of each test that is given their number")
+    parser.addoption("--examples", type=int, default=240, help="random cases of each test that is given their number")
     parser.addoption(
         "--shared",
         default=str(Path(__file__).parent.parent.parent / "shared"),
@@ -63,7 +74,7 @@ def shared(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def examples(request: pytest.FixtureRequest) -> int:
-    """How many random texts a test takes: few in the suite, thousands when asked to."""
+    """How many random cases a test takes: few in the suite, thousands when asked to."""
     number: int = request.config.getoption("--examples")
     return number
 

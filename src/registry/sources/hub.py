@@ -56,7 +56,6 @@ class HubSource(Source):
             FetchError: Whatever else ``fetch`` raises.
         """
         from registry.discovery.filenames import weight_names
-        from registry.download import foreign
         from registry.download.fetch import fetch  # and with it the cache
         from registry.sources.choosing import choose
 
@@ -82,6 +81,7 @@ class HubSource(Source):
 
     def _missing(self, listing: "Listing", roles: Roles, policy: Policy, problem: NotCachedError) -> NotCachedError:
         """The error that names all files of the roles that are not here."""
+        from registry.download import foreign
         from registry.download.fetch import is_held
         from registry.sources.choosing import candidates
 
