@@ -263,7 +263,12 @@ class Config:
 def _advice(problem: ConfigError) -> str | None:
     """How to open a file with an impossible value all the same."""
     key = re.match(r"(\w+) (?:\(.*\) )?must ", problem.message)
-    return None if key is None else f"{key[1]}= as a keyword replaces the value of the file before it is checked."
+    if key is None:
+        return None
+    replaces = f"{key[1]}= as a keyword replaces the value of the file before it is checked"
+    only = re.match(r"\w+ must be ('[^']*'|True|False), not ", problem.message)
+    other = f": with {only[1]}, other numbers are computed than the weights were trained for" if only else ""
+    return f"{replaces}{other}."
 
 
 def _remade(reference: str | type, state: Mapping[str, Any]) -> Config:
