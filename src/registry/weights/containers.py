@@ -19,6 +19,11 @@ DEEPEST = 8
 
 REWRITE = "In the program that wrote it, write the weights alone: `torch.save(model.state_dict(), path)`."
 
+TENSORS_ALONE = (
+    "state_dict={name: value for name, value in torch.load(path, weights_only=True).items() "
+    "if isinstance(value, torch.Tensor)}"
+)
+
 
 def state_dict(found: Any, kind: "type[KindT]", origin: str) -> "dict[str, KindT]":
     """The tensors of a state dict, which may be in what a training program saves.
@@ -36,7 +41,7 @@ def state_dict(found: Any, kind: "type[KindT]", origin: str) -> "dict[str, KindT
     """
     found = opened(found, kind, origin)
     if not isinstance(found, dict):
-        raise WeightsMismatchError(f"{origin} holds a {type(found).__name__}, not a dict of tensors.", hint=REWRITE)
+        raise WeightsMismatchError(f"{origin} holds {_noun(found)}, not a dict of tensors.", hint=REWRITE)
     tensors = dict(dict.items(found))  # a file can give its dict another method `items`
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, kind):
@@ -44,8 +49,10 @@ def state_dict(found: Any, kind: "type[KindT]", origin: str) -> "dict[str, KindT
             hint = f"A state dict is found at the top, or under {' or '.join(map(repr, CONTAINERS))}. {REWRITE}"
             if _is_state_dict(tensor, kind):
                 hint = f"If that is the one, give it: state_dict=torch.load(path, weights_only=True)[{key}]."
+            elif any(isinstance(other, kind) for other in tensors.values()) and not isinstance(tensor, Mapping):
+                hint = f"If the tensors next to it are the weights, give them alone: {TENSORS_ALONE}. {REWRITE}"
             raise WeightsMismatchError(
-                f"{origin} holds a {_noun(tensor)} under {key}, where tensors under names are needed.", hint=hint
+                f"{origin} holds {_noun(tensor)} under {key}, where tensors under names are needed.", hint=hint
             )
     return tensors
 
@@ -93,4 +100,5 @@ def _several(keys: list[Any], origin: str) -> WeightsMismatchError:
 
 
 def _noun(found: object) -> str:
-    return "dict" if isinstance(found, dict) else type(found).__name__
+    name = "dict" if isinstance(found, dict) else type(found).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -287,3 +287,16 @@ def test_changed_layers_are_called_that_and_neither_dropped_nor_initialized(
 def test_an_own_head_is_none_of_them(classifier: Any, tmp_path: Path) -> None:
     state = state_of(classifier) | {"crf.transitions": torch.ones(3, 3), "fc.attention_mask": torch.ones(2)}
     assert patterns_in(refused(directory(classifier, tmp_path / "m", state))) == ["crf.*", "fc.*"]
+
+
+# --- A number among tensors -------------------------------------------------------------------------------------------
+
+
+def test_the_tensors_next_to_an_epoch_are_loaded_as_the_error_says(classifier: Any, tmp_path: Path) -> None:
+    path = directory(classifier, tmp_path / "m", {**state_of(classifier), "epoch": 3})
+    message = refused(path)
+    expression = re.search(r"state_dict=(\{.*?\})\. ", message)
+    assert expression is not None
+    state = eval(expression[1], {"torch": torch, "path": path / "pytorch_model.bin"})  # the words of the error
+    loaded = BertForSequenceClassification.from_pretrained(path, state_dict=state)
+    assert loaded.classifier.weight.equal(classifier.classifier.weight)

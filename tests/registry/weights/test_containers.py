@@ -58,7 +58,11 @@ def test_two_state_dicts_with_the_same_names_are_named_and_none_is_guessed(other
     [
         ({"weird": TENSORS}, r"holds a dict under 'weird'.*\n.*weights_only=True\)\['weird'\]"),
         ({"weird": OPTIMIZER}, r"holds a dict under 'weird'.*\n.*'state_dict' or 'model_state_dict' or 'model'"),
-        ({**TENSORS, "epoch": 3}, "holds a int under 'epoch'"),
+        (
+            {**TENSORS, "epoch": 3},
+            r"holds an int under 'epoch'.*\n.*state_dict=\{name: value for name, value in torch.load",
+        ),
+        ({"lr": 0.1, "epoch": 3}, r"holds a float under 'lr'.*\n.*'state_dict' or 'model_state_dict' or 'model'"),
         ((TENSORS, OPTIMIZER), "holds a tuple, not a dict of tensors"),
     ],
 )
