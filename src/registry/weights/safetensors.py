@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsLimitError
 from registry.files.filenames import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+from registry.files.paths import utf8_path
 from registry.files.signatures import JSON
 from registry.files.strict_json import MEBIBYTE, most_values, parse_json_object
 from registry.records import Paths
@@ -85,7 +86,8 @@ def read(path: Path) -> LazyTensors:
 
     names = check_header(path)
     try:
-        file = safe_open(path, framework="pt")
+        with utf8_path(path) as name:
+            file = safe_open(name, framework="pt")
     except SafetensorError as problem:
         raise CorruptWeightsError(f"{path} is damaged: {problem}.") from problem
     return LazyTensors({name: partial(file.get_tensor, name) for name in names})

@@ -19,6 +19,7 @@ from registry.files.filenames import (
     WEIGHTS_INDEX_NAME,
     WEIGHTS_NAME,
 )
+from registry.files.paths import utf8_path
 from registry.weights.writable import check_writable
 
 Format: TypeAlias = Literal["safetensors", "torch"]
@@ -44,7 +45,8 @@ def _save_safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         )
         for name, tensor in tensors.items()
     }
-    serialize_file(specs, path, {"format": "pt"})  # older versions of transformers refuse files without this
+    with utf8_path(path) as name:
+        serialize_file(specs, name, {"format": "pt"})  # older versions of transformers refuse files without this
 
 
 def _check_dtypes(tensors: Mapping[str, Tensor], known: Collection[str] | None) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from registry.errors import SaveError
-from registry.weights.write import weight_writers
+from registry.errors import CorruptWeightsError, SaveError
+from registry.weights.checkpoint import open_checkpoint
+from registry.weights.write import WRITE_FORMATS, weight_writers
 
 
 def write(folder: Path, tensors: dict[str, Tensor], **options: object) -> list[str]:
@@ -129,3 +131,18 @@ def test_saving_needs_no_numpy(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", program], check=True)
     assert read_safe(tmp_path)["a"].equal(torch.ones(3))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text elsewhere")
+@pytest.mark.parametrize("format", WRITE_FORMATS)
+def test_a_directory_whose_name_is_no_text_is_written_and_read(format: str, tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    for name, writer in weight_writers({"a": torch.arange(3.0)}, format=format).items():
+        writer(folder / name)
+    paths = {path.name: path for path in folder.iterdir()}
+    assert open_checkpoint(paths, None).tensors["a"].tolist() == [0, 1, 2]
+    (path,) = paths.values()
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorruptWeightsError):
+        open_checkpoint(paths, None)

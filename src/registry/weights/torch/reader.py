@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 from registry.errors import CorruptWeightsError, RegistryError, WeightsMismatchError
 from registry.files.filenames import WEIGHTS_INDEX_NAME, WEIGHTS_NAME
+from registry.files.paths import utf8_path
 from registry.files.signatures import LEGACY_TORCH, ZIP
 from registry.records import Paths
 from registry.weights.containers import state_dict
@@ -67,7 +68,8 @@ def read(path: Path) -> "dict[str, Tensor]":
             from registry.weights.torch.archive import check_sums
 
             check_sums(file, str(path))
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+        with utf8_path(path) as name:
+            found = torch.load(name, map_location="cpu", weights_only=True, mmap=archive)
         if _identity(path.stat()) != before:
             raise CorruptWeightsError(f"{path} was changed while it was read.", hint="Load it again.")
     tensors: dict[str, Tensor] = state_dict(found, torch.Tensor, str(path))
