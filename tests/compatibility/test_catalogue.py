@@ -647,6 +647,9 @@ CASES: dict[str, Case | str] = {
     "`HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`": (
         "registry/cache/test_environment.py::test_offline_no_socket_is_opened_and_the_error_says_what_is_missing"
     ),
+    "a frozen or vendored application without metadata": (
+        "registry/discovery/test_manager.py::test_an_application_without_metadata_is_told_how_to_take_them_along"
+    ),
     # keywords
     "`torch_dtype=`, `local_files_only=`, `device_map=`, `token=` and others": keywords,
     "`do_sample=`, `max_length=` of `generate`": generate,

@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     from registry.discovery.card_file import CardEntry
     from registry.discovery.overlay import Overlay
 
+NO_METADATA = (
+    f"No plugin is announced, not even those of this library: the metadata of the distribution {DISTRIBUTION}, which "
+    f"announce them, are missing. `pip install {DISTRIBUTION}` brings them; a frozen or vendored application must take "
+    f"them along (PyInstaller: --copy-metadata {DISTRIBUTION}), or call registry.register with the plugins' modules."
+)
+
 
 class Discovery(PluginLoader):
     """The plugins of a process, what they declare, and whose records win.  May be used from many threads."""
@@ -162,7 +168,7 @@ class Discovery(PluginLoader):
             known, disabled = self._known(), self._ranks().disabled
         failed = [f"\n{plugin.error.message}" for plugin in known if plugin.error]
         off = ", ".join(f"{plugin} ({reason})" for plugin, reason in disabled.items())
-        nothing = "" if known else f"\nNo plugin is installed; `pip install {DISTRIBUTION}` brings the first ones."
+        nothing = "" if known else f"\n{NO_METADATA}"
         return "".join(failed) + (f"\nDisabled plugins: {off}." if off else "") + nothing
 
     def announced(self) -> list[PluginInfo]:

@@ -43,8 +43,8 @@ def generate(model: nn.Module, input_ids: Tensor, *, return_dict: Literal[False]
 def generate(
     model: nn.Module, input_ids: Tensor, *, return_dict: Literal[True], **options: Any
 ) -> GenerationOutput: ...
-@refusing_foreign
-def generate(  # type: ignore[misc]  # the overloads tell only what is returned
+@refusing_foreign  # type: ignore[misc]  # the overloads tell only what is returned
+def generate(
     model: nn.Module,
     input_ids: Tensor,
     *,

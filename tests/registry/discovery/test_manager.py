@@ -1,4 +1,5 @@
 import ast
+import importlib
 import pickle
 import re
 import subprocess
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import registry
 from registry import Card, ConfigSpec, discovery, hookimpl
-from registry.discovery import PluginInfo
+from registry.discovery import PluginInfo, entry_points
 from registry.discovery.entry_points import PluginWarning
 from registry.errors import (
     CardFileError,
@@ -366,6 +367,16 @@ def test_a_half_removed_distribution_is_left_out(install: Install) -> None:
     install("ghost", metadata="")
     with pytest.warns(PluginWarning, match="half removed"):
         assert find("toy") is None
+
+
+def test_an_application_without_metadata_is_told_how_to_take_them_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entry_points, "distributions", lambda: iter(()))
+    discovery.refresh()
+    with pytest.raises(UnknownModelError, match="metadata of the distribution torch-registry") as caught:
+        registry.resolve("bert-base-uncased")
+    assert "--copy-metadata torch-registry" in str(caught.value)
+    registry.register(importlib.import_module("plugins.bert.plugin"))
+    assert registry.resolve("bert-base-uncased").card is not None
 
 
 def test_the_first_of_two_copies_of_a_distribution_counts(install: Install) -> None:
