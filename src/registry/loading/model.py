@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from registry.config import Config
 from registry.errors import InputError
 from registry.garbage import gc_paused
-from registry.generation.generate import generate
 from registry.loading.load import ClassArguments, given_weights, load_into
 from registry.loading.options import LoadOptions
 from registry.loading.report import LoadReport
@@ -27,6 +26,7 @@ from registry.weights.matching import Patterns
 from registry.weights.names import Layout
 
 if TYPE_CHECKING:
+    from registry.generation.output import GenerationOutput
     from registry.tokenization.base import Tokenizer
     from registry.weights.write import Format
 
@@ -208,8 +208,16 @@ class Model(nn.Module, metaclass=_Constructed):
     def _blocks(self) -> list[nn.Module]:
         return [module for module in self.modules() if isinstance(module, self.block_classes)]
 
-    generate = generate
-    """``registry.generation.generate``, of this model."""
+    @overload
+    def generate(self, input_ids: Tensor, *, return_dict: Literal[False] = False, **options: Any) -> Tensor: ...
+    @overload
+    def generate(self, input_ids: Tensor, *, return_dict: Literal[True], **options: Any) -> "GenerationOutput": ...
+    def generate(self, input_ids: Tensor, **options: Any) -> "Tensor | GenerationOutput":
+        """Continue prompts, ``(batch, tokens)``; takes the options of ``registry.generation.generate.generate``."""
+        from registry.generation.generate import generate  # loading does without
+
+        found: Tensor | GenerationOutput = generate(self, input_ids, **options)
+        return found
 
     def save_pretrained(
         self,

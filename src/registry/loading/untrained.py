@@ -56,6 +56,8 @@ def fingerprints(tensors: Mapping[str, Tensor], names: Iterable[str]) -> Fingerp
 
 def drawn(model: nn.Module) -> Fingerprints:
     """The fingerprints of all parameters of a constructed model that can be trained; none where it has no memory."""
+    if next((value.is_meta for value in model.parameters()), True):  # as in every model that is being loaded
+        return {}
     found = {name: value for name, value in model.named_parameters(remove_duplicate=False) if value.requires_grad}
     return {} if any(value.is_meta for value in found.values()) else fingerprints(found, found)
 

@@ -17,7 +17,6 @@ from registry.files.filenames import ARCHIVE_SUFFIXES, INDEX_SUFFIX
 from registry.files.signatures import TABLE_END
 from registry.files.urls import HUB_HOSTS, shown, split_digest
 from registry.records import HUB, Card
-from registry.sources.card import CardSource
 from registry.sources.source import Source
 
 
@@ -124,6 +123,8 @@ def _card(asked: str) -> Source | None:
             stacklevel=4,
         )
     rule = "it is the name of a card" if asked == card.name else f"it is an alias of the card {card.name!r}"
+    from registry.sources.card import CardSource
+
     return CardSource(asked=asked, rule=rule, card=card)
 
 

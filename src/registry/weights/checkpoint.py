@@ -19,17 +19,14 @@ from registry.errors import (
     WeightsError,
 )
 from registry.files import signatures
-from registry.files.filenames import MANIFEST_NAME
+from registry.files.filenames import INDEX_SUFFIX, MANIFEST_NAME, NUMPY_SHAPES_NAME
 from registry.files.foreign import ADAPTER_CONFIG_NAME, explain, is_weight_like, renamed
 from registry.formatting import first_of
-from registry.records import Paths, WeightLoaderSpec
+from registry.records import LazyRef, Paths, WeightLoaderSpec
 from registry.saving.manifest import read_manifest
 from registry.sources.files import Files
-from registry.weights import numpy_shards, safetensors
 from registry.weights.headers import Headers, header_of
 from registry.weights.names import NameTable
-from registry.weights.tensorflow import bundle
-from registry.weights.torch import reader
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,11 +59,14 @@ def _core_format(format: str, module: str) -> WeightLoaderSpec:
     )
 
 
-FORMATS: Mapping[WeightLoaderSpec, FormatFiles] = {
-    _core_format("safetensors", "safetensors"): safetensors.FILES,
-    _core_format("torch", "torch.reader"): reader.FILES,
-    _core_format("tensorflow", "tensorflow.bundle"): bundle.FILES,
-    _core_format("numpy", "numpy_shards"): numpy_shards.FILES,
+FORMATS: Mapping[WeightLoaderSpec, LazyRef] = {
+    _core_format(format, module): LazyRef(f"registry.weights.{module}:FILES")
+    for format, module in (
+        ("safetensors", "safetensors"),
+        ("torch", "torch.reader"),
+        ("tensorflow", "tensorflow.bundle"),
+        ("numpy", "numpy_shards"),
+    )
 }
 """The formats of the core, in the order in which they are preferred.  An architecture's own record for one of them goes
 before it; other formats of plugins come after all."""
@@ -171,9 +171,11 @@ def find_weights(
         AmbiguousWeightsError: The manifest leaves open which weights are meant.
         CorruptWeightsError: A file is of another format than its name says.
     """
-    known = {spec: names for spec, names in FORMATS.items() if formats is None or spec.format in formats}
     detected = []
-    for spec, names in known.items():
+    for spec, reference in FORMATS.items():
+        if (formats is not None and spec.format not in formats) or not _may_hold(spec, paths, architecture):
+            continue
+        names: FormatFiles = reference.load()
         for part in names.sets(paths):
             record = _detecting(part, spec, architecture)
             if record is not None:
@@ -218,6 +220,16 @@ class _Set:
     def newer_than(self, time: int) -> list[str]:
         """The names of its files that were written after a time in nanoseconds."""
         return [name for name in self.files if name in self.paths and self.paths[name].stat().st_mtime_ns > time]
+
+
+def _may_hold(spec: WeightLoaderSpec, paths: Paths, architecture: Architecture | None) -> bool:
+    """Whether files may be of a format: those of releases have a name without which their modules are not imported."""
+    own = None if architecture is None else architecture.own_weight_loader(spec.format)
+    if own is not None and own.detect != spec.detect:
+        return True
+    if spec.format == "tensorflow":
+        return any(name.endswith(INDEX_SUFFIX) for name in paths)
+    return spec.format != "numpy" or NUMPY_SHAPES_NAME in paths
 
 
 def _detects(spec: WeightLoaderSpec, paths: Paths) -> bool:
@@ -283,12 +295,16 @@ def _of_plugin(
 
 
 def _no_weights(paths: Paths, formats: Collection[str] | None, files: Files | None) -> RegistryError:
+    from registry.weights.tensorflow import bundle
+
     if older := bundle.older_format(paths):
         return older
     explained = explain(paths, paths.get, str) if files is None else files.explained()
     if len(paths) == 1 and not explained.found and not next(iter(paths)).endswith(".json"):
         return _other_content(next(iter(paths.values())), " or ".join(formats or [spec.format for spec in FORMATS]))
-    wanted = ", ".join(names.wanted for spec, names in FORMATS.items() if formats is None or spec.format in formats)
+    wanted = ", ".join(
+        reference.load().wanted for spec, reference in FORMATS.items() if formats is None or spec.format in formats
+    )
     among = f"among the files {first_of(explained.names, 8)}" if explained.names else "there"
     return MissingFileError(
         f"No weights that can be read are {among}.{explained.found} Looked for were {wanted}, and what plugins read.",

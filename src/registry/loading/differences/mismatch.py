@@ -1,9 +1,8 @@
 """The error for weights that do not fit a model: all that differs, in one message."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from attrs import frozen
 from torch import nn
 
 from registry.config.config import Config
@@ -15,8 +14,7 @@ from registry.weights.matching import Outcomes, Pair, Patterns, is_allowed
 from registry.weights.names import Layout
 
 
-@frozen(kw_only=True)
-class Alternatives:
+class Alternatives(NamedTuple):
     """How else a model could be built; asked only when weights do not fit."""
 
     config: Config
@@ -27,8 +25,7 @@ class Alternatives:
     """Tasks of the architecture whose classes miss nothing in the file, the one that drops least first."""
 
 
-@frozen(kw_only=True)
-class Comparison:
+class Comparison(NamedTuple):
     """A model and the weights in a file, as far as they were compared."""
 
     model: str
