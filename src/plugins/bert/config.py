@@ -5,7 +5,17 @@ from typing import ClassVar
 from attrs import frozen
 
 from registry.config import Config
-from registry.config.fields import ACTIVATIONS, choice, divisor, optional_rate, optional_token, rate, scale, size
+from registry.config.fields import (
+    ACTIVATIONS,
+    choice,
+    divisor,
+    optional_rate,
+    optional_token,
+    problem_type,
+    rate,
+    scale,
+    size,
+)
 
 
 @frozen(kw_only=True)
@@ -18,7 +28,12 @@ class BertConfig(Config):
     architecture: ClassVar[str] = "bert"
     model_type: ClassVar[str] = "bert"
     most_parameters: ClassVar[int] = 20_000_000_000
-    head_fields: ClassVar[tuple[str, ...]] = (*Config.head_fields, "classifier_dropout", "tie_word_embeddings")
+    head_fields: ClassVar[tuple[str, ...]] = (
+        *Config.head_fields,
+        "classifier_dropout",
+        "problem_type",
+        "tie_word_embeddings",
+    )
 
     vocab_size: int = size(30522)
     """Rows of the word embedding."""
@@ -48,6 +63,8 @@ class BertConfig(Config):
     """The token of padding, whose embedding gets no gradient; null where there is none."""
     classifier_dropout: float | None = optional_rate(None)
     """Dropout before classifiers; ``hidden_dropout_prob`` when null."""
+    problem_type: str | None = problem_type()
+    """What a classifier of texts predicts: numbers, one label of each text, or several; null for what labels show."""
     position_embedding_type: str = choice("absolute", ("absolute",), optional=True)
     """Positions are learned and absolute; the relative kinds of other libraries are refused."""
     is_decoder: bool = choice(False, (False,))

@@ -6,7 +6,7 @@ Modules and parameters have the names of the published files.
 from torch import Tensor, nn
 
 from registry.errors import InputError
-from registry.nn.losses import IGNORED, classification_loss, regression_loss
+from registry.nn.losses import classification_loss, position_loss, sequence_loss, token_loss
 from registry.nn.outputs import ClassificationOutput, QuestionAnsweringOutput
 from registry.nn.packing import rows_of
 
@@ -27,18 +27,13 @@ def classifier_dropout(config: BertConfig) -> float:
     return config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
 
 
-def answer_loss(logits: Tensor, positions: Tensor) -> Tensor:
-    """Cross entropy of one end of the answers; ``positions`` outside of the sequence are ignored."""
-    return classification_loss(logits, positions.masked_fill(positions >= logits.shape[-1], IGNORED))
-
-
 def _flat(x: Tensor | None) -> Tensor | None:
     """``(batch, choices, tokens)`` as ``(batch * choices, tokens)``."""
     return None if x is None else x.reshape(-1, x.shape[-1])
 
 
 class BertForSequenceClassification(BertPreTrainedModel):
-    """BERT with a classifier of a text or of a pair of texts; with one label, a number instead (regression)."""
+    """BERT with a classifier of a text, or of a pair of texts; ``problem_type`` says of which kind."""
 
     def __init__(self, config: BertConfig, num_labels: int | None = None) -> None:
         config = with_labels(config, num_labels)
@@ -64,6 +59,8 @@ class BertForSequenceClassification(BertPreTrainedModel):
 
         Args:
             labels: Class numbers, ``(batch,)``, the negative ones ignored; with one label, the numbers to predict.
+                ``problem_type`` of the configuration may ask for several numbers, or for several labels of each text,
+                0 or 1 for each class, ``(batch, classes)``.
 
         Returns:
             Logits, ``(batch, classes)``, and with labels the loss.
@@ -77,8 +74,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
             output_attentions=output_attentions,
         )
         logits = self.classifier(self.dropout(encoded.pooler_output))
-        loss_of = regression_loss if logits.shape[-1] == 1 else classification_loss
-        loss = None if labels is None else loss_of(logits, labels)
+        loss = None if labels is None else sequence_loss(logits, labels, self.config.problem_type)
         return ClassificationOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
@@ -123,7 +119,7 @@ class BertForTokenClassification(BertPreTrainedModel):
         )
         rows = rows_of(attention_mask, self.dropout, self.classifier)
         logits = self.classifier(self.dropout(rows.pack(encoded.last_hidden_state)))
-        loss = None if labels is None else classification_loss(logits, rows.pack(labels, padding=IGNORED))
+        loss = None if labels is None else token_loss(logits, labels, rows, encoded.last_hidden_state.shape[:2])
         return ClassificationOutput(loss, rows.unpack(logits), encoded.hidden_states, encoded.attentions)
 
 
@@ -202,8 +198,8 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         Takes the arguments of ``BertModel``, and these.
 
         Args:
-            start_positions: Number of the first token of each answer, ``(batch,)``; one outside of the sequence is
-                ignored.
+            start_positions: Number of the first token of each answer, ``(batch,)``; one behind the sequence is
+                ignored, a negative one means the first token.
             end_positions: Number of the last token, likewise.
 
         Returns:
@@ -223,5 +219,6 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         start, end = logits.unbind(dim=-1)
         loss = None
         if start_positions is not None and end_positions is not None:
-            loss = (answer_loss(start, start_positions) + answer_loss(end, end_positions)) / 2
+            loss = position_loss(start, start_positions, "start_positions")
+            loss = (loss + position_loss(end, end_positions, "end_positions")) / 2
         return QuestionAnsweringOutput(loss, start, end, encoded.hidden_states, encoded.attentions)

@@ -12,7 +12,7 @@ from registry.loading.model import Model
 from registry.nn.activations import ACTIVATION_FUNCTIONS
 from registry.nn.hooks import carries_hook
 from registry.nn.inputs import check_shape
-from registry.nn.losses import IGNORED, classification_loss
+from registry.nn.losses import classification_loss, token_loss
 from registry.nn.outputs import ClassificationOutput, EncoderOutput, MaskedLMOutput, PretrainingOutput
 from registry.nn.packing import rows_of
 
@@ -191,8 +191,8 @@ class BertForPreTraining(BertPreTrainedModel):
         follows = self.cls["seq_relationship"](encoded.pooler_output)
         loss = None
         if labels is not None and next_sentence_label is not None:
-            loss = classification_loss(words, rows.pack(labels, padding=IGNORED))
-            loss = loss + classification_loss(follows, next_sentence_label)
+            loss = token_loss(words, labels, rows, encoded.last_hidden_state.shape[:2])
+            loss = loss + classification_loss(follows, next_sentence_label, "next_sentence_label")
         return PretrainingOutput(loss, rows.unpack(words), follows, encoded.hidden_states, encoded.attentions)
 
 
@@ -237,7 +237,7 @@ class BertForMaskedLM(BertPreTrainedModel):
         )
         rows = rows_of(attention_mask, self.cls)
         logits = self.cls["predictions"](rows.pack(encoded.last_hidden_state))
-        loss = None if labels is None else classification_loss(logits, rows.pack(labels, padding=IGNORED))
+        loss = None if labels is None else token_loss(logits, labels, rows, encoded.last_hidden_state.shape[:2])
         return MaskedLMOutput(loss, rows.unpack(logits), encoded.hidden_states, encoded.attentions)
 
 

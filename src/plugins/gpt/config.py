@@ -7,7 +7,7 @@ from typing import ClassVar
 from attrs import Factory, frozen
 
 from registry.config import Config
-from registry.config.fields import choice, count, divisor, rate, scale, size
+from registry.config.fields import any_token, choice, count, divisor, problem_type, rate, scale, size
 
 
 @frozen(kw_only=True)
@@ -31,7 +31,7 @@ class OpenAIGPTConfig(Config):
     head_fields: ClassVar[tuple[str, ...]] = (
         *Config.head_fields,
         *("summary_first_dropout", "summary_type", "summary_use_proj", "summary_proj_to_labels"),
-        *("summary_activation", "tie_word_embeddings"),
+        *("summary_activation", "tie_word_embeddings", "problem_type"),
     )
     required_keys: ClassVar[tuple[str, ...]] = ("afn",)
 
@@ -71,6 +71,10 @@ class OpenAIGPTConfig(Config):
     """It gives one number."""
     summary_activation: str | None = choice(None, (None,))
     """Nothing comes after it."""
+    problem_type: str | None = problem_type()
+    """What a classifier of texts predicts: numbers, one label of each text, or several; null for what labels show."""
+    pad_token_id: int | None = any_token(None)
+    """The token of padding, which a classifier of texts does not take for the last; null where there is none."""
     tie_word_embeddings: bool = choice(True, (True,))
     """Tokens are scored with the matrix that embeds them."""
 

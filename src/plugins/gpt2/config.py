@@ -7,7 +7,19 @@ from typing import ClassVar
 from attrs import Factory, frozen
 
 from registry.config import Config
-from registry.config.fields import ACTIVATIONS, choice, count, divisor, optional_size, rate, scale, size
+from registry.config.fields import (
+    ACTIVATIONS,
+    any_token,
+    choice,
+    count,
+    divisor,
+    optional_rate,
+    optional_size,
+    problem_type,
+    rate,
+    scale,
+    size,
+)
 
 
 @frozen(kw_only=True)
@@ -31,7 +43,7 @@ class GPT2Config(Config):
     head_fields: ClassVar[tuple[str, ...]] = (
         *Config.head_fields,
         *("summary_first_dropout", "summary_type", "summary_use_proj", "summary_proj_to_labels"),
-        *("summary_activation", "tie_word_embeddings"),
+        *("summary_activation", "tie_word_embeddings", "problem_type", "classifier_dropout"),
     )
 
     vocab_size: int = size(50257)
@@ -78,6 +90,12 @@ class GPT2Config(Config):
     """They are not divided by the number of the layer; a file that asks for it would get wrong numbers."""
     add_cross_attention: bool = choice(False, (False,))
     """There is no second sequence to attend to."""
+    classifier_dropout: float | None = optional_rate(None)
+    """Dropout before the classifier of tokens; 0.1 when null, as in transformers."""
+    problem_type: str | None = problem_type()
+    """What a classifier of texts predicts: numbers, one label of each text, or several; null for what labels show."""
+    pad_token_id: int | None = any_token(None)
+    """The token of padding, which a classifier of texts does not take for the last; null where there is none."""
     tie_word_embeddings: bool = choice(True, (True,))
     """Tokens are scored with the matrix that embeds them."""
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from registry.errors import InputError
 from registry.nn.hooks import carries_hook
 from registry.nn.inputs import can_branch_on, is_traced, unknown_ids
+from registry.nn.labels import class_numbers
 from registry.nn.linear import FunctionalLinear
 from registry.nn.losses import IGNORED
 
@@ -155,8 +155,8 @@ class AdaptiveLogSoftmax(nn.Module):
         Raises:
             InputError: No word has this id; on a CPU.
         """
+        target = class_numbers(target, hidden.shape[:-1], self.clusters[-1][1], "target")
         rows, targets = hidden.flatten(0, -2), target.flatten().long()
-        _check_targets(targets, self.clusters[-1][1])
         first = self.clusters[0][1]
         in_head = targets.masked_fill(targets < 0, IGNORED)
         for number, (start, stop) in enumerate(self.clusters[1:], start=1):
@@ -231,9 +231,3 @@ def _least(scores: Tensor, top: int | None) -> Tensor | None:
 def _has_fixed_shapes(x: Tensor) -> bool:
     """Whether shapes may not depend on values: what is recorded or transformed has none, nor have tensors on meta."""
     return is_traced() or x.is_meta or type(x) is not Tensor
-
-
-def _check_targets(targets: Tensor, words: int) -> None:
-    """Raise InputError for a target beyond all words, on a CPU; a GPU stops with an assertion of its own."""
-    if can_branch_on(targets) and targets.numel() and targets.max() >= words:
-        raise InputError(f"Targets must be below {words}, the number of words, but go up to {targets.max()}.")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from attrs import Attribute, Factory, field, frozen
 
 from registry.config import Config
-from registry.config.fields import choice, count, rate, scale, size
+from registry.config.fields import any_token, choice, count, problem_type, rate, scale, size
 from registry.errors import ConfigError
 
 
@@ -37,6 +37,7 @@ class TransfoXLConfig(Config):
         {"hidden_size": "d_model", "num_attention_heads": "n_head", "num_hidden_layers": "n_layer"}
     )
     most_parameters: ClassVar[int] = 20_000_000_000
+    head_fields: ClassVar[tuple[str, ...]] = (*Config.head_fields, "problem_type")
 
     vocab_size: int = size(267_735)
     """Words, the most frequent first."""
@@ -99,6 +100,10 @@ class TransfoXLConfig(Config):
     """Added to the variance in layer normalization.  pytorch-pretrained-bert has no such field, and 1e-12 in its code,
     with which the published model was converted and its perplexity of 18.2 was measured; libraries that later wrote
     1e-5 say so in their files."""
+    problem_type: str | None = problem_type()
+    """What a classifier of texts predicts: numbers, one label of each text, or several; null for what labels show."""
+    pad_token_id: int | None = any_token(None)
+    """The token of padding, which a classifier of texts does not take for the last; null where there is none."""
     eos_token_id: int | None = field(default=None)
     """The token that ends a text; null where none is known."""
 

@@ -19,7 +19,8 @@ from registry.loading.model import Model
 from registry.nn.heads import last_tokens
 from registry.nn.hooks import carries_hook
 from registry.nn.inputs import check_shape, is_traced
-from registry.nn.losses import IGNORED, classification_loss, next_tokens, regression_loss
+from registry.nn.labels import class_numbers
+from registry.nn.losses import IGNORED, next_tokens, sequence_loss
 from registry.nn.outputs import ClassificationOutput, MemoryLMOutput, MemoryOutput
 from registry.weights.names import Layout
 
@@ -301,7 +302,7 @@ class TransfoXLLMHeadModel(TransfoXLHead):
             return target if target is None or mask is None else target.masked_fill(mask == 0, IGNORED)
         if target is not None:
             raise InputError("labels and target say the same, shifted and not: give one of them.")
-        return next_tokens(labels, mask)
+        return next_tokens(class_numbers(labels, input_ids.shape, self.config.vocab_size), mask)
 
     # --- Generation
 
@@ -386,6 +387,8 @@ class TransfoXLForSequenceClassification(TransfoXLHead):
             attention_mask: As in ``TransfoXLModel``; the last token that is no padding counts.
             mems: As in ``TransfoXLModel``.
             labels: Class numbers, ``(batch,)``, negative ones ignored; with one label, the numbers to predict.
+                ``problem_type`` of the configuration may ask for several numbers, or for several labels of each text,
+                0 or 1 for each class, ``(batch, classes)``.
             output_hidden_states: As in ``TransfoXLModel``.
             output_attentions: As in ``TransfoXLModel``.
 
@@ -405,6 +408,5 @@ class TransfoXLForSequenceClassification(TransfoXLHead):
         last = last_tokens(input_ids, attention_mask)
         rows = torch.arange(last.shape[0], device=last.device)
         logits = self.score(read.last_hidden_state[rows, last])
-        loss_of = regression_loss if logits.shape[-1] == 1 else classification_loss
-        loss = None if labels is None else loss_of(logits, labels)
+        loss = None if labels is None else sequence_loss(logits, labels, self.config.problem_type)
         return ClassificationOutput(loss, logits, *read[2:])

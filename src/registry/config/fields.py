@@ -16,6 +16,9 @@ ACTIVATIONS = (
 )
 """Activation functions that a configuration may name; several names are of one function."""
 
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+"""Kinds of problems of a head for texts, which decide its loss."""
+
 _Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 
@@ -75,15 +78,22 @@ def scale(default: float, *, most: float = 1e3) -> Any:
 def optional_token(default: int | None) -> Any:
     """The id of a token, below the field ``vocab_size``, which comes before it; null, or -1 in files, for none."""
 
-    def check(config: Any, attribute: "attrs.Attribute[Any]", value: object) -> None:
-        if value is None:
-            return
-        if type(value) is not int or value < 0:
-            raise ConfigError(f"{attribute.name} must be a whole number from 0, or null, not {value!r}.")
-        if value >= config.vocab_size:
+    def check(config: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        _check_token(config, attribute, value)
+        if value is not None and value >= config.vocab_size:
             raise ConfigError(f"{attribute.name} ({value}) must be below vocab_size ({config.vocab_size}).")
 
     return field(default=default, validator=check, converter=_token)
+
+
+def any_token(default: int | None) -> Any:
+    """The id of a token that nothing is looked up by, and that may lie beyond the vocabulary; null, or -1, for none."""
+    return field(default=default, validator=_check_token, converter=_token)
+
+
+def _check_token(_config: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if value is not None and (type(value) is not int or value < 0):
+        raise ConfigError(f"{attribute.name} must be a whole number from 0, or null, not {value!r}.")
 
 
 def _token(value: object) -> object:
@@ -94,13 +104,15 @@ def _token(value: object) -> object:
 def choice(default: Any, options: Iterable[Any], *, optional: bool = False) -> Any:
     """One of ``options``; with a single option, a published key of which only that value is understood.
 
-    Null is False where that is the default: a flag which nobody set; with ``optional``, it is any default.
+    Null is False where that is the default: a flag which nobody set; with ``optional``, it is any default, None too.
     """
     allowed = tuple(options)
 
     def check(_config: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+        if value is None and optional:
+            return  # the default is None
         if not any(value == option and type(value) is type(option) for option in allowed):
-            words = ", ".join(map(repr, allowed))
+            words = ", ".join(map(repr, allowed)) + ", or null" * (optional and default is None)
             raise ConfigError(
                 f"{attribute.name} must be {'one of ' * (len(allowed) > 1)}{words}, not {value!r}."
                 f"{did_you_mean(value, filter(_is_text, allowed)) if isinstance(value, str) else ''}"
@@ -110,6 +122,11 @@ def choice(default: Any, options: Iterable[Any], *, optional: bool = False) -> A
         return default if value is None else value
 
     return field(default=default, validator=check, converter=known if optional or default is False else None)
+
+
+def problem_type() -> Any:
+    """The kind of problem that a head for texts solves; null for that which the labels show."""
+    return choice(None, PROBLEM_TYPES, optional=True)
 
 
 def _is_text(value: object) -> bool:

@@ -227,6 +227,6 @@ class DoubleHeadsModel(CausalLM):
         if mc_token_ids is None:
             mc_token_ids = last_tokens(input_ids, attention_mask)
         mc_logits = self.multiple_choice_head(read.last_hidden_state, mc_token_ids)
-        mc_loss = None if mc_labels is None else classification_loss(mc_logits, mc_labels)
+        mc_loss = None if mc_labels is None else classification_loss(mc_logits, mc_labels, "mc_labels")
         predicted = self.predict(read, labels, attention_mask)
         return DoubleHeadsOutput(predicted.loss, mc_loss, predicted.logits, mc_logits, *read[1:])

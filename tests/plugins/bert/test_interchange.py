@@ -67,6 +67,32 @@ def fresh(name: str, config: BertConfig) -> Any:
     return model.eval()
 
 
+@pytest.mark.parametrize(
+    ("kind", "classes", "labels"),
+    [
+        ("regression", 1, [0.5, -2.0]),
+        ("regression", 3, [[0.5, -2.0, 1.0], [0.0, 1.0, 3.0]]),
+        ("single_label_classification", 3, [2, 0]),
+        ("multi_label_classification", 3, [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]),
+        ("multi_label_classification", 1, [[1.0], [0.0]]),
+    ],
+)
+def test_the_kind_of_problem_travels_and_its_loss_is_the_same(
+    kind: str, classes: int, labels: list[Any], sizes: dict[str, int], tmp_path: Path
+) -> None:
+    name, given = "BertForSequenceClassification", {"labels": torch.tensor(labels)}
+    model = fresh(name, BertConfig(**sizes, num_labels=classes, problem_type=kind))
+    registry.save(model, tmp_path / "ours")
+    theirs = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "ours").eval()
+    assert theirs.config.problem_type == kind
+    theirs.save_pretrained(tmp_path / "theirs")
+    again = registry.load_model(tmp_path / "theirs")
+    assert again.config.problem_type == kind
+    expected = theirs(**inputs(name), **given).loss
+    for ours in (model, again):
+        torch.testing.assert_close(ours(**inputs(name), **given).loss, expected, atol=1e-6, rtol=0)
+
+
 def outputs(model: Any, name: str) -> list[torch.Tensor]:
     """What the model computes at real tokens, in the order of its fields."""
     batch = inputs(name)

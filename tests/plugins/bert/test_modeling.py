@@ -411,14 +411,14 @@ def test_without_labels_there_is_no_loss(name: str) -> None:
         assert ours(**batch(), **{key: value}).loss is None
 
 
-def test_an_answer_outside_of_its_sequence_is_ignored() -> None:
+def test_an_answer_behind_its_sequence_is_ignored_and_one_before_it_is_at_the_first_token() -> None:
     ours = our("BertForQuestionAnswering")
     ends = {"end_positions": torch.tensor([1, 2, 3, 4])}
     inside = ours(**batch(), start_positions=torch.tensor([0, 1, 2, 3]), **ends)
     outside = ours(**batch(), start_positions=torch.tensor([[0], [-1], [TOKENS], [3]]), **ends)
     scores = inside.start_logits.log_softmax(-1)
     ends_loss = -inside.end_logits.log_softmax(-1)[range(4), range(1, 5)].mean()
-    assert_close(outside.loss, (-(scores[0, 0] + scores[3, 3]) / 2 + ends_loss) / 2)
+    assert_close(outside.loss, (-(scores[0, 0] + scores[1, 0] + scores[3, 3]) / 3 + ends_loss) / 2)
 
 
 # --- Parameters -------------------------------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ def test_what_is_not_labelled_is_not_counted(make, ids) -> None:
 
 
 def test_targets_of_words_that_do_not_exist_are_refused(make, ids) -> None:
-    with pytest.raises(InputError, match="below 50"):
+    with pytest.raises(InputError, match=r"label 50 in target .* numbered from 0 to 49"):
         make()(ids, target=ids + 1)
     for wrong in (ids + 1, ids - 50):
         for kind in ({}, {"div_val": 1}):
