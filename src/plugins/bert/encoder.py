@@ -14,6 +14,7 @@ from registry.nn.attention import Attend, attention
 from registry.nn.inputs import check_length, embed_ids
 from registry.nn.outputs import EncoderOutput
 from registry.nn.packing import RowsWithWeights, rows_of
+from registry.nn.projections import check_heads
 
 from .config import BertConfig
 
@@ -62,7 +63,7 @@ class BertSelfAttention(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.num_heads = config.num_attention_heads
+        self.head_width = config.hidden_size // config.num_attention_heads
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
         self.key = nn.Linear(config.hidden_size, config.hidden_size)
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
@@ -71,8 +72,9 @@ class BertSelfAttention(nn.Module):
     def forward(self, x: Tensor, attend: Attend = attention) -> Tensor:
         """Mix the tokens of ``x``, ``(batch, tokens, width)`` or ``(rows, width)``, by ``attend``."""
         query, key, value = (  # each (..., heads, width of a head)
-            project(x).unflatten(-1, (self.num_heads, -1)) for project in (self.query, self.key, self.value)
+            project(x).unflatten(-1, (-1, self.head_width)) for project in (self.query, self.key, self.value)
         )
+        check_heads(query, key, value)
         return attend(query, key, value, dropout=self.dropout if self.training else 0.0).flatten(-2)
 
 

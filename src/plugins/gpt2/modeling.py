@@ -23,6 +23,7 @@ from registry.nn.heads import ChoiceHead, DoubleHeadsModel, LMHeadModel
 from registry.nn.inputs import check_length, check_shape, embed_ids
 from registry.nn.linear import Conv1D
 from registry.nn.outputs import DecoderOutput
+from registry.nn.projections import separate
 
 from .config import GPT2Config
 from .weights import LAYOUT
@@ -39,7 +40,7 @@ class GPT2Attention(nn.Module):
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
-        self.num_heads = config.n_head
+        self.head_width = config.n_embd // config.n_head
         self.c_attn = Conv1D(config.n_embd, 3 * config.n_embd)
         self.c_proj = GPT2Projection(config.n_embd, config.n_embd)
         self.attn_dropout = config.attn_pdrop
@@ -47,7 +48,7 @@ class GPT2Attention(nn.Module):
 
     def forward(self, x: Tensor, attend: Attend = causal_attention) -> Tensor:
         """Mix the tokens of ``x``, ``(batch, tokens, width)``, by ``attend``."""
-        query, key, value = self.c_attn(x).unflatten(-1, (3, self.num_heads, -1)).unbind(-3)  # each (B, T, H, D)
+        query, key, value = separate(self.c_attn(x), self.head_width, self.c_attn)  # each (B, T, H, D)
         mixed = attend(query, key, value, dropout=self.attn_dropout if self.training else 0.0)  # (B, T, H, D)
         return self.resid_dropout(self.c_proj(mixed.flatten(-2)))  # (B, T, H * D)
 

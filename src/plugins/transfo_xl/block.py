@@ -10,6 +10,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from registry.nn.projections import refuse_divided
+
 from .cache import Memory
 from .config import TransfoXLConfig
 from .context import LayerContext, Lengths, SegmentContext
@@ -36,10 +38,12 @@ class TransfoXLAttention(nn.Module):
         """Mix the tokens of ``x``, ``(B, T, W)``, with those of a context; without one, with each other."""
         context = alone(x) if context is None else context
         states = context.states(x)  # of the memory, too, where its keys and values were not kept
-        projected = self._by_head(self.qkv_net(self.layer_norm(states) if self.pre_lnorm else states))
+        projected = self.qkv_net(self.layer_norm(states) if self.pre_lnorm else states)
+        refuse_divided(self.qkv_net, projected)
+        projected = self._by_head(projected)
         query = projected[0].narrow(-2, states.shape[1] - x.shape[1], x.shape[1])  # (B, H, T, D)
         keys_values = context.keys_values(projected[1:])  # (2, B, H, S, D)
-        distances = context.distances(self.r_net, self.r_r_bias.shape[0])  # (H, D, S + 1)
+        distances = context.distances(self.r_net, self.r_r_bias.shape[1])  # (H, D, S + 1)
         by_distance = torch.einsum("bhtd,hds->bhts", query + self.r_r_bias[:, None], distances)
         dropout = self.dropatt if self.training else 0.0
         mixed = context.attend(query + self.r_w_bias[:, None], keys_values, by_distance, dropout=dropout)

@@ -120,14 +120,14 @@ class LayerContext:
         self._keys_values = (RowWindow(before) if kept is None else kept).followed_by(after)
         return self._keys_values.rows[..., self._first :, :]
 
-    def distances(self, net: nn.Module, heads: int) -> Tensor:
-        """The distances as ``net`` projects them, ``(H, D, S + 1)``, divided by the root of D as all scores are."""
+    def distances(self, net: nn.Module, width: int) -> Tensor:
+        """The distances as ``net`` projects them, ``(H, D, S + 1)``, divided by the root of D, their ``width``."""
         features = self._positions.features
         if features is None:
             assert self._memory.distances is not None
             self._distances = self._memory.distances
         else:
-            projected = net(features).unflatten(-1, (heads, -1)).permute(1, 2, 0)
+            projected = net(features).unflatten(-1, (-1, width)).permute(1, 2, 0)
             self._distances = (projected * projected.shape[1] ** -0.5).contiguous()
         return self._distances
 

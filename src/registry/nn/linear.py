@@ -19,13 +19,15 @@ class Conv1D(nn.Module):
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
+        self.in_features, self.out_features = in_features, out_features
         self.weight = nn.Parameter(nn.init.normal_(torch.empty(in_features, out_features), std=0.02))
         self.bias = nn.Parameter(torch.zeros(out_features))
 
     def forward(self, x: Tensor) -> Tensor:
         """Project ``(..., in)`` to ``(..., out)``."""
         weight = self.weight
-        product = torch.addmm(self.bias, x.reshape(-1, weight.shape[0]), weight)
+        rows = x.reshape(-1, weight.shape[0])
+        product = rows @ weight if self.bias is None else torch.addmm(self.bias, rows, weight)
         return product.view(*x.shape[:-1], weight.shape[1])
 
     def extra_repr(self) -> str:

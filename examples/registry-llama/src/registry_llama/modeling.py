@@ -22,6 +22,7 @@ from registry.nn.cache import KeyValueCache, KeyValues
 from registry.nn.heads import CausalLM
 from registry.nn.inputs import check_shape, embed_ids
 from registry.nn.outputs import CausalLMOutput, DecoderOutput
+from registry.nn.projections import check_heads
 from registry.weights.names import Layout
 
 from .config import LlamaConfig
@@ -52,6 +53,7 @@ class LlamaAttention(nn.Module):
         super().__init__()
         width, bias = config.head_width, config.attention_bias
         self.head_width = width
+        self.share = config.num_attention_heads // config.key_value_heads
         self.q_proj = nn.Linear(config.hidden_size, config.num_attention_heads * width, bias=bias)
         self.k_proj = nn.Linear(config.hidden_size, config.key_value_heads * width, bias=bias)
         self.v_proj = nn.Linear(config.hidden_size, config.key_value_heads * width, bias=bias)
@@ -63,6 +65,7 @@ class LlamaAttention(nn.Module):
         query, key, value = (  # each (B, T, H, D); keys and values may have fewer heads
             projection(x).unflatten(-1, (-1, self.head_width)) for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
+        check_heads(query, key, value, self.share)
         mixed = attend(rotate(query, at), rotate(key, at), value, dropout=self.dropout if self.training else 0.0)
         return self.o_proj(mixed.flatten(-2))  # (B, T, H * D)
 

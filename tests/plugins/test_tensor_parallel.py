@@ -1,0 +1,57 @@
+"""Layers that a user divides among two processes by hand give the numbers of the whole model, or an error."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+WHOLE = (
+    "bert",
+    "bert with its vocabulary",
+    "llama",
+    "llama, as many keys as queries",
+    "gpt2 by heads",
+    "gpt by heads",
+    "gpt2 as nn.Linear, gathered",
+)
+"""Cases with the numbers of the whole model."""
+REFUSED = {
+    "bert, keys and values alone": "InputError",
+    "bert, queries alone": "InputError",
+    "llama, queries alone": "InputError",
+    "gpt2 as nn.Linear": "UnsupportedError",
+    "gpt2 as it is": "NotImplementedError",
+    "transfo_xl": "UnsupportedError",
+}
+"""Cases that would be wrong, and the error; torch's own where its styles do not know a layer."""
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What became of each case, in each of the two processes."""
+    directory = tmp_path_factory.mktemp("ranks")
+    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "examples/registry-llama/src")])
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    program = [sys.executable, str(Path(__file__).with_name("tensor_parallel.py")), str(directory)]
+    ranks = [subprocess.Popen([*program, str(rank)], env=environment) for rank in range(2)]
+    assert [rank.wait(timeout=180) for rank in ranks] == [0, 0]
+    return [json.loads((directory / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.slow
+def test_divided_layers_give_the_numbers_of_the_whole_model(outcomes: list[dict[str, Any]]) -> None:
+    for found in outcomes:
+        assert {name: found[name] < 1e-4 for name in WHOLE} == dict.fromkeys(WHOLE, True), found
+
+
+@pytest.mark.slow
+def test_what_would_be_wrong_is_an_error(outcomes: list[dict[str, Any]]) -> None:
+    for found in outcomes:
+        assert {name: found[name] for name in REFUSED} == REFUSED
+        assert set(found) == {*WHOLE, *REFUSED}
