@@ -156,14 +156,15 @@ def by_heads(rank: int, block: Any) -> None:
     block.attn.c_proj = Summed(block.attn.c_proj, half)
 
 
-def transfo_xl(mesh: DeviceMesh) -> tuple[Any, Callable[[], nn.Module]]:
+def transfo_xl(mesh: DeviceMesh, *names: str) -> tuple[Any, Callable[[], nn.Module]]:
     model = TransfoXLModel(
         TransfoXLConfig(
-            vocab_size=20, cutoffs=(), d_model=32, d_embed=32, n_head=4, d_head=8, d_inner=48, n_layer=2, mem_len=4
+            vocab_size=20, cutoffs=(), d_model=32, d_embed=32, n_head=2, d_head=8, d_inner=48, n_layer=2, mem_len=4
         )
     )
-    plan = {"dec_attn.qkv_net": ColwiseParallel(), "dec_attn.r_net": ColwiseParallel()}
-    return model, partial(divided, model, model.layers, mesh, {**plan, "dec_attn.o_net": RowwiseParallel()})
+    plan: dict[str, Any] = {"dec_attn.qkv_net": ColwiseParallel(), "dec_attn.r_net": ColwiseParallel()}
+    plan |= {"dec_attn.o_net": RowwiseParallel()}
+    return model, partial(divided, model, model.layers, mesh, of(plan, *names) if names else plan)
 
 
 # --- What becomes of them ---------------------------------------------------------------------------------------------
@@ -220,6 +221,7 @@ def main(directory: str, rank: int) -> None:
         "gpt2 as nn.Linear": partial(gpt2, partial(by_styles, mesh, fused)),
         "gpt2 as nn.Linear, gathered": partial(gpt2, partial(by_styles, mesh, gathered)),
         "transfo_xl": partial(transfo_xl, mesh),
+        "transfo_xl, distances alone": partial(transfo_xl, mesh, "dec_attn.r_net"),
     }
     outcomes = {name: outcome(make) for name, make in cases.items()}
     Path(directory, f"{rank}.json").write_text(json.dumps(outcomes))

@@ -121,7 +121,7 @@ def at_tokens(output: Any, mask: Tensor) -> dict[str, Any]:
         x = value.reshape(-1, *value.shape[-2:]) if field in ("logits", "hidden_states", "last_hidden_state") else value
         return x[mask] if x.shape[:2] == mask.shape else x
 
-    fields = output._asdict() if hasattr(output, "_asdict") else dict(output)
+    fields = dict(output.items())
     return {
         field: select(field, value)
         for field, value in fields.items()
@@ -206,7 +206,7 @@ def test_ids_may_have_any_leading_axes(name: str, shape: tuple[int, ...]) -> Non
 def test_every_negative_label_is_ignored(name: str) -> None:
     ours = our(name)
     one, other = (ours(**shaped(name, {**batch(), **labels(name, ignored)})) for ignored in (-100, -1))
-    for field in {"loss", "mc_loss"} & set(one._fields):
+    for field in {"loss", "mc_loss"} & set(one.keys()):
         assert_close(getattr(one, field), getattr(other, field), atol=0, rtol=0)
 
 
@@ -462,7 +462,7 @@ def test_all_arguments_but_the_ids_are_keywords_and_shown(name: str) -> None:
     parameters = inspect.signature(getattr(module_of(name), name).forward).parameters
     backbone = getattr(module_of(name), PREFIXES[plugin_of(name)] + "Model")
     shared = set(inspect.signature(backbone.forward).parameters)
-    assert {"attention_mask", "token_type_ids", "position_ids", "past_key_values"} < shared
+    assert {"attention_mask", "token_type_ids", "position_ids", "inputs_embeds", "past_key_values"} < shared
     assert set(parameters) == shared | set(labels(name))
     keywords = [p for key, p in parameters.items() if key not in ("self", "input_ids")]
     assert all(p.kind is p.KEYWORD_ONLY and p.default in (None, False) for p in keywords)

@@ -28,6 +28,7 @@ REFUSED = {
     "gpt2 as nn.Linear": "UnsupportedError",
     "gpt2 as it is": "NotImplementedError",
     "transfo_xl": "UnsupportedError",
+    "transfo_xl, distances alone": "InputError",
 }
 """Cases that would be wrong, and the error; torch's own where its styles do not know a layer."""
 

@@ -283,3 +283,27 @@ def test_dropout_is_only_for_training() -> None:
     quiet = ours(ids()).logits
     assert_close(ours(ids()).logits, quiet, atol=0, rtol=0)
     assert not ours.train()(ids()).logits.equal(quiet)
+
+
+# --- Embeddings -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", ["as Llama 2", "tied"])
+def test_the_vocabulary_can_be_resized(variant: str) -> None:
+    model = our(variant)
+    ids = torch.tensor([[3, 7, 9]])
+    expected = model(ids).logits
+    model.resize_token_embeddings(70)
+    scores = model.get_output_embeddings()
+    assert (model.config.vocab_size, model.model.config.vocab_size, scores.out_features) == (70, 70, 70)
+    assert (scores.weight is model.get_input_embeddings().weight) == (variant == "tied")
+    assert_close(model(ids).logits[..., :61], expected)
+    assert_close(model(torch.tensor([[69]])).logits, their(model, variant, vocab_size=70)(torch.tensor([[69]])).logits)
+
+
+def test_embeddings_in_place_of_ids_give_the_same_numbers() -> None:
+    model, ids = our(), torch.tensor([[3, 7, 9]])
+    assert_close(model(inputs_embeds=model.get_input_embeddings()(ids)).logits, model(ids).logits)
+    assert model(ids, use_cache=False).past_key_values is None
+    with pytest.raises(InputError, match="both are given"):
+        model(ids, inputs_embeds=model.get_input_embeddings()(ids))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from registry.nn.activations import ACTIVATION_FUNCTIONS
 from registry.nn.attention import Attend, attention
-from registry.nn.inputs import check_length, embed_ids
+from registry.nn.inputs import check_length, embed_ids, embed_tokens, tokens_of
 from registry.nn.outputs import EncoderOutput
 from registry.nn.packing import RowsWithWeights, rows_of
 from registry.nn.projections import check_heads
@@ -32,7 +32,12 @@ class BertEmbeddings(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(
-        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, position_ids: Tensor | None = None
+        self,
+        input_ids: Tensor | None = None,
+        *,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
     ) -> Tensor:
         """Embed tokens.
 
@@ -40,6 +45,7 @@ class BertEmbeddings(nn.Module):
             input_ids: ``(batch, tokens)``.
             token_type_ids: The segment of each token, of the same shape; all 0 unless given.
             position_ids: Of the same shape, or ``(tokens,)``; 0, 1, 2, ... unless given.
+            inputs_embeds: Embeddings in place of the ids, ``(batch, tokens, width)``.
 
         Returns:
             ``(batch, tokens, width)``.
@@ -47,12 +53,13 @@ class BertEmbeddings(nn.Module):
         Raises:
             InputError: There are more tokens than positions, or an id is outside of its table.
         """
+        tokens = tokens_of(input_ids, inputs_embeds)
         if position_ids is None:
-            check_length(input_ids.shape[-1], self.position_embeddings)
-            position_ids = torch.arange(input_ids.shape[-1], device=input_ids.device)
+            check_length(tokens.shape[-1], self.position_embeddings)
+            position_ids = torch.arange(tokens.shape[-1], device=tokens.device)
         if token_type_ids is None:
-            token_type_ids = input_ids.new_zeros(1)
-        words = embed_ids(self.word_embeddings, input_ids, "input_ids")
+            token_type_ids = torch.zeros(1, dtype=torch.long, device=tokens.device)
+        words = embed_tokens(self.word_embeddings, input_ids, inputs_embeds)
         positions = embed_ids(self.position_embeddings, position_ids, "position_ids")
         segments = embed_ids(self.token_type_embeddings, token_type_ids, "token_type_ids")
         return self.dropout(self.LayerNorm(words + segments + positions))
@@ -168,8 +175,4 @@ class BertEncoder(nn.Module):
                 states.append(state)
             x = layer(x, rows.attend)
         x = rows.unpack(x)
-        return EncoderOutput(
-            last_hidden_state=x,
-            hidden_states=(*states, x) if output_hidden_states else None,
-            attentions=rows.attentions,
-        )
+        return EncoderOutput(x, None, (*states, x) if output_hidden_states else None, rows.attentions)

@@ -6,6 +6,7 @@ Modules and parameters have the names of the published files.
 from torch import Tensor, nn
 
 from registry.errors import InputError
+from registry.nn.inputs import tokens_of
 from registry.nn.losses import classification_loss, position_loss, sequence_loss, token_loss
 from registry.nn.outputs import ClassificationOutput, QuestionAnsweringOutput
 from registry.nn.packing import rows_of
@@ -44,14 +45,15 @@ class BertForSequenceClassification(BertPreTrainedModel):
 
     def forward(  # noqa: D417  # the others are those of BertModel
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> ClassificationOutput:
         """Logits of the classes of each text.
 
@@ -70,8 +72,10 @@ class BertForSequenceClassification(BertPreTrainedModel):
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            return_dict=True,
         )
         logits = self.classifier(self.dropout(encoded.pooler_output))
         loss = None if labels is None else sequence_loss(logits, labels, self.config.problem_type)
@@ -90,14 +94,15 @@ class BertForTokenClassification(BertPreTrainedModel):
 
     def forward(  # noqa: D417  # the others are those of BertModel
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> ClassificationOutput:
         """Logits of the classes of each token.
 
@@ -114,8 +119,10 @@ class BertForTokenClassification(BertPreTrainedModel):
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            return_dict=True,
         )
         rows = rows_of(attention_mask, self.dropout, self.classifier)
         logits = self.classifier(self.dropout(rows.pack(encoded.last_hidden_state)))
@@ -134,14 +141,15 @@ class BertForMultipleChoice(BertPreTrainedModel):
 
     def forward(  # noqa: D417  # the others are those of BertModel
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> ClassificationOutput:
         """Logits of the choices.
 
@@ -158,17 +166,20 @@ class BertForMultipleChoice(BertPreTrainedModel):
         Raises:
             InputError: The ids do not have that shape, or ``BertModel`` refuses a choice.
         """
-        if input_ids.dim() != 3:
-            raise InputError(f"input_ids must have the shape (batch, choices, tokens), not {tuple(input_ids.shape)}.")
+        tokens = tokens_of(input_ids, inputs_embeds)
+        if tokens.dim() != 3:
+            raise InputError(f"input_ids must have the shape (batch, choices, tokens), not {tuple(tokens.shape)}.")
         encoded = self.bert(
-            input_ids.flatten(0, 1),
+            _flat(input_ids),
             attention_mask=_flat(attention_mask),
             token_type_ids=_flat(token_type_ids),
             position_ids=_flat(position_ids),
+            inputs_embeds=None if inputs_embeds is None else inputs_embeds.flatten(0, 1),
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            return_dict=True,
         )
-        logits = self.classifier(self.dropout(encoded.pooler_output)).view(input_ids.shape[:2])
+        logits = self.classifier(self.dropout(encoded.pooler_output)).view(tokens.shape[:2])
         loss = None if labels is None else classification_loss(logits, labels)
         return ClassificationOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
@@ -183,15 +194,16 @@ class BertForQuestionAnswering(BertPreTrainedModel):
 
     def forward(  # noqa: D417  # the others are those of BertModel
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> QuestionAnsweringOutput:
         """Logits of each token as the first and as the last one of the answer.
 
@@ -211,8 +223,10 @@ class BertForQuestionAnswering(BertPreTrainedModel):
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            return_dict=True,
         )
         rows = rows_of(attention_mask, self.qa_outputs)
         logits = rows.unpack(self.qa_outputs(rows.pack(encoded.last_hidden_state)), padding=MASKED_SCORE)

@@ -11,7 +11,7 @@ from registry.errors import InputError
 from registry.loading.model import Model
 from registry.nn.activations import ACTIVATION_FUNCTIONS
 from registry.nn.hooks import carries_hook
-from registry.nn.inputs import check_shape
+from registry.nn.inputs import check_shape, tokens_of
 from registry.nn.losses import classification_loss, token_loss
 from registry.nn.outputs import ClassificationOutput, EncoderOutput, MaskedLMOutput, PretrainingOutput
 from registry.nn.packing import rows_of
@@ -100,13 +100,14 @@ class BertModel(BertPreTrainedModel):
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> EncoderOutput:
         """Encode tokens.
 
@@ -116,6 +117,8 @@ class BertModel(BertPreTrainedModel):
             token_type_ids: The same shape, the segment of each token; all 0 unless given.
             position_ids: The same shape, or ``(tokens,)`` for all sequences; 0, 1, 2, ... unless given.  A batch padded
                 on the left needs them.
+            inputs_embeds: Embeddings in place of the ids, ``(batch, tokens, width)``, as ``get_input_embeddings()``
+                gives.
             output_hidden_states: Whether to return the input of each layer, too.
             output_attentions: Whether to return attention weights, too, which are computed the slow way.
 
@@ -125,20 +128,24 @@ class BertModel(BertPreTrainedModel):
         Raises:
             InputError: A shape does not fit, a sequence is too long, or an id is unknown.
         """
-        if input_ids.dim() != 2:
-            raise InputError(f"input_ids must have the shape (batch, tokens), not {tuple(input_ids.shape)}.")
-        check_shape(attention_mask, input_ids, "attention_mask")
-        check_shape(token_type_ids, input_ids, "token_type_ids")
-        embedded = self.embeddings(input_ids, token_type_ids=token_type_ids, position_ids=position_ids)
+        tokens = tokens_of(input_ids, inputs_embeds)
+        if tokens.dim() != 2:
+            raise InputError(f"input_ids must have the shape (batch, tokens), not {tuple(tokens.shape)}.")
+        check_shape(attention_mask, tokens, "attention_mask")
+        check_shape(token_type_ids, tokens, "token_type_ids")
+        embedded = self.embeddings(
+            input_ids, token_type_ids=token_type_ids, position_ids=position_ids, inputs_embeds=inputs_embeds
+        )
         encoded: EncoderOutput = self.encoder(
             embedded,
             attention_mask=attention_mask,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
+            output_hidden_states=bool(output_hidden_states),
+            output_attentions=bool(output_attentions),
         )
         if self.pooler is None:
             return encoded
-        return encoded._replace(pooler_output=self.pooler(encoded.last_hidden_state, attention_mask))
+        pooled = self.pooler(encoded.last_hidden_state, attention_mask)
+        return EncoderOutput(encoded.last_hidden_state, pooled, encoded.hidden_states, encoded.attentions)
 
 
 # --- The tasks of pretraining -----------------------------------------------------------------------------------------
@@ -157,15 +164,16 @@ class BertForPreTraining(BertPreTrainedModel):
 
     def forward(  # noqa: D417  # the others are those of BertModel
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         next_sentence_label: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> PretrainingOutput:
         """Logits of the word at each token, and of whether the second sentence follows the first.
 
@@ -183,8 +191,10 @@ class BertForPreTraining(BertPreTrainedModel):
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            return_dict=True,
         )
         rows = rows_of(attention_mask, self.cls)
         words = self.cls["predictions"](rows.pack(encoded.last_hidden_state))
@@ -208,14 +218,15 @@ class BertForMaskedLM(BertPreTrainedModel):
 
     def forward(  # noqa: D417  # the others are those of BertModel
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> MaskedLMOutput:
         """Logits of the word at each token.
 
@@ -232,8 +243,10 @@ class BertForMaskedLM(BertPreTrainedModel):
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            return_dict=True,
         )
         rows = rows_of(attention_mask, self.cls)
         logits = self.cls["predictions"](rows.pack(encoded.last_hidden_state))
@@ -251,14 +264,15 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
 
     def forward(  # noqa: D417  # the others are those of BertModel
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> ClassificationOutput:
         """Logits of "the second sentence follows" and "it is a random one".
 
@@ -275,8 +289,10 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            return_dict=True,
         )
         logits = self.cls["seq_relationship"](encoded.pooler_output)
         loss = None if labels is None else classification_loss(logits, labels)

@@ -9,6 +9,11 @@ LAYOUT = Layout(
         ("bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"),
         ("cls.predictions.bias", "cls.predictions.decoder.bias"),
     ),
+    vocabulary=(
+        "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.weight",
+        "cls.predictions.bias",
+    ),
     names=NameTable(
         ("{p}.LayerNorm.gamma", "{p}.LayerNorm.weight"),  # TensorFlow's words, in Google's release and the first dumps
         ("{p}.LayerNorm.beta", "{p}.LayerNorm.bias"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from attrs import Factory, frozen
 
@@ -82,6 +82,10 @@ class OpenAIGPTConfig(Config):
     def total_tokens_embeddings(self) -> int:
         """Rows of the embedding."""
         return self.vocab_size + self.n_special
+
+    def with_vocabulary(self, rows: int) -> Self:
+        """The configuration of a model whose embedding has so many rows, all of them the vocabulary's."""
+        return self.replace(vocab_size=rows, n_special=0)
 
     def num_backbone_parameters(self) -> int:
         """Parameters of embeddings and blocks, biases and normalizations excluded."""

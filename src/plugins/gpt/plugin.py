@@ -32,11 +32,12 @@ def registry_configs() -> Iterable[ConfigSpec]:
 
 @hookimpl
 def registry_models() -> Iterable[ModelSpec]:
-    """Declare the three classes, one for each task."""
+    """Declare the four classes, one for each task."""
     for task, name in (
         ("base", "OpenAIGPTModel"),
         ("causal-lm", "OpenAIGPTLMHeadModel"),
         ("double-heads", "OpenAIGPTDoubleHeadsModel"),
+        ("sequence-classification", "OpenAIGPTForSequenceClassification"),
     ):
         yield ModelSpec(architecture="gpt", task=task, cls=f"{__package__}.modeling:{name}")
 

@@ -4,8 +4,9 @@ from registry.weights.names import Layout, NameTable
 
 LAYOUT = Layout(
     prefix="transformer.",
-    parts=("lm_head.", "multiple_choice_head."),
+    parts=("lm_head.", "multiple_choice_head.", "score."),
     ties=(("transformer.tokens_embed.weight", "lm_head.weight"),),
+    vocabulary=("transformer.tokens_embed.weight", "lm_head.weight"),
     names=NameTable(
         ("{p}.g", "{p}.weight"),  # OpenAI's words: gain, bias, weight
         ("{p}.b", "{p}.bias"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from attrs import Factory, frozen
 
@@ -108,6 +108,10 @@ class GPT2Config(Config):
     def inner_width(self) -> int:
         """Features inside the feed-forward network of a block."""
         return self.n_inner or 4 * self.n_embd
+
+    def with_vocabulary(self, rows: int) -> Self:
+        """The configuration of a model whose embedding has so many rows, all of them the vocabulary's."""
+        return self.replace(vocab_size=rows, n_special=0)
 
     def num_backbone_parameters(self) -> int:
         """Parameters of embeddings and blocks, biases and normalizations excluded."""

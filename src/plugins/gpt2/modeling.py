@@ -20,7 +20,7 @@ from registry.nn.activations import ACTIVATION_FUNCTIONS
 from registry.nn.attention import Attend, CausalState, CausalStateWithWeights, causal_attention
 from registry.nn.cache import KeyValueCache, KeyValues
 from registry.nn.heads import ChoiceHead, DoubleHeadsModel, LMHeadModel
-from registry.nn.inputs import check_length, check_shape, embed_ids
+from registry.nn.inputs import check_length, check_shape, embed_ids, embed_tokens, tokens_of
 from registry.nn.linear import Conv1D
 from registry.nn.outputs import DecoderOutput
 from registry.nn.projections import separate
@@ -48,7 +48,8 @@ class GPT2Attention(nn.Module):
 
     def forward(self, x: Tensor, attend: Attend = causal_attention) -> Tensor:
         """Mix the tokens of ``x``, ``(batch, tokens, width)``, by ``attend``."""
-        query, key, value = separate(self.c_attn(x), self.head_width, self.c_attn)  # each (B, T, H, D)
+        layer = self.c_attn
+        query, key, value = separate(layer(x), self.head_width, layer)  # each (B, T, H, D)
         mixed = attend(query, key, value, dropout=self.attn_dropout if self.training else 0.0)  # (B, T, H, D)
         return self.resid_dropout(self.c_proj(mixed.flatten(-2)))  # (B, T, H * D)
 
@@ -129,23 +130,31 @@ class GPT2Model(GPT2PreTrainedModel):
         """Layers with keys and values."""
         return len(self.h)
 
-    def embed(self, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+    def embed(
+        self,
+        input_ids: Tensor | None,
+        inputs_embeds: Tensor | None,
+        position_ids: Tensor,
+        token_type_ids: Tensor | None = None,
+    ) -> Tensor:
         """The sum of the embeddings of tokens, positions and types; types are tokens, from the same table."""
-        x = embed_ids(self.wte, input_ids, "input_ids") + embed_ids(self.wpe, position_ids, "position_ids")
+        x = embed_tokens(self.wte, input_ids, inputs_embeds) + embed_ids(self.wpe, position_ids, "position_ids")
         if token_type_ids is not None:
             x = x + embed_ids(self.wte, token_type_ids, "token_type_ids")
         return self.drop(x)
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         past_key_values: KeyValueCache | Iterable[KeyValues] | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> DecoderOutput:
         """Read tokens, after those in ``past_key_values``.
 
@@ -155,8 +164,10 @@ class GPT2Model(GPT2PreTrainedModel):
             token_type_ids: Further tokens, of the shape of the ids, whose embeddings are added.
             position_ids: Of the shape of the ids, or ``(tokens,)``; unless given, the number of tokens before each,
                 padding not counted.
+            inputs_embeds: Embeddings in place of the ids, ``(..., tokens, width)``, of ``get_input_embeddings()``.
             past_key_values: What an earlier call returned under this name, or a ``StaticKeyValueCache``, which is
                 written to.
+            use_cache: Whether to return keys and values.
             output_hidden_states: Whether to return the input of each layer, too.
             output_attentions: Whether to return attention weights, too, which are computed the slow way.
 
@@ -167,12 +178,13 @@ class GPT2Model(GPT2PreTrainedModel):
             InputError: A shape does not fit, a sequence is too long, or an id is unknown.
         """
         kind = CausalStateWithWeights if output_attentions else CausalState
-        state = kind(input_ids, attention_mask, past_key_values)
+        tokens = tokens_of(input_ids, inputs_embeds)
+        state = kind(tokens, attention_mask, past_key_values)
         if position_ids is None:
             check_length(state.length, self.wpe)
-            position_ids = state.positions(input_ids.device)
-        check_shape(token_type_ids, input_ids, "token_type_ids")
-        x = state.flat(self.embed(input_ids, position_ids, token_type_ids))
+            position_ids = state.positions(tokens.device)
+        check_shape(token_type_ids, tokens, "token_type_ids")
+        x = state.flat(self.embed(input_ids, inputs_embeds, position_ids, token_type_ids))
         hidden_states = []
         for number, block in enumerate(self.h):
             if output_hidden_states:
@@ -181,10 +193,10 @@ class GPT2Model(GPT2PreTrainedModel):
             x = block(x, state.attend_in(number))
         x = state.restore(self.ln_f(x))
         return DecoderOutput(
-            last_hidden_state=x,
-            past_key_values=state.past_key_values,
-            hidden_states=(*hidden_states, x) if output_hidden_states else None,
-            attentions=state.attentions,
+            x,
+            state.past_key_values if use_cache else None,
+            (*hidden_states, x) if output_hidden_states else None,
+            state.attentions,
         )
 
 

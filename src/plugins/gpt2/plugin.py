@@ -32,13 +32,15 @@ def registry_configs() -> Iterable[ConfigSpec]:
 
 @hookimpl
 def registry_models() -> Iterable[ModelSpec]:
-    """Declare the three classes, one for each task."""
-    for task, name in (
-        ("base", "GPT2Model"),
-        ("causal-lm", "GPT2LMHeadModel"),
-        ("double-heads", "GPT2DoubleHeadsModel"),
+    """Declare the five classes, one for each task."""
+    for task, cls in (
+        ("base", "modeling:GPT2Model"),
+        ("causal-lm", "modeling:GPT2LMHeadModel"),
+        ("double-heads", "modeling:GPT2DoubleHeadsModel"),
+        ("sequence-classification", "finetuning:GPT2ForSequenceClassification"),
+        ("token-classification", "finetuning:GPT2ForTokenClassification"),
     ):
-        yield ModelSpec(architecture="gpt2", task=task, cls=f"{__package__}.modeling:{name}")
+        yield ModelSpec(architecture="gpt2", task=task, cls=f"{__package__}.{cls}")
 
 
 @hookimpl

@@ -4,8 +4,9 @@ from registry.weights.names import Layout, NameTable
 
 LAYOUT = Layout(
     prefix="transformer.",
-    parts=("lm_head.", "multiple_choice_head."),
+    parts=("lm_head.", "multiple_choice_head.", "score.", "classifier."),
     ties=(("transformer.wte.weight", "lm_head.weight"),),
+    vocabulary=("transformer.wte.weight", "lm_head.weight"),
     names=NameTable(
         ("{p}.g", "{p}.weight"),  # OpenAI's words: gain, bias, weight
         ("{p}.b", "{p}.bias"),

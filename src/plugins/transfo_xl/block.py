@@ -10,6 +10,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from registry.errors import InputError
+from registry.nn.inputs import is_traced
 from registry.nn.projections import refuse_divided
 
 from .cache import Memory
@@ -44,6 +46,10 @@ class TransfoXLAttention(nn.Module):
         query = projected[0].narrow(-2, states.shape[1] - x.shape[1], x.shape[1])  # (B, H, T, D)
         keys_values = context.keys_values(projected[1:])  # (2, B, H, S, D)
         distances = context.distances(self.r_net, self.r_r_bias.shape[1])  # (H, D, S + 1)
+        if not is_traced() and distances.shape[0] != query.shape[1]:
+            raise InputError(
+                f"r_net gives {distances.shape[0]} heads and qkv_net {query.shape[1]}: is one divided alone?"
+            )
         by_distance = torch.einsum("bhtd,hds->bhts", query + self.r_r_bias[:, None], distances)
         dropout = self.dropatt if self.training else 0.0
         mixed = context.attend(query + self.r_w_bias[:, None], keys_values, by_distance, dropout=dropout)

@@ -7,19 +7,18 @@ the memory of that layer (``cache``), relative positions (``positions``) and the
 appends its hidden states there, and the contexts then hold the next memory.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from sys import maxsize
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from registry.errors import InputError
+from registry.errors import InputError, UnsupportedError
 from registry.loading.model import Model
 from registry.nn.heads import last_tokens
 from registry.nn.hooks import carries_hook
-from registry.nn.inputs import check_shape, is_traced
-from registry.nn.labels import class_numbers
+from registry.nn.inputs import check_shape, class_numbers, is_traced, tokens_of
 from registry.nn.losses import IGNORED, next_tokens, sequence_loss
 from registry.nn.outputs import ClassificationOutput, MemoryLMOutput, MemoryOutput
 from registry.weights.names import Layout
@@ -64,6 +63,21 @@ class TransfoXLPreTrainedModel(Model):
             elif name in ("bias", "cluster_bias"):
                 nn.init.zeros_(parameter)
 
+    def resize_token_embeddings(self, *_args: Any, **_kwargs: Any) -> nn.Module:
+        """Refused: words are sorted by frequency into clusters, each with a table and a softmax of its own.
+
+        Raises:
+            UnsupportedError: Always.
+        """
+        raise UnsupportedError(
+            f"{type(self).__name__} has an adaptive embedding and softmax, whose vocabulary cannot be resized.",
+            hint="Words are clustered by frequency; a new vocabulary needs a model trained from scratch.",
+        )
+
+    def _vocabulary(self) -> list[str]:
+        """The adaptive embedding; words are scored by no single layer."""
+        return ["transformer.word_emb" if hasattr(self, "transformer") else "word_emb"]
+
     def _sample(self, weight: Tensor) -> None:
         if self.config.init == "uniform":
             nn.init.uniform_(weight, -self.config.init_range, self.config.init_range)
@@ -104,12 +118,14 @@ class TransfoXLModel(TransfoXLPreTrainedModel):
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
         attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         mems: Iterable[Tensor] | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> MemoryOutput:
         """Read a segment.
 
@@ -117,9 +133,12 @@ class TransfoXLModel(TransfoXLPreTrainedModel):
             input_ids: ``(batch, tokens)``.
             attention_mask: The same shape, 1 at tokens and 0 at padding, of any type.  Padding stands for memory that
                 is still empty; so a sequence behind padding has the numbers that it has alone.
+            inputs_embeds: Embeddings in place of the ids, ``(batch, tokens, width)``, as ``get_input_embeddings()``
+                gives.
             mems: ``mems`` of an earlier output; or for each layer hidden states ``(batch, remembered tokens, width)``,
                 whose keys and values are projected again.  Without it, ``mem_len`` zeros, to which the published model
                 attends.  No gradients flow into it.
+            use_cache: Whether to return the memory.
             output_hidden_states: Whether to return the hidden states of all layers.
             output_attentions: Whether to return attention weights, computed by the slower eager attention.  Their last
                 axis has the part of the memory that is attended to, then the tokens.
@@ -130,10 +149,12 @@ class TransfoXLModel(TransfoXLPreTrainedModel):
         Raises:
             InputError: A shape does not fit, or an id is unknown.
         """
-        if input_ids.dim() != 2 or not input_ids.numel():
-            raise InputError(f"input_ids must have the shape (batch, tokens), not {tuple(input_ids.shape)}.")
-        check_shape(attention_mask, input_ids, "attention_mask")
-        x, padding = self.drop(self.word_emb(input_ids)), padding_of(attention_mask)
+        tokens = tokens_of(input_ids, inputs_embeds)
+        if tokens.dim() != 2 or not tokens.numel():
+            raise InputError(f"input_ids must have the shape (batch, tokens), not {tuple(tokens.shape)}.")
+        check_shape(attention_mask, tokens, "attention_mask")
+        x = self.drop(self.word_emb(input_ids) if inputs_embeds is None else inputs_embeds)
+        padding = padding_of(attention_mask)
         segment = self._segment(x, mems, padding, LayerContextWithWeights if output_attentions else LayerContext)
         x, states = _without(padding, x), []
         for layer, context in zip(self.layers, segment.layers, strict=True):
@@ -142,7 +163,7 @@ class TransfoXLModel(TransfoXLPreTrainedModel):
         x = self.drop(x)
         return MemoryOutput(
             last_hidden_state=x,
-            mems=tuple(segment.memory) if is_traced() else segment.memory,
+            mems=_shown(segment.memory) if use_cache else None,
             hidden_states=(*states, x) if output_hidden_states else None,
             attentions=segment.attentions if output_attentions else None,
         )
@@ -193,6 +214,11 @@ class TransfoXLModel(TransfoXLPreTrainedModel):
         return (self.clamp_len, autocast, *(weight.data_ptr() for weight in weights), *versions)
 
 
+def _shown(memory: Memory) -> Sequence[Tensor]:
+    """The memory as an output; plain tensors, where operations are recorded."""
+    return tuple(memory) if is_traced() else memory
+
+
 def _without(padding: Tensor | None, x: Tensor) -> Tensor:
     """Features, ``(batch, tokens, width)``, with zeros at padding."""
     return x if padding is None else x.masked_fill(padding[..., None], 0.0)
@@ -237,34 +263,27 @@ class TransfoXLLMHeadModel(TransfoXLHead):
         self.crit = AdaptiveLogSoftmax(config).apply(self.init_module)
         self.tie_weights()
 
-    def tie_weights(self) -> None:
-        """Share tables and projections of the embedding with the softmax, as the configuration says."""
-        embedding = self.transformer.word_emb
-        if self.config.tie_weight:
-            for layer, table in zip(self.crit.out_layers, embedding.emb_layers, strict=True):
-                layer.weight = table.weight
-        if self.config.projects:
-            for number, tied in enumerate(self.config.tie_projs):
-                if tied:
-                    self.crit.out_projs[number] = embedding.emb_projs[number if len(embedding.emb_projs) > 1 else 0]
-
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
         attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         mems: Iterable[Tensor] | None = None,
+        use_cache: bool | None = None,
         labels: Tensor | None = None,
         target: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> MemoryLMOutput:
         """Log-probabilities of all words after each token; or losses of those that follow.
 
         Args:
             input_ids: ``(batch, tokens)``.
             attention_mask: As in ``TransfoXLModel``.
+            inputs_embeds: As in ``TransfoXLModel``.
             mems: As in ``TransfoXLModel``.
+            use_cache: As in ``TransfoXLModel``.
             labels: The ids themselves, which are shifted here; negative ones are not predicted.
             target: The words that follow each token, not shifted, so that the last one of a segment is predicted too;
                 negative ones are not predicted.  ``labels`` and ``target`` exclude each other.
@@ -278,31 +297,36 @@ class TransfoXLLMHeadModel(TransfoXLHead):
         Raises:
             InputError: A shape does not fit, or an id is unknown.
         """
-        target = self._target(input_ids, labels, target, attention_mask)
+        target = self._target(tokens_of(input_ids, inputs_embeds), labels, target, attention_mask)
         read = self.transformer(
             input_ids,
             attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
             mems=mems,
+            use_cache=use_cache,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            return_dict=True,
         )
         if target is None:
-            return MemoryLMOutput(None, None, self.crit(read.last_hidden_state), *read[1:])
+            return MemoryLMOutput(
+                None, None, self.crit(read.last_hidden_state), read.mems, read.hidden_states, read.attentions
+            )
         losses = self.crit.losses(read.last_hidden_state, target)
         loss = losses.sum() / (target >= 0).sum().clamp(min=1)
-        return MemoryLMOutput(loss, losses, None, *read[1:])
+        return MemoryLMOutput(loss, losses, None, read.mems, read.hidden_states, read.attentions)
 
     def _target(
-        self, input_ids: Tensor, labels: Tensor | None, target: Tensor | None, mask: Tensor | None
+        self, tokens: Tensor, labels: Tensor | None, target: Tensor | None, mask: Tensor | None
     ) -> Tensor | None:
         """The words that are predicted, ``(batch, tokens)``, negative where none is."""
-        check_shape(labels, input_ids, "labels")
-        check_shape(target, input_ids, "target")
+        check_shape(labels, tokens, "labels")
+        check_shape(target, tokens, "target")
         if labels is None:
             return target if target is None or mask is None else target.masked_fill(mask == 0, IGNORED)
         if target is not None:
             raise InputError("labels and target say the same, shifted and not: give one of them.")
-        return next_tokens(class_numbers(labels, input_ids.shape, self.config.vocab_size), mask)
+        return next_tokens(class_numbers(labels, tokens.shape, self.config.vocab_size), mask)
 
     # --- Generation
 
@@ -345,14 +369,14 @@ class TransfoXLLMHeadModel(TransfoXLHead):
         length = self.tgt_len if self.same_length and self.mem_len else new
         masks = [None] * new if attention_mask is None else torch.split(attention_mask[:, -new:], length, dim=1)
         for ids, mask in zip(torch.split(input_ids, length, dim=1), masks, strict=False):
-            read = self.transformer(ids, attention_mask=mask, mems=cache.memory)
+            read = self.transformer(ids, attention_mask=mask, mems=cache.memory, use_cache=True, return_dict=True)
             cache.memory = read.mems
         return self.crit(read.last_hidden_state[:, -1], top)
 
     def read_on(self, input_ids: Tensor, target: Tensor, mems: Iterable[Tensor] | None) -> tuple[Tensor, Memory]:
         """The losses of ``target``, ``(batch, tokens)``, after ids of that shape; and the memory for what follows."""
         self._check_memory()
-        output = self(input_ids, target=target, mems=mems)
+        output = self(input_ids, target=target, mems=mems, use_cache=True, return_dict=True)
         return output.losses, output.mems
 
     def _check_memory(self) -> None:
@@ -372,19 +396,21 @@ class TransfoXLForSequenceClassification(TransfoXLHead):
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
         attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         mems: Iterable[Tensor] | None = None,
         labels: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> ClassificationOutput:
         """Logits of the classes.
 
         Args:
             input_ids: ``(batch, tokens)``.
             attention_mask: As in ``TransfoXLModel``; the last token that is no padding counts.
+            inputs_embeds: As in ``TransfoXLModel``.
             mems: As in ``TransfoXLModel``.
             labels: Class numbers, ``(batch,)``, negative ones ignored; with one label, the numbers to predict.
                 ``problem_type`` of the configuration may ask for several numbers, or for several labels of each text,
@@ -401,12 +427,16 @@ class TransfoXLForSequenceClassification(TransfoXLHead):
         read = self.transformer(
             input_ids,
             attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
             mems=mems,
+            use_cache=False,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            return_dict=True,
         )
-        last = last_tokens(input_ids, attention_mask)
+        tokens = tokens_of(input_ids, inputs_embeds)
+        last = last_tokens(tokens, attention_mask, None if input_ids is None else self.config.pad_token_id)
         rows = torch.arange(last.shape[0], device=last.device)
         logits = self.score(read.last_hidden_state[rows, last])
         loss = None if labels is None else sequence_loss(logits, labels, self.config.problem_type)
-        return ClassificationOutput(loss, logits, *read[2:])
+        return ClassificationOutput(loss, logits, read.hidden_states, read.attentions)

@@ -1,7 +1,8 @@
-"""The base class of configurations: typed, checked, immutable, and faithful to the published file.
+"""The base class of configurations: typed, checked, and faithful to the published file.
 
-A configuration is a value, a frozen attrs class whose fields are the keys of the published ``config.json``.  Keys that
-a class does not declare are kept in ``extra``, written back, and never interpreted.
+A configuration is a value, an attrs class whose fields are the keys of the published ``config.json``.  Keys that a
+class does not declare are kept in ``extra``, written back, and never interpreted.  A field may be set, as libraries
+that train do, and is checked then.
 """
 
 import json
@@ -11,12 +12,13 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 from attrs import field, frozen
 
 from registry.config import labels
+from registry.config.fields import choice
 from registry.config.keywords import unknown_keyword
 from registry.config.labels import labels_of, numbered
 from registry.errors import ArchitectureMismatchError, ConfigError, PluginIncompatibleError
@@ -31,6 +33,10 @@ RESERVED = frozenset(
     + ("from_tf", "state_dict", "mesh", "parallel")
 )
 """Keywords of loading; a field of the same name could not be overridden, and is refused."""
+
+
+OF_CALLS = ("output_hidden_states", "output_attentions", "use_cache", "return_dict")
+"""Fields that only calls of ``forward`` look at; they are written where they are not the default."""
 
 
 # --- The base class ---------------------------------------------------------------------------------------------------
@@ -68,8 +74,18 @@ class Config:
     """Names of the classes, by number; ``num_labels`` alone makes LABEL_0, LABEL_1 and so on."""
     num_labels: int = field(default=None, repr=False)
     """Number of classes; 2 unless given or derived from ``id2label``."""
+    output_hidden_states: bool = choice(False, (False, True))
+    """Whether ``forward`` returns the hidden states of all layers, where its caller does not say."""
+    output_attentions: bool = choice(False, (False, True))
+    """Whether ``forward`` returns attention weights, where its caller does not say."""
+    use_cache: bool = choice(True, (False, True), optional=True)
+    """Whether a causal model returns what the next call continues from, where its caller does not say."""
+    return_dict: bool = choice(True, (False, True), optional=True)
+    """Whether ``forward`` returns a record, and not a plain tuple, where its caller does not say."""
     extra: Mapping[str, Any] = field(default=MappingProxyType({}), converter=_immutable, eq=False, repr=False)
     """Keys of the file which this class does not declare: written back, never interpreted."""
+    aside: dict[str, Any] = field(factory=dict, init=False, eq=False, repr=False)
+    """Attributes that were set and that are no fields: kept, and written where JSON can hold them."""
 
     def __init_subclass__(cls) -> None:
         hidden = RESERVED & set(vars(cls).get("__annotations__", {}))
@@ -78,6 +94,8 @@ class Config:
                 f"{cls.__name__} has a field {sorted(hidden)[0]!r}, which is a keyword of registry.load.",
                 hint="Give the field another name, and list the published key in `aliases`.",
             )
+        if "__setattr__" in vars(cls):  # of attrs, for which a frozen class refuses every assignment
+            type.__setattr__(cls, "__setattr__", _set_attribute)
 
     def __attrs_post_init__(self) -> None:
         names, number = numbered(self.id2label, self.num_labels)
@@ -98,6 +116,15 @@ class Config:
     def total_tokens_embeddings(self) -> int | None:
         """The number of rows of the embedding, above every id; None where there is no such number."""
         return getattr(self, "vocab_size", None)
+
+    def with_vocabulary(self, rows: int) -> Self:
+        """The configuration of a model whose embedding has so many rows.
+
+        Raises:
+            ConfigError: Another field cannot be right then, such as the token of padding.
+            UnknownOptionError: There is no vocabulary.
+        """
+        return self.replace(vocab_size=rows)
 
     @property
     def label2id(self) -> dict[str, int]:
@@ -205,16 +232,21 @@ class Config:
         if ("num_labels" in fields) != ("id2label" in fields):  # one of the two follows from the other
             fields.setdefault("id2label", None)
             fields.setdefault("num_labels", None)
-        return attrs.evolve(self, **fields)
+        made = attrs.evolve(self, **fields)
+        made.aside.update(self.aside)
+        return made
 
     # --- Writing
 
     def to_dict(self) -> dict[str, Any]:
         """All keys as a published file has them, those of ``extra`` included."""
         fields = {name: getattr(self, name) for name in self._fields() if name != "num_labels"}
+        unsaid = [name for name in OF_CALLS if fields[name] == attrs.fields_dict(Config)[name].default]
+        fields = {name: value for name, value in fields.items() if name not in unsaid}
         fields["id2label"] = {str(number): label for number, label in self.id2label.items()}
         return {
             **self.extra,
+            **{name: value for name, value in self.aside.items() if _is_json(value)},
             **{name: list(value) if isinstance(value, tuple) else value for name, value in _plain(fields).items()},
             "label2id": self.label2id,
             "model_type": self.model_type,
@@ -253,11 +285,56 @@ class Config:
 
     @classmethod
     def _fields(cls) -> dict[str, "attrs.Attribute[Any]"]:
-        return {name: a for name, a in attrs.fields_dict(cls).items() if name != "extra"}
+        return {name: a for name, a in attrs.fields_dict(cls).items() if name not in ("extra", "aside")}
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = _plain({name: getattr(self, name) for name in (*self._fields(), "extra")})
-        return _remade, (reference_to(type(self)), state)
+        return _remade, (reference_to(type(self)), state, self.aside)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a field, a key of the file or an attribute that was set has this name."""
+        return isinstance(name, str) and (self._field(name) in self._fields() or name in {**self.extra, **self.aside})
+
+    if not TYPE_CHECKING:  # misspelled fields stay errors of type checkers
+
+        def __getattr__(self, name: str) -> Any:
+            """A field by another of its names (``hidden_size``), or an attribute that was set."""
+            known = self._field(name)
+            if known != name:
+                return getattr(self, known)
+            if name not in ("aside", "extra") and not name.startswith("__") and name in self.aside:
+                return self.aside[name]
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.", name=name, obj=self)
+
+
+def _set_attribute(config: Config, name: str, value: Any) -> None:
+    """Set an attribute of a configuration: a field is checked, with those that depend on it; others are kept aside.
+
+    Raises:
+        ConfigError: The value is impossible.
+    """
+    field_name = config._field(name)
+    if name == "label2id":
+        field_name, value = "id2label", {number: label for label, number in value.items()}
+    if field_name in ("extra", "aside"):
+        object.__setattr__(config, field_name, dict(value) if field_name == "aside" else _immutable(value))
+    elif field_name in config._fields():
+        changed = config.replace(**{field_name: value})
+        for name in config._fields():
+            object.__setattr__(config, name, getattr(changed, name))
+    else:
+        config.aside[name] = value
+
+
+type.__setattr__(Config, "__setattr__", _set_attribute)
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _advice(problem: ConfigError) -> str | None:
@@ -271,10 +348,12 @@ def _advice(problem: ConfigError) -> str | None:
     return f"{replaces}{other}."
 
 
-def _remade(reference: str | type, state: Mapping[str, Any]) -> Config:
+def _remade(reference: str | type, state: Mapping[str, Any], aside: Mapping[str, Any] = MappingProxyType({})) -> Config:
     """Remake a pickled configuration by its constructor, which attrs' own support of pickle does not call."""
     cls: type[Config] = type(revive(reference))
-    return cls(**state)
+    config = cls(**state)
+    config.aside.update(aside)
+    return config
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ _LOGIN = "write the token into the variable HF_TOKEN, or run `hf auth login`"
 _ALWAYS = "leave it out: models are always loaded that way"
 _QUANTIZED = "load the model, then quantize it with torchao or another library"
 _NO_SUCH = "leave it out: generate has greedy decoding, sampling and beam search"
-_IN_CALL = "give it to the call, as in `model(input_ids, output_attentions=True)`"
 
 FOREIGN: Mapping[str, str] = MappingProxyType(
     {
@@ -42,8 +41,6 @@ FOREIGN: Mapping[str, str] = MappingProxyType(
         "model_max_length": "write max_len=",
         "num_beam_groups": _NO_SUCH,
         "offload_folder": 'write device=, as in device="cuda"',
-        "output_attentions": _IN_CALL,
-        "output_hidden_states": _IN_CALL,
         "output_loading_info": "read model.load_report",
         "output_scores": "write return_dict=True: the result has the scores",
         "penalty_alpha": _NO_SUCH,
@@ -51,7 +48,6 @@ FOREIGN: Mapping[str, str] = MappingProxyType(
         "proxies": "write the proxy into the variable HTTPS_PROXY",
         "quantization_config": _QUANTIZED,
         "resume_download": "leave it out: downloads always continue",
-        "return_dict": "leave it out: outputs can be read by name and by number",
         "return_dict_in_generate": "write return_dict=True",
         "seed": "write generator=torch.Generator().manual_seed(0)",
         "streamer": "write on_token=",

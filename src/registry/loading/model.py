@@ -16,10 +16,12 @@ from registry.garbage import gc_paused
 from registry.loading.load import ClassArguments, given_weights, load_into
 from registry.loading.options import LoadOptions
 from registry.loading.report import LoadReport
-from registry.loading.untrained import drawn, noting
+from registry.loading.untrained import drawn, fingerprints, noting, unchanged
 from registry.namespace import reference_to, revive
 from registry.nn import checkpointing, onednn
+from registry.nn.outputs import is_configured, with_defaults_of_configuration
 from registry.nn.packing import packing_of, set_packing
+from registry.nn.vocabulary import WithVocabulary
 from registry.sources.files import Files
 from registry.weights.checkpoint import RELEASE_FORMATS
 from registry.weights.matching import Patterns
@@ -47,12 +49,15 @@ class _Constructed(type):
             return constructor.replace(parameters=list(constructor.parameters.values())[1:])
 
 
-class Model(nn.Module, metaclass=_Constructed):
+class Model(WithVocabulary, metaclass=_Constructed):
     """A torch module that is built from a configuration, loaded by name, and saved as a directory.
 
     An architecture derives one class for each task, with parameters named as in the published files.  Construction
     allocates parameters and nothing else; ``init_weights`` initializes them, or loading assigns them.  ``forward``
     takes ``input_ids``, and all else as keywords; it returns a record of ``registry.nn.outputs``.
+
+    What a caller of ``forward`` does not say of ``output_hidden_states``, ``output_attentions`` and ``use_cache``, the
+    configuration says.  ``return_dict=False`` makes a plain tuple of the fields that are there.
     """
 
     config_class: ClassVar[type[Config]]
@@ -71,6 +76,11 @@ class Model(nn.Module, metaclass=_Constructed):
     """What was loaded from where; None for a model that was not loaded."""
     initial_values: Mapping[str, str] = MappingProxyType({})
     """Fingerprints of the tensors as they were initialized, by which saving recognizes those never trained."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.forward is not nn.Module.forward and not is_configured(cls.forward):
+            cls.forward = with_defaults_of_configuration(cls.forward)
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -103,6 +113,28 @@ class Model(nn.Module, metaclass=_Constructed):
         """Initialize every parameter, as for training from scratch."""
         self.apply(self.init_module)
         self.initial_values = drawn(self)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the parameters; of the first, where they are on several."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the parameters; of the first that is of a floating-point type."""
+        return next(parameter.dtype for parameter in self.parameters() if parameter.is_floating_point())
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """The number of parameters, each counted once.
+
+        Args:
+            only_trainable: Count those that require gradients.
+            exclude_embeddings: Do not count those of ``nn.Embedding``, which multiply nothing.
+        """
+        embeddings = [module.weight for module in self.modules() if isinstance(module, nn.Embedding)]
+        excluded = {id(weight) for weight in embeddings} if exclude_embeddings else set()
+        counted = (p for p in self.parameters() if id(p) not in excluded and (p.requires_grad or not only_trainable))
+        return sum(parameter.numel() for parameter in counted)
 
     @property
     def pack_padding(self) -> bool:
@@ -246,6 +278,12 @@ class Model(nn.Module, metaclass=_Constructed):
 
         weights = weight_writers(self.state_dict(), self.layout.ties, format=format, max_shard_size=max_shard_size)
         return save_model(self, directory, weights, tokenizer)
+
+    def _replace_rows(self, number: int, mean_resizing: bool) -> None:
+        """Change the number of rows of tokens; parts that were never trained are still none after it."""
+        untrained = unchanged(self.initial_values, self.state_dict(), self.layout)
+        super()._replace_rows(number, mean_resizing)
+        self.initial_values = {**self.initial_values, **fingerprints(self.state_dict(), untrained)}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or convert the parameters; layers that leave the CPU or float32 run the method of their class again."""

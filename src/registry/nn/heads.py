@@ -8,26 +8,30 @@ from torch import Tensor, nn
 
 from registry.errors import InputError
 from registry.nn.cache import KeyValueCache, KeyValues, StaticKeyValueCache
-from registry.nn.losses import classification_loss, next_token_loss
-from registry.nn.outputs import CausalLMOutput, DecoderOutput, DoubleHeadsOutput
+from registry.nn.inputs import tokens_of
+from registry.nn.losses import classification_loss, next_token_loss, sequence_loss
+from registry.nn.outputs import CausalLMOutput, ClassificationOutput, DecoderOutput, DoubleHeadsOutput
 
 
-def last_tokens(input_ids: Tensor, mask: Tensor | None = None) -> Tensor:
+def last_tokens(tokens: Tensor, mask: Tensor | None = None, padding: int | None = None) -> Tensor:
     """The number of the last token of each text.
 
     Args:
-        input_ids: ``(..., tokens)``.
+        tokens: Ids, ``(..., tokens)``; without ``padding``, anything of that shape.
         mask: ``(..., tokens)``, zero at padding; a longer one ends with these tokens.
+        padding: The id of padding.
 
     Returns:
-        ``(...)``.
+        ``(...)``; the first, where a text is all padding.
 
     """
-    tokens = input_ids.shape[-1]
-    if mask is None:
-        return input_ids.new_full(input_ids.shape[:-1], tokens - 1)
-    numbers = torch.arange(tokens, device=mask.device)
-    return ((mask[..., -tokens:] != 0) * numbers).argmax(dim=-1)
+    number = tokens.shape[-1]
+    if mask is None and padding is None:
+        return tokens.new_full(tokens.shape[:-1], number - 1, dtype=torch.long)
+    real = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask[..., -number:] != 0
+    if padding is not None:
+        real = real & (tokens != padding)
+    return (real * torch.arange(number, device=real.device)).argmax(dim=-1)
 
 
 class ChoiceHead(nn.Module):
@@ -134,14 +138,24 @@ class CausalLM(nn.Module):
             ``(batch, vocabulary)``.
 
         """
-        read = self.backbone(input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=cache)
+        read = self.backbone(
+            input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=cache,
+            return_dict=True,
+        )
         return self.lm_head(read.last_hidden_state[:, -1])
+
+    def prepare_inputs_for_generation(self, input_ids: Tensor, **arguments: Any) -> dict[str, Any]:
+        """The arguments of a step, for libraries that wrap it (PEFT); ``generate`` here has no use for it."""
+        return {"input_ids": input_ids, **arguments}
 
     def predict(self, read: DecoderOutput, labels: Tensor | None, attention_mask: Tensor | None) -> CausalLMOutput:
         """Logits after each token that the backbone has read and, with labels, the loss."""
         logits = self.lm_head(read.last_hidden_state)
         loss = None if labels is None else next_token_loss(logits, labels, attention_mask)
-        return CausalLMOutput(loss, logits, *read[1:])
+        return CausalLMOutput(loss, logits, read.past_key_values, read.hidden_states, read.attentions)
 
 
 class LMHeadModel(CausalLM):
@@ -149,15 +163,17 @@ class LMHeadModel(CausalLM):
 
     def forward(  # noqa: D417  # the others are those of the backbone
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         past_key_values: KeyValueCache | Iterable[KeyValues] | None = None,
+        use_cache: bool | None = None,
         labels: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> CausalLMOutput:
         """Logits of the next token after each token.
 
@@ -175,9 +191,12 @@ class LMHeadModel(CausalLM):
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
             past_key_values=past_key_values,
+            use_cache=use_cache,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            return_dict=True,
         )
         return self.predict(read, labels, attention_mask)
 
@@ -189,17 +208,19 @@ class DoubleHeadsModel(CausalLM):
 
     def forward(  # noqa: D417  # the others are those of the backbone
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
         mc_token_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         past_key_values: KeyValueCache | Iterable[KeyValues] | None = None,
+        use_cache: bool | None = None,
         labels: Tensor | None = None,
         mc_labels: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> DoubleHeadsOutput:
         """Logits of the next token after each token, and one of each choice.
 
@@ -220,13 +241,81 @@ class DoubleHeadsModel(CausalLM):
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
             past_key_values=past_key_values,
+            use_cache=use_cache,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            return_dict=True,
         )
         if mc_token_ids is None:
-            mc_token_ids = last_tokens(input_ids, attention_mask)
+            mc_token_ids = last_tokens(tokens_of(input_ids, inputs_embeds), attention_mask)
         mc_logits = self.multiple_choice_head(read.last_hidden_state, mc_token_ids)
         mc_loss = None if mc_labels is None else classification_loss(mc_logits, mc_labels, "mc_labels")
         predicted = self.predict(read, labels, attention_mask)
-        return DoubleHeadsOutput(predicted.loss, mc_loss, predicted.logits, mc_logits, *read[1:])
+        logits, past = predicted.logits, read.past_key_values
+        return DoubleHeadsOutput(predicted.loss, mc_loss, logits, mc_logits, past, read.hidden_states, read.attentions)
+
+
+class SequenceClassifier(nn.Module):
+    """A causal backbone that classifies a text by its last token (Radford et al., 2018, section 3.3).
+
+    An architecture derives its class from this one and from its own ``Model``, and makes ``transformer``, the backbone,
+    and ``score`` in the constructor.
+    """
+
+    config: Any
+    transformer: Any
+    score: nn.Linear
+
+    def forward(  # noqa: D417  # the others are those of the backbone
+        self,
+        input_ids: Tensor | None = None,
+        *,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_key_values: KeyValueCache | Iterable[KeyValues] | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+    ) -> ClassificationOutput:
+        """Logits of the classes of each text.
+
+        The last token is that which is neither masked nor ``pad_token_id`` of the configuration.  Takes the arguments
+        of the backbone, and these.
+
+        Args:
+            input_ids: ``(batch, tokens)``.
+            labels: Class numbers, ``(batch,)``, the negative ones ignored; with one label, the numbers to predict.
+                ``problem_type`` of the configuration may ask for several numbers, or for several labels of each text,
+                0 or 1 for each class, ``(batch, classes)``.
+
+        Returns:
+            Logits, ``(batch, classes)``, and with labels the loss.
+
+        Raises:
+            InputError: The ids do not have that shape, or the labels do not fit.
+
+        """
+        tokens = tokens_of(input_ids, inputs_embeds)
+        if tokens.dim() != 2:
+            raise InputError(f"input_ids must have the shape (batch, tokens), not {tuple(tokens.shape)}.")
+        read = self.transformer(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            past_key_values=past_key_values,
+            use_cache=False,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
+        )
+        last = last_tokens(tokens, attention_mask, None if input_ids is None else self.config.pad_token_id)
+        texts = torch.arange(len(last), device=last.device)
+        logits = self.score(read.last_hidden_state[texts, last])
+        loss = None if labels is None else sequence_loss(logits, labels, self.config.problem_type)
+        return ClassificationOutput(loss, logits, read.hidden_states, read.attentions)

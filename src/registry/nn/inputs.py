@@ -1,4 +1,6 @@
-"""Arguments of ``forward``: checks, embedding lookup, and the errors of both."""
+"""Arguments of ``forward``, labels among them: checks, embedding lookup, and the errors of both."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +48,47 @@ def embed_ids(table: nn.Embedding, ids: Tensor, name: str) -> Tensor:
         raise unknown_ids(ids, len(table.weight), name) from problem
 
 
+def tokens_of(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
+    """A tensor with the shape and on the device of the tokens: their ids, or one feature of their embeddings.
+
+    Args:
+        input_ids: ``(...)``.
+        inputs_embeds: ``(..., width)``.
+
+    Returns:
+        ``(...)``.
+
+    Raises:
+        InputError: Both are given, or neither is.
+    """
+    if (input_ids is None) == (inputs_embeds is None):
+        given = "neither is" if input_ids is None else "both are"
+        raise InputError(f"A model takes input_ids, or inputs_embeds in their place, and {given} given.")
+    return inputs_embeds[..., 0] if input_ids is None else input_ids  # type: ignore[index]  # one of them is there
+
+
+def embed_tokens(table: nn.Embedding, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
+    """The rows of an embedding at ids, or what is given in their place.
+
+    Args:
+        table: The embedding, ``(rows, width)``.
+        input_ids: ``(...)``.
+        inputs_embeds: ``(..., width)``, used as it is.
+
+    Returns:
+        ``(..., width)``.
+
+    Raises:
+        InputError: An id is outside of the table, on a CPU, or the embeddings are of another width.
+    """
+    if inputs_embeds is None:
+        return embed_ids(table, input_ids, "input_ids")  # type: ignore[arg-type]  # one of them is there
+    width = getattr(table, "embedding_dim", inputs_embeds.shape[-1])
+    if inputs_embeds.shape[-1] != width:
+        raise InputError(f"inputs_embeds must have the shape (..., tokens, {width}), not {tuple(inputs_embeds.shape)}.")
+    return inputs_embeds
+
+
 def unknown_ids(ids: Tensor, rows: int, name: str) -> InputError:
     """The error for ids, called ``name``, of which one is outside of a table of so many rows."""
     return InputError(
@@ -70,3 +113,119 @@ def check_shape(tensor: Tensor | None, input_ids: Tensor, name: str) -> None:
         raise InputError(
             f"{name} must have the shape of input_ids, {tuple(input_ids.shape)}, not {tuple(tensor.shape)}."
         )
+
+
+# --- Labels -----------------------------------------------------------------------------------------------------------
+#
+# torch's own errors name neither the label nor its position ("Target 2 is out of bounds"), and some labels of a wrong
+# shape give a number.  Values are looked at on a CPU only: a GPU would have to be waited for, and has an assertion.
+
+AXES = {1: ("row",), 2: ("row", "token"), 3: ("row", "choice", "token")}
+"""Names of the axes of labels, by their number."""
+
+
+def class_numbers(labels: Tensor, shape: Sequence[int], classes: int, name: str = "labels") -> Tensor:
+    """Labels that are numbers of classes or of tokens, checked.
+
+    Args:
+        labels: Whole numbers of the given shape; a last axis of size 1 may follow.  Negative ones are ignored.
+        shape: The shape that they must have.
+        classes: The number of classes.
+        name: The argument that holds them, for errors.
+
+    Returns:
+        The labels, in that shape.
+
+    Raises:
+        InputError: The shape or the type is another one or, on a CPU, a label is no class.
+    """
+    labels = in_shape(labels, shape, name, "a class number")
+    _refuse_fractions(labels, name)
+    if can_branch_on(labels) and labels.numel() and labels.max() >= classes:
+        raise InputError(
+            f"{_first(labels, labels >= classes, name)} is no class: there are {classes}, numbered from 0 to "
+            f"{classes - 1}.",
+            hint="A negative label is ignored. The number of classes of a new head is set by num_labels= where the "
+            "model is loaded; labels that are tokens must come from the model's own tokenizer.",
+        )
+    return labels
+
+
+def positions(labels: Tensor, texts: int, name: str) -> Tensor:
+    """Labels that are positions of tokens, one for each text, checked; they may lie outside of the text.
+
+    Args:
+        labels: Whole numbers, ``(texts,)`` or ``(texts, 1)``.
+        texts: The number of texts.
+        name: The argument that holds them, for errors.
+
+    Returns:
+        The labels, ``(texts,)``.
+
+    Raises:
+        InputError: The shape or the type is another one.
+    """
+    labels = in_shape(labels, (texts,), name, "a position")
+    _refuse_fractions(labels, name)
+    return labels
+
+
+def fractions(labels: Tensor, shape: Sequence[int], name: str = "labels") -> Tensor:
+    """Labels that say of each class whether it applies, numbers from 0 to 1, checked.
+
+    Args:
+        labels: Of the given shape, ``(texts, classes)``; of one class, ``(texts,)`` does as well.
+        shape: The shape that they must have.
+        name: The argument that holds them, for errors.
+
+    Returns:
+        The labels, in that shape.
+
+    Raises:
+        InputError: The shape is another one or, on a CPU, a number is below 0 or above 1.
+    """
+    labels = in_shape(labels, shape, name, "0 or 1 for each class")
+    if can_branch_on(labels) and labels.numel() and (labels.min() < 0 or labels.max() > 1):
+        raise InputError(
+            f"{_first(labels, (labels < 0) | (labels > 1), name, ('row', 'class'))} is neither 0 nor 1, nor between.",
+            hint="A problem with several labels for a text needs 0 or 1 for each class.",
+        )
+    return labels
+
+
+def in_shape(labels: Tensor, shape: Sequence[int], name: str, meaning: str) -> Tensor:
+    """Labels in a shape; theirs may have an axis of size 1 too many or too few at the end.
+
+    Raises:
+        InputError: It is another shape.
+    """
+    wanted, found = tuple(shape), tuple(labels.shape)
+    if found == wanted:
+        return labels
+    if found == (*wanted, 1) or (*found, 1) == wanted:
+        return labels.reshape(wanted)
+    raise InputError(f"{name} must have the shape {wanted}, {meaning} for each, not {found}.", hint=_remedy(labels))
+
+
+def _remedy(labels: Tensor) -> str | None:
+    if labels.dim() == 1 and labels.is_floating_point():
+        return "Class numbers are whole numbers (labels.long()); floating-point labels mean 0 or 1 for each class."
+    if labels.dim() == 2:
+        return (
+            'Several labels for a text need problem_type="multi_label_classification" in the configuration, or '
+            "labels of a floating-point type."
+        )
+    return None
+
+
+def _refuse_fractions(labels: Tensor, name: str) -> None:
+    if labels.is_floating_point() or labels.is_complex():
+        raise InputError(f"{name} must be whole numbers, not of the type {labels.dtype}.", hint="labels.long() are.")
+
+
+def _first(labels: Tensor, wrong: Tensor, name: str, axes: Sequence[str] = ()) -> str:
+    """The first wrong label, with its position."""
+    at = wrong.nonzero()[0].tolist()
+    axes = axes or AXES.get(len(at), [f"axis {number}, index" for number in range(len(at))])
+    where = ", ".join(f"{axis} {index}" for axis, index in zip(axes, at, strict=True))
+    return f"The label {labels[tuple(at)].item():g} in {name} ({where})"

@@ -25,9 +25,9 @@ class Conv1D(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Project ``(..., in)`` to ``(..., out)``."""
-        weight = self.weight
+        weight, bias = self.weight, self.bias
         rows = x.reshape(-1, weight.shape[0])
-        product = rows @ weight if self.bias is None else torch.addmm(self.bias, rows, weight)
+        product = rows @ weight if bias is None else torch.addmm(bias, rows, weight)
         return product.view(*x.shape[:-1], weight.shape[1])
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""Loss functions; each checks its labels (``registry.nn.labels``)."""
+"""Loss functions; each checks its labels (``registry.nn.inputs``)."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from registry.nn.labels import class_numbers, fractions, in_shape, positions
+from registry.nn.inputs import class_numbers, fractions, in_shape, positions
 from registry.nn.packing import Rows
 
 IGNORED = -100

@@ -1,7 +1,9 @@
-"""Outputs of ``forward``: one named tuple for each kind of head.
+"""Outputs of ``forward``: one record for each kind of head.
 
-The loss comes first where there is one, and fields have the names of transformers.  What was not asked for, or what the
-model does not have, is None.  All have these two fields:
+The loss comes first where there is one, and fields have the names of transformers.  A field is an attribute; what was
+not asked for, or what the model does not have, is None there, and is absent everywhere else: ``output[0]``,
+``output[:2]``, ``tuple(output)`` and unpacking have the fields that are there, in their order, ``output["logits"]`` and
+``dict(output)`` have them by name.  All have these two fields:
 
 ``hidden_states``
     With ``output_hidden_states``, the embeddings and then the output of each layer, each ``(..., tokens, width)``.
@@ -10,18 +12,131 @@ model does not have, is None.  All have these two fields:
     cache, the last axis has all tokens so far.
 
 At padding, hidden states and logits are zero, unless a field says otherwise.
+
+A record is a dictionary of the fields that are there, and a node of torch's pytrees, so that distributed training,
+export and trainers look inside.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import wraps
+from inspect import get_annotations, signature
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 from torch import Tensor
+from torch.utils import _pytree as pytree
+
+NEEDED: Any = None
+"""The default of a field that a model always gives; libraries that copy a record give all fields as one mapping."""
 
 
-class EncoderOutput(NamedTuple):
+class Field:
+    """A field of a record: the value in its dictionary, None where it is absent."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, output: "Output | None", owner: type | None = None) -> Any:
+        return self if output is None else dict.get(output, self.name)
+
+    def __set__(self, output: "Output", value: Any) -> None:
+        output[self.name] = value
+
+
+class Output(dict[str, Any]):
+    """A record of what a model computed, by name.
+
+    Iterating gives the fields, not their names, unlike other dictionaries.  ``Class(mapping)`` makes a record of the
+    fields in a mapping.
+    """
+
+    __slots__ = ()
+    field_names: ClassVar[tuple[str, ...]]
+    """All fields, absent ones included."""
+
+    def __init__(self, *values: Any, **fields: Any) -> None:
+        if len(values) == 1 and isinstance(values[0], dict):
+            fields, values = {**values[0], **fields}, ()
+        for name, value in zip(self.field_names, values, strict=False):
+            if value is not None:
+                dict.__setitem__(self, name, value)
+        if fields or len(values) > len(self.field_names):
+            self._set_by_name(len(values), fields)
+
+    def _set_by_name(self, given: int, fields: dict[str, Any]) -> None:
+        """Set fields by name, after so many that were given by position."""
+        names = self.field_names[given:]
+        unknown = [name for name in fields if name not in names]
+        if unknown or given > len(self.field_names):
+            raise TypeError(f"{type(self).__name__} has the fields {', '.join(self.field_names)}, not {unknown}.")
+        for name in names:
+            if fields.get(name) is not None:
+                dict.__setitem__(self, name, fields[name])
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The fields that are there."""
+        return tuple(self.values())
+
+    def __getitem__(self, key: int | str | slice) -> Any:
+        """A field by its name, or by its position among those that are there; or several, by a slice."""
+        if not isinstance(key, str):
+            return self.to_tuple()[key]
+        if key not in self:
+            raise KeyError(f"{key}: this {type(self).__name__} has {', '.join(self.keys())}")
+        return super().__getitem__(key)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Set a field, which keeps its position; None makes it absent."""
+        if name not in self.field_names:
+            raise KeyError(f"{name}: {type(self).__name__} has the fields {', '.join(self.field_names)}")
+        fields = {**self, name: value}
+        self.clear()
+        self.update({name: fields[name] for name in self.field_names if fields.get(name) is not None})
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.items())})"
+
+
+OutputT = TypeVar("OutputT", bound=Output)
+
+
+@dataclass_transform(eq_default=False)
+def record(cls: type[OutputT]) -> type[OutputT]:
+    """Make a class of annotated fields a record, and a node of pytrees.
+
+    Args:
+        cls: A subclass of ``Output``, whose fields have defaults.
+    """
+    cls.field_names = tuple(get_annotations(cls))
+    for name in cls.field_names:
+        setattr(cls, name, Field(name))
+
+    def flatten(output: OutputT) -> tuple[list[Any], list[str]]:
+        return list(output.values()), list(output.keys())
+
+    def flatten_with_keys(output: OutputT) -> tuple[list[tuple[pytree.KeyEntry, Any]], list[str]]:
+        return [(pytree.MappingKey(name), value) for name, value in output.items()], list(output.keys())
+
+    def unflatten(values: Iterable[Any], names: list[str]) -> OutputT:
+        return cls(**dict(zip(names, values, strict=True)))
+
+    pytree.register_pytree_node(
+        cls,
+        flatten,
+        unflatten,
+        serialized_type_name=f"{cls.__module__}.{cls.__qualname__}",
+        flatten_with_keys_fn=flatten_with_keys,
+    )
+    return cls
+
+
+@record
+class EncoderOutput(Output):
     """Output of an encoder."""
 
-    last_hidden_state: Tensor
+    last_hidden_state: Tensor = NEEDED
     """Output of the last layer, ``(batch, tokens, width)``."""
     pooler_output: Tensor | None = None
     """One vector for each sequence, ``(batch, width)``, where the model has a pooler."""
@@ -29,117 +144,167 @@ class EncoderOutput(NamedTuple):
     attentions: tuple[Tensor, ...] | None = None
 
 
-class DecoderOutput(NamedTuple):
+@record
+class DecoderOutput(Output):
     """Output of a causal model without a head."""
 
-    last_hidden_state: Tensor
+    last_hidden_state: Tensor = NEEDED
     """Output of the last layer, ``(..., tokens, width)``."""
-    past_key_values: Sequence[tuple[Tensor, Tensor]]
-    """Keys and values of each layer, ``(batch, heads, tokens so far, width of a head)``, for the next call."""
+    past_key_values: Sequence[tuple[Tensor, Tensor]] | None = None
+    """Keys and values of each layer, ``(batch, heads, tokens so far, width of a head)``, for the next call; None with
+    ``use_cache=False``."""
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
 
-class CausalLMOutput(NamedTuple):
+@record
+class CausalLMOutput(Output):
     """Output of a causal language model."""
 
-    loss: Tensor | None
+    loss: Tensor | None = None
     """Mean over the tokens that are labeled and have one before them."""
-    logits: Tensor
+    logits: Tensor = NEEDED
     """Logits of the token after each token, ``(..., tokens, vocabulary)``."""
-    past_key_values: Sequence[tuple[Tensor, Tensor]]
-    """Keys and values of each layer, ``(batch, heads, tokens so far, width of a head)``, for the next call."""
+    past_key_values: Sequence[tuple[Tensor, Tensor]] | None = None
+    """Keys and values of each layer, ``(batch, heads, tokens so far, width of a head)``, for the next call; None with
+    ``use_cache=False``."""
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
 
-class MemoryOutput(NamedTuple):
+@record
+class MemoryOutput(Output):
     """Output of a causal model with a memory, without a head."""
 
-    last_hidden_state: Tensor
+    last_hidden_state: Tensor = NEEDED
     """Output of the last layer, ``(batch, tokens, width)``."""
-    mems: Sequence[Tensor]
-    """Input of each layer at the latest tokens, ``(batch, tokens in memory, width)``, for the next call."""
+    mems: Sequence[Tensor] | None = None
+    """Input of each layer at the latest tokens, ``(batch, tokens in memory, width)``, for the next call; None with
+    ``use_cache=False``."""
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
 
-class MemoryLMOutput(NamedTuple):
+@record
+class MemoryLMOutput(Output):
     """Output of a causal language model with a memory."""
 
-    loss: Tensor | None
+    loss: Tensor | None = None
     """Mean over the tokens that are labeled and have one before them."""
-    losses: Tensor | None
+    losses: Tensor | None = None
     """Negative log-probability of the token after each token, ``(batch, tokens)``; zero where nothing is labeled."""
-    logits: Tensor | None
+    logits: Tensor | None = None
     """Log-probabilities of the token after each token, ``(batch, tokens, vocabulary)``; None with labels, whose losses
     need a small part of them."""
-    mems: Sequence[Tensor]
-    """Input of each layer at the latest tokens, ``(batch, tokens in memory, width)``, for the next call."""
+    mems: Sequence[Tensor] | None = None
+    """Input of each layer at the latest tokens, ``(batch, tokens in memory, width)``, for the next call; None with
+    ``use_cache=False``."""
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
 
-class DoubleHeadsOutput(NamedTuple):
+@record
+class DoubleHeadsOutput(Output):
     """Output of a causal language model with a multiple-choice head."""
 
-    loss: Tensor | None
+    loss: Tensor | None = None
     """The language model's: mean over the tokens that are labeled and have one before them."""
-    mc_loss: Tensor | None
+    mc_loss: Tensor | None = None
     """The choice's: mean over what is labeled."""
-    logits: Tensor
+    logits: Tensor = NEEDED
     """Logits of the token after each token, ``(..., choices, tokens, vocabulary)``."""
-    mc_logits: Tensor
+    mc_logits: Tensor = NEEDED
     """Logits of the choices, ``(..., choices)``."""
-    past_key_values: Sequence[tuple[Tensor, Tensor]]
-    """Keys and values of each layer, ``(batch, heads, tokens so far, width of a head)``, for the next call."""
+    past_key_values: Sequence[tuple[Tensor, Tensor]] | None = None
+    """Keys and values of each layer, ``(batch, heads, tokens so far, width of a head)``, for the next call; None with
+    ``use_cache=False``."""
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
 
-class PretrainingOutput(NamedTuple):
+@record
+class PretrainingOutput(Output):
     """Output of a masked language model with a next-sentence head."""
 
-    loss: Tensor | None
+    loss: Tensor | None = None
     """The sum of both losses, if both kinds of labels are given."""
-    prediction_logits: Tensor
+    prediction_logits: Tensor = NEEDED
     """Logits of the word at each token, ``(batch, tokens, vocabulary)``."""
-    seq_relationship_logits: Tensor
+    seq_relationship_logits: Tensor = NEEDED
     """Logits of "the second sentence follows" and "it is a random one", ``(batch, 2)``."""
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
 
-class MaskedLMOutput(NamedTuple):
+@record
+class MaskedLMOutput(Output):
     """Output of a masked language model."""
 
-    loss: Tensor | None
+    loss: Tensor | None = None
     """Mean over the labeled tokens."""
-    logits: Tensor
+    logits: Tensor = NEEDED
     """Logits of the word at each token, ``(batch, tokens, vocabulary)``."""
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
 
-class ClassificationOutput(NamedTuple):
+@record
+class ClassificationOutput(Output):
     """Output of a classifier of sequences, tokens, pairs of sentences or choices."""
 
-    loss: Tensor | None
+    loss: Tensor | None = None
     """Mean over what is labeled."""
-    logits: Tensor
+    logits: Tensor = NEEDED
     """Logits: ``(batch, classes)``, ``(batch, choices)``, or for tokens ``(batch, tokens, classes)``."""
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
 
-class QuestionAnsweringOutput(NamedTuple):
+@record
+class QuestionAnsweringOutput(Output):
     """Output of a classifier of the ends of an answer."""
 
-    loss: Tensor | None
+    loss: Tensor | None = None
     """The mean of the losses of both ends, if both are given."""
-    start_logits: Tensor
+    start_logits: Tensor = NEEDED
     """Logits of each token as the first of the answer, ``(batch, tokens)``; -10,000 at padding."""
-    end_logits: Tensor
+    end_logits: Tensor = NEEDED
     """Logits of each token as the last of the answer, ``(batch, tokens)``; -10,000 at padding."""
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+
+
+# --- What is asked for ------------------------------------------------------------------------------------------------
+
+
+FLAGS = ("output_hidden_states", "output_attentions", "use_cache")
+"""Arguments of ``forward`` that a configuration may set; None asks it."""
+
+
+def with_defaults_of_configuration(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """``forward`` of a model, which takes what its caller does not say from ``self.config``.
+
+    Args:
+        forward: The method.  It is given values for those of ``FLAGS`` that it declares.
+
+    Returns:
+        The method, which takes ``return_dict`` as well: false makes a plain tuple of the output.
+    """
+    flags = [name for name in FLAGS if name in signature(forward).parameters]
+
+    @wraps(forward)
+    def call(self: Any, *args: Any, return_dict: bool | None = None, **kwargs: Any) -> Any:
+        config = self.config
+        said = {name: getattr(config, name) for name in flags if kwargs.get(name) is None}
+        output = forward(self, *args, **{**kwargs, **said})  # a new dictionary: torch.compile minds a change of its own
+        if config.return_dict if return_dict is None else return_dict:
+            return output
+        return tuple(value for value in output if value is not None)
+
+    call.__configured__ = True  # type: ignore[attr-defined]
+    return call
+
+
+def is_configured(forward: Callable[..., Any]) -> bool:
+    """Whether this is what ``with_defaults_of_configuration`` made."""
+    return hasattr(forward, "__configured__")

@@ -26,7 +26,7 @@ def separate(projected: Tensor, width: int, layer: nn.Module) -> tuple[Tensor, T
             queries and half of the keys.
     """
     refuse_divided(layer, projected)
-    query, key, value = projected.unflatten(-1, (3, -1, width)).unbind(-3)
+    query, key, value = projected.unflatten(-1, (3, -1, width)).unbind(-3)  # type: ignore[no-untyped-call]
     return query, key, value
 
 
@@ -41,7 +41,7 @@ def refuse_divided(layer: nn.Module, projected: Tensor) -> None:
         UnsupportedError: Its weight is a DTensor, and the features are fewer than those of the whole.
     """
     whole = getattr(layer, "out_features", None)
-    if projected.shape[-1] != whole and hasattr(layer.weight, "placements"):  # a DTensor
+    if projected.shape[-1] != whole and hasattr(getattr(layer, "weight", None), "placements"):  # of a DTensor
         raise UnsupportedError(
             f"A {type(layer).__name__} makes queries, keys and values side by side, and this process has "
             f"{projected.shape[-1]} of its {whole} features: a cut across the three, which gives wrong numbers.",

@@ -41,6 +41,7 @@ DAMAGES: Mapping[str, Callable[[bytes], bytes]] = {
 
 SPAWNED = """
 import sys, pickle, torch, registry
+from registry.testing.models import fields_of
 directory, inputs, target = sys.argv[1:]
 inputs = torch.load(inputs, weights_only=True)
 loaded = registry.load(directory)
@@ -48,7 +49,7 @@ model, config = pickle.load(open(f"{directory}.pickle", "rb"))
 with torch.inference_mode():
     outputs = [m(**inputs) for m in (loaded.model, model)]
 assert loaded.config == config, "the pickled configuration differs"
-torch.save([{f: v for f, v in zip(o._fields, o) if isinstance(v, torch.Tensor)} for o in outputs], target)
+torch.save([{f: v for f, v in fields_of(o).items() if isinstance(v, torch.Tensor)} for o in outputs], target)
 """
 """The program of a fresh interpreter: it loads a directory and a pickle, and computes outputs."""
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from registry import discovery
 from registry.generation import CausalModel
 from registry.loading.meta import build
+from registry.nn.outputs import Output
 from registry.testing.inputs import TASKS_WITH_CHOICES, TOKENS, expected_shapes, padded, random_ids
 from registry.testing.suite import Suite, needs
 
@@ -29,19 +30,18 @@ class ModelSuite(Suite):
     # --- Outputs
 
     def test_outputs_have_the_fields_and_shapes_of_the_task(self, task: str) -> None:
-        """A named tuple with the usual field names; ``loss`` is a finite number with labels, else None."""
+        """A record or a named tuple with the usual field names; ``loss`` is a finite number with labels, else None."""
         model, inputs = self.make_model(task), self.make_inputs(task)
         output = model(**inputs)
-        assert isinstance(output, tuple), f"{type(output).__name__} is not a named tuple"
-        assert hasattr(output, "_fields"), f"{type(output).__name__} is not a named tuple"
+        assert fields_of(output), f"{type(output).__name__} is no record of registry.nn.outputs, nor a named tuple"
         for field, wanted in expected_shapes(task, inputs["input_ids"], model.config).items():
             found = tuple(getattr(output, field).shape)
             assert len(found) == len(wanted), f"{field} has the shape {found}, not {wanted}"
             assert all(w in (-1, f) for f, w in zip(found, wanted, strict=True)), f"{field}: {found}, not {wanted}"
         labels = self.make_labels(task, inputs)
         if labels:
-            assert output._fields[0] == "loss", "loss must be the first field"
-            assert output[0] is None, "there is a loss without labels"
+            assert next(iter(fields_of(output))) == "loss", "loss must be the first field"
+            assert output.loss is None, "there is a loss without labels"
             loss = model(**inputs, **labels)[0]
             assert loss.shape == (), "loss is not a scalar"
             assert loss.isfinite()
@@ -211,9 +211,15 @@ class ModelSuite(Suite):
         assert not computed, f"initialized or computed in the constructor: {', '.join(computed)}"
 
 
+def fields_of(output: Any) -> dict[str, Any]:
+    """All fields of an output, in their order; none where it is of no kind that has names."""
+    names = output.field_names if isinstance(output, Output) else getattr(output, "_fields", ())
+    return {name: getattr(output, name) for name in names}
+
+
 def tensors_of(output: Any) -> Iterator[tuple[str, Tensor]]:
     """The floating-point tensors of an output, by field."""
-    for field, value in zip(output._fields, output, strict=True):
+    for field, value in fields_of(output).items():
         if isinstance(value, Tensor) and value.is_floating_point():
             yield field, value
 

@@ -259,6 +259,8 @@ class Layout:
     """Prefixes of the parts that a file may lack, each as a whole: ``bert.pooler.``, ``classifier.``."""
     ties: tuple[tuple[str, ...], ...] = field(default=(), validator=_groups_are_apart)
     """Tie groups: names that share one tensor."""
+    vocabulary: tuple[str, ...] = field(default=(), validator=_are_names)
+    """Names of the tensors that have a row for each token: the embedding's first, then those of the heads."""
     names: NameTable = NameTable()
     """Older spellings, and the buffers of other libraries that are dropped."""
     wrappers: tuple[str, ...] = field(default=WRAPPERS, validator=_are_wrappers)

@@ -427,7 +427,8 @@ def test_other_floating_point_types_work(make, ids, dtype) -> None:
 def test_all_arguments_but_the_ids_are_keywords_and_shown(cls: Any) -> None:
     parameters = inspect.signature(cls.forward).parameters
     own = {TransfoXLModel: set(), TransfoXLLMHeadModel: {"labels", "target"}}.get(cls, {"labels"})
-    shared = {"attention_mask", "mems", "output_hidden_states", "output_attentions"}
+    shared = {"attention_mask", "inputs_embeds", "mems", "output_hidden_states", "output_attentions"}
+    shared |= set() if cls is TransfoXLForSequenceClassification else {"use_cache"}
     assert set(parameters) == {"self", "input_ids"} | shared | own
     assert all(p.kind is p.KEYWORD_ONLY for name, p in parameters.items() if name not in ("self", "input_ids"))
 

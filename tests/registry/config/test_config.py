@@ -109,9 +109,7 @@ def test_a_field_may_hold_an_object_of_the_file() -> None:
     assert hash(config) == hash(config.replace(scaling={"factor": 3.0}))
 
 
-def test_a_configuration_cannot_be_changed_in_place() -> None:
-    with pytest.raises(AttributeError):
-        BertConfig().hidden_size = 5  # type: ignore[misc]
+def test_what_a_field_holds_cannot_be_changed_in_place() -> None:
     with pytest.raises(TypeError):
         BertConfig().id2label[0] = "x"  # type: ignore[index]
 
@@ -327,3 +325,70 @@ def test_a_newer_file_is_read_when_the_known_keys_suffice(tmp_path: Path) -> Non
 def test_keys_that_would_change_the_numbers_are_refused_rather_than_ignored(keys: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         BertConfig.from_dict(keys)
+
+
+# --- Set, as libraries that train do ----------------------------------------------------------------------------------
+
+
+def test_a_field_that_is_set_is_checked_with_those_that_depend_on_it() -> None:
+    config: Any = BertConfig(hidden_size=12, num_attention_heads=3)
+    config.hidden_dropout_prob = 0.5
+    assert config.hidden_dropout_prob == 0.5
+    for name, value in (("hidden_dropout_prob", 2), ("num_attention_heads", 5), ("use_cache", "yes")):
+        before = config.to_dict()
+        with pytest.raises(ConfigError, match=name):
+            setattr(config, name, value)
+        assert config.to_dict() == before
+
+
+def test_labels_follow_each_other_when_one_of_them_is_set() -> None:
+    config: Any = BertConfig()
+    config.num_labels = 3
+    assert config.id2label == {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
+    config.id2label = {0: "no", 1: "yes"}
+    assert (config.num_labels, config.label2id) == (2, {"no": 0, "yes": 1})
+    config.label2id = {"a": 0, "b": 1, "c": 2}
+    assert (config.num_labels, config.id2label) == (3, {0: "a", 1: "b", 2: "c"})
+
+
+def test_another_name_of_a_field_sets_and_gives_it() -> None:
+    config: Any = Aliased()
+    config.n_token = 7
+    assert (config.vocab_size, config.n_token) == (7, 7)
+
+
+def test_what_no_field_has_is_kept_aside_and_written_where_json_can_hold_it(tmp_path: Path) -> None:
+    config: Any = BertConfig()
+    config.a_note, config.an_object = {"by": "me"}, object()
+    assert config.a_note == {"by": "me"}
+    assert config == BertConfig()
+    assert hash(config) == hash(BertConfig())
+    assert config.replace(vocab_size=9).a_note == {"by": "me"}
+    del config.aside["an_object"]
+    assert pickle.loads(pickle.dumps(config)).a_note == copy.deepcopy(config).a_note == {"by": "me"}
+    config.an_object = object()
+    config.to_json_file(tmp_path / "config.json")
+    again = BertConfig.from_json_file(tmp_path / "config.json")
+    assert again.extra == {"a_note": {"by": "me"}}
+    with pytest.raises(AttributeError, match="no attribute 'another'"):
+        _ = config.another
+
+
+def test_a_name_can_be_looked_for() -> None:
+    config: Any = Aliased.from_dict({"of_the_file": 1})
+    config.set_later = 2
+    assert all(name in config for name in ("vocab_size", "n_token", "of_the_file", "set_later", "num_labels"))
+    assert "nothing" not in config
+    assert 3 not in config
+
+
+def test_what_only_calls_look_at_is_written_where_it_is_not_the_default() -> None:
+    names = {"output_hidden_states", "output_attentions", "use_cache", "return_dict"}
+    assert not names & BertConfig().to_dict().keys()
+    changed = BertConfig(output_attentions=True, use_cache=False)
+    assert {name: changed.to_dict()[name] for name in names & changed.to_dict().keys()} == {
+        "output_attentions": True,
+        "use_cache": False,
+    }
+    assert BertConfig.from_dict(changed.to_dict()) == changed
+    assert BertConfig.from_dict({"use_cache": None, "output_attentions": None}) == BertConfig()

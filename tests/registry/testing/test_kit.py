@@ -159,8 +159,8 @@ MUTATIONS: Mapping[str, Mutation] = {
             "        return {key: keys[key] for key in keys if key not in self.extra}"
         ),
     ),
-    "it can be changed": mutation(
-        "test_a_configuration_cannot_be_changed", at_end(CONFIG, "MyTinyConfig.__setattr__ = object.__setattr__")
+    "what is set is not checked": mutation(
+        "test_a_field_may_be_set_and_is_checked", at_end(CONFIG, "MyTinyConfig.__setattr__ = object.__setattr__")
     ),
     "a field is not checked": mutation(
         "test_impossible_values_are_refused", (CONFIG, "dropout: float = rate(0.1)", "dropout: float = 0.1")
@@ -283,7 +283,7 @@ MUTATIONS: Mapping[str, Mutation] = {
             MODELING,
             PREDICT,
             "        found = self.predict(read, labels, attention_mask)\n"
-            "        return found if labels is None else found._replace(loss=found.loss[None])\n",
+            "        return found if labels is None else type(found)(**{**dict(found), 'loss': found.loss[None]})\n",
         ),
     ),
     "it adds noise in evaluation": mutation(
@@ -309,7 +309,7 @@ MUTATIONS: Mapping[str, Mutation] = {
     ),
     "the mask is not used": mutation(
         "test_padding_on_the_left_changes_nothing",
-        (MODELING, "(input_ids, attention_mask, past_key_values)", "(input_ids, None, past_key_values)"),
+        (MODELING, "(tokens, attention_mask, past_key_values)", "(tokens, None, past_key_values)"),
     ),
     "padding alone gives NaN": mutation(
         "test_a_sequence_of_padding_alone_has_finite_outputs",

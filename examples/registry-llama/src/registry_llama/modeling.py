@@ -20,7 +20,7 @@ from registry.nn.activations import ACTIVATION_FUNCTIONS
 from registry.nn.attention import Attend, CausalState, CausalStateWithWeights, causal_attention
 from registry.nn.cache import KeyValueCache, KeyValues
 from registry.nn.heads import CausalLM
-from registry.nn.inputs import check_shape, embed_ids
+from registry.nn.inputs import check_shape, embed_tokens, tokens_of
 from registry.nn.outputs import CausalLMOutput, DecoderOutput
 from registry.nn.projections import check_heads
 from registry.weights.names import Layout
@@ -148,13 +148,15 @@ class LlamaModel(LlamaPreTrainedModel):
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         past_key_values: KeyValueCache | Iterable[KeyValues] | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> DecoderOutput:
         """Read tokens, after those in ``past_key_values``.
 
@@ -163,8 +165,10 @@ class LlamaModel(LlamaPreTrainedModel):
             attention_mask: ``(..., tokens so far)``, 1 at tokens and 0 at padding, which may be anywhere; of any type.
             position_ids: Of the shape of the ids, or ``(tokens,)``; unless given, the number of tokens before each,
                 padding not counted.
+            inputs_embeds: Embeddings in place of the ids, ``(..., tokens, width)``, of ``get_input_embeddings()``.
             past_key_values: What an earlier call returned under this name, or a ``StaticKeyValueCache``, which is
                 written to.
+            use_cache: Whether to return keys and values.
             output_hidden_states: Whether to return the input of each layer, too.
             output_attentions: Whether to return attention weights, too, which are computed the slow way.
 
@@ -175,13 +179,14 @@ class LlamaModel(LlamaPreTrainedModel):
             InputError: A shape does not fit, a sequence is too long, or an id is unknown.
         """
         kind = CausalStateWithWeights if output_attentions else CausalState
-        state = kind(input_ids, attention_mask, past_key_values)
+        tokens = tokens_of(input_ids, inputs_embeds)
+        state = kind(tokens, attention_mask, past_key_values)
         if position_ids is None:
             self._check_length(state.length)
-            position_ids = state.positions(input_ids.device)
+            position_ids = state.positions(tokens.device)
         elif position_ids.dim() > 1:
-            check_shape(position_ids, input_ids, "position_ids")
-        x = state.flat(embed_ids(self.embed_tokens, input_ids, "input_ids"))
+            check_shape(position_ids, tokens, "position_ids")
+        x = state.flat(embed_tokens(self.embed_tokens, input_ids, inputs_embeds))
         at = angles(self.config, position_ids, x.dtype)
         hidden_states = []
         for number, layer in enumerate(self.layers):
@@ -192,7 +197,7 @@ class LlamaModel(LlamaPreTrainedModel):
         x = state.restore(self.norm(x))
         return DecoderOutput(
             last_hidden_state=x,
-            past_key_values=state.past_key_values,
+            past_key_values=state.past_key_values if use_cache else None,
             hidden_states=(*hidden_states, x) if output_hidden_states else None,
             attentions=state.attentions,
         )
@@ -225,14 +230,16 @@ class LlamaForCausalLM(CausalLM, LlamaPreTrainedModel):
 
     def forward(  # noqa: D417  # the others are those of LlamaModel
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         past_key_values: KeyValueCache | Iterable[KeyValues] | None = None,
+        use_cache: bool | None = None,
         labels: Tensor | None = None,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> CausalLMOutput:
         """Logits of the next token after each token.
 
@@ -248,8 +255,11 @@ class LlamaForCausalLM(CausalLM, LlamaPreTrainedModel):
             input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
             past_key_values=past_key_values,
+            use_cache=use_cache,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            return_dict=True,
         )
         return self.predict(read, labels, attention_mask)

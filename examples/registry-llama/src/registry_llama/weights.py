@@ -7,6 +7,7 @@ from registry.weights.names import Layout, NameTable
 UNTIED = Layout(
     prefix="model.",
     parts=("lm_head.",),
+    vocabulary=("model.embed_tokens.weight", "lm_head.weight"),
     names=NameTable(dropped=("model.layers.{i}.self_attn.rotary_emb.inv_freq",)),  # a computed buffer in files of 2023
 )
 TIED = evolve(UNTIED, ties=(("model.embed_tokens.weight", "lm_head.weight"),))
