@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from registry.errors import InputError
 from registry.loading.model import Model
 from registry.nn.activations import ACTIVATION_FUNCTIONS
-from registry.nn.hooks import carries_hook
-from registry.nn.inputs import check_shape, tokens_of
+from registry.nn.inputs import carries_hook, check_shape, tokens_of
 from registry.nn.losses import classification_loss, token_loss
 from registry.nn.outputs import ClassificationOutput, EncoderOutput, MaskedLMOutput, PretrainingOutput
 from registry.nn.packing import rows_of

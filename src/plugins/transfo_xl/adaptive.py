@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from registry.nn.hooks import carries_hook
-from registry.nn.inputs import can_branch_on, class_numbers, is_traced, unknown_ids
+from registry.nn.inputs import can_branch_on, carries_hook, class_numbers, is_traced, unknown_ids
 from registry.nn.linear import FunctionalLinear
 from registry.nn.losses import IGNORED
 

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from registry.errors import InputError, UnsupportedError
 from registry.loading.model import Model
 from registry.nn.heads import last_tokens
-from registry.nn.hooks import carries_hook
-from registry.nn.inputs import check_shape, class_numbers, is_traced, tokens_of
+from registry.nn.inputs import carries_hook, check_shape, class_numbers, is_traced, tokens_of
 from registry.nn.losses import IGNORED, next_tokens, sequence_loss
 from registry.nn.outputs import ClassificationOutput, MemoryLMOutput, MemoryOutput
 from registry.weights.names import Layout

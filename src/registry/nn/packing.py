@@ -23,8 +23,7 @@ from torch import Tensor, nn
 
 from registry.errors import InputError
 from registry.nn.attention import attention, eager_attention
-from registry.nn.hooks import carries_hook
-from registry.nn.inputs import can_branch_on
+from registry.nn.inputs import can_branch_on, carries_hook
 
 
 def rows_of(mask: Tensor | None, *modules: nn.Module) -> "Rows":
