@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from registry.loading.model import Model
 from registry.nn.activations import ACTIVATION_FUNCTIONS
 from registry.nn.attention import Attend, CausalState, CausalStateWithWeights, causal_attention
-from registry.nn.cache import KeyValueCache, KeyValues
+from registry.nn.cache import KeyValueCache, KeyValues, cache_after
 from registry.nn.heads import ChoiceHead, DoubleHeadsModel, LMHeadModel, SequenceClassifier
 from registry.nn.inputs import check_length, check_shape, embed_ids, embed_tokens, tokens_of
 from registry.nn.linear import Conv1D
@@ -202,7 +202,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         """
         kind = CausalStateWithWeights if output_attentions else CausalState
         tokens = tokens_of(input_ids, inputs_embeds)
-        state = kind(tokens, attention_mask, past_key_values)
+        state = kind(tokens, attention_mask, cache_after(past_key_values, use_cache))
         if position_ids is None:
             check_length(state.length, self.positions_embed)
             position_ids = state.positions(tokens.device)

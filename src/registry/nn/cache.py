@@ -2,8 +2,9 @@
 
 Axes:  B batch,  H heads,  T new tokens,  S tokens so far, the new ones included,  D width of a head.
 
-Two kinds, which a model uses alike.  ``StaticKeyValueCache`` has room for a text that will be generated, and is written
-in place; ``DynamicKeyValueCache`` is plain tensors, concatenated in every call, through which gradients flow.
+Three kinds, which a model uses alike.  ``StaticKeyValueCache`` has room for a text that will be generated, and is
+written in place; ``DynamicKeyValueCache`` is plain tensors, concatenated in every call, through which gradients flow;
+``FixedKeyValueCache`` keeps nothing of a call, as training wants it.
 """
 
 from abc import abstractmethod
@@ -164,8 +165,8 @@ class StaticKeyValueCache(KeyValueCache):
         )
 
 
-class DynamicKeyValueCache(KeyValueCache):
-    """A cache that grows; the pairs it was made of stay as they were, and may be continued in several ways.
+class FixedKeyValueCache(KeyValueCache):
+    """Earlier tokens to which new ones attend, but are not appended: nothing of a call outlives it.
 
     Args:
         pairs: Keys and values of each layer; none at the beginning of a text.
@@ -174,7 +175,6 @@ class DynamicKeyValueCache(KeyValueCache):
 
     def __init__(self, pairs: Iterable[KeyValues] = ()) -> None:
         self._before = tuple((key, value) for key, value in pairs)
-        self._after: dict[int, KeyValues] = {}  # by layer, so that a layer may be computed again
 
     @property
     def length(self) -> int:
@@ -184,11 +184,33 @@ class DynamicKeyValueCache(KeyValueCache):
 
     def append(self, layer: int, key: Tensor, value: Tensor) -> KeyValues:
         """Concatenate keys and values of new tokens, ``BHTD``, to those of the layer; return all, ``BHSD``."""
-        if self._before:
-            keys, values = self._before[layer]
-            key, value = torch.cat([keys, key], dim=-2), torch.cat([values, value], dim=-2)
-        self._after[layer] = key, value
-        return key, value
+        if not self._before:
+            return key, value
+        keys, values = self._before[layer]
+        return torch.cat([keys, key], dim=-2), torch.cat([values, value], dim=-2)
+
+    def _pairs(self) -> tuple[KeyValues, ...]:
+        return self._before
+
+
+class DynamicKeyValueCache(FixedKeyValueCache):
+    """A cache that grows; the pairs it was made of stay as they were, and may be continued in several ways."""
+
+    def __init__(self, pairs: Iterable[KeyValues] = ()) -> None:
+        super().__init__(pairs)
+        self._after: dict[int, KeyValues] = {}  # by layer, so that a layer may be computed again
+
+    def append(self, layer: int, key: Tensor, value: Tensor) -> KeyValues:
+        """Concatenate keys and values of new tokens, ``BHTD``, to those of the layer; return all, ``BHSD``."""
+        self._after[layer] = super().append(layer, key, value)
+        return self._after[layer]
 
     def _pairs(self) -> tuple[KeyValues, ...]:
         return tuple(self._after.values()) or self._before
+
+
+def cache_after(past: KeyValueCache | Iterable[KeyValues] | None, wanted: bool | None) -> KeyValueCache:
+    """The cache of a forward pass after ``past``, to which its tokens are appended where that is ``wanted``."""
+    if not wanted:
+        return FixedKeyValueCache(past or ())
+    return past if isinstance(past, KeyValueCache) else DynamicKeyValueCache(past or ())

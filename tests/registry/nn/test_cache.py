@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from registry.errors import InputError
-from registry.nn.cache import DynamicKeyValueCache, StaticKeyValueCache
+from registry.nn.cache import DynamicKeyValueCache, FixedKeyValueCache, StaticKeyValueCache, cache_after
 
 SIZES: dict[str, Any] = {"layers": 2, "batch": 3}
 
@@ -138,3 +138,23 @@ def test_a_forward_pass_that_failed_is_repeated_from_where_it_began() -> None:
     cache.append(0, *pair(1, 3))
     assert_close(cache.append(1, *pair(1, 4))[0], torch.cat([pair(3, 1)[0], pair(1, 4)[0]], -2))
     assert_close(cache[0][0], torch.cat([pair(3, 0)[0], pair(1, 3)[0]], -2))
+
+
+def test_a_fixed_cache_gives_all_tokens_and_keeps_none() -> None:
+    for given in ([], [pair(3, 0), pair(3, 1)], StaticKeyValueCache.from_tuples([pair(3, 0), pair(3, 1)], capacity=9)):
+        cache = FixedKeyValueCache(given)
+        length = 3 if len(given) else 0
+        for layer in range(2):
+            found, expected = cache.append(layer, *pair(2, 5)), DynamicKeyValueCache(given).append(layer, *pair(2, 5))
+            assert_close(found, expected)
+        assert (cache.length, len(cache)) == (length, len(given))
+
+
+def test_a_forward_pass_appends_to_the_cache_that_it_was_given_only_where_that_is_wanted() -> None:
+    static = StaticKeyValueCache.from_tuples([pair(3)], capacity=9)
+    assert cache_after(static, wanted=True) is static
+    assert type(cache_after([pair(3)], wanted=True)) is type(cache_after(None, wanted=True)) is DynamicKeyValueCache
+    for past in (static, [pair(3)]):
+        cache = cache_after(past, wanted=False)
+        assert_close(cache.append(0, *pair(1, 2))[0], torch.cat([pair(3)[0], pair(1, 2)[0]], -2))
+        assert static.length == cache.length == 3

@@ -18,7 +18,7 @@ from registry.errors import InputError
 from registry.loading.model import Model
 from registry.nn.activations import ACTIVATION_FUNCTIONS
 from registry.nn.attention import Attend, CausalState, CausalStateWithWeights, causal_attention
-from registry.nn.cache import KeyValueCache, KeyValues
+from registry.nn.cache import KeyValueCache, KeyValues, cache_after
 from registry.nn.heads import CausalLM
 from registry.nn.inputs import check_shape, embed_tokens, tokens_of
 from registry.nn.outputs import CausalLMOutput, DecoderOutput
@@ -180,7 +180,7 @@ class LlamaModel(LlamaPreTrainedModel):
         """
         kind = CausalStateWithWeights if output_attentions else CausalState
         tokens = tokens_of(input_ids, inputs_embeds)
-        state = kind(tokens, attention_mask, past_key_values)
+        state = kind(tokens, attention_mask, cache_after(past_key_values, use_cache))
         if position_ids is None:
             self._check_length(state.length)
             position_ids = state.positions(tokens.device)
