@@ -302,7 +302,7 @@ class WeightsMismatchError(WeightsError):
 
 
 class SaveError(RegistryError, OSError):
-    """A directory could not be written; every file that was there before is intact."""
+    """A directory could not be written; what was there before is intact, or the message says which files are new."""
 
 
 class PluginError(RegistryError, RuntimeError):

@@ -1,7 +1,8 @@
 """Files and directories that are old or new, and never torn.
 
 The bytes reach the disk before the name does: a temporary next to the target, fsync, rename, fsync of the directory.  A
-process that is killed leaves a temporary, which ``remove_stale`` removes a day later.
+process that is killed leaves a temporary.  Temporary directories are locked by the process that fills them, so that
+``remove_dead`` removes them as soon as it is gone; temporary files, and all where locks do not work, a day later.
 """
 
 import errno
@@ -11,7 +12,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -130,15 +131,26 @@ def write_directory(target: Path, fill: Writer) -> None:
         FileExistsError: Another process made the directory meanwhile.
         OSError: The disk refused.
     """
-    new = temporary_path(target)
-    new.mkdir()
-    try:
-        fill(new)
-        _sync_tree(new)
-        _rename_directory(new, target)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+    with locked_new_directory(temporary_path(target)) as new:
+        try:
+            fill(new)
+            _sync_tree(new)
+            _rename_directory(new, target)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
     sync_directory(target.parent)
+
+
+@contextmanager
+def locked_new_directory(path: Path) -> Iterator[Path]:
+    """Make a temporary directory, and hold its lock meanwhile: ``remove_dead`` leaves it alone.  Raises OSError."""
+    with ExitStack() as stack:
+        while True:
+            path.mkdir()
+            stack.enter_context(locked(path))
+            if path.exists():  # else it was removed before it was locked
+                break
+        yield path
 
 
 def sync_directory(directory: Path) -> None:
@@ -182,6 +194,21 @@ def temporaries_of(directory: Path) -> list[Path]:
     ]
 
 
+def remove_dead(paths: Iterable[Path]) -> None:
+    """Remove temporaries of processes that are gone, as far as they can be removed.
+
+    Directories are told by their lock.  Files have none, and some file systems neither: there, a day decides.
+    """
+    for path in paths:
+        with suppress(OSError), ExitStack() as stack:
+            directory = path.is_dir() and not path.is_symlink()
+            held = stack.enter_context(locked(path, patience=0)) if directory else None
+            if held:
+                shutil.rmtree(path)
+            elif held is None:
+                remove_stale([path])
+
+
 def remove_stale(paths: Iterable[Path]) -> None:
     """Remove those files and directories that are older than a day.  Raises OSError."""
     for path in paths:
@@ -196,3 +223,47 @@ def list_directory(directory: Path) -> list[Path]:
         return sorted(directory.iterdir())
     except OSError:
         return []
+
+
+# --- Locks of directories ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(directory: Path, *, shared: bool = False, patience: float | None = None) -> Iterator[bool | None]:
+    """Hold the lock of a directory, which ends with the process at the latest.
+
+    Args:
+        directory: The directory.
+        shared: Whether others may hold it too, if they share it as well.
+        patience: Seconds to wait for other holders; None for any time.
+
+    Yields:
+        True with the lock; False where another has it; None where locks do not work.
+    """
+    with ExitStack() as stack:
+        try:
+            import fcntl  # there is none on Windows, which has no handles of directories either
+
+            handle = os.open(directory, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            flags = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            if patience is None:
+                fcntl.flock(handle, flags)
+            held = patience is None or _within(patience, lambda: fcntl.flock(handle, flags | fcntl.LOCK_NB))
+        except (ImportError, OSError):
+            held = None
+        yield held
+
+
+def _within(patience: float, attempt: Callable[[], None]) -> bool:
+    """Whether an attempt succeeds in so many seconds."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            attempt()
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
+        else:
+            return True

@@ -29,6 +29,8 @@ SENTENCE_TOKENS_NAME = "sentence_bert_config.json"
 
 MANIFEST_NAME = "registry.json"
 """The manifest of a directory that this library saved."""
+JOURNAL_NAME = "registry-saving.json"
+"""The journal of a save over a directory, which is there while files get their names, and after a crash meanwhile."""
 
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".zip")
 INDEX_SUFFIX = ".index"
@@ -39,6 +41,8 @@ NUMPY_SHAPES_NAME = "params_shapes.json"
 NUMPY_NAMES_NAME = "parameters_names.json"
 """Names of the tensors in OpenAI's numpy shards."""
 
+WEIGHTS_ENDINGS = (".safetensors", ".bin", ".index.json")
+"""Endings of the files that hold weights, or the index of sharded ones, in the formats that are written here."""
 WEIGHTS_NAMES = (
     (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME),
     (WEIGHTS_NAME, WEIGHTS_INDEX_NAME),

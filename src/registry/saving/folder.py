@@ -1,39 +1,36 @@
 """Write a saved directory.
 
-A new directory appears complete, by one rename.  Over an existing one every file is old or new and none is torn: each
-is written to a temporary next to its target and synced, then all are renamed, the weights last and the manifest after
-them.  A crash between two renames is visible, because sizes then disagree with the manifest; where there was none, the
-new manifest is therefore renamed first.
+A new directory appears complete, by one rename.  Over an existing one all files are staged and synced, and then listed
+in a journal, whose rename counts for all: readers find the set of before or the new one whenever the process is killed.
+Other libraries do not read journals; for them the files are renamed at once, the weights last and the manifest after
+them.
 """
 
 import os
-import stat
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from attrs import evolve
 
 from registry.errors import RegistryWarning, SaveError
 from registry.files.atomic import (
     Writer,
     content_writer,
     list_directory,
-    remove_stale,
-    rename,
+    locked,
     replace_file,
-    sync_directory,
-    sync_file,
-    temporaries_of,
-    temporary_path,
     write_directory,
     write_new,
 )
 from registry.files.digests import FileDigest
-from registry.files.filenames import MANIFEST_NAME, TOKENIZER_CONFIG_NAME, TOKENIZER_NAMES
+from registry.files.filenames import MANIFEST_NAME, TOKENIZER_CONFIG_NAME, TOKENIZER_NAMES, WEIGHTS_ENDINGS
 from registry.files.foreign import is_left, is_rewritten
 from registry.formatting import first_of
 from registry.saving.manifest import Manifest, read_manifest
+from registry.saving.replace import refuse_unfit, replace_files, settle
 
 
 def write_folder(directory: str | Path, writers: Mapping[str, Writer], *, about: Mapping[str, Any]) -> Path:
@@ -51,14 +48,15 @@ def write_folder(directory: str | Path, writers: Mapping[str, Writer], *, about:
         The directory, links resolved.
 
     Raises:
-        SaveError: Anything failed; the files of before are then intact, and no temporary is left.
+        SaveError: Anything failed.  The files of before are then intact, and no temporary is left; or else the message
+            says which files are new, and the directory counts as saved.
     """
     target = Path(os.path.realpath(directory))
     with _os_errors_as_save_errors(target):
         if target.exists() and not target.is_dir():
             raise SaveError(f"{target} is a file, where a directory is to be saved.")
-        with suppress(OSError):
-            remove_stale(temporaries_of(target))
+        with locked(target):
+            settle(target)
         if not target.is_dir() or not any(target.iterdir()):
             try:
                 _write_new(target, writers, about)
@@ -68,6 +66,39 @@ def write_folder(directory: str | Path, writers: Mapping[str, Writer], *, about:
                 return target
         _write_over(target, writers, about)
     return target
+
+
+def write_files(directory: str | Path, writers: Mapping[str, Writer]) -> list[Path]:
+    """Write some files of a directory, which all appear at one moment; the manifest lists them, where there is one.
+
+    What another tokenizer left is removed, where they are those of one.
+
+    Args:
+        directory: The directory, which is made if it is missing.
+        writers: The writer of each file by its name.
+
+    Returns:
+        The paths of the files, links resolved.
+
+    Raises:
+        SaveError: As ``write_folder`` does.
+    """
+    target = Path(os.path.realpath(directory))
+
+    def manifest(files: dict[str, FileDigest]) -> Manifest | None:
+        previous = _manifest_of(target)
+        if previous is None:
+            return None
+        stale = {path.name for path in _stale_of_tokenizer(target, writers)}
+        kept = {name: digest for name, digest in previous.files.items() if name not in stale}
+        return evolve(previous, files={**kept, **files})
+
+    with _os_errors_as_save_errors(target):
+        target.mkdir(parents=True, exist_ok=True)
+        with locked(target):
+            settle(target)
+        replace_files(target, writers, manifest, lambda: _stale_of_tokenizer(target, writers))
+    return [Path(os.path.realpath(target / name)) for name in writers]
 
 
 def write_file(path: str | Path, writer: Writer) -> Path:
@@ -86,71 +117,34 @@ def write_file(path: str | Path, writer: Writer) -> Path:
     target = Path(os.path.realpath(path))
     with _os_errors_as_save_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        _refuse_unfit([target])
+        refuse_unfit([target])
         replace_file(target, writer)
     return target
-
-
-def write_tokenizer(directory: str | Path, writers: Mapping[str, Writer]) -> list[Path]:
-    """Write the files of a tokenizer, each complete, and remove those that another one left.
-
-    Args:
-        directory: The directory, new or existing.
-        writers: The writer of each file by its name.
-
-    Returns:
-        The paths, links resolved.
-
-    Raises:
-        SaveError: A file could not be written.
-    """
-    written = [write_file(Path(directory, name), writer) for name, writer in writers.items()]
-    with _os_errors_as_save_errors(Path(directory)):
-        for path in _stale_of_tokenizer(Path(directory), writers):
-            path.unlink(missing_ok=True)
-    return written
 
 
 def _write_new(target: Path, writers: Mapping[str, Writer], about: Mapping[str, Any]) -> None:
     def fill(new: Path) -> None:
         for name, writer in writers.items():
             write_new(new / name, writer)
-        write_new(new / MANIFEST_NAME, _manifest_writer({name: new / name for name in writers}, about))
+        manifest = Manifest(files={name: FileDigest.of(new / name) for name in writers}, about=about)
+        write_new(new / MANIFEST_NAME, content_writer(manifest.to_json()))
 
     target.parent.mkdir(parents=True, exist_ok=True)
     write_directory(target, fill)
 
 
 def _write_over(target: Path, writers: Mapping[str, Writer], about: Mapping[str, Any]) -> None:
-    manifest = target / MANIFEST_NAME
-    previous = read_manifest({MANIFEST_NAME: manifest} if manifest.is_file() else {})
-    targets = {name: Path(os.path.realpath(target / name)) for name in (*writers, MANIFEST_NAME)}
-    _refuse_unfit([*targets.values(), *_stale(target, previous, writers)])
-    new = {name: temporary_path(path) for name, path in targets.items()}
+    def stale() -> list[Path]:
+        return _stale(target, _manifest_of(target), writers)
 
-    def write(name: str, writer: Writer) -> None:
-        write_new(new[name], writer, mode_of=targets[name])
-        sync_file(new[name])
-
-    try:
-        for name, writer in writers.items():
-            write(name, writer)
-        write(MANIFEST_NAME, _manifest_writer({name: new[name] for name in writers}, about))
-        with _exclusive(target):
-            if previous is None:
-                rename(new[MANIFEST_NAME], targets[MANIFEST_NAME])
-            for name in writers:
-                rename(new[name], targets[name])
-            for path in _stale(target, previous, writers):
-                path.unlink(missing_ok=True)
-            if previous is not None:
-                rename(new[MANIFEST_NAME], targets[MANIFEST_NAME])
-    finally:
-        for path in new.values():
-            path.unlink(missing_ok=True)
-    for directory in {path.parent for path in targets.values()}:
-        sync_directory(directory)
+    refuse_unfit(stale())
+    replace_files(target, writers, lambda files: Manifest(files=files, about=about), stale)
     _warn_of_foreign(target)
+
+
+def _manifest_of(directory: Path) -> Manifest | None:
+    path = directory / MANIFEST_NAME
+    return read_manifest({MANIFEST_NAME: path} if path.is_file() else {})
 
 
 def _stale(target: Path, previous: Manifest | None, writers: Collection[str]) -> list[Path]:
@@ -184,44 +178,9 @@ def _warn_of_foreign(target: Path) -> None:
         )
 
 
-def _manifest_writer(paths: Mapping[str, Path], about: Mapping[str, Any]) -> Writer:
-    files = {name: FileDigest.of(path) for name, path in paths.items()}
-    return content_writer(Manifest(files=files, about=about).to_json())
-
-
 def _is_weights(name: str) -> bool:
     """Whether a file of a saved directory holds weights, or the index of a sharded set; always a plain file name."""
-    return name == os.path.basename(name) and name.endswith((".safetensors", ".bin", ".index.json"))  # noqa: PTH119
-
-
-def _refuse_unfit(targets: Iterable[Path]) -> None:
-    """Raise SaveError for what a file cannot or should not replace: directories, devices, read-only files."""
-    for target in targets:
-        mode = target.stat().st_mode if target.exists() else stat.S_IFREG | stat.S_IWUSR
-        if stat.S_ISDIR(mode):
-            raise SaveError(f"{target} is a directory, where a file is to be saved.")
-        if not stat.S_ISREG(mode):
-            raise SaveError(f"{target} is no ordinary file, and is not replaced by one.")
-        if not mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
-            raise SaveError(
-                f"{target} is read-only.", hint=f"Make it writable (chmod u+w {target}), or save elsewhere."
-            )
-
-
-@contextmanager
-def _exclusive(directory: Path) -> Iterator[None]:
-    """Let processes that save into one directory rename their files in turn, so that the last set is complete.
-
-    Where locks do not work, or do nothing, sets may mix; then sizes or digests disagree with the manifest.
-    """
-    with ExitStack() as stack:
-        with suppress(ImportError, OSError):
-            import fcntl  # there is none on Windows, which has no handles of directories either
-
-            handle = os.open(directory, os.O_RDONLY)
-            stack.callback(os.close, handle)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    return name == os.path.basename(name) and name.endswith(WEIGHTS_ENDINGS)  # noqa: PTH119
 
 
 @contextmanager

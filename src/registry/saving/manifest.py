@@ -10,8 +10,10 @@ from attrs import field, frozen
 
 from registry.errors import ConfigError, RegistryWarning
 from registry.files.digests import FileDigest
-from registry.files.filenames import MANIFEST_NAME
+from registry.files.filenames import JOURNAL_NAME, MANIFEST_NAME
+from registry.files.journal import is_staging
 from registry.files.strict_json import read_json_object
+from registry.formatting import first_of
 from registry.records import Paths
 
 SCHEMA = 1
@@ -58,6 +60,8 @@ def read_manifest(paths: Paths) -> Manifest | None:
 
 def warn_of_disagreements(paths: Paths) -> None:
     """Warn of files that are not as the manifest says: a save was interrupted, or files were changed since."""
+    if JOURNAL_NAME in paths:
+        _warn_of_journal(paths)
     manifest = read_manifest(paths)
     changed = [] if manifest is None else manifest.disagreements(paths)
     if changed:
@@ -67,6 +71,19 @@ def warn_of_disagreements(paths: Paths) -> None:
             RegistryWarning,
             stacklevel=4,
         )
+
+
+def _warn_of_journal(paths: Paths) -> None:
+    """Warn of a save whose files did not all get their names: this library reads what was saved, others may not."""
+    directory = paths[JOURNAL_NAME].parent
+    staged = [name for name, path in paths.items() if is_staging(path.parent.name)]
+    warnings.warn(
+        f"Saving into {directory} was interrupted when its files got their names. What was saved is read, "
+        f"{first_of(staged) or 'nothing'} from where it was staged; other libraries may read files of two models. "
+        f"Save the model again to settle it.",
+        RegistryWarning,
+        stacklevel=5,
+    )
 
 
 def _size(path: Path) -> int:

@@ -9,7 +9,7 @@ from registry.cache.provenance import recorded
 from registry.download.policy import Policy
 from registry.download.progress import ProgressBar
 from registry.errors import IntegrityError
-from registry.files.filenames import MANIFEST_NAME
+from registry.files.filenames import JOURNAL_NAME, MANIFEST_NAME
 from registry.files.foreign import is_weight_like
 from registry.records import Paths
 from registry.saving.manifest import read_manifest
@@ -78,7 +78,7 @@ def _compare(source: Source, promised: Mapping[str, str | None], found: Mapping[
 
 def _promised(source: Source, paths: Paths, cache: Cache) -> dict[str, str | None]:
     """The sha256 that each file should have, by its name: None where none is known."""
-    promised: dict[str, str | None] = {name: None for name in paths if name != MANIFEST_NAME}
+    promised: dict[str, str | None] = {name: None for name in paths if name not in (MANIFEST_NAME, JOURNAL_NAME)}
     manifest = read_manifest(paths)
     if manifest is not None:
         promised.update({name: digest.sha256 for name, digest in manifest.files.items()})

@@ -1,12 +1,13 @@
 """The files of a source, asked for by role."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from registry.download.policy import Policy
-from registry.errors import RegistryError
+from registry.errors import IntegrityError, RegistryError
 from registry.records import Paths
 from registry.sources.resolve import resolve
 from registry.sources.source import Source
@@ -35,6 +36,7 @@ class Files:
         self._lock = _lock_in_force()
         self._pinned = source if self._lock is None else self._lock.narrow(source, self.policy)
         self._answers: dict[frozenset[str], Paths] = {}
+        self._generation: object = None
 
     @classmethod
     def named(
@@ -73,6 +75,8 @@ class Files:
         """
         asked = frozenset(roles)
         if asked not in self._answers:
+            if not self._answers:
+                self._generation = self.source.generation()
             found = self._pinned.files(asked or None, self.policy)
             if self._lock is not None:
                 self._lock.check(self.source, found, self.policy, complete=not asked)
@@ -89,6 +93,28 @@ class Files:
             if name in answer:
                 return answer[name]
         return self._pinned.find(name, self.policy)
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Check that files which are read, or opened, inside of the ``with`` block are of one save with those before.
+
+        Raises:
+            IntegrityError: The directory was saved over since its files were first asked for.
+        """
+        try:
+            yield
+        except Exception as problem:  # a file may be gone, or disagree with another
+            if self._is_saved_over():
+                raise self._saved_over() from problem
+            raise
+        if self._is_saved_over():
+            raise self._saved_over()
+
+    def _is_saved_over(self) -> bool:
+        return bool(self._answers) and self.source.generation() != self._generation
+
+    def _saved_over(self) -> IntegrityError:
+        return IntegrityError(f"{self.source} was saved over while it was read.", hint="Load it again.")
 
     def explained(self) -> "Explanation":
         """What is there in place of a model, from the names that are known; for errors."""

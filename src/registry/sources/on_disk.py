@@ -9,7 +9,7 @@ from attrs import frozen
 from registry.download.policy import Policy
 from registry.errors import FetchError
 from registry.files.atomic import list_directory
-from registry.files.filenames import INDEX_SUFFIX
+from registry.files.filenames import INDEX_SUFFIX, JOURNAL_NAME, MANIFEST_NAME
 from registry.records import Paths
 from registry.sources.source import Roles, Source
 
@@ -49,6 +49,10 @@ class DirectorySource(LocalSource):
         """A file of the directory or of one inside of it."""
         path = self.path / name
         return path if ".." not in path.parts and path.is_file() else None
+
+    def generation(self) -> object:
+        """Which manifest and which journal of a save are there."""
+        return tuple(_identity(self.path / name) for name in (MANIFEST_NAME, JOURNAL_NAME))
 
     def inside(self, subdirectory: str) -> str:
         """The path of a subdirectory."""
@@ -102,6 +106,14 @@ class ArchiveSource(LocalSource):
         return of_local_archive(self.path, policy)
 
 
+def _identity(path: Path) -> tuple[int, ...] | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def names_below(directory: Path) -> list[str]:
     """The names of the first files in a directory and in its subdirectories, those of a subdirectory with a ``/``."""
     names: list[str] = []
@@ -112,13 +124,25 @@ def names_below(directory: Path) -> list[str]:
 
 
 def files_at(path: Path) -> Paths:
-    """The file at a path, or all files of the directory there.
+    """The file at a path, or all files of the directory there: those that were saved last, wherever they still are.
 
     Raises:
         FetchError: The directory cannot be read.
+        IntegrityError: Saving into it was interrupted, and files are lost; or it does not end.
     """
     if path.is_file():
         return {path.name: path}
+    found = _listed(path)
+    if JOURNAL_NAME not in found:
+        return found
+    from registry.files.journal import settled  # rarely needed
+
+    with settled(path) as journal:
+        found = _listed(path)
+        return found if journal is None else journal.paths(found)
+
+
+def _listed(path: Path) -> dict[str, Path]:
     try:
         return {entry.name: entry for entry in sorted(path.iterdir()) if entry.is_file()}
     except OSError as problem:

@@ -71,6 +71,10 @@ class Source(ABC):
         """A file that plays no role, by its name; None where it is not available."""
         return None
 
+    def generation(self) -> object:
+        """What differs after the files were saved again; the same for files that nobody saves over."""
+        return None
+
     def inside(self, subdirectory: str) -> str:
         """How a subdirectory of the source is named."""
         return f"{self.asked}/{subdirectory}"

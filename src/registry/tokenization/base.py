@@ -319,9 +319,9 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
 
         Files with tokens that another tokenizer left there are removed: they would be added to those of this one.
         """
-        from registry.saving.folder import write_tokenizer
+        from registry.saving.folder import write_files
 
-        return [str(path) for path in write_tokenizer(directory, self.files())]
+        return [str(path) for path in write_files(directory, self.files())]
 
     def save_vocabulary(self, vocab_path: str | Path) -> str:
         """Write the vocabulary into a path if that is a directory or ends with a slash, else to the path itself.
@@ -330,15 +330,14 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
         ``save_pretrained`` and ``registry.save`` do that.  Returns the path of the vocabulary.
         """
         from registry.files.atomic import content_writer
-        from registry.saving.folder import write_file
+        from registry.saving.folder import write_files
 
         contents = self.vocabulary_files()
         name, *others = contents
         is_directory = str(vocab_path).endswith(("/", os.sep)) or Path(vocab_path).is_dir()
         target = Path(vocab_path, name) if is_directory else Path(vocab_path)
-        for other in others:
-            write_file(target.with_name(other), content_writer(contents[other]))
-        write_file(target, content_writer(contents[name]))
+        files = {**{other: contents[other] for other in others}, target.name: contents[name]}
+        write_files(target.parent, {name: content_writer(content) for name, content in files.items()})
         return str(target)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -30,10 +30,12 @@ def read_tokenizer(cls: type[TokenizerT], files: Files, options: Mapping[str, An
         MissingTokenizerError: There is no vocabulary.
         VocabError: A file is damaged.
         ConfigError: An option in a file is impossible.
+        IntegrityError: The directory was saved over meanwhile.
     """
     refuse_unknown(options, cls.options, cls.__name__)
     paths = files.of(*ROLES)
     if isinstance(files.source, FileSource):  # a vocabulary, whatever its name
         paths = {name if name == TOKENIZER_NAME else cls.vocabulary_name: path for name, path in paths.items()}
     card = files.source.card
-    return cls.from_files(paths, **{**({} if card is None else card.tokenizer), **options})
+    with files.unchanged():
+        return cls.from_files(paths, **{**({} if card is None else card.tokenizer), **options})

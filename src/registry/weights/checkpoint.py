@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -131,8 +132,11 @@ def open_checkpoint(
 
     Raises:
         WeightsError: What ``find_weights`` and the format's loader raise.
+        IntegrityError: The directory was saved over meanwhile.
     """
-    found = find_weights(paths, architecture, formats, files)
+    with nullcontext() if files is None else files.unchanged():
+        found = find_weights(paths, architecture, formats, files)
+        tensors = found.spec.loader.load()(found.paths)
     if ADAPTER_CONFIG_NAME in paths:
         warnings.warn(
             f"{paths[ADAPTER_CONFIG_NAME].parent} holds an adapter of PEFT next to the weights of its base model "
@@ -141,7 +145,7 @@ def open_checkpoint(
             stacklevel=2,
         )
     return Checkpoint(
-        tensors=found.spec.loader.load()(found.paths),
+        tensors=tensors,
         format=found.spec.format,
         files=found.files,
         names=None if found.spec.names is None else found.spec.names.load(),

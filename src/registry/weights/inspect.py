@@ -122,6 +122,8 @@ def _layout(described: ConfigFile) -> Layout:
 
 def _tensors(files: Files, described: ConfigFile | None, layout: Layout) -> "Mapping[str, Tensor]":
     """The tensors of one side, by the names of the architecture."""
-    checkpoint = open_checkpoint(files.of("weights"), None if described is None else described.architecture)
+    checkpoint = open_checkpoint(
+        files.of("weights"), None if described is None else described.architecture, files=files
+    )
     sources = translate_names(checkpoint.tensors, checkpoint.names, layout).sources
     return LazyTensors({name: partial(source.read, checkpoint.tensors) for name, source in sources.items()})

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import signal
 import stat
 import subprocess
 import sys
@@ -19,35 +18,15 @@ import registry
 from plugins.bert.config import BertConfig
 from plugins.bert.modeling import BertForPreTraining, BertModel
 from plugins.bert.tokenization import BertTokenizer
-from registry.errors import ConfigError, RegistryWarning, SaveError
-from registry.files.atomic import content_writer
+from registry.errors import ConfigError, SaveError
+from registry.files.atomic import content_writer, locked_new_directory
 from registry.files.filenames import MANIFEST_NAME
 from registry.saving.folder import write_file, write_folder
-from registry.saving.manifest import read_manifest, warn_of_disagreements
+from registry.saving.manifest import read_manifest
 from registry.weights.write import weight_writers
 
 OLD = {"config.json": "old config", "vocab.txt": "old words", "model.safetensors": "old weights"}
 NEW = {"config.json": "a newer config", "vocab.txt": "some newer words", "model.safetensors": "the newer weights"}
-
-CRASHING = """
-import os, signal, sys
-from pathlib import Path
-from registry.files.atomic import content_writer
-from registry.saving.folder import write_folder
-left = int(sys.argv[2])
-def counted(real):
-    def call(*arguments, **keywords):
-        global left
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left -= 1
-        return real(*arguments, **keywords)
-    return call
-for name in ("fsync", "replace", "rename", "unlink"):
-    setattr(os, name, counted(getattr(os, name)))
-Path.write_bytes = counted(Path.write_bytes)
-write_folder(sys.argv[1], {name: content_writer(text) for name, text in %r.items()}, about={})
-"""
 
 
 def listing(folder: Path) -> dict[str, Path]:
@@ -67,41 +46,6 @@ def agrees(folder: Path) -> bool:
     manifest = read_manifest(listing(folder))
     assert manifest is not None
     return not manifest.disagreements(listing(folder))
-
-
-def crash(folder: Path, step: int) -> int:
-    """Save in a process that kills itself at the step of this number; returns how it ended."""
-    return subprocess.run([sys.executable, "-c", CRASHING % NEW, folder, str(step)], check=False).returncode
-
-
-@pytest.mark.slow
-def test_killed_save_leaves_old_new_or_detectable_mix(tmp_path: Path) -> None:
-    ended, seen = -signal.SIGKILL, set()
-    for step in range(40):
-        folder = save(tmp_path / str(step), OLD)
-        ended = crash(folder, step)
-        found = texts(folder)
-        assert all(found[name] in (OLD[name], NEW[name]) for name in OLD), "no file is torn"
-        if agrees(folder):
-            assert found in (OLD, NEW)
-        seen.add("old" if found == OLD else "new" if found == NEW else "mixed")
-        if found not in (OLD, NEW):
-            with pytest.warns(RegistryWarning, match="interrupted"):
-                warn_of_disagreements(listing(folder))
-            assert found["model.safetensors"] == OLD["model.safetensors"], "weights are renamed last"
-        if ended == 0:
-            break
-    assert ended == 0
-    assert seen == {"old", "new", "mixed"}
-
-
-def test_killed_at_any_step_a_new_folder_is_whole_or_absent(tmp_path: Path) -> None:
-    for step in range(40):
-        ended = crash(tmp_path / str(step) / "m", step)
-        assert not (tmp_path / str(step) / "m").exists() or texts(tmp_path / str(step) / "m") == NEW
-        if ended == 0:
-            break
-    assert ended == 0
 
 
 FULL = """
@@ -243,24 +187,40 @@ def test_what_json_cannot_hold_is_refused_before_a_file_is_touched(config: BertC
         assert len(list(folder.iterdir())) == 4
 
 
-def test_what_a_killed_save_left_is_passed_over_and_removed_a_day_after(tmp_path: Path) -> None:
+def test_what_a_killed_save_left_is_ignored_and_removed_by_the_next(tmp_path: Path) -> None:
     folder = save(tmp_path / "m", OLD)
-    name = f".model.safetensors.{'0a' * 16}.tmp"
-    (folder / name).write_text("half")
-    (folder / ".mine.tmp").write_text("no temporary of ours")
-    beside = tmp_path / f".m.{'0b' * 16}.tmp"
-    beside.mkdir()
-    (beside / "config.json").write_text("half")
+    inside, beside = folder / f".saving.{'0a' * 16}.tmp", tmp_path / f".m.{'0b' * 16}.tmp"
+    for left in (inside, beside):
+        left.mkdir()
+        (left / "model.safetensors").write_text("half")
+    mine = folder / ".mine.tmp"
+    mine.write_text("no temporary of ours")
     assert registry.verify(folder)["model.safetensors"] == "ok"
-    save(folder, NEW)
-    assert (folder / name).exists(), "it may be of a save that is still at work"
-    long_ago = time.time() - 2 * 24 * 3600
-    for path in (folder / name, beside, folder / ".mine.tmp"):
-        os.utime(path, (long_ago, long_ago))
-    save(folder, NEW)
-    assert not (folder / name).exists()
+    with locked_new_directory(folder / f".saving.{'0c' * 16}.tmp") as alive:
+        save(folder, NEW)
+        assert alive.is_dir(), "it is of a save that is still at work"
+    assert not inside.exists()
     assert not beside.exists()
-    assert (folder / ".mine.tmp").exists()
+    assert mine.exists()
+
+
+def test_where_locks_do_not_work_what_may_be_of_a_living_save_stays_for_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    folder = save(tmp_path / "m", OLD)
+    left = folder / f".saving.{'0a' * 16}.tmp"
+    left.mkdir()
+    save(folder, NEW)
+    assert left.is_dir()
+    long_ago = time.time() - 2 * 24 * 3600
+    os.utime(left, (long_ago, long_ago))
+    save(folder, OLD)
+    assert not left.exists()
+    assert texts(folder) == OLD
 
 
 def test_a_vocabulary_is_saved_under_the_name_of_a_file(vocab_file: Path, tmp_path: Path) -> None:

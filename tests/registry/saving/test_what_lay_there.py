@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import transformers
 import registry
 from registry.errors import AmbiguousWeightsError, RegistryWarning, SaveError
 from registry.files.atomic import content_writer
-from registry.files.filenames import MANIFEST_NAME
+from registry.files.filenames import JOURNAL_NAME, MANIFEST_NAME
 from registry.saving.folder import write_folder
 from registry.saving.verify import verify
 from registry.zoo import BertConfig, BertModel
@@ -197,30 +198,30 @@ def killed(directory: Path, monkeypatch: pytest.MonkeyPatch, *, before: str) -> 
 INDEX = "model.safetensors.index.json"
 
 
-@pytest.mark.parametrize("before", ["config.json", "model-00002-of-00006.safetensors", INDEX])
-def test_a_save_over_another_library_that_is_killed_is_warned_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
+@pytest.mark.parametrize("before", ["config.json", "model-00002-of-00006.safetensors", INDEX, MANIFEST_NAME])
+@pytest.mark.parametrize("earlier", [theirs, lambda to, value: registry.save(ours(value), to)], ids=["theirs", "ours"])
+def test_a_save_that_is_killed_when_files_get_their_names_counts_as_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, earlier: Callable[[Path, float], object]
 ) -> None:
-    """There is no manifest yet, so the new one comes first."""
-    theirs(tmp_path, 1.0)
+    earlier(tmp_path, 1.0)
     killed(aged(tmp_path), monkeypatch, before=before)
-    with pytest.warns(RegistryWarning, match=r"model\.safetensors\.index\.json"):
-        assert read(tmp_path) == 1.0
+    with pytest.warns(RegistryWarning, match=rf"interrupted.*{re.escape(before)}.* from where it was staged"):
+        assert read(tmp_path) == 2.0
+    registry.save(ours(3.0), tmp_path)
+    assert read(tmp_path) == 3.0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors", MANIFEST_NAME]
 
 
-@pytest.mark.parametrize(
-    ("before", "value"), [("model-00002-of-00006.safetensors", 1.0), (INDEX, 1.0), (MANIFEST_NAME, 2.0)]
-)
-@pytest.mark.filterwarnings("ignore:.*differ in size")
-def test_a_save_over_ours_that_is_killed_leaves_the_old_model_or_the_new_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, value: float
+def test_a_save_that_is_killed_before_its_journal_is_there_did_not_happen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.save(ours(1.0), tmp_path)
-    killed(aged(tmp_path), monkeypatch, before=before)
-    assert read(tmp_path) == value
+    killed(tmp_path, monkeypatch, before=JOURNAL_NAME)
+    assert read(tmp_path) == 1.0
+    assert set(verify(tmp_path).values()) == {"ok"}
 
 
-def test_a_save_that_is_killed_before_the_old_weights_are_removed_is_ambiguous(
+def test_old_weights_that_a_killed_save_did_not_remove_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.save(ours(1.0), tmp_path)
@@ -229,8 +230,10 @@ def test_a_save_that_is_killed_before_the_old_weights_are_removed_is_ambiguous(
         patch.setattr(Path, "unlink", interrupt)
         with pytest.raises(KeyboardInterrupt):
             registry.save(ours(2.0), tmp_path, max_shard_size=SHARDED)
-    with pytest.raises(AmbiguousWeightsError, match="newer"):
-        read(tmp_path)
+    assert (tmp_path / "model.safetensors").exists()
+    with pytest.warns(RegistryWarning, match="interrupted"):
+        assert read(tmp_path) == 2.0
+    assert set(verify(tmp_path).values()) == {"ok"}
 
 
 def interrupt(*_arguments: object, **_keywords: object) -> None:
