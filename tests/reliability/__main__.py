@@ -10,9 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.reliability import saving
+from tests.reliability import cache, saving
 
-PARTS = {"saving": saving.report}
+PARTS = {"saving": saving.report, "cache": cache.report}
 
 
 def main() -> int:

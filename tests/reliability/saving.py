@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
+from tests.reliability.processes import end, forked
 
 import registry
 from registry.errors import IntegrityError, RegistryError
@@ -67,7 +68,7 @@ def numbers(directory: Path) -> set[int]:
     words = [word for word in found.tokenizer.get_vocab() if word[0] == "n"]
     return {
         int(found.config.to_dict()["note"]),
-        *map(int, values.unique().tolist()),
+        *map(int, values.tolist()),
         *(int(word[1:]) for word in words),
     }
 
@@ -86,19 +87,6 @@ def look(directory: Path) -> Outcome:
 
 
 # --- Kills ------------------------------------------------------------------------------------------------------------
-
-
-def forked(work: Callable[[], object]) -> int:
-    """The id of a child that does the work, and ends."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return child
 
 
 def traced(work: Callable[[], object], step: Callable[[FrameType], None]) -> None:
@@ -122,7 +110,7 @@ def traced(work: Callable[[], object], step: Callable[[FrameType], None]) -> Non
 class Lines(NamedTuple):
     """Lines of the code that saves, as they run in one save."""
 
-    count: int
+    number: int
     names: int
     """The lines from which on files get their names."""
 
@@ -163,8 +151,7 @@ def kill_after(work: Callable[[], object], seconds: float) -> None:
     """Do the work in a process that is killed after so many seconds."""
     child = forked(work)
     time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    end(child)
 
 
 def duration(work: Callable[[], object]) -> float:
@@ -198,7 +185,7 @@ def kills_of(directory: Path, layout: str, other: bool, kills: int, seed: int) -
         if number % 2:
             kill_after(saving(number), chosen.uniform(0, 1.1 * seconds))
         else:
-            kill_at_line(saving(number), chosen.randrange(lines.names if number % 4 else 0, lines.count))
+            kill_at_line(saving(number), chosen.randrange(lines.names if number % 4 else 0, lines.number))
         found = look(directory)
         if found.number not in (None, old, number):
             raise AssertionError(f"what was read is of the save {found.number}, neither {old} nor {number}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from registry import discovery
 from registry.cache.cache import Cache
-from registry.cache.unpacked import FILES, complete_files, discard, unpacked_directory, write_manifest
+from registry.cache.unpacked import FILES, complete_files, discard_incomplete, write_manifest
 from registry.discovery.filenames import config_names
 from registry.download import hub
 from registry.download.fetch import fetch
@@ -37,9 +37,8 @@ def of_local_archive(path: Path, policy: Policy) -> Paths:
         digest = sha256_of(path)
     except OSError as problem:
         raise MissingFileError(f"the archive {str(path)!r} cannot be read: {problem.strerror}.") from problem
-    found = _unpacked(path, digest, cache, path.name)
-    cache.refer(url, path, digest)
-    return found
+    cache.refer(url, path, digest)  # first, since what has no name may be removed
+    return _unpacked(path, digest, cache, path.name)
 
 
 def of_web_archive(url: str, policy: Policy, *, patient: bool = True) -> Paths:
@@ -90,16 +89,21 @@ def _unpacked(archive: Path, digest: str, cache: Cache, called: str) -> Paths:
 
         cache.sweep()
         (directory / FILES).mkdir()
-        written = unpack(archive, directory / FILES, called=called)
+        try:
+            written = unpack(archive, directory / FILES, called=called)
+        except FileNotFoundError as problem:
+            if archive.exists():
+                raise
+            raise MissingFileError(f"{called} was removed while it was unpacked.", hint="Load it again.") from problem
         _check_complete({name: directory / FILES / name for name in written}, called)
         write_manifest(directory, written)
 
     found = complete_files(cache.unpack(digest, write))
     if found is None:  # somebody removed or changed files of it
-        discard(unpacked_directory(digest, cache), cache)
+        discard_incomplete(digest, cache)
         found = complete_files(cache.unpack(digest, write))
     if found is None:
-        raise CacheError(f"{unpacked_directory(digest, cache)} changes while it is read.")
+        raise CacheError(f"{cache.unpacked(digest)} changes while it is read.")
     return found
 
 

@@ -47,6 +47,12 @@ def is_unchanged(blob: Path, entry: CacheEntry) -> bool | None:
     return stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == (entry.size, entry.mtime_ns)
 
 
+def is_intact(blob: Path) -> bool:
+    """Whether a blob is there, and what its name says."""
+    status = status_of(blob)
+    return status is not None and sha256_of_regular(blob, status.st_size) == blob.name
+
+
 def check(blob: Path, expected: FileDigest) -> int:
     """Hash a blob.
 

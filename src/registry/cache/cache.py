@@ -3,9 +3,10 @@
 First use pins: from then on an entry is final, and using it writes nothing.  ``layout`` draws the directories.
 """
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +21,7 @@ from registry.cache.refusals import disk_errors_as_cache_errors
 from registry.files.atomic import (
     TEMPORARY,
     content_writer,
+    is_stale,
     list_directory,
     remove_stale,
     replace_file,
@@ -101,8 +103,9 @@ class Cache(CacheLayout):
         blob = self.blob(entry.sha256)
         with self.writing():
             self.made("blobs")
-            blobs.install(file, entry, blob)
-            self._record(url, evolve(entry, mtime_ns=blob.lstat().st_mtime_ns))
+            with self.naming(entry.sha256):
+                blobs.install(file, entry, blob)
+                self._write(url, evolve(entry, mtime_ns=blob.lstat().st_mtime_ns))
         return blob
 
     def refer(self, url: str, path: Path, digest: str) -> None:
@@ -133,6 +136,7 @@ class Cache(CacheLayout):
     def forget(self, url: str) -> None:
         """Remove the record of a URL; its blob stays until ``sweep``.  Raises CacheError."""
         with self.writing():
+            self._unname(url, None)
             self.ref(url).unlink(missing_ok=True)
 
     def new_file(self, url: str) -> BinaryIO:
@@ -150,7 +154,7 @@ class Cache(CacheLayout):
         Raises:
             CacheError: The disk refused.
         """
-        target = self.home / "unpacked" / name
+        target = self.unpacked(name)
         if target.is_dir():
             return target
         with self.writing():
@@ -167,9 +171,21 @@ class Cache(CacheLayout):
                 held.enter_context(best_effort_lock(self.made("locks") / f"{key(url)}.lock"))
             yield
 
+    @contextmanager
+    def naming(self, digest: str) -> Iterator[None]:
+        """Hold the lock under which records begin to name a content, and a content without a name is removed.
+
+        So what is named once is there, and is not removed while a process that found no name goes to remove it.
+        Raises OSError.
+        """
+        with best_effort_lock(self.made("locks") / f"{digest[:2]}.lock"):
+            yield
+
     def quarantine(self, path: Path) -> None:
         """Move a damaged blob out of the way; only the last one is kept, for a look at it.  Raises CacheError."""
-        with self.writing():
+        with self.writing(), self.naming(path.name):
+            if blobs.is_intact(path):  # another process was faster, and fetched it again
+                return
             directory = self.made("quarantine")
             for old in list_directory(directory):
                 old.unlink(missing_ok=True)
@@ -177,20 +193,42 @@ class Cache(CacheLayout):
                 path.replace(directory / f"{path.name}.{uuid.uuid4().hex}")
 
     def sweep(self) -> None:
-        """Remove temporaries, partial downloads and unnamed blobs that are older than a day.  Raises CacheError."""
-        named = {entry.sha256 for entry in self.entries()}
+        """Remove temporaries, partial downloads and unnamed blobs that are older than a day.  Raises CacheError.
+
+        A blob that lost its name is as old as that is ago: a process may have found it just before.
+        """
+        named = self.named()
         shelves = list_directory(self.home / "blobs")
-        finals = [*list_directory(self.home / "refs"), *list_directory(self.home / "unpacked")]
+        inside = [blob for shelf in shelves for blob in list_directory(shelf)]
+        finals = [*list_directory(self.home / "refs"), *list_directory(self.home / "unpacked"), *inside]
         with self.writing():
             remove_stale(list_directory(self.home / "partial"))
             remove_stale(path for path in finals if TEMPORARY.fullmatch(path.name))
-            remove_stale(blob for shelf in shelves for blob in list_directory(shelf) if blob.name not in named)
+            for blob in inside:
+                with suppress(FileNotFoundError):  # another process was faster
+                    if blob.name not in named and is_stale(blob):
+                        self._remove_unnamed(blob)
+
+    def named(self) -> set[str]:
+        """The digests of all contents that records name."""
+        return {entry.sha256 for entry in self.entries()}
+
+    @contextmanager
+    def unnamed(self, digest: str) -> Iterator[bool]:
+        """Whether no record names a content, which none begins to do inside of the ``with`` block.  Raises OSError."""
+        with self.naming(digest):
+            yield digest not in self.named()
 
     def writing(self) -> AbstractContextManager[None]:
         """Turn errors of the disk into CacheReadOnlyError, CacheFullError, or another CacheError."""
         return disk_errors_as_cache_errors(self.directory)
 
     # --- Inside
+
+    def _remove_unnamed(self, blob: Path) -> None:
+        with self.unnamed(blob.name) as free:
+            if free:
+                remove_stale([blob])
 
     def _unchanged(self, url: str, entry: CacheEntry) -> Path | None:
         if entry.path is not None:
@@ -201,21 +239,37 @@ class Cache(CacheLayout):
             return None
         return blob if unchanged else self._hashed(url, entry)
 
-    def _hashed(self, url: str, entry: CacheEntry, *, is_new: bool = True) -> Path:
-        """Hash a blob that may have changed, and record that it has not.  Raises CacheCorruptError.
+    def _hashed(self, url: str, entry: CacheEntry, *, is_new: bool = True) -> Path | None:
+        """Hash a blob that may have changed, and record that it has not.
 
-        Where the URL is pinned to other content (``is_new`` is False), that stays.
+        Where the URL is pinned to other content (``is_new`` is False), that stays.  None where the blob is removed
+        meanwhile.  Raises CacheCorruptError.
         """
         blob = self.blob(entry.sha256)
         mtime_ns = blobs.check(blob, entry)
-        if is_new:
-            with suppress(OSError):  # the next time need not hash again, if this can be written
-                self._record(url, evolve(entry, mtime_ns=mtime_ns))
+        with suppress(OSError), self.naming(entry.sha256):  # the next time need not hash again, if this can be written
+            if status_of(blob) is None:
+                return None
+            if is_new:
+                self._write(url, evolve(entry, mtime_ns=mtime_ns))
         return blob
 
     def _record(self, url: str, record: Record) -> None:
+        with self.naming(record.sha256) if isinstance(record, CacheEntry) else nullcontext():
+            self._write(url, record)
+
+    def _write(self, url: str, record: Record) -> None:
         self.made("refs")
+        self._unname(url, record)
         replace_file(self.ref(url), content_writer(encode_record(record)))
+
+    def _unname(self, url: str, record: Record | None) -> None:
+        """Make the content that a URL had until now young: if no other URL has it, ``sweep`` leaves it for a while."""
+        old = self.entry(url)
+        if old is not None and not (isinstance(record, CacheEntry) and record.sha256 == old.sha256):
+            for path in (self.blob(old.sha256), self.unpacked(old.sha256)):
+                with suppress(OSError):  # of another user, or not there
+                    os.utime(path)
 
 
 def _file_of_another_program(path: Path, entry: CacheEntry) -> Path | None:

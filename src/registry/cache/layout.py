@@ -56,6 +56,10 @@ class CacheLayout:
         """The path of the content with this sha256, whether it is there or not."""
         return self.home / "blobs" / digest[:2] / digest
 
+    def unpacked(self, digest: str) -> Path:
+        """The directory of the archive with this sha256, whether it is there or not."""
+        return self.home / "unpacked" / digest
+
     def ref(self, url: str) -> Path:
         """The path of the record of a URL, whether it is there or not."""
         return self.home / "refs" / f"{key(url)}.json"

@@ -23,11 +23,6 @@ MANIFEST, FILES = "manifest.json", "files"
 SCHEMA = 1
 
 
-def unpacked_directory(digest: str, cache: Cache) -> Path:
-    """The directory of the archive with this sha256, whether it exists or not."""
-    return cache.home / "unpacked" / digest
-
-
 def write_manifest(directory: Path, files: Mapping[str, FileDigest]) -> None:
     """Write what ``read_manifest`` reads.  Raises OSError."""
     listed = {name: digest.to_json() for name, digest in files.items()}
@@ -49,6 +44,14 @@ def complete_files(directory: Path) -> Paths | None:
     if not listed or any(_size(directory / FILES / name) != digest.size for name, digest in listed.items()):
         return None
     return {name: directory / FILES / name for name in listed}
+
+
+def discard_incomplete(digest: str, cache: Cache) -> None:
+    """Remove the directory of an archive, unless it is complete by now.  Raises CacheError."""
+    directory = cache.unpacked(digest)
+    with cache.writing(), cache.naming(digest):
+        if directory.is_dir() and complete_files(directory) is None:
+            discard(directory, cache)
 
 
 def discard(directory: Path, cache: Cache) -> None:

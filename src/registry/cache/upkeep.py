@@ -13,10 +13,11 @@ from typing import Literal
 from attrs import frozen
 
 from registry.cache.cache import Cache
-from registry.cache.entry import CacheEntry
+from registry.cache.entry import CacheEntry, Record, read_record
 from registry.cache.provenance import place_of
-from registry.cache.unpacked import FILES, MANIFEST, discard, read_manifest, unpacked_directory
+from registry.cache.unpacked import FILES, MANIFEST, discard, read_manifest
 from registry.errors import CacheError, MissingFileError
+from registry.files.atomic import list_directory
 from registry.files.digests import FileDigest, sha256_of
 from registry.files.urls import is_at_or_below, shown
 
@@ -107,28 +108,39 @@ def prune(cache: Cache) -> list[str]:
     before = set(_everything(cache))
     cache.sweep()
     for path, record in cache.records():
-        if isinstance(record, CacheEntry) and not place_of(record, cache).exists() and _is_old(path):
+        if _is_of_nothing(path, record, cache):
             with cache.lock(record.url), cache.writing():
-                path.unlink(missing_ok=True)
-    named = {entry.sha256 for entry in cache.entries()}
+                if _is_of_nothing(path, read_record(path), cache):
+                    path.unlink(missing_ok=True)
+    named = cache.named()
     for directory in _unpacked(cache):
         if (directory / MANIFEST).is_file() and directory.name not in named and _is_old(directory):
-            discard(directory, cache)
+            with cache.writing(), cache.unnamed(directory.name) as free:
+                if free and _is_old(directory):
+                    discard(directory, cache)
     return sorted(str(path) for path in before - set(_everything(cache)))
+
+
+def _is_of_nothing(path: Path, record: Record | None, cache: Cache) -> bool:
+    """Whether a record, which is not young, names content that is gone."""
+    return isinstance(record, CacheEntry) and not place_of(record, cache).exists() and _is_old(path)
 
 
 def _remove_unnamed(digests: Collection[str], cache: Cache) -> None:
     """Remove those contents that no record names any more, and the directories that are made of them."""
-    unnamed = set(digests) - {entry.sha256 for entry in cache.entries()}
-    files = [cache.blob(digest) for digest in unnamed]
-    files += [path for digest in unnamed for path in (unpacked_directory(digest, cache) / FILES).glob("*")]
+    for digest in digests:
+        with cache.writing(), cache.unnamed(digest) as free:
+            if free:
+                _remove_content(digest, cache)
+
+
+def _remove_content(digest: str, cache: Cache) -> None:
+    files = [cache.blob(digest), *(cache.unpacked(digest) / FILES).glob("*")]
     identities = {_identity(path) for path in files} - {None}
     for directory in _unpacked(cache):
-        if directory.name in unnamed or any(_identity(path) in identities for path in directory.iterdir()):
+        if directory.name == digest or any(_identity(path) in identities for path in list_directory(directory)):
             discard(directory, cache)
-    for digest in unnamed:
-        with cache.writing():
-            cache.blob(digest).unlink(missing_ok=True)
+    cache.blob(digest).unlink(missing_ok=True)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

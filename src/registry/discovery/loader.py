@@ -5,10 +5,10 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import invalidate_caches
-from threading import RLock
 from typing import Any
 
 from registry.discovery.entry_points import PluginWarning, installed_plugins
+from registry.discovery.fork import ForkableLock
 from registry.discovery.hooks import HookManager
 from registry.discovery.order import Order, Ranks, named
 from registry.discovery.plugin import Key, Plugin, R
@@ -20,7 +20,7 @@ class PluginLoader:
     """The plugins of a process, installed and registered ones, the settings that rank them, and their records."""
 
     def __init__(self) -> None:
-        self._lock = RLock()
+        self._lock = ForkableLock(self._after_fork)
         self._hooks = HookManager()
         self._order = Order()
         self._installed: tuple[Plugin, ...] | None = None
@@ -167,6 +167,11 @@ class PluginLoader:
         return next(iter(claims.values()), None)
 
     # --- inside
+
+    def _after_fork(self) -> None:
+        """Have plugins that a thread of the parent was loading loaded again: that thread is not in this process."""
+        for plugin in (*(self._installed or ()), *self._order.registered):
+            plugin.interrupt()
 
     def _known(self) -> tuple[Plugin, ...]:
         if self._installed is None:

@@ -6,6 +6,7 @@ import that never returns or ends the process (``os._exit``), nor about one that
 """
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from time import perf_counter
 from typing import Literal, TypeAlias, TypeVar
@@ -22,6 +23,9 @@ R = TypeVar("R", bound=Record)
 
 Key: TypeAlias = tuple[str, ...]
 """What records are looked up by, such as ``("card", "gpt2")`` or ``("model", "gpt2", "causal-lm")``."""
+
+LONGEST_CHAIN = 100
+"""Causes of an error that are looked at."""
 
 ClassSpec: TypeAlias = ModelSpec | TokenizerSpec | ConfigSpec
 """A record of a class that ``registry.zoo`` has."""
@@ -105,6 +109,7 @@ class Plugin:
         if self.state != "found":
             return
         self.state = "loading"
+        handled = sys.exception()
         start = perf_counter()
         try:
             self.records = hooks.collect(self.obtain(), str(self))
@@ -115,16 +120,34 @@ class Plugin:
             self._fail(PluginIncompatibleError(broken, hint=problem.hint), problem)
         except KeyboardInterrupt:
             raise
-        except BaseException as problem:  # noqa: BLE001  # a third party's mistake, whatever it is, stays its own
+        except BaseException as problem:  # a third party's mistake, whatever it is, stays its own
+            if _is_interrupt(problem, handled):
+                raise KeyboardInterrupt from problem
             self._fail(PluginLoadError(f"The plugin {self} failed: {describe_exception(problem)}."), problem)
         finally:
             self.import_seconds = perf_counter() - start
-            if self.state == "loading":  # interrupted from the keyboard: as if it had never been loaded
-                self.state = "found"
+            self.interrupt()  # from the keyboard: as if it had never been loaded
+
+    def interrupt(self) -> None:
+        """Have the plugin loaded again the next time, if it is being loaded."""
+        if self.state == "loading":
+            self.state = "found"
 
     def _fail(self, error: PluginError, cause: BaseException) -> None:
         error.__cause__ = cause
         self.state, self.error = "failed", error
+
+
+def _is_interrupt(problem: BaseException, handled: BaseException | None) -> bool:
+    """Whether an error is what a ``try`` made of an interrupt from the keyboard, after what is ``handled`` outside."""
+    cause: BaseException | None = problem
+    for _ in range(LONGEST_CHAIN):
+        if cause is None or cause is handled:
+            return False
+        if isinstance(cause, KeyboardInterrupt):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def keys_of(record: Record) -> Iterator[Key]:

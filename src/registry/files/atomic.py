@@ -213,8 +213,13 @@ def remove_stale(paths: Iterable[Path]) -> None:
     """Remove those files and directories that are older than a day.  Raises OSError."""
     for path in paths:
         with suppress(FileNotFoundError):  # another process was faster
-            if time.time() - path.lstat().st_mtime > STALE_AFTER:
+            if is_stale(path):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def is_stale(path: Path) -> bool:
+    """Whether a file or directory is older than a day.  Raises FileNotFoundError, and other OSError."""
+    return time.time() - path.lstat().st_mtime > STALE_AFTER
 
 
 def list_directory(directory: Path) -> list[Path]:
@@ -250,6 +255,7 @@ def locked(directory: Path, *, shared: bool = False, patience: float | None = No
             if patience is None:
                 fcntl.flock(handle, flags)
             held = patience is None or _within(patience, lambda: fcntl.flock(handle, flags | fcntl.LOCK_NB))
+            stack.callback(fcntl.flock, handle, fcntl.LOCK_UN)  # a fork may have the handle as well
         except (ImportError, OSError):
             held = None
         yield held
