@@ -15,14 +15,15 @@ Refused under every policy, since the file may come from anybody:
   it, recursively and as often as it occurs, so sixty pairs of pairs never end, and 100,000 levels overflow the stack;
 - more work than ``FREE_WORK`` and the bytes of the pickle: a call or attributes that copy one large dict take five
   bytes of the file each, and tuples can be chosen to have one hash, so that a dict of them takes quadratic time;
-- keys other than texts, numbers of 64 bits, None and tuples, which can be chosen likewise.
+- keys other than texts, numbers of 64 bits, None and tuples.  Large numbers and floats can be chosen to be looked for
+  in the same places of a dict, too: each costs as much work as there were before it.
 
 A machine is no unpickler with a filter in front: there is no second program that could understand the bytes otherwise.
 """
 
 import io
 import pickletools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import IO, Any
 
 from attrs import frozen
@@ -33,6 +34,9 @@ LARGEST_TUPLE = 10_000
 """Items of a tuple and of the tuples in it."""
 FREE_WORK = 2**20
 """Items that calls may copy, and comparisons that keys may need, in addition to one for each byte."""
+
+SMALL_KEY = 2**16
+"""Numbers below are keys that cannot be chosen to make a dict slow."""
 
 Function = Callable[..., Any]
 
@@ -45,6 +49,8 @@ class PicklePolicy:
     """What they hold, as errors call it."""
     instructions: frozenset[str]
     """Names of allowed instructions, in ``pickletools``; at most ``SUPPORTED``."""
+    protocols: Collection[int] = range(6)
+    """Versions of the protocol which a pickle may announce."""
     globals: Mapping[str, Function | None]
     """Full names that may be referred to -> the function which a call of this name calls; None where none may."""
     reference: Function | None = None
@@ -136,7 +142,7 @@ class _Machine:
         self.number = 0
         self._nested: dict[int, tuple[int, tuple[Any, ...]]] = {}
         """Items of each tuple that has tuples in it, by id; the tuple is kept, so that its id stays its own."""
-        self._work_left, self._tuple_keys = FREE_WORK + size, 0
+        self._work_left, self._tuple_keys, self._number_keys = FREE_WORK + size, 0, 0
 
     def run(self, file: IO[bytes], most: int) -> None:
         """Run a pickle from where ``file`` stands, of at most so many instructions."""
@@ -169,6 +175,11 @@ class _Machine:
     def too_much(self, what: str) -> RegistryError:
         """The error for a pickle that asks for more than it may."""
         return self.policy.limit(f"{self.origin} holds a pickle {what}.", hint=self.policy.hint)
+
+    def protocol(self, argument: int) -> None:
+        """Refuse a version that other readers warn of, or do not know."""
+        if argument not in self.policy.protocols:
+            raise self.refused(f"PROTO {argument}")
 
     # --- The stack
 
@@ -248,10 +259,12 @@ class _Machine:
         if type(key) is tuple:
             self._tuple_keys += 1
             self.charge(self.size_of(key) * self._tuple_keys)
-        elif type(key) is int:
+        elif type(key) is float or (type(key) is int and not 0 <= key < SMALL_KEY):
             if not -(2**63) <= key < 2**63:
                 raise ValueError("a key of more than 64 bits")
-        elif key is not None and type(key) not in (bool, float):
+            self._number_keys += 1
+            self.charge(self._number_keys)
+        elif key is not None and type(key) not in (bool, int):
             raise TypeError(f"a key that is a {type(key).__name__}")
 
     def charge(self, work: int) -> None:
@@ -317,7 +330,8 @@ def _dict(machine: _Machine, _: object) -> None:
 
 
 _STEPS: Mapping[str, _Step] = {
-    **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda _machine, _argument: None),
+    "PROTO": _Machine.protocol,
+    **dict.fromkeys(("FRAME", "STOP"), lambda _machine, _argument: None),
     **dict.fromkeys(_LITERALS, _Machine.push),
     **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _Machine.push_ascii),
     "NEWTRUE": _constant(True),

@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsLimitError
+from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsError, WeightsLimitError
 from registry.files.filenames import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from registry.files.paths import utf8_path
 from registry.files.signatures import JSON
@@ -30,6 +30,8 @@ FILES = FileNames(SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)
 LARGEST_HEADER = 16 * MEBIBYTE
 MOST_TENSORS = 20_000
 MOST_AXES = 8
+LARGEST_NUMBER = 2**63
+"""What no number of elements reaches, those of an empty tensor without its zeros included."""
 MOST_VALUES = 400_000
 """JSON values in a header; seven or more for each tensor."""
 LENGTH = 8
@@ -51,8 +53,16 @@ DTYPES = {
     "C64": "complex64",
     **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
     **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
+    **{f"U{bits}": f"uint{bits}" for bits in (16, 32, 64)},
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
 }
 """The names that torch has for the types which it shares."""
+PAIRS, PAIRED_DTYPE = "F4", "float4_e2m1fn_x2"
+"""The type of which torch keeps two in one element, and what torch calls that."""
 METADATA = "__metadata__"
 """The entry of the header that is no tensor."""
 
@@ -88,7 +98,7 @@ def read(path: Path) -> LazyTensors:
     try:
         with utf8_path(path) as name:
             file = safe_open(name, framework="pt")
-    except SafetensorError as problem:
+    except (SafetensorError, OSError) as problem:
         raise CorruptWeightsError(f"{path} is damaged: {problem}.") from problem
     return LazyTensors({name: partial(file.get_tensor, name) for name in names})
 
@@ -100,14 +110,22 @@ def headers(paths: Paths) -> Headers:
 
 def read_file_headers(path: Path) -> dict[str, Header]:
     """The headers of the tensors of one file.  Errors are those of ``load``."""
-    return {
-        name: Header(
-            tuple(entry["shape"]),
-            DTYPES.get(entry["dtype"], entry["dtype"]),
-            entry["data_offsets"][1] - entry["data_offsets"][0],
-        )
-        for name, entry in check_header(path).items()
-    }
+    from safetensors import SafetensorError, safe_open
+
+    found = check_header(path)
+    try:
+        with utf8_path(path) as name, safe_open(name, framework="np"):  # needs no NumPy before a tensor is read
+            pass
+    except (SafetensorError, OSError) as problem:
+        raise CorruptWeightsError(f"{path} is damaged: {problem}.") from problem
+    return {name: _header(entry) for name, entry in found.items()}
+
+
+def _header(entry: dict[str, Any]) -> Header:
+    shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]
+    if entry["dtype"] == PAIRS:
+        return Header((*shape[:-1], shape[-1] // 2), PAIRED_DTYPE, end - begin)
+    return Header(shape, DTYPES[entry["dtype"]], end - begin)
 
 
 # --- The header -------------------------------------------------------------------------------------------------------
@@ -151,16 +169,19 @@ def check_header(path: Path) -> dict[str, dict[str, Any]]:
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     """The header, and the number of bytes after it."""
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size - LENGTH
-        length = int.from_bytes(file.read(LENGTH), "little")
-        if not 0 < length <= size:
-            raise CorruptWeightsError(
-                f"{path} is damaged: a header of {length:,} bytes is announced, {max(size, 0):,} follow."
-            )
-        if length > LARGEST_HEADER:
-            raise WeightsLimitError(f"{path} has a header of {length:,} bytes, where {LARGEST_HEADER:,} are the most.")
-        text = file.read(length)
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size - LENGTH
+            length = int.from_bytes(file.read(LENGTH), "little")
+            text = file.read(length) if 0 < length <= min(size, LARGEST_HEADER) else b""
+    except OSError as problem:
+        raise CorruptWeightsError(f"{path} cannot be read: {problem.strerror}.") from problem
+    if not 0 < length <= size:
+        raise CorruptWeightsError(
+            f"{path} is damaged: a header of {length:,} bytes is announced, {max(size, 0):,} follow."
+        )
+    if length > LARGEST_HEADER:
+        raise WeightsLimitError(f"{path} has a header of {length:,} bytes, where {LARGEST_HEADER:,} are the most.")
     if not text.startswith(JSON):
         raise UnsafeWeightsError(f"{path} has a header that begins with {text[:1]!r}, where the format demands '{{'.")
     if most_values(text) > MOST_VALUES:
@@ -185,6 +206,10 @@ def _offsets(path: Path, name: str, entry: Any) -> tuple[int, int]:
     begin, end = offsets
     if len(shape) > MOST_AXES:
         raise WeightsLimitError(f"{path}: {name!r} has {len(shape):,} axes, where {MOST_AXES} are the most.")
+    if dtype not in DTYPES and not (dtype == PAIRS and shape and shape[-1] % 2 == 0):
+        raise WeightsError(f"{path}: {name!r} has the type {dtype} and the shape {shape!r:.80}, unknown to torch.")
+    if prod(filter(None, shape)) >= LARGEST_NUMBER:
+        raise CorruptWeightsError(f"{path} is damaged: {name!r} has the shape {shape!r:.80}, which is beyond all need.")
     if prod(shape) * BITS[dtype] != (end - begin) * 8:
         raise CorruptWeightsError(f"{path} is damaged: {name!r} has the shape {shape} and {end - begin:,} bytes.")
     return begin, end

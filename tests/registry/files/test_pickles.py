@@ -2,6 +2,7 @@
 
 import pickle
 import pickletools
+import struct
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -172,6 +173,17 @@ LIMITS: dict[str, Callable[[], bytes]] = {
 }
 
 
+def large_numbers(count: int) -> bytes:
+    """A dict whose keys are numbers above all that are small, with None as values."""
+    return b"}(" + b"".join(b"\x8a\x04" + (2**24 + n).to_bytes(4, "little") + b"N" for n in range(count)) + b"u."
+
+
+LIMITS |= {
+    "large numbers as keys": lambda: large_numbers(3000),
+    "floats as keys": lambda: b"}(" + b"".join(b"G" + struct.pack(">d", n) + b"N" for n in range(3000)) + b"u.",
+}
+
+
 @pytest.mark.parametrize("limit", LIMITS)
 def test_more_than_a_pickle_may_is_refused(limit: str) -> None:
     with pytest.raises(WeightsLimitError):
@@ -184,6 +196,8 @@ def test_what_is_just_allowed_is_read() -> None:
         b"(" + b"N" * (LARGEST_TUPLE - 1) + b"t.",
         b"(" + large_dict(2000) + (CALL + b"h\x00\x85R") * (FREE_WORK // 2000) + b"l.",
         b"}(" + b"".join(b"J" + n.to_bytes(4, "little") + b"\x85N" for n in range(1000)) + b"u.",
+        b"}(" + b"".join(b"J" + n.to_bytes(4, "little") + b"N" for n in range(40_000)) + b"u.",
+        large_numbers(1000),
     ):
         read_pickle(data, POLICY, origin="it")
 

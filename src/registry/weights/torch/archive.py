@@ -18,12 +18,22 @@ from registry.files import zip_format
 from registry.files.zip_format import EndRecord, LocalHeader, Zip64EndRecord
 from registry.weights.torch.pickle_scan import LARGEST_PICKLE, RESAVE, Outline, read_outline
 
-PICKLE = "data.pkl"
-RECORDS = (PICKLE, "version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
+PICKLE, VERSION = "data.pkl", "version"
+FACTS = {
+    VERSION: re.compile(rb"([1-9]|10)\n?"),
+    "byteorder": re.compile(rb"little|big"),
+    ".format_version": re.compile(rb"[0-9]{1,9}"),
+    ".storage_alignment": re.compile(rb"[0-9]{1,9}"),
+    ".data/serialization_id": re.compile(rb"[ -~]*"),
+}
+"""What may be in the small records that torch parses, by their names under the root."""
+RECORDS = (PICKLE, *FACTS)
 STORAGE = re.compile(r"data/[0-9]+")
 """Records of an archive, under the name of its root."""
 LARGEST_DIRECTORY = 4 * 2**20
 """Bytes of the list of records, of which each takes about 100."""
+LARGEST_FACT = 100
+"""Bytes of a small record."""
 PORTION = 256 * 1024
 """Bytes read at a time: what fits a processor's cache."""
 
@@ -46,7 +56,8 @@ def check_archive(file: IO[bytes], origin: str) -> Outline:
     """
     archive = read_archive(file, origin)
     outline = read_outline(archive.pickle, origin)
-    for key, size in outline.storages.items():
+    for key, storage in outline.storages.items():
+        size = storage.nbytes
         if archive.sizes.get(f"data/{key}") != size:
             found = f"{archive.sizes[f'data/{key}']:,}" if f"data/{key}" in archive.sizes else "no"
             raise CorruptWeightsError(
@@ -81,7 +92,12 @@ def read_archive(file: IO[bytes], origin: str, *, largest: int = LARGEST_PICKLE)
             raise WeightsLimitError(
                 f"{origin} holds a pickle of {sizes[PICKLE]:,} bytes, where {largest:,} are allowed."
             )
-        return TorchArchive(_pickle(file, archive.getinfo(root + PICKLE), origin), sizes)
+        if VERSION not in sizes:
+            raise CorruptWeightsError(f"{origin} is damaged: its record {VERSION!r} is missing.")
+        for name, pattern in FACTS.items():
+            if name in sizes:
+                _check_fact(file, archive.getinfo(root + name), pattern, origin)
+        return TorchArchive(_content(file, archive.getinfo(root + PICKLE), origin), sizes)
 
 
 def check_sums(file: IO[bytes], origin: str) -> None:
@@ -142,8 +158,14 @@ def _offset_of_data(file: IO[bytes], record: zipfile.ZipInfo, origin: str) -> in
     return record.header_offset + header.length
 
 
-def _pickle(file: IO[bytes], record: zipfile.ZipInfo, origin: str) -> bytes:
-    """The bytes of the pickle; a writer that computes no checksum leaves 0 there, which ``zipfile`` would refuse."""
+def _check_fact(file: IO[bytes], record: zipfile.ZipInfo, pattern: re.Pattern[bytes], origin: str) -> None:
+    """Refuse a small record that torch could not parse."""
+    if record.file_size > LARGEST_FACT or pattern.fullmatch(_content(file, record, origin)) is None:
+        raise CorruptWeightsError(f"{origin} is damaged: {record.filename!r} holds what torch never writes there.")
+
+
+def _content(file: IO[bytes], record: zipfile.ZipInfo, origin: str) -> bytes:
+    """The bytes of a record; a writer that computes no checksum leaves 0 there, which ``zipfile`` would refuse."""
     file.seek(_offset_of_data(file, record, origin))
     data = file.read(record.file_size)
     if record.CRC not in (0, crc32(data)):

@@ -36,9 +36,17 @@ def check_legacy(file: IO[bytes], origin: str) -> Outline:
         start = read(start=start, most=most).end
     state = read(start=start)
     keys = read(start=state.end, most=MOST_KEYS)
-    needed = keys.end + sum(COUNT + size for size in state.storages.values())
+    needed = keys.end + sum(COUNT + storage.nbytes for storage in state.storages.values())
     if sorted(keys.root) != sorted(state.storages) or needed != size:
         raise CorruptWeightsError(f"{origin} is damaged: it does not hold just the memory that its tensors need.")
+    file.seek(keys.end)
+    for storage in (state.storages[key] for key in keys.root):
+        count = int.from_bytes(file.read(COUNT), "little")
+        if count != storage.elements:
+            raise CorruptWeightsError(
+                f"{origin} is damaged: {count:,} elements are announced in place of {storage.elements:,}."
+            )
+        file.seek(storage.nbytes, os.SEEK_CUR)
     return state
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from attrs import frozen
 
-from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsLimitError
+from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsLimitError, WeightsMismatchError
 from registry.files.pickles import Global, PicklePolicy, read_pickle
+from registry.weights.containers import state_dict
 from registry.weights.headers import Header
 
 LARGEST_PICKLE = 16 * 2**20
@@ -19,6 +20,8 @@ LARGEST_PICKLE = 16 * 2**20
 MOST_INSTRUCTIONS = 600_000
 """That of a state dict takes about 30 for each tensor."""
 MOST_AXES = 64
+LARGEST_NUMBER = 2**63
+"""What no number of elements reaches: torch counts them in 64 bits, with a sign."""
 
 STORAGES = {
     "torch.DoubleStorage": ("float64", 8), "torch.LongStorage": ("int64", 8), "torch.FloatStorage": ("float32", 4),
@@ -34,12 +37,36 @@ RESAVE = (
 
 
 @frozen
+class OutlinedStorage:
+    """What stands for a storage in an outline."""
+
+    key: str
+    dtype: str
+    elements: int
+    itemsize: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.elements * self.itemsize
+
+
+@frozen
+class OutlinedTensor:
+    """What stands for a tensor in an outline."""
+
+    header: Header
+    stored: int
+    """Bytes of its storage, which other tensors may share."""
+
+
+@frozen
 class Outline:
-    """What a pickle holds, with a ``Header`` in the place of each tensor."""
+    """What a pickle holds, with an ``OutlinedTensor`` in the place of each tensor."""
 
     root: Any
-    storages: Mapping[str, int]
-    """Bytes of each storage that its tensors refer to, by key."""
+    storages: Mapping[str, OutlinedStorage]
+    """Each storage that its tensors refer to, by key."""
     end: int
     """The offset of the first byte after the pickle."""
 
@@ -62,54 +89,87 @@ def read_outline(
         WeightsLimitError: For one with more instructions than ``most``, or larger than any that is needed.
     """
     found = read_pickle(data, POLICY, origin=origin, start=start, most=most, goes_on=goes_on)
-    storages: dict[str, int] = {}
+    storages: dict[str, OutlinedStorage] = {}
     for storage in found.references:
-        if storages.setdefault(storage.key, storage.nbytes) != storage.nbytes:
-            raise CorruptWeightsError(f"{origin} is damaged: the storage {storage.key!r:.80} has two sizes.")
+        if storages.setdefault(storage.key, storage) != storage:
+            raise CorruptWeightsError(f"{origin} is damaged: the storage {storage.key!r:.80} has two sizes or types.")
     return Outline(found.value, storages, found.end)
 
 
+def state_dict_headers(outline: Outline, origin: str) -> dict[str, Header]:
+    """The headers of the state dict in an outline.
+
+    Raises:
+        WeightsMismatchError: It holds something else, or a tensor that claims more elements than its storage has.
+    """
+    tensors = state_dict(outline.root, OutlinedTensor, origin)
+    for name, tensor in tensors.items():
+        if tensor.header.nbytes > tensor.stored:
+            raise WeightsMismatchError(
+                f"{origin}: {name!r} claims the shape {tensor.header.shape}, with {tensor.stored:,} bytes."
+            )
+    return {name: tensor.header for name, tensor in tensors.items()}
+
+
 # --- What a state dict may do -----------------------------------------------------------------------------------------
-
-
-@frozen
-class _Storage:
-    """What a persistent id says of a storage."""
-
-    key: str
-    dtype: str
-    nbytes: int
-    itemsize: int
 
 
 class _OrderedDict(dict[Any, Any]):
     """Stands for an OrderedDict: a class of its own, since only such a dict may be given attributes."""
 
 
-def _storage(identity: Any) -> _Storage:
-    """The storage of a persistent id: ``("storage", class, key, location, elements)`` and, before torch 1.6, a view."""
-    kind, storage, key, _, length, *_ = identity
+def _storage(identity: Any) -> OutlinedStorage:
+    """The storage of a persistent id: ``("storage", class, key, location, elements)`` and, before torch 1.6, None.
+
+    Of the first versions of torch, there was a view of another storage in place of None.
+    """
+    kind, storage, key, _, length, *view = identity
     if kind != "storage" or type(storage) is not Global or type(key) is not str or type(length) is not int:
         raise ValueError("a persistent id that is no storage's")
+    if view not in ([], [None]):
+        raise ValueError("a storage that is a view of another")
     dtype, itemsize = STORAGES[storage.name]
-    if length < 0:
+    if not 0 <= length < LARGEST_NUMBER:
         raise ValueError(f"a storage of {length} elements")
-    return _Storage(key, dtype, itemsize * length, itemsize)
+    return OutlinedStorage(key, dtype, length, itemsize)
 
 
-def _tensor(storage: Any, _offset: Any, shape: Any, *_: object) -> Header:
-    """The header of a tensor that ``torch._utils._rebuild_tensor_v2`` would build."""
-    if type(storage) is not _Storage or type(shape) is not tuple or any(type(size) is not int for size in shape):
-        raise ValueError("a tensor without a storage or a shape")
+def _tensor(
+    storage: Any, offset: Any, shape: Any, strides: Any, requires_grad: Any, _hooks: Any, metadata: Any = None
+) -> OutlinedTensor:
+    """The tensor that ``torch._utils._rebuild_tensor_v2`` would build."""
+    if (
+        type(storage) is not OutlinedStorage
+        or type(offset) is not int
+        or not (_are_sizes(shape) and _are_sizes(strides))
+    ):
+        raise ValueError("a tensor without a storage, an offset, a shape or strides")
     if len(shape) > MOST_AXES:
         raise ValueError(f"a tensor of {len(shape):,} axes")
-    return Header(shape, storage.dtype, prod(shape) * storage.itemsize)
+    if len(shape) != len(strides) or not 0 <= offset < LARGEST_NUMBER or metadata:
+        raise ValueError(f"a tensor of the shape {shape} with the strides {strides} at the offset {offset}")
+    count = prod(shape)
+    end = offset + 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) if count else 0
+    if end > storage.elements:
+        raise ValueError(f"a tensor that ends at the element {end:,} of {storage.elements:,}")
+    header = Header(shape, storage.dtype, count * storage.itemsize)
+    return _requiring(OutlinedTensor(header, storage.nbytes), requires_grad)
 
 
-def _parameter(tensor: Any, *_: object) -> Header:
-    if type(tensor) is not Header:
+def _parameter(tensor: Any, requires_grad: Any, _hooks: Any) -> OutlinedTensor:
+    if type(tensor) is not OutlinedTensor:
         raise ValueError("a parameter that is no tensor")
+    return _requiring(tensor, requires_grad)
+
+
+def _requiring(tensor: OutlinedTensor, requires_grad: Any) -> OutlinedTensor:
+    if type(requires_grad) is not bool or (requires_grad and "float" not in tensor.header.dtype):
+        raise ValueError(f"a gradient of numbers of the type {tensor.header.dtype}")
     return tensor
+
+
+def _are_sizes(value: Any) -> bool:
+    return type(value) is tuple and all(type(size) is int and 0 <= size < LARGEST_NUMBER for size in value)
 
 
 def _ordered_dict() -> _OrderedDict:
@@ -127,6 +187,7 @@ POLICY = PicklePolicy(
             *("EMPTY_DICT", "SETITEM", "SETITEMS", "GLOBAL", "REDUCE", "BUILD", "BINPERSID"),
         )
     ),
+    protocols=(2,),
     globals={
         "collections.OrderedDict": _ordered_dict,
         "torch._utils._rebuild_tensor_v2": _tensor,

@@ -11,19 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from registry.errors import CorruptWeightsError, RegistryError, WeightsMismatchError
+from registry.errors import CorruptWeightsError, RegistryError
 from registry.files.filenames import WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 from registry.files.paths import utf8_path
 from registry.files.signatures import LEGACY_TORCH, ZIP
 from registry.records import Paths
 from registry.weights.containers import state_dict
-from registry.weights.headers import Header
+from registry.weights.headers import Header, header_of
 from registry.weights.shards import FileNames, load_files, read_headers, start
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from registry.weights.torch.pickle_scan import Outline
 
 # The scanner of pickles is imported where a file of torch is read: most models have safetensors.
 
@@ -63,7 +61,7 @@ def read(path: Path) -> "dict[str, Tensor]":
     archive = start(path).startswith(ZIP)
     with path.open("rb") as file, _damage_as_corrupt(path):
         before = _identity(os.fstat(file.fileno()))
-        state_dict(check(file, str(path)).root, Header, str(path))  # so that torch gets nothing else
+        announced = announced_headers(file, str(path))  # so that torch gets nothing else
         if archive:
             from registry.weights.torch.archive import check_sums
 
@@ -73,7 +71,8 @@ def read(path: Path) -> "dict[str, Tensor]":
         if _identity(path.stat()) != before:
             raise CorruptWeightsError(f"{path} was changed while it was read.", hint="Load it again.")
     tensors: dict[str, Tensor] = state_dict(found, torch.Tensor, str(path))
-    _check_claims(tensors, str(path))
+    if {name: header_of(tensor) for name, tensor in tensors.items()} != announced:
+        raise CorruptWeightsError(f"{path} is damaged: torch reads other tensors than its pickle announces.")
     return tensors
 
 
@@ -93,8 +92,7 @@ def headers(paths: Paths) -> "dict[str, Header]":
 def read_file_headers(path: Path) -> "dict[str, Header]":
     """The headers of the tensors of one file.  Errors are those of ``load``."""
     with path.open("rb") as file, _damage_as_corrupt(path):
-        root = check(file, str(path)).root
-    return state_dict(root, Header, str(path))
+        return announced_headers(file, str(path))
 
 
 @contextmanager
@@ -113,28 +111,16 @@ def _damage_as_corrupt(path: Path) -> Iterator[None]:
 # --- Before torch reads -----------------------------------------------------------------------------------------------
 
 
-def check(file: IO[bytes], origin: str) -> "Outline":
-    """The outline of the state dict in a file.
+def announced_headers(file: IO[bytes], origin: str) -> "dict[str, Header]":
+    """The headers of the state dict in a file.
 
     Raises UnsafeWeightsError for a file that does more than describe a state dict, CorruptWeightsError for one without
-    the storages of its tensors, and WeightsLimitError.
+    the storages of its tensors, WeightsMismatchError for one of something else, and WeightsLimitError.
     """
     archive = file.read(len(ZIP)) == ZIP
     file.seek(0)
     from registry.weights.torch.archive import check_archive
     from registry.weights.torch.legacy import check_legacy
+    from registry.weights.torch.pickle_scan import state_dict_headers
 
-    return (check_archive if archive else check_legacy)(file, origin)
-
-
-# --- What was read ----------------------------------------------------------------------------------------------------
-
-
-def _check_claims(tensors: "Mapping[str, Tensor]", origin: str) -> None:
-    """Refuse a tensor that claims more elements than its storage has."""
-    for name, tensor in tensors.items():
-        stored = tensor.untyped_storage().nbytes()
-        if tensor.numel() * tensor.itemsize > stored:
-            raise WeightsMismatchError(
-                f"{origin}: {name!r} claims the shape {tuple(tensor.shape)}, with {stored:,} bytes."
-            )
+    return state_dict_headers((check_archive if archive else check_legacy)(file, origin), origin)
