@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from registry.cache.entry import CacheEntry
+from registry.cache.ownership import DIRECTORY_MODE
 from registry.cache.reading import sha256_of_regular, status_of
 from registry.errors import CacheCorruptError
 from registry.files.atomic import rename, replace_file, sync_directory
@@ -24,7 +25,7 @@ def install(file: BinaryIO, digest: FileDigest, blob: Path) -> None:
     if os.name == "posix":  # elsewhere, a read-only file could not be unlinked
         os.fchmod(file.fileno(), os.fstat(file.fileno()).st_mode & 0o444)
     try:
-        blob.parent.mkdir(parents=True, exist_ok=True)
+        blob.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         if (old := status_of(blob)) is not None:  # of another URL, whose entry recognizes the blob by its time
             os.utime(file.name, ns=(old.st_mtime_ns, old.st_mtime_ns))
         rename(Path(file.name), blob)

@@ -4,6 +4,7 @@ First use pins: from then on an entry is final, and using it writes nothing.  ``
 """
 
 import os
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
@@ -16,6 +17,7 @@ from registry.cache import blobs
 from registry.cache.entry import Absence, CacheEntry, PinnedRevision, Record, encode_record, read_record
 from registry.cache.layout import CacheLayout, key
 from registry.cache.locks import best_effort_lock
+from registry.cache.ownership import FILE_MODE, check_owner
 from registry.cache.reading import patiently, status_of
 from registry.cache.refusals import disk_errors_as_cache_errors
 from registry.files.atomic import (
@@ -65,11 +67,14 @@ class Cache(CacheLayout):
             CacheCorruptError: The file is no longer what was put here; its ``path`` is in the error.
         """
         entry = self.entry(url)
+        if entry is not None:
+            check_owner(self.ref(url), self.directory)
         if entry is not None and digest in (None, entry.sha256) and size in (None, entry.size):
             return self._unchanged(url, entry)
         status = None if digest is None else status_of(self.blob(digest))
         if digest is None or status is None or size not in (None, status.st_size):
             return None
+        check_owner(self.blob(digest), self.directory)
         found = CacheEntry(url=redacted(url), sha256=digest, size=status.st_size)  # it came from another URL
         return self._hashed(url, found, is_new=entry is None)
 
@@ -103,6 +108,7 @@ class Cache(CacheLayout):
         blob = self.blob(entry.sha256)
         with self.writing():
             self.made("blobs")
+            check_owner(blob.parent, self.directory)
             with self.naming(entry.sha256):
                 blobs.install(file, entry, blob)
                 self._write(url, evolve(entry, mtime_ns=blob.lstat().st_mtime_ns))
@@ -142,7 +148,8 @@ class Cache(CacheLayout):
     def new_file(self, url: str) -> BinaryIO:
         """A new file for the bytes of a URL, readable and writable, which nobody else writes.  Raises CacheError."""
         with self.writing():
-            return (self.made("partial") / f"{key(url)}.{uuid.uuid4().hex}.part").open("x+b")
+            path = self.made("partial") / f"{key(url)}.{uuid.uuid4().hex}.part"
+            return open(path, "x+b", opener=_opened)  # Path.open has no opener
 
     def unpack(self, name: str, write: Callable[[Path], None]) -> Path:
         """The directory ``unpacked/name``, which is written if it is not there yet; it appears complete or not at all.
@@ -155,12 +162,18 @@ class Cache(CacheLayout):
             CacheError: The disk refused.
         """
         target = self.unpacked(name)
+
+        def fill(directory: Path) -> None:
+            directory.chmod(stat.S_IMODE(directory.stat().st_mode) & ~stat.S_IWOTH)
+            write(directory)
+
+        check_owner(target, self.directory)
         if target.is_dir():
             return target
         with self.writing():
             self.made("unpacked")
             with suppress(FileExistsError):  # another was faster, and wrote the same
-                write_directory(target, write)
+                write_directory(target, fill)
         return target
 
     @contextmanager
@@ -197,6 +210,8 @@ class Cache(CacheLayout):
 
         A blob that lost its name is as old as that is ago: a process may have found it just before.
         """
+        for part in ("refs", "blobs", "partial", "unpacked", "quarantine"):
+            check_owner(self.home / part, self.directory)
         named = self.named()
         shelves = list_directory(self.home / "blobs")
         inside = [blob for shelf in shelves for blob in list_directory(shelf)]
@@ -234,6 +249,7 @@ class Cache(CacheLayout):
         if entry.path is not None:
             return _file_of_another_program(Path(entry.path), entry)
         blob = self.blob(entry.sha256)
+        check_owner(blob, self.directory)
         unchanged = blobs.is_unchanged(blob, entry)
         if unchanged is None:
             return None
@@ -261,7 +277,7 @@ class Cache(CacheLayout):
     def _write(self, url: str, record: Record) -> None:
         self.made("refs")
         self._unname(url, record)
-        replace_file(self.ref(url), content_writer(encode_record(record)))
+        replace_file(self.ref(url), content_writer(encode_record(record)), most=FILE_MODE)
 
     def _unname(self, url: str, record: Record | None) -> None:
         """Make the content that a URL had until now young: if no other URL has it, ``sweep`` leaves it for a while."""
@@ -270,6 +286,10 @@ class Cache(CacheLayout):
             for path in (self.blob(old.sha256), self.unpacked(old.sha256)):
                 with suppress(OSError):  # of another user, or not there
                     os.utime(path)
+
+
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags, FILE_MODE)
 
 
 def _file_of_another_program(path: Path, entry: CacheEntry) -> Path | None:

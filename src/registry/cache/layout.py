@@ -21,6 +21,7 @@ from typing import Self
 from attrs import frozen
 
 from registry.cache.directories import NOWHERE, PathArgument, cache_directory, cache_directory_or_nowhere
+from registry.cache.ownership import DIRECTORY_MODE, check_owner
 
 VERSION = "v1"
 """Directory of this layout; another one gets another name, so that versions of this library can share a cache."""
@@ -69,8 +70,11 @@ class CacheLayout:
         if self.directory == NOWHERE:
             cache_directory()  # says which variable is missing
         directory = self.home / name
+        check_owner(directory, self.directory)
         if not directory.is_dir():
-            directory.mkdir(parents=True, exist_ok=True)
+            self.directory.mkdir(parents=True, exist_ok=True)
+            for each in (self.home.parent, self.home, directory):
+                each.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
             with suppress(FileExistsError), (self.home.parent / "CACHEDIR.TAG").open("x") as file:
                 file.write(CACHEDIR_TAG)
         return directory

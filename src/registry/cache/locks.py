@@ -13,6 +13,7 @@ from errno import ENOLCK, ENOSYS, ENOTSUP, EOPNOTSUPP
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry.cache.ownership import FILE_MODE
 from registry.errors import RegistryWarning
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def best_effort_lock(path: Path) -> Iterator[None]:
     """
     from filelock import FileLock  # not needed for what is in the cache
 
-    lock = FileLock(path)  # one object for each call: the same object would let other threads of this process in
+    lock = FileLock(
+        path, mode=FILE_MODE
+    )  # one object for each call: the same object would let other threads of this process in
     held = _acquire(lock, path)
     try:
         yield
@@ -57,6 +60,9 @@ def _acquire(lock: "FileLock", path: Path) -> bool:
             lock.acquire(timeout=min(left, LOG_EVERY))
         except Timeout:
             log.info("waiting for another process, which holds %s", path)
+        except PermissionError as problem:  # of another user, in a cache that several share
+            log.info("%s cannot be locked: %s", path, problem)
+            return False
         except (OSError, NotImplementedError) as problem:
             if isinstance(problem, OSError) and problem.errno not in UNLOCKABLE:
                 raise

@@ -42,15 +42,20 @@ def content_writer(content: str | bytes) -> Writer:
 # --- Files ------------------------------------------------------------------------------------------------------------
 
 
-def replace_file(target: Path, writer: Writer) -> None:
+def replace_file(target: Path, writer: Writer, *, most: int = 0o777) -> None:
     """Write the file ``target``, whose directory exists; an existing file is replaced and keeps its mode.
+
+    Args:
+        target: The file.
+        writer: What writes it.
+        most: The mode that it has at most.
 
     Raises:
         OSError: The disk refused; the old file is then intact.
     """
     new = temporary_path(target)
     try:
-        write_new(new, writer, mode_of=target)
+        write_new(new, writer, mode_of=target, most=most)
         sync_file(new)
         rename(new, target)
     finally:
@@ -63,19 +68,20 @@ def temporary_path(target: Path) -> Path:
     return target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex}.tmp")
 
 
-def write_new(path: Path, writer: Writer, *, mode_of: Path | None = None) -> None:
+def write_new(path: Path, writer: Writer, *, mode_of: Path | None = None, most: int = 0o777) -> None:
     """Write a new file; ``sync_file`` brings it to the disk.
 
     Args:
         path: The file, which must not exist.
         writer: What writes it.
         mode_of: The file whose mode it gets, if that exists; else the mode follows the umask.
+        most: The mode that it has at most.
 
     Raises:
         OSError: The disk refused, whatever the writer made of that.
     """
     path.touch(exist_ok=False)
-    mode = (mode_of if mode_of is not None and mode_of.exists() else path).stat().st_mode & 0o777
+    mode = (mode_of if mode_of is not None and mode_of.exists() else path).stat().st_mode & most
     with _disk_errors_as_os_errors():
         writer(path)
     path.chmod(mode)  # safetensors replaces the file by one of mode 0600

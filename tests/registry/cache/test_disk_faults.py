@@ -198,13 +198,13 @@ def test_a_cache_of_another_user_can_be_read(server, nobody: Path) -> None:
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o002, 0o000])
-def test_modes_follow_the_umask(server, cache: Cache, umask: int) -> None:
+def test_modes_follow_the_umask_and_give_nobody_else_the_right_to_write(server, cache: Cache, umask: int) -> None:
     url = server.add("/model.bin", BODY)
     code = f"import os; os.umask({umask}); import registry; print(registry.cached_path({url!r}))"
     path = Path(subprocess.check_output([sys.executable, "-c", code], text=True).strip())
     assert path.stat().st_mode & 0o777 == 0o444 & ~umask
-    assert path.parent.stat().st_mode & 0o777 == 0o777 & ~umask
-    assert cache.ref(url).stat().st_mode & 0o777 == 0o666 & ~umask
+    assert path.parent.stat().st_mode & 0o777 == 0o775 & ~umask
+    assert cache.ref(url).stat().st_mode & 0o777 == 0o664 & ~umask
 
 
 # --- Damage -----------------------------------------------------------------------------------------------------------
