@@ -15,7 +15,7 @@ from attrs import frozen
 
 from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsLimitError
 from registry.files import zip_format
-from registry.files.zip_format import EndRecord, LocalHeader, Zip64EndRecord
+from registry.files.zip_format import EndRecord, LocalHeader, Zip64EndRecord, Zip64Locator
 from registry.weights.torch.pickle_scan import LARGEST_PICKLE, RESAVE, Outline, read_outline
 
 PICKLE, VERSION = "data.pkl", "version"
@@ -37,7 +37,7 @@ LARGEST_FACT = 100
 PORTION = 256 * 1024
 """Bytes read at a time: what fits a processor's cache."""
 
-ENCRYPTED = zip_format.ENCRYPTED | zip_format.STRONGLY_ENCRYPTED
+ENCRYPTED = zip_format.ENCRYPTED | zip_format.PATCHED | zip_format.STRONGLY_ENCRYPTED | zip_format.MASKED
 
 
 @frozen
@@ -74,10 +74,14 @@ def read_archive(file: IO[bytes], origin: str, *, largest: int = LARGEST_PICKLE)
         CorruptWeightsError: For an archive that is cut off, put together, or has a wrong checksum.
         WeightsLimitError: For a pickle of more than ``largest`` bytes, or too many records.
     """
-    _check_end(file, origin)
+    members = _check_end(file, origin)
     end = file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive:
         records = archive.infolist()
+        if len(records) != members:
+            raise CorruptWeightsError(
+                f"{origin} is damaged: {members:,} records are announced, {len(records):,} listed."
+            )
         root = records[0].filename.partition("/")[0] + "/" if records else ""
         sizes = {record.filename.removeprefix(root): record.file_size for record in records}
         for record in records:
@@ -120,8 +124,11 @@ def check_sums(file: IO[bytes], origin: str) -> None:
 # --- Parts of an archive ----------------------------------------------------------------------------------------------
 
 
-def _check_end(file: IO[bytes], origin: str) -> None:
-    """Refuse an archive that does not end with its end, or whose records are more than a state dict needs."""
+def _check_end(file: IO[bytes], origin: str) -> int:
+    """The number of records that the end of an archive announces.
+
+    Refuses an archive that does not end with its end, or whose records are more than a state dict needs.
+    """
     before = zip_format.ZIP64_END_SIZE + zip_format.ZIP64_LOCATOR_SIZE
     length = before + zip_format.END_SIZE
     file.seek(-min(length, file.seek(0, os.SEEK_END)), os.SEEK_END)
@@ -129,16 +136,37 @@ def _check_end(file: IO[bytes], origin: str) -> None:
     end = EndRecord.of(last[before:])
     if end.signature != zip_format.END_SIGNATURE or end.comment_length:
         raise CorruptWeightsError(f"{origin} holds bytes after its records, or was cut off.")
-    size = end.directory_size
+    last_record: EndRecord | Zip64EndRecord = end
     if last.startswith(zip_format.ZIP64_LOCATOR_SIGNATURE, zip_format.ZIP64_END_SIZE):
         larger = Zip64EndRecord.of(last[: zip_format.ZIP64_END_SIZE])
-        if larger.signature != zip_format.ZIP64_END_SIGNATURE:
+        locator = Zip64Locator.of(last[zip_format.ZIP64_END_SIZE : before])
+        place = (locator.disk, locator.offset, locator.disks)
+        known = larger.record_size == zip_format.ZIP64_REST and place == (0, file.tell() - length, 1)
+        if larger.signature != zip_format.ZIP64_END_SIGNATURE or not known:
             raise CorruptWeightsError(f"{origin} is damaged: the list of its records is nowhere.")
-        size = larger.directory_size
+        last_record = larger
+    size, members = last_record.directory_size, last_record.members
+    if (last_record.disk, last_record.directory_disk, last_record.members_on_disk) != (0, 0, members):
+        raise CorruptWeightsError(f"{origin} is damaged: its records are said to be in several archives.")
     if size > LARGEST_DIRECTORY:
         raise WeightsLimitError(
             f"{origin} lists its records in {size:,} bytes, where {LARGEST_DIRECTORY:,} are the most."
         )
+    _check_directory(file, last_record, origin)
+    return members
+
+
+def _check_directory(file: IO[bytes], end: EndRecord | Zip64EndRecord, origin: str) -> None:
+    """Refuse a list of records whose last entry reaches beyond its end, which readers cut off or refuse."""
+    file.seek(end.directory_offset)
+    directory = file.read(end.directory_size)
+    position = 0
+    for _ in range(end.members):
+        if len(directory) - position < zip_format.ENTRY_SIZE:
+            break
+        position += zip_format.ENTRY_SIZE + sum(zip_format.lengths_in_entry(directory, position))
+    if position != end.directory_size:
+        raise CorruptWeightsError(f"{origin} is damaged: the list of its records has another length than it says.")
 
 
 def _check_record(record: zipfile.ZipInfo, root: str, origin: str) -> None:
@@ -147,6 +175,10 @@ def _check_record(record: zipfile.ZipInfo, root: str, origin: str) -> None:
         raise UnsafeWeightsError(f"{origin} holds {record.filename!r}, which no state dict needs.", hint=RESAVE)
     if record.compress_type != zipfile.ZIP_STORED or record.flag_bits & ENCRYPTED:
         raise UnsafeWeightsError(f"{origin} holds {record.filename!r} compressed or encrypted, as torch never does.")
+    if record.compress_size != record.file_size or record.volume or record.external_attr & zip_format.DOS_DIRECTORY:
+        raise CorruptWeightsError(
+            f"{origin} is damaged: the entry of {record.filename!r} is not that of a plain record."
+        )
 
 
 def _offset_of_data(file: IO[bytes], record: zipfile.ZipInfo, origin: str) -> int:

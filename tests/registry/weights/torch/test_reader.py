@@ -361,6 +361,31 @@ def test_a_small_record_that_torch_cannot_parse_is_not_told_as_good(
             read({NAME: path})
 
 
+MARKS = {"an entry": (b"PK\x01\x02", 46), "the end": (b"PK\x05\x06", 22), "the larger end": (b"PK\x06\x06", 76)}
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_whatever_byte_of_a_list_of_records_is_changed_headers_say_what_loading_gives(
+    tmp_path: Path, mark: str
+) -> None:
+    whole, path = saved(True), tmp_path / NAME
+    signature, length = MARKS[mark]
+    begin = whole.rindex(signature)
+    for place in range(begin, begin + length):
+        for value in {1, 16, 255} - {whole[place]}:
+            path.write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+            told, found = (outcome(lambda read=read: read({NAME: path})) for read in (headers, load))
+            assert told == found or "checksum" in found, (place - begin, value)
+
+
+def outcome(read: Callable[[], Any]) -> str:
+    """Whether a file is good, or what the error says."""
+    try:
+        return f"good: {sorted(read())}"
+    except WeightsError as problem:
+        return "refused" + " for a checksum" * ("checksum" in str(problem))
+
+
 def test_one_storage_of_two_types_is_refused(tmp_path: Path) -> None:
     found = described(False, 6, 0, [6], [1])
     other = found.replace(text("a"), text("b")).replace(b"FloatStorage", b"IntStorage")
