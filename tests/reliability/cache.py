@@ -152,10 +152,10 @@ class Served:
 class Worker:
     """What one process does with the cache, again and again."""
 
-    def __init__(self, directory: Path, url: str, addresses: list[Address], seed: int) -> None:
+    def __init__(self, directory: Path, url: str, addresses: list[Address], seed: int, *, use: float = 0) -> None:
         self.policy = Policy(cache_dir=directory, progress=False)
         self.cache = Cache.at(directory)
-        self.url, self.addresses, self.chosen = url, addresses, random.Random(seed)
+        self.url, self.addresses, self.chosen, self.longest = url, addresses, random.Random(seed), use
 
     def step(self) -> str:
         """Do one thing; returns what, and how it ended."""
@@ -207,14 +207,14 @@ class Worker:
                     return "removed meanwhile" if address.removed else f"VANISHED: {path}"
                 if found not in address.digests[name]:
                     return f"WRONG BYTES: {path}"
-            time.sleep(self.chosen.uniform(0, USE))
+            time.sleep(self.chosen.uniform(0, self.longest))
         return "right"
 
 
 def work(directory: Path, url: str, addresses: list[Address], seed: int, log: Path) -> None:
     """Do one thing after another until this process is killed, and note each in the log."""
     hurry()
-    worker = Worker(directory, url, addresses, seed)
+    worker = Worker(directory, url, addresses, seed, use=USE)
     with log.open("ab", buffering=0) as file:
         while True:
             file.write(f"{worker.step()}\n".encode())

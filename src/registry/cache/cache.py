@@ -268,6 +268,8 @@ class Cache(CacheLayout):
                 return None
             if is_new:
                 self._write(url, evolve(entry, mtime_ns=mtime_ns))
+            elif entry.sha256 not in self.named():
+                os.utime(blob)  # so that it is not pruned while it is used
         return blob
 
     def _record(self, url: str, record: Record) -> None:

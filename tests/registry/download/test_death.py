@@ -87,7 +87,7 @@ def test_a_whole_body_is_not_fetched_again_after_a_kill_before_its_name(server, 
 
 def test_a_blob_without_a_name_harms_nobody(server, cache: Cache) -> None:
     url = server.add("/model.bin", BODY)
-    killed("from registry.cache.cache import Cache\nCache._record = die\nregistry.cached_path(sys.argv[1])", url)
+    killed("from registry.cache.cache import Cache\nCache._write = die\nregistry.cached_path(sys.argv[1])", url)
     assert cache.blob(SHA).read_bytes() == BODY
     assert cache.find(url) is None
     os.utime(cache.blob(SHA), (1, 1))
