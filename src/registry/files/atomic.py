@@ -27,6 +27,8 @@ STALE_AFTER = 24 * 60 * 60
 """Seconds after which a temporary belongs to no living process; clocks of other hosts may differ by less."""
 TEMPORARY = re.compile(r"\..{1,100}\.[0-9a-f]{32}\.tmp")
 """Names that ``temporary_path`` gives."""
+STAGING = "saving"
+"""In the names of staging directories; see ``journal``."""
 
 
 def content_writer(content: str | bytes) -> Writer:
@@ -66,6 +68,11 @@ def replace_file(target: Path, writer: Writer, *, most: int = 0o777) -> None:
 def temporary_path(target: Path) -> Path:
     """A path in the directory of ``target`` that nobody else uses."""
     return target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex}.tmp")
+
+
+def is_staging(name: str) -> bool:
+    """Whether a directory of this name is a staging directory."""
+    return name.startswith(f".{STAGING}.") and TEMPORARY.fullmatch(name) is not None
 
 
 def write_new(path: Path, writer: Writer, *, mode_of: Path | None = None, most: int = 0o777) -> None:

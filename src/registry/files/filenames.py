@@ -66,3 +66,28 @@ TOKENIZER_CONFIG_KEYS = {"max_len": "model_max_length", "additional_special_toke
 def is_weights(name: str) -> bool:
     """Whether a file of this published name holds weights, or the index of sharded ones."""
     return any(name in pair for pair in WEIGHTS_NAMES) or OTHER_WEIGHTS.fullmatch(name) is not None
+
+
+# --- Of any library ---------------------------------------------------------------------------------------------------
+
+ADAPTER_CONFIG_NAME = "adapter_config.json"
+"""The configuration of an adapter of PEFT."""
+
+FORMATS = ("safetensors", "bin", "h5", "keras", "msgpack", "onnx", "gguf", "ckpt", "ot", "tflite", "distcp")
+"""Endings of files that hold weights in all likelihood."""
+ENDINGS = (*(f".{ending}" for ending in (*FORMATS, "pt", "pth")), ".index.json")
+"""Endings of all files that may hold weights, and of indices."""
+WEIGHT_LIKE = (
+    r"(?!(vocab|tokenizer|spiece|optimizer|scheduler|sampler|scaler|rng_state|random_states|training|dl_state))"
+    rf"(.+\.({'|'.join(FORMATS)})"
+    r"|.*(model|weights|ema|consolidated).*\.(pt|pth)"
+    r"|.*model.*\.(safetensors|bin)\.index\.json)"
+)
+"""A pattern of the names of files of weights in any format of any library; those of a trainer's state are none."""
+
+
+def is_weight_like(name: str) -> bool:
+    """Whether the file of this name holds weights in any format of any library, or the index of some."""
+    if name == "checkpoint" or name.endswith(".meta"):  # TensorFlow's record of the latest one, and its graph
+        return False
+    return is_weights(name) or (name.endswith(ENDINGS) and re.fullmatch(WEIGHT_LIKE, name) is not None)

@@ -7,22 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from registry.files.filenames import CONFIG_NAME, SENTENCE_MODULES_NAME, WEIGHTS_NAMES, is_weights
-
-ADAPTER_CONFIG_NAME = "adapter_config.json"
-"""The configuration of an adapter of PEFT."""
-
-FORMATS = ("safetensors", "bin", "h5", "keras", "msgpack", "onnx", "gguf", "ckpt", "ot", "tflite", "distcp")
-"""Endings of files that hold weights in all likelihood."""
-ENDINGS = (*(f".{ending}" for ending in (*FORMATS, "pt", "pth")), ".index.json")
-"""Endings of all files that may hold weights, and of indices."""
-WEIGHT_LIKE = (
-    r"(?!(vocab|tokenizer|spiece|optimizer|scheduler|sampler|scaler|rng_state|random_states|training|dl_state))"
-    rf"(.+\.({'|'.join(FORMATS)})"
-    r"|.*(model|weights|ema|consolidated).*\.(pt|pth)"
-    r"|.*model.*\.(safetensors|bin)\.index\.json)"
+from registry.files.filenames import (
+    ADAPTER_CONFIG_NAME,
+    CONFIG_NAME,
+    SENTENCE_MODULES_NAME,
+    WEIGHTS_NAMES,
+    is_weight_like,
+    is_weights,
 )
-"""A pattern of the names of files of weights in any format of any library; those of a trainer's state are none."""
+
 SHARD = re.compile(r"(model|pytorch_model)-\d{5}-of-\d{5}\.(safetensors|bin)")
 """Names of shards, as every library writes them."""
 
@@ -115,13 +108,6 @@ def renamed(description: str) -> str | None:
     name, what = RENAMED[description]
     kind = kind_of(name)
     return what if kind is None else f"{what} {kind.remedy}"
-
-
-def is_weight_like(name: str) -> bool:
-    """Whether the file of this name holds weights in any format of any library, or the index of some."""
-    if name == "checkpoint" or name.endswith(".meta"):  # TensorFlow's record of the latest one, and its graph
-        return False
-    return is_weights(name) or (name.endswith(ENDINGS) and re.fullmatch(WEIGHT_LIKE, name) is not None)
 
 
 def is_rewritten(name: str) -> bool:

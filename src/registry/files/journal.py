@@ -18,8 +18,9 @@ from attrs import field, frozen, validators
 
 from registry.errors import ConfigError, IntegrityError
 from registry.files.atomic import (
-    TEMPORARY,
+    STAGING,
     content_writer,
+    is_staging,
     locked,
     rename,
     sync_directory,
@@ -33,8 +34,6 @@ from registry.files.strict_json import read_json_object
 from registry.formatting import first_of
 
 SCHEMA = 1
-STAGING = "saving"
-"""In the names of staging directories."""
 PATIENCE = 10.0
 """Seconds to wait for a save that gives its files their names, which takes some milliseconds."""
 
@@ -177,11 +176,6 @@ def staged_path(path: Path, staging: str) -> Path:
 def staging_name() -> str:
     """The name of a new staging directory."""
     return temporary_path(Path(STAGING)).name
-
-
-def is_staging(name: str) -> bool:
-    """Whether a directory of this name is a staging directory."""
-    return name.startswith(f".{STAGING}.") and TEMPORARY.fullmatch(name) is not None
 
 
 def read_journal(directory: Path) -> Journal | None:

@@ -9,9 +9,9 @@ from typing import Any
 from attrs import field, frozen
 
 from registry.errors import ConfigError, RegistryWarning
+from registry.files.atomic import is_staging
 from registry.files.digests import FileDigest
 from registry.files.filenames import JOURNAL_NAME, MANIFEST_NAME
-from registry.files.journal import is_staging
 from registry.files.strict_json import read_json_object
 from registry.formatting import first_of
 from registry.records import Paths

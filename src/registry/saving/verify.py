@@ -9,8 +9,7 @@ from registry.cache.provenance import recorded
 from registry.download.policy import Policy
 from registry.download.progress import ProgressBar
 from registry.errors import IntegrityError
-from registry.files.filenames import JOURNAL_NAME, MANIFEST_NAME
-from registry.files.foreign import is_weight_like
+from registry.files.filenames import JOURNAL_NAME, MANIFEST_NAME, is_weight_like
 from registry.records import Paths
 from registry.saving.manifest import read_manifest
 from registry.sources.files import Files

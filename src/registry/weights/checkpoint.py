@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from attrs import evolve, frozen
 
@@ -20,8 +20,13 @@ from registry.errors import (
     WeightsError,
 )
 from registry.files import signatures
-from registry.files.filenames import INDEX_SUFFIX, MANIFEST_NAME, NUMPY_SHAPES_NAME
-from registry.files.foreign import ADAPTER_CONFIG_NAME, explain, is_weight_like, renamed
+from registry.files.filenames import (
+    ADAPTER_CONFIG_NAME,
+    INDEX_SUFFIX,
+    MANIFEST_NAME,
+    NUMPY_SHAPES_NAME,
+    is_weight_like,
+)
 from registry.formatting import first_of
 from registry.records import LazyRef, Paths, WeightLoaderSpec
 from registry.saving.manifest import read_manifest
@@ -77,8 +82,7 @@ RELEASE_FORMATS = ("tensorflow", "numpy")
 translates them."""
 
 
-@frozen(kw_only=True)
-class WeightFiles:
+class WeightFiles(NamedTuple):
     """The weights among the files of a model, before any of them is read."""
 
     paths: Paths
@@ -200,8 +204,7 @@ def find_weights(
     )
 
 
-@frozen(kw_only=True)
-class _Set:
+class _Set(NamedTuple):
     """Files that hold the weights once, in one format."""
 
     spec: WeightLoaderSpec
@@ -299,6 +302,7 @@ def _of_plugin(
 
 
 def _no_weights(paths: Paths, formats: Collection[str] | None, files: Files | None) -> RegistryError:
+    from registry.files.foreign import explain  # no model that loads needs it
     from registry.weights.tensorflow import bundle
 
     if older := bundle.older_format(paths):
@@ -318,6 +322,8 @@ def _no_weights(paths: Paths, formats: Collection[str] | None, files: Files | No
 
 def _other_content(path: Path, expected: str) -> WeightsError:
     """The error for a file whose name promises another content."""
+    from registry.files.foreign import renamed
+
     try:
         found = signatures.describe(signatures.start_of(path))
     except OSError as problem:

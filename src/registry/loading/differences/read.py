@@ -1,8 +1,9 @@
 """Reading the tensors that file and model both have, and the reasons why some of them do not fit."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from attrs import evolve, frozen
+from attrs import evolve
 from torch import Tensor, equal, strided
 
 from registry.loading.options import LoadOptions
@@ -13,8 +14,7 @@ from registry.weights.names import StoredTensor
 WITHOUT_VALUES = "sparse, quantized or without values in the file"
 
 
-@frozen(kw_only=True)
-class Flaw:
+class Flaw(NamedTuple):
     """A tensor of the file that cannot be assigned."""
 
     name: str
