@@ -4,6 +4,7 @@ Torch is imported when a model is built or saved; configurations and tokenizers 
 """
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from attrs import evolve, field, frozen
 from registry import discovery
 from registry.config import Config
 from registry.config.load import ConfigFile, find_config
-from registry.errors import InputError, MissingTokenizerError, RegistryError, SaveError, VocabError
+from registry.errors import InputError, MissingTokenizerError, RegistryError, RegistryWarning, SaveError, VocabError
 from registry.files.filenames import SENTENCE_MODULES_NAME
 from registry.garbage import gc_paused
 from registry.loading.choose import class_for, task_of, tokenizer_of
@@ -137,6 +138,13 @@ class Pretrained:
         """Save model, configuration and tokenizer as a directory; takes the arguments of ``registry.save``."""
         if tokenizer is None and not isinstance(self._tokenizer, MissingTokenizerError):
             tokenizer = self._tokenizer
+        if self._modules is not None:
+            warnings.warn(
+                f"{SENTENCE_MODULES_NAME} of sentence-transformers and its directories, such as 1_Pooling, are not "
+                f"saved: copy them into {directory}, or texts are embedded by the mean of their tokens.",
+                RegistryWarning,
+                stacklevel=2,
+            )
         return self.model.save_pretrained(directory, tokenizer=tokenizer, format=format, max_shard_size=max_shard_size)
 
 
