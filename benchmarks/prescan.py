@@ -44,7 +44,7 @@ def main() -> None:
 
 def scan(path: Path) -> None:
     with path.open("rb") as file:
-        reader.check(file, str(path))
+        reader.announced_headers(file, str(path))
 
 
 def sums(path: Path) -> None:

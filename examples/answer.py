@@ -124,7 +124,7 @@ def answers(model: Any, tokenizer: Any, asked: list[Question]) -> list[str]:
     with torch.inference_mode():
         output = model(**batch)
     outside = (batch["token_type_ids"] == 0) | (offsets[..., 1] == 0)  # the question, special tokens, padding
-    starts, ends = (logits.masked_fill(outside, float("-inf")) for logits in output[1:3])
+    starts, ends = (logits.masked_fill(outside, float("-inf")) for logits in (output.start_logits, output.end_logits))
     width = starts.shape[1]
     forwards = torch.ones(width, width, dtype=torch.bool).triu().tril(LONGEST - 1)
     for row, index in enumerate(text_index):

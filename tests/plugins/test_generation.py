@@ -136,7 +136,7 @@ def test_feeding_the_past_back_gives_the_same_text(model) -> None:
     text, past = ids, None
     with torch.no_grad():
         for _ in range(12):
-            _, logits, past, *_ = model(ids, past_key_values=past)
+            logits, past = model(ids, past_key_values=past)
             ids = logits[:, -1:].argmax(-1)
             text = torch.cat([text, ids], dim=1)
     assert torch.equal(model.generate(torch.tensor([PROMPTS[0]]), max_new_tokens=12), text)

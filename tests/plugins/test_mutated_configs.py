@@ -52,7 +52,7 @@ def test_250_changes_give_the_same_numbers_or_an_error(
         changes = {rng.choice(keys): rng.choice(VALUES) for _ in range(rng.choice([1, 1, 2]))}
         path.write_text(json.dumps({**published, **changes}))
         try:
-            found = registry.load_model(tmp_path, task or "sequence-classification")(IDS).logits
+            found = registry.load_model(tmp_path, task or "sequence-classification")(IDS, return_dict=True).logits
         except RegistryError as problem:
             errors.append(str(problem))
             continue

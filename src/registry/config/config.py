@@ -180,7 +180,7 @@ class Config:
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str],
         cache_dir: str | os.PathLike[str] | None = None,
         *,
         offline: bool | None = None,
@@ -191,7 +191,7 @@ class Config:
         """The configuration of a model.
 
         Args:
-            name_or_path: A name, path or URL.
+            pretrained_model_name_or_path: A name, path or URL.
             cache_dir: Directory for downloaded files.
             offline: True forbids every download; None asks the environment.
             revision: Branch, tag or commit of a repository of the hub.
@@ -209,11 +209,13 @@ class Config:
         from registry.sources.files import Files
 
         cls._given(overrides)  # refuses unknown ones before anything is fetched
-        files = Files.named(name_or_path, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
+        files = Files.named(
+            pretrained_model_name_or_path, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress
+        )
         config = read_config(files, overrides, expected=cls.architecture).config
         if not isinstance(config, cls):
             raise ArchitectureMismatchError(
-                f"{name_or_path} is configured by {type(config).__name__}, not {cls.__name__}."
+                f"{pretrained_model_name_or_path} is configured by {type(config).__name__}, not {cls.__name__}."
             )
         return config
 

@@ -44,7 +44,6 @@ FOREIGN: Mapping[str, str] = MappingProxyType(
         "output_loading_info": "read model.load_report",
         "output_scores": "write return_dict=True: the result has the scores",
         "penalty_alpha": _NO_SUCH,
-        "pretrained_model_name_or_path": "give the name as the first argument",
         "proxies": "write the proxy into the variable HTTPS_PROXY",
         "quantization_config": _QUANTIZED,
         "resume_download": "leave it out: downloads always continue",
@@ -59,7 +58,6 @@ FOREIGN: Mapping[str, str] = MappingProxyType(
         "trust_remote_code": "leave it out: no code of a repository is executed; architectures are plugins, which "
         "pip installs",
         "use_auth_token": _LOGIN,
-        "use_cache": "leave it out: keys and values are always kept while text is generated",
         "use_fast": "leave it out: each architecture has one tokenizer",
         "use_safetensors": "leave it out: safetensors files are preferred, and pickled code is never executed",
         "variant": "leave it out, or give the path of the file",

@@ -17,8 +17,8 @@ from registry.weights.torch import reader
 if TYPE_CHECKING:
     from registry.tokenization.base import Tokenizer
 
-SORTED_AT_A_TIME = 4096
-"""Texts that are sorted by length together, so that few tokens of a batch are padding."""
+SORTED_AT_A_TIME = 512
+"""Texts that are sorted by length together, so that few tokens of a batch are padding, and results come soon."""
 
 
 class Embedder:

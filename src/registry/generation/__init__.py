@@ -9,9 +9,30 @@ in the same column everywhere, ``input_ids.shape[1]``.
 Whatever makes no sense raises InputError, before anything is computed where that is possible.  No gradients flow.
 """
 
-from registry.generation.beams import beam_search
-from registry.generation.sampling import greedy, sample
-from registry.generation.state import CausalModel
-from registry.generation.streaming import TextStreamer
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from registry.generation.beams import beam_search
+    from registry.generation.sampling import greedy, sample
+    from registry.generation.state import CausalModel
+    from registry.generation.streaming import TextStreamer
+
+_HOMES = {
+    "CausalModel": "state",
+    "TextStreamer": "streaming",
+    "beam_search": "beams",
+    "greedy": "sampling",
+    "sample": "sampling",
+}
+"""The public names, by the module in which each is at home; imported when first used."""
 
 __all__ = ["CausalModel", "TextStreamer", "beam_search", "greedy", "sample"]
+
+if not TYPE_CHECKING:  # a type checker reads the imports above instead, and so finds misspelled names
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return value

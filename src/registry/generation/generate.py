@@ -10,30 +10,14 @@ from torch import Tensor, nn
 
 from registry.config.keywords import refusing_foreign
 from registry.errors import InputError
-from registry.generation.beams import EarlyStopping, beam_search
-from registry.generation.logits import (
-    LogitsProcessor,
-    forbid_end,
-    forbid_repeated_ngrams,
-    forbid_words,
-)
-from registry.generation.output import GenerationOutput, Record
-from registry.generation.prompts import (
-    EndIds,
-    WhenFull,
-    check_ids,
-    check_positive,
-    check_positive_int,
-    check_unused,
-    end_ids,
-    prompts_of,
-)
-from registry.generation.sampling import OnToken, greedy, sample
-from registry.generation.settings import settings_of
-from registry.generation.state import CausalModel
-from registry.generation.stopping import StoppingCriterion, after_seconds, at_strings
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what generates is imported when something is generated: this module is imported with every model
+    from registry.generation.beams import EarlyStopping
+    from registry.generation.logits import LogitsProcessor
+    from registry.generation.output import GenerationOutput
+    from registry.generation.prompts import EndIds, WhenFull
+    from registry.generation.sampling import OnToken
+    from registry.generation.stopping import StoppingCriterion
     from registry.tokenization.base import Tokenizer
 
 
@@ -42,7 +26,7 @@ def generate(model: nn.Module, input_ids: Tensor, *, return_dict: Literal[False]
 @overload
 def generate(
     model: nn.Module, input_ids: Tensor, *, return_dict: Literal[True], **options: Any
-) -> GenerationOutput: ...
+) -> "GenerationOutput": ...
 @refusing_foreign  # type: ignore[misc]  # the overloads tell only what is returned
 def generate(
     model: nn.Module,
@@ -60,22 +44,22 @@ def generate(
     no_repeat_ngram_size: int | None = None,
     bad_words_ids: Sequence[Sequence[int]] | None = None,
     suppress_tokens: Sequence[int] | None = None,
-    logits_processor: Sequence[LogitsProcessor] | None = None,
+    logits_processor: "Sequence[LogitsProcessor] | None" = None,
     num_beams: int | None = None,
     length_penalty: float | None = None,
-    early_stopping: EarlyStopping | None = None,
-    eos_token_id: EndIds = None,
+    early_stopping: "EarlyStopping | None" = None,
+    eos_token_id: "EndIds" = None,
     pad_token_id: int | None = None,
     stop_strings: str | Sequence[str] | None = None,
     tokenizer: "Tokenizer | None" = None,
     max_time: float | None = None,
-    stopping_criteria: Sequence[StoppingCriterion] | None = None,
+    stopping_criteria: "Sequence[StoppingCriterion] | None" = None,
     num_return_sequences: int | None = None,
     generator: torch.Generator | None = None,
-    when_full: WhenFull | None = None,
-    on_token: OnToken | None = None,
+    when_full: "WhenFull | None" = None,
+    on_token: "OnToken | None" = None,
     return_dict: bool = False,
-) -> Tensor | GenerationOutput:
+) -> "Tensor | GenerationOutput":
     """Continue prompts: by beam search with ``num_beams`` above 1, else by sampling with a ``temperature`` above 0.
 
     Otherwise decoding is greedy.  Dropout is off meanwhile, also during training.  An option that is not given is that
@@ -121,9 +105,13 @@ def generate(
         ConfigError: ``model.generation_config`` asks for what does not exist here.
         UnknownOptionError: There is no such argument; where another library has it, the message has the word to use.
     """
-    given = {
-        key: value for key, value in locals().items() if value is not None and key not in ("model", "input_ids", *CALL)
-    }
+    arguments = locals()
+    given = {key: value for key, value in arguments.items() if value is not None and key not in CALL}
+    from registry.generation.output import Record
+    from registry.generation.prompts import prompts_of
+    from registry.generation.settings import settings_of
+    from registry.generation.state import CausalModel
+
     if not isinstance(model, CausalModel):
         raise InputError(f"{type(model).__name__} does not predict next tokens, and so cannot continue a text.")
     padding = prompts_of(input_ids, attention_mask).padding
@@ -140,12 +128,15 @@ def generate(
     return found if record is None else record.output(found)
 
 
-CALL = ("attention_mask", "tokenizer", "return_dict")
-"""Arguments that no file sets."""
+CALL = ("model", "input_ids", "attention_mask", "tokenizer", "return_dict")
+"""Arguments that are no options."""
 
 
 def _name_processors(options: dict[str, Any], padding: Tensor, input_ids: Tensor) -> None:
     """Replace the options that name logits processors by those, before the caller's own."""
+    from registry.generation.logits import forbid_end, forbid_repeated_ngrams, forbid_words
+    from registry.generation.prompts import check_ids, check_positive_int, end_ids
+
     named: list[LogitsProcessor] = []
     if size := options.pop("no_repeat_ngram_size", 0):
         check_positive_int("no_repeat_ngram_size", size)
@@ -166,6 +157,9 @@ def _name_processors(options: dict[str, Any], padding: Tensor, input_ids: Tensor
 
 def _name_criteria(options: dict[str, Any], padding: Tensor, tokenizer: "Tokenizer | None") -> None:
     """Replace the options that name stopping criteria by those, before the caller's own."""
+    from registry.generation.prompts import check_positive
+    from registry.generation.stopping import after_seconds, at_strings
+
     named: list[StoppingCriterion] = []
     if strings := options.pop("stop_strings", ()):
         strings = [strings] if isinstance(strings, str) else list(strings)
@@ -184,6 +178,10 @@ def _strategy(options: dict[str, Any]) -> tuple[Callable[..., Tensor], dict[str,
     Raises:
         InputError: Some of them have no meaning together.
     """
+    from registry.generation.beams import beam_search
+    from registry.generation.prompts import check_unused
+    from registry.generation.sampling import greedy, sample
+
     of_sampling = ("top_k", "top_p", "min_p", "typical_p", "generator")
     of_beams = ("length_penalty", "early_stopping")
     given, options = options, {key: value for key, value in options.items() if key not in ("num_beams", "temperature")}

@@ -125,7 +125,11 @@ def own_keywords(model: "type[Model]") -> tuple[set[str], set[str]]:
 
 def _unknown(key: str, model: "type[Model]", options: Collection[str], fields: Collection[str]) -> UnknownOptionError:
     config = model.config_class.__name__
-    of_loading = set(inspect.signature(model.from_pretrained).parameters) - {"name_or_path", "inputs", "kwargs"}
+    of_loading = set(inspect.signature(model.from_pretrained).parameters) - {
+        "pretrained_model_name_or_path",
+        "inputs",
+        "kwargs",
+    }
     return unknown_keyword(
         key,
         f"{model.__name__} has no option {key!r}, and {config} no such field.",

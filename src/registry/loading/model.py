@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from registry.config import Config
 from registry.errors import InputError
 from registry.garbage import gc_paused
+from registry.generation.generate import generate
 from registry.loading.load import ClassArguments, given_weights, load_into
 from registry.loading.options import LoadOptions
 from registry.loading.report import LoadReport
@@ -28,7 +29,6 @@ from registry.weights.matching import Patterns
 from registry.weights.names import Layout
 
 if TYPE_CHECKING:
-    from registry.generation.output import GenerationOutput
     from registry.tokenization.base import Tokenizer
     from registry.weights.write import Format
 
@@ -153,7 +153,7 @@ class Model(WithVocabulary, metaclass=_Constructed):
     @gc_paused()
     def from_pretrained(
         cls,
-        name_or_path: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str],
         *inputs: Any,
         cache_dir: str | os.PathLike[str] | None = None,
         from_tf: bool = False,
@@ -170,11 +170,11 @@ class Model(WithVocabulary, metaclass=_Constructed):
         """A model of this class, loaded.
 
         Args:
-            name_or_path: A name, path or URL.
+            pretrained_model_name_or_path: A name, path or URL.
             inputs: Positional arguments of the constructor, after the configuration.
             cache_dir: Directory for downloaded files.
-            from_tf: Read the TensorFlow checkpoint (``name_or_path`` is its prefix, its index file, or the directory
-                of them) or OpenAI's numpy arrays, even where other weights lie next to them.  TensorFlow is not needed.
+            from_tf: Read the TensorFlow checkpoint (the name is its prefix, its index file, or the directory of both)
+                or OpenAI's numpy arrays, even where other weights lie next to them.  TensorFlow is not needed.
             state_dict: Weights to use; none are then fetched or read.  What a file may hold, this may: a container of a
                 training program is opened.
             dtype: Type of the parameters, or its name (``"bfloat16"``); None for float32.
@@ -200,7 +200,9 @@ class Model(WithVocabulary, metaclass=_Constructed):
             WeightsMismatchError: Weights are missing, unexpected, or of another shape.
         """
         arguments = ClassArguments.of(cls, inputs, kwargs)  # refuses unknown keywords before anything is fetched
-        files = Files.named(name_or_path, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
+        files = Files.named(
+            pretrained_model_name_or_path, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress
+        )
         options = LoadOptions(
             dtype=dtype,
             device=device,
@@ -240,16 +242,8 @@ class Model(WithVocabulary, metaclass=_Constructed):
     def _blocks(self) -> list[nn.Module]:
         return [module for module in self.modules() if isinstance(module, self.block_classes)]
 
-    @overload
-    def generate(self, input_ids: Tensor, *, return_dict: Literal[False] = False, **options: Any) -> Tensor: ...
-    @overload
-    def generate(self, input_ids: Tensor, *, return_dict: Literal[True], **options: Any) -> "GenerationOutput": ...
-    def generate(self, input_ids: Tensor, **options: Any) -> "Tensor | GenerationOutput":
-        """Continue prompts, ``(batch, tokens)``; takes the options of ``registry.generation.generate.generate``."""
-        from registry.generation.generate import generate  # loading does without
-
-        found: Tensor | GenerationOutput = generate(self, input_ids, **options)
-        return found
+    generate = generate
+    """``registry.generation.generate``, of this model."""
 
     def save_pretrained(
         self,

@@ -253,8 +253,8 @@ def test_work_is_linear_in_the_text(make: Callable[[int], str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_word_of_ten_megabytes_is_tokenized() -> None:
-    text = "".join(random.Random(0).choices("helo", k=10_000_000))
+def test_a_word_of_two_megabytes_is_tokenized() -> None:
+    text = "".join(random.Random(0).choices("helo", k=2_000_000))
     assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
 
 

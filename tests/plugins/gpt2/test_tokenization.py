@@ -373,10 +373,10 @@ def test_work_is_linear_in_the_text(make: Callable[[int], str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("letters", ["h", "hello", "é"])
-def test_a_word_of_ten_megabytes_is_tokenized(tokenizer: GPT2Tokenizer, letters: str) -> None:
+@pytest.mark.parametrize(("letters", "megabytes"), [("h", 2), ("hello", 10), ("é", 2)])
+def test_a_word_of_megabytes_is_tokenized(tokenizer: GPT2Tokenizer, letters: str, megabytes: int) -> None:
     rng = random.Random(0)
-    text = "".join(rng.choices(letters, k=10_000_000 // len(letters[0].encode())))
+    text = "".join(rng.choices(letters, k=megabytes * 1_000_000 // len(letters[0].encode())))
     with pytest.warns(RegistryWarning, match="and the model takes 1,024"):
         ids = tokenizer.encode(text)
     assert tokenizer.decode(ids) == text

@@ -186,7 +186,11 @@ def test_a_field_may_not_be_called_like_a_keyword_of_load() -> None:
 
 def test_the_reserved_words_are_the_keywords_of_load_and_from_pretrained() -> None:
     taken = set(inspect.signature(registry.load).parameters) - {"name", "config_overrides"}
-    taken |= set(inspect.signature(Model.from_pretrained).parameters) - {"name_or_path", "inputs", "kwargs"}
+    taken |= set(inspect.signature(Model.from_pretrained).parameters) - {
+        "pretrained_model_name_or_path",
+        "inputs",
+        "kwargs",
+    }
     assert taken | {"mesh", "parallel"} == RESERVED
 
 

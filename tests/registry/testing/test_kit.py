@@ -309,7 +309,7 @@ MUTATIONS: Mapping[str, Mutation] = {
     ),
     "the mask is not used": mutation(
         "test_padding_on_the_left_changes_nothing",
-        (MODELING, "(tokens, attention_mask, past_key_values)", "(tokens, None, past_key_values)"),
+        (MODELING, "kind(tokens, attention_mask, ", "kind(tokens, None, "),
     ),
     "padding alone gives NaN": mutation(
         "test_a_sequence_of_padding_alone_has_finite_outputs",

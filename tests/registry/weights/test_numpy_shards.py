@@ -238,7 +238,7 @@ def test_whatever_the_files_hold_nothing_but_our_errors_is_raised(
 
 @pytest.mark.slow
 @given(**FUZZ)
-@settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_the_files_hold_nothing_but_our_errors_is_raised_at_length(
     limits: Callable[..., Any], tmp_path: Path, **made: Any
 ) -> None:

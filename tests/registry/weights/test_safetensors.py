@@ -356,7 +356,7 @@ def test_whatever_a_header_holds_nothing_but_our_errors_is_raised(
 
 @pytest.mark.slow
 @given(made)
-@settings(max_examples=4000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_a_header_holds_nothing_but_our_errors_is_raised_at_length(
     limits: Callable[..., Any], tmp_path: Path, file: tuple[object, bytes]
 ) -> None:

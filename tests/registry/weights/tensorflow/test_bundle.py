@@ -236,11 +236,11 @@ def test_truncations_and_flipped_bits_never_go_unnoticed(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
-def test_all_truncations_and_many_flipped_bits_never_go_unnoticed(
+def test_many_truncations_and_flipped_bits_never_go_unnoticed(
     limits: Limits, copy: Callable[[str], Path], name: str
 ) -> None:
     folder = copy(name)
-    check_equal_or_refused(limits, folder, truncations(folder, 1) + flips(folder, 600, seed=1))
+    check_equal_or_refused(limits, folder, truncations(folder, 4) + flips(folder, 200, seed=1))
 
 
 def test_a_flipped_bit_in_a_tensor_is_named_when_it_is_read(copy: Callable[[str], Path]) -> None:
@@ -546,7 +546,7 @@ def test_whatever_an_index_holds_nothing_but_our_errors_is_raised(limits: Limits
 
 @pytest.mark.slow
 @given(**FUZZ)
-@settings(max_examples=4000, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=1500, deadline=None, suppress_health_check=QUIET)
 def test_whatever_an_index_holds_nothing_but_our_errors_is_raised_at_length(
     limits: Limits, tmp_path: Path, **made: Any
 ) -> None:

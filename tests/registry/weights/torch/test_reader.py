@@ -720,7 +720,7 @@ def test_whatever_a_file_holds_nothing_but_our_errors_is_raised(
 
 @pytest.mark.slow
 @given(files)
-@settings(max_examples=6000, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=1500, deadline=None, suppress_health_check=QUIET)
 def test_whatever_a_file_holds_nothing_but_our_errors_is_raised_at_length(
     limits: Callable[..., Any], tmp_path: Path, data: bytes
 ) -> None:
