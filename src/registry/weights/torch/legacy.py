@@ -15,6 +15,8 @@ from registry.weights.torch.pickle_scan import LARGEST_PICKLE, RESAVE, Outline, 
 
 PREAMBLE = (100, 100, 1000)
 """Most instructions of the pickles before the saved object: magic number, protocol, system."""
+PROTOCOL = 1001
+"""The version of the protocol, the only one that torch reads."""
 MOST_KEYS = 100_000
 """Most instructions of the keys of storages."""
 COUNT = 8
@@ -32,8 +34,13 @@ def check_legacy(file: IO[bytes], origin: str) -> Outline:
     if not data.startswith(LEGACY_TORCH):
         raise CorruptWeightsError(f"{origin} is not what torch.save writes, or was cut off.", hint=RESAVE)
     read, start = partial(read_outline, data, origin, goes_on=len(data) < size), 0
+    preamble = []
     for most in PREAMBLE:
-        start = read(start=start, most=most).end
+        outline = read(start=start, most=most)
+        start = outline.end
+        preamble.append(outline.root)
+    if preamble[1] != PROTOCOL:
+        raise CorruptWeightsError(f"{origin} is damaged: its protocol is not {PROTOCOL}.")
     state = read(start=start)
     keys = read(start=state.end, most=MOST_KEYS)
     needed = keys.end + sum(COUNT + storage.nbytes for storage in state.storages.values())

@@ -281,6 +281,13 @@ def test_tensors_stay_valid_when_their_file_is_removed(tmp_path: Path, archive: 
     assert torch.equal(tensors["a"], TENSORS["a"])
 
 
+def test_a_legacy_file_of_another_protocol_is_refused_before_it_is_told_as_good(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(b"".join([OLD[0], OLD[0], *OLD[2:]]))
+    for read in (headers, load):
+        with pytest.raises(CorruptWeightsError, match="its protocol is not 1001"):
+            read({NAME: tmp_path / NAME})
+
+
 def test_a_legacy_file_without_the_memory_of_its_tensors_is_refused(tmp_path: Path) -> None:
     path = save(TENSORS, tmp_path, archive=False)
     whole = path.read_bytes()
