@@ -216,8 +216,10 @@ def table(found: dict[str, Any]) -> str:
     lines = [
         f"`python benchmarks/run.py --write` on {at['cores']} cores of {at['processor']}, without a GPU, with Python "
         f"{at['python']}, {peers}.",
-        f"Each line was measured next to its peer in the same run: medians of {found['rounds']} runs, with least and "
-        f"greatest.",
+        "Each line was measured next to its peer in the same run"
+        + (f": medians of {found['rounds']} runs, with least and greatest." if found["rounds"] > 1 else ", once.")
+        + " Ratios above 1 mean faster than the peer;",
+        "they differ between processors: what torch's own products lack on one, they may have on another.",
         "",
         "| what | `registry` | against | ratio |",
         "|---|---|---|---|",

@@ -54,12 +54,12 @@ def test_the_table_stands_between_its_marks(run: ModuleType) -> None:
     label, name = run.TABLE[0]
     found = results()
     row = {"name": name, "value": [2.0, 1.0, 4.0], "unit": "ms", "ratio": [3.0, 2.5, 8.0], "peer": "transformers"}
-    found["rows"] = [row, {**row, "name": "another"}]
+    found["rows"] = [row, {**row, "name": "of no row"}]
     written = run.with_table(f"before\n{run.BEGIN}old\n{run.END}after\n", found)
     assert written.startswith("before\n")
     assert written.endswith("after\n")
     assert f"| {label} | 2 ms | transformers | 3x (2.5 to 8) |" in written
-    assert "another" not in written
+    assert "of no row" not in written
     assert run.with_table(written, found) == written
 
 
@@ -76,3 +76,10 @@ def test_one_command_runs_benchmarks_and_keeps_their_rows(tmp_path: Path) -> Non
     rows = json.loads((tmp_path / "new").read_text())["rows"]
     assert {row["unit"] for row in rows} == {"ms"}
     assert all(row["name"] in printed and row["value"][0] > 0 for row in rows)
+
+
+def test_the_table_of_the_readme_is_that_of_the_results(run: ModuleType) -> None:
+    readme = (BENCHMARKS.parent / "README.md").read_text("utf-8")
+    found = json.loads(run.RESULTS.read_text("utf-8"))
+    assert run.with_table(readme, found) == readme
+    assert {name for _, name in run.TABLE} <= {row["name"] for row in found["rows"]}

@@ -359,7 +359,7 @@ def check_fit(tokenizer: "Tokenizer", config: Config) -> None:
             f"The tokenizer does not belong to the model: its token {token!r} has the id {highest}, but the model "
             f"embeds {rows} tokens (ids 0 to {rows - 1}).",
             hint="Load the two from one directory, or correct the vocabulary file there; for tokens that were added, "
-            f"give the embedding {highest + 1} rows.",
+            f"model.resize_token_embeddings({highest + 1}).",
         )
 
 
