@@ -45,7 +45,7 @@ def test_a_directory_loads_and_is_not_requested_again(nginx: SimpleNamespace, mo
 def test_limits_of_rate_are_waited_out(
     nginx: SimpleNamespace, model: Path, monkeypatch: pytest.MonkeyPatch, limited: str
 ) -> None:
-    monkeypatch.setattr(retries, "sleep", lambda seconds: SLEEP(seconds / 10))
+    monkeypatch.setattr(retries, "sleep", lambda seconds: SLEEP(seconds / 3))
     nginx.requests()
     assert is_complete(f"{nginx.url}/{limited}/toy", model)
     statuses = [line.split('" ')[1].split()[0] for line in nginx.requests()]
