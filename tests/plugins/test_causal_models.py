@@ -125,7 +125,7 @@ def at_tokens(output: Any, mask: Tensor) -> dict[str, Any]:
     return {
         field: select(field, value)
         for field, value in fields.items()
-        if value is not None and field not in ("past_key_values", "cross_attentions")
+        if value is not None and field not in ("past_key_values", "cache", "cross_attentions")  # both names of one
     }
 
 
