@@ -6,6 +6,7 @@ which rows are appended; without the variable they are printed only.
 
 import json
 import os
+from pathlib import Path
 
 
 def row(name: str, value: float, unit: str, *, ratio: float | None = None, peer: str = "transformers") -> None:
@@ -21,5 +22,5 @@ def row(name: str, value: float, unit: str, *, ratio: float | None = None, peer:
     path = os.environ.get("BENCHMARK_RESULTS")
     if path:
         found = {"name": name, "value": value, "unit": unit, "ratio": ratio, "peer": None if ratio is None else peer}
-        with open(path, "a") as file:  # noqa: PTH123
+        with Path(path).open("a") as file:
             file.write(json.dumps(found) + "\n")

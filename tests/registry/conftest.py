@@ -196,8 +196,8 @@ sys.addaudithook(_hear)
 
 
 @pytest.fixture
-def watched() -> Callable[[], AbstractContextManager[list[str]]]:
-    """``with watched() as events``: what is written, and which sockets are opened, as the interpreter reports it."""
+def audited() -> Callable[[], AbstractContextManager[list[str]]]:
+    """``with audited() as events``: what is written, and which sockets are opened, as the interpreter reports it."""
 
     @contextmanager
     def watch() -> Iterator[list[str]]:

@@ -18,11 +18,6 @@ MASKED_SCORE = -10000.0
 """The logit of padding as an end of an answer; a finite number of every floating-point type."""
 
 
-def with_labels(config: BertConfig, num_labels: int | None) -> BertConfig:
-    """The configuration for that many classes; names of classes are kept where their number stays."""
-    return config if num_labels in (None, config.num_labels) else config.replace(num_labels=num_labels)
-
-
 def classifier_dropout(config: BertConfig) -> float:
     """The rate of dropout before a classifier."""
     return config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
@@ -37,7 +32,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
     """BERT with a classifier of a text, or of a pair of texts; ``problem_type`` says of which kind."""
 
     def __init__(self, config: BertConfig, num_labels: int | None = None) -> None:
-        config = with_labels(config, num_labels)
+        config = config.with_labels(num_labels)
         super().__init__(config)
         self.bert = BertModel(config)
         self.dropout = nn.Dropout(classifier_dropout(config))
@@ -86,7 +81,7 @@ class BertForTokenClassification(BertPreTrainedModel):
     """BERT with a classifier of each token: names, parts of speech."""
 
     def __init__(self, config: BertConfig, num_labels: int | None = None) -> None:
-        config = with_labels(config, num_labels)
+        config = config.with_labels(num_labels)
         super().__init__(config)
         self.bert = BertModel(config, add_pooling_layer=False)
         self.dropout = nn.Dropout(classifier_dropout(config))

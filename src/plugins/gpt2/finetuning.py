@@ -20,16 +20,11 @@ DROPOUT = 0.1
 """Dropout before the classifier of tokens, unless ``classifier_dropout`` says another rate."""
 
 
-def with_labels(config: GPT2Config, num_labels: int | None) -> GPT2Config:
-    """The configuration for that many classes; names of classes are kept where their number stays."""
-    return config if num_labels in (None, config.num_labels) else config.replace(num_labels=num_labels)
-
-
 class GPT2ForSequenceClassification(SequenceClassifier, GPT2PreTrainedModel):
     """GPT-2 with a classifier of a text, by its last token; ``problem_type`` says of which kind."""
 
     def __init__(self, config: GPT2Config, num_labels: int | None = None) -> None:
-        config = with_labels(config, num_labels)
+        config = config.with_labels(num_labels)
         super().__init__(config)
         self.transformer = GPT2Model(config)
         self.score = nn.Linear(config.n_embd, config.num_labels, bias=False).apply(self.init_module)
@@ -39,7 +34,7 @@ class GPT2ForTokenClassification(GPT2PreTrainedModel):
     """GPT-2 with a classifier of each token: names, parts of speech."""
 
     def __init__(self, config: GPT2Config, num_labels: int | None = None) -> None:
-        config = with_labels(config, num_labels)
+        config = config.with_labels(num_labels)
         super().__init__(config)
         self.transformer = GPT2Model(config)
         self.dropout = nn.Dropout(DROPOUT if config.classifier_dropout is None else config.classifier_dropout)

@@ -240,6 +240,10 @@ class Config:
 
     # --- Writing
 
+    def with_labels(self, num_labels: int | None) -> Self:
+        """The configuration for that many classes; None, or as many as it has, keeps it and the names of classes."""
+        return self if num_labels in (None, self.num_labels) else self.replace(num_labels=num_labels)
+
     def to_dict(self) -> dict[str, Any]:
         """All keys as a published file has them, those of ``extra`` included."""
         fields = {name: getattr(self, name) for name in self._fields() if name != "num_labels"}

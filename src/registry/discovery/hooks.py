@@ -33,7 +33,6 @@ class HookManager(pluggy.PluginManager):
         Raises:
             PluginIncompatibleError: A hook is unknown, not marked or takes arguments, yields a record of another type
                 or one record twice, or the same object is a plugin already.  All else is the plugin's own.
-
         """
         self.discard(name)  # of a plugin that was being imported when discovery was refreshed
         try:

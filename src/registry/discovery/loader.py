@@ -38,7 +38,6 @@ class PluginLoader:
 
         Raises:
             PluginError: It breaks the contract, or another plugin is registered under the name; nothing is added.
-
         """
         name = name or str(getattr(plugin, "__name__", type(plugin).__name__))
         with self._lock:
@@ -72,7 +71,6 @@ class PluginLoader:
         Raises:
             UnknownPluginError: No plugin has the name.
             PluginError: A plugin that is named fails.
-
         """
         with self._lock:
             for name in names:
@@ -88,7 +86,6 @@ class PluginLoader:
         Raises:
             UnknownPluginError: No plugin has the name.
             PluginError: A plugin that is named fails.
-
         """
         with self._lock:
             for name in names:

@@ -96,7 +96,6 @@ class Discovery(PluginLoader):
         Raises:
             PluginConflictError: Two plugins declare the name, and neither is preferred.
             CardFileError: A card file cannot be read, or its entry of this model is wrong.
-
         """
         key, asked = ("card", name), f"The model {name!r}"
         with self._lock:

@@ -76,7 +76,7 @@ class ProgressBar:
         """Go without the bar after any error: a closed or strange stderr is no reason to go without a model."""
         try:
             yield
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001  # whatever a stream of the application raises
             self._bar = None
             _release()
 

@@ -222,6 +222,8 @@ def _may_go(name: str) -> bool:
 
 def _plain(name: Any) -> str:
     """A name of a file in the directory itself."""
-    if not isinstance(name, str) or name != os.path.basename(name) or "\\" in name or name in ("", ".", ".."):  # noqa: PTH119
+    if not isinstance(name, str) or "\\" in name or name in ("", ".", ".."):
+        raise ValueError(f"{name!r} is no name of a file")
+    if name != os.path.basename(name):  # noqa: PTH119  # Path drops a slash at the end
         raise ValueError(f"{name!r} is no name of a file")
     return name

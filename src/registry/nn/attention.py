@@ -34,7 +34,6 @@ class Attend(Protocol):
 
         Returns:
             The shape of ``query``.
-
         """
         ...
 
@@ -51,7 +50,6 @@ def attention(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None 
 
     Returns:
         The shape of ``query``.
-
     """
     given = query.dtype
     if query.shape[-3] == 1 and given == torch.bfloat16 and query.device.type == "cpu":
@@ -77,7 +75,6 @@ def eager_attention(
 
     Returns:
         The result, and the weights before dropout, ``(..., heads, tokens, tokens)``.
-
     """
     query, key, value = (x.transpose(-3, -2) for x in (query, key, value))  # BTHD -> BHTD
     if are_shared(query, key):
@@ -106,7 +103,6 @@ def causal_mask(new: int, past: int, mask: Tensor | None, device: torch.device) 
     Returns:
         Boolean, ``(B or 1, 1, T, S)``, true where a token may attend.  Every token attends to itself, padding too: a
         softmax over nothing would give NaN.
-
     """
     causal = torch.ones(new, past + new, dtype=torch.bool, device=device).tril(past)
     if mask is None:
@@ -127,7 +123,6 @@ class CausalState:
 
     Raises:
         InputError: There is no token, or the mask does not fit.
-
     """
 
     def __init__(

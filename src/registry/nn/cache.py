@@ -39,7 +39,6 @@ class KeyValueCache(Sequence[KeyValues]):
 
         Returns:
             Keys and values of all tokens so far, each ``BHSD``.
-
         """
 
     @overload
@@ -71,7 +70,6 @@ class StaticKeyValueCache(KeyValueCache):
         layers: Layers of the model.
         batch: Sequences.
         capacity: Tokens of each sequence.
-
     """
 
     def __init__(self, *, layers: int, batch: int, capacity: int) -> None:
@@ -109,7 +107,6 @@ class StaticKeyValueCache(KeyValueCache):
 
         Raises:
             InputError: The number of sequences is another one, there is no room, or gradients would be lost.
-
         """
         start, new = self._length, key.shape[-2]
         self._check(key)
@@ -170,7 +167,6 @@ class FixedKeyValueCache(KeyValueCache):
 
     Args:
         pairs: Keys and values of each layer; none at the beginning of a text.
-
     """
 
     def __init__(self, pairs: Iterable[KeyValues] = ()) -> None:

@@ -21,7 +21,6 @@ def enable(layers: Iterable[nn.Module], options: Mapping[str, Any]) -> None:
     Args:
         layers: The layers.
         options: Keywords of ``torch.utils.checkpoint.checkpoint``.
-
     """
     for layer in layers:
         before = _without(vars(layer).get("forward"))

@@ -23,7 +23,6 @@ def last_tokens(tokens: Tensor, mask: Tensor | None = None, padding: int | None 
 
     Returns:
         ``(...)``; the first, where a text is all padding.
-
     """
     number = tokens.shape[-1]
     if mask is None and padding is None:
@@ -40,7 +39,6 @@ class ChoiceHead(nn.Module):
     Args:
         width: Features of a token.
         dropout: Probability with which one is dropped.
-
     """
 
     def __init__(self, width: int, dropout: float) -> None:
@@ -60,7 +58,6 @@ class ChoiceHead(nn.Module):
 
         Raises:
             InputError: There are not as many numbers as texts or, on a CPU, no token has such a number.
-
         """
         if token_ids.shape != x.shape[:-2]:
             raise InputError(
@@ -136,7 +133,6 @@ class CausalLM(nn.Module):
 
         Returns:
             ``(batch, vocabulary)``.
-
         """
         read = self.backbone(
             input_ids,
@@ -184,7 +180,6 @@ class LMHeadModel(CausalLM):
 
         Returns:
             Logits, ``(..., tokens, vocabulary)``, and with labels the loss.
-
         """
         read = self.backbone(
             input_ids,
@@ -234,7 +229,6 @@ class DoubleHeadsModel(CausalLM):
 
         Returns:
             Logits, ``(batch, choices, tokens, vocabulary)`` and ``(batch, choices)``, and with labels the losses.
-
         """
         read = self.backbone(
             input_ids,
@@ -297,7 +291,6 @@ class SequenceClassifier(nn.Module):
 
         Raises:
             InputError: The ids do not have that shape, or the labels do not fit.
-
         """
         tokens = tokens_of(input_ids, inputs_embeds)
         if tokens.dim() != 2:

@@ -56,7 +56,6 @@ def embed_ids(table: nn.Embedding, ids: Tensor, name: str) -> Tensor:
     Raises:
         InputError: An id is outside of the table, on a CPU.  A GPU stops with an assertion of its own: to check there
             would mean to wait for it.
-
     """
     try:
         return table(ids)

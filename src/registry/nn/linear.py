@@ -14,7 +14,6 @@ class Conv1D(nn.Module):
     Args:
         in_features: Features of each input.
         out_features: Features of each output.
-
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:

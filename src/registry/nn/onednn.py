@@ -54,7 +54,6 @@ def enable(model: nn.Module) -> None:
 
     Args:
         model: A model whose layers are of a kind in ``OUT_IN`` or ``IN_OUT``, or ``FunctionalLinear``.
-
     """
     for layer in model.modules():
         if "forward" in vars(layer):
@@ -86,7 +85,6 @@ def for_decoding(model: object, steps: int) -> Iterator[None]:
     Args:
         model: The model; one that is no module is left alone.
         steps: Tokens that will be generated; below ``MANY_STEPS`` nothing is copied.
-
     """
     modules = model.modules() if isinstance(model, nn.Module) and steps >= MANY_STEPS else ()
     layers: list[Any] = [layer for layer in modules if _can_be_transposed(layer)]
@@ -191,7 +189,6 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Returns:
         ``x @ weight.T + bias``, ``(..., out)``.
-
     """
     if not _is_for_onednn(x, weight):
         return F.linear(x, weight, bias)

@@ -180,7 +180,7 @@ def _warn_of_foreign(target: Path) -> None:
 
 def _is_weights(name: str) -> bool:
     """Whether a file of a saved directory holds weights, or the index of a sharded set; always a plain file name."""
-    return name == os.path.basename(name) and name.endswith(WEIGHTS_ENDINGS)  # noqa: PTH119
+    return name == os.path.basename(name) and name.endswith(WEIGHTS_ENDINGS)  # noqa: PTH119  # Path drops a slash at the end
 
 
 @contextmanager

@@ -70,7 +70,9 @@ class ConfigSuite(Suite):
             config.num_labels = 0
         config.no_field = 7
         assert config.no_field == config.to_dict()["no_field"] == 7
-        assert config == self.make_config(num_labels=7), "what no field has must not make two configurations unequal"
+        assert config == self.make_config(num_labels=7), (
+            "attributes without a field must not make two configurations unequal"
+        )
 
     def test_impossible_values_are_refused(self) -> None:
         """Every field refuses values of another type or range with a ConfigError that names the field."""

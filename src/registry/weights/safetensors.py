@@ -31,7 +31,7 @@ LARGEST_HEADER = 16 * MEBIBYTE
 MOST_TENSORS = 20_000
 MOST_AXES = 8
 LARGEST_NUMBER = 2**63
-"""What no number of elements reaches, those of an empty tensor without its zeros included."""
+"""The product of a shape's sizes stays below this, zeros dropped where a tensor is empty."""
 MOST_VALUES = 400_000
 """JSON values in a header; seven or more for each tensor."""
 LENGTH = 8

@@ -122,10 +122,10 @@ def test_a_disk_without_names_left_is_full(server, small_disk) -> None:
 # --- Disks that must not, or cannot, be written -----------------------------------------------------------------------
 
 
-def test_what_is_cached_is_used_without_a_write(server, cache: Cache, watched) -> None:
+def test_what_is_cached_is_used_without_a_write(server, cache: Cache, audited) -> None:
     url = server.add("/model.bin", BODY)
     path = fetch(url, Policy())
-    with watched() as events:
+    with audited() as events:
         assert fetch(url, Policy()) == path
         assert fetch(url, Policy(), sha256=SHA, size=len(BODY)) == path
     assert events == []
@@ -238,12 +238,12 @@ def test_a_flipped_bit_is_found_though_the_size_is_right(server, cache: Cache) -
         assert fetch(url, Policy()).read_bytes() == BODY
 
 
-def test_a_blob_that_was_only_copied_is_hashed_once(server, cache: Cache, watched) -> None:
+def test_a_blob_that_was_only_copied_is_hashed_once(server, cache: Cache, audited) -> None:
     url = server.add("/model.bin", BODY)
     path = fetch(url, Policy())
     os.utime(path, (1, 1))
     assert fetch(url, Policy(offline=True)) == path
-    with watched() as events:
+    with audited() as events:
         assert fetch(url, Policy(offline=True)) == path
     assert events == []
 

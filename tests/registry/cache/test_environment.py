@@ -81,7 +81,7 @@ def declare(server, name: str = "toy") -> Card:
 
 
 @pytest.mark.parametrize("how", ["argument", "REGISTRY_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
-def test_offline_no_socket_is_opened_and_the_error_says_what_is_missing(server, watched, monkeypatch, how: str) -> None:
+def test_offline_no_socket_is_opened_and_the_error_says_what_is_missing(server, audited, monkeypatch, how: str) -> None:
     declare(server)
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     if how != "argument":
@@ -92,7 +92,7 @@ def test_offline_no_socket_is_opened_and_the_error_says_what_is_missing(server, 
 
     monkeypatch.setattr(socket, "socket", forbidden)
     monkeypatch.setattr(socket, "getaddrinfo", forbidden)
-    with watched() as events, pytest.raises(NotCachedError) as error:
+    with audited() as events, pytest.raises(NotCachedError) as error:
         Files(resolve("toy"), Policy(offline=True if how == "argument" else None)).of()
     assert not events
     text = str(error.value)
@@ -106,13 +106,13 @@ def test_offline_no_socket_is_opened_and_the_error_says_what_is_missing(server, 
         assert part in text
 
 
-def test_what_was_used_once_opens_no_socket_and_writes_nothing(server, watched, monkeypatch) -> None:
+def test_what_was_used_once_opens_no_socket_and_writes_nothing(server, audited, monkeypatch) -> None:
     card = declare(server)
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     paths = Files(resolve("toy")).of()
     hub = Files(resolve("hub:me/toy")).of()
     server.close()
-    with watched() as events:
+    with audited() as events:
         assert Files(resolve("toy")).of() == paths
         assert Files(resolve("hub:me/toy")).of() == hub
         assert registry.list_models(cached=True, architecture="toy") == [card.name]

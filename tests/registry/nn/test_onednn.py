@@ -44,9 +44,9 @@ def exact(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def operations(call: Callable[[], Tensor]) -> set[str]:
-    with profile() as watched:
+    with profile() as audited:
         call()
-    return {event.key for event in watched.key_averages()}
+    return {event.key for event in audited.key_averages()}
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (FEW + 1,), (0,), (3, 40), (2, 0), (2, 3, 4)])

@@ -151,11 +151,11 @@ def test_without_padding_no_mask_is_passed_to_attention(monkeypatch: pytest.Monk
     masks = []
     original = nn.functional.scaled_dot_product_attention
 
-    def watched(*tensors: Tensor, attn_mask: Tensor | None = None, **options: float) -> Tensor:
+    def audited(*tensors: Tensor, attn_mask: Tensor | None = None, **options: float) -> Tensor:
         masks.append(attn_mask)
         return original(*tensors, attn_mask=attn_mask, **options)
 
-    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", watched)
+    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", audited)
     mask = mask_of("##", "##")
     mixed(rows_of(mask), batch_for(mask))
     assert masks == [None]

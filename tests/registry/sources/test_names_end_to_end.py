@@ -99,11 +99,11 @@ def test_a_repository_of_the_hub_loads(hub, other_server, saved, model, name: st
     assert not [request for request in hub.requests if "HEAD" in request.method]
 
 
-def test_a_repository_that_was_used_once_needs_no_server(hub, saved, model, watched) -> None:
+def test_a_repository_that_was_used_once_needs_no_server(hub, saved, model, audited) -> None:
     hub.hub("me/tiny", saved, commit=COMMIT)
     registry.load("me/tiny", "pretraining")
     hub.close()
-    with watched() as events:
+    with audited() as events:
         assert same(registry.load("me/tiny", "pretraining").model, model)
     assert events == []
 
@@ -259,13 +259,13 @@ def test_files_that_nobody_has_are_told_with_every_answer(hub, other_server) -> 
 # --- Other URLs -------------------------------------------------------------------------------------------------------
 
 
-def test_a_directory_on_the_web_loads_and_is_asked_once(server, saved, model, watched) -> None:
+def test_a_directory_on_the_web_loads_and_is_asked_once(server, saved, model, audited) -> None:
     for name, body in saved.items():
         server.add(f"/models/tiny/{name}", body)
     loaded = registry.load(f"{server.url}/models/tiny", "pretraining")
     assert same(loaded.model, model)
     server.forget()
-    with watched() as events:
+    with audited() as events:
         assert same(registry.load(f"{server.url}/models/tiny/", "pretraining").model, model)
     assert (events, server.requests) == ([], [])
 
@@ -314,14 +314,14 @@ def sealed(saved) -> dict[str, bytes]:
     return {**rest, "model.sealed": b"sealed" + saved["model.safetensors"], "notes.sealed": b"other"}
 
 
-def test_a_plugins_format_is_fetched_by_its_filenames_from_the_hub(hub, other_server, sealed, model, watched) -> None:
+def test_a_plugins_format_is_fetched_by_its_filenames_from_the_hub(hub, other_server, sealed, model, audited) -> None:
     hub.hub("me/sealed", sealed, commit=COMMIT, cdn=other_server)
     with pytest.raises(MissingFileError, match=r"No weights that can be read are among the files"):
         registry.load("me/sealed", "pretraining")
     registry.register(Sealed(), "sealed")
     assert same(registry.load("me/sealed", "pretraining").model, model)
     assert not [request.path for request in hub.requests if request.path.endswith("notes.sealed")]
-    with watched() as events:
+    with audited() as events:
         assert same(registry.load("me/sealed", "pretraining", offline=True).model, model)
     assert events == []
 

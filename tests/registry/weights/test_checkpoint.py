@@ -199,7 +199,7 @@ class Toy:
         return [SEALED]
 
 
-class Stranger:
+class ThirdParty:
     """A plugin with a record for the architecture of another one."""
 
     @hookimpl
@@ -210,7 +210,7 @@ class Stranger:
 @pytest.mark.parametrize("name", ["model.safetensors", "model.sealed"])
 def test_an_architectures_own_record_goes_before_the_core(tmp_path: Path, name: str) -> None:
     register(Toy(), name="toy")
-    register(Stranger(), name="stranger")
+    register(ThirdParty(), name="third-party")
     (tmp_path / name).write_bytes(b"sealed" + safetensors.torch.save({"a": torch.ones(2)}))
     (tmp_path / "config.json").write_text("{}")
     paths = {name: tmp_path / name, "config.json": tmp_path / "config.json"}
@@ -219,7 +219,7 @@ def test_an_architectures_own_record_goes_before_the_core(tmp_path: Path, name: 
     assert find_weights(paths, architecture("toy")).headers()["a"].shape == (2,)
     with pytest.raises(RegistryError):
         open_checkpoint(paths, architecture("bert"))
-    prefer("stranger")
+    prefer("third-party")
     assert find_weights(paths, architecture("toy")).spec.loader.name == "load_text"
 
 

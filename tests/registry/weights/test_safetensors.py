@@ -272,7 +272,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("header", ODD.values(), ids=ODD)
-def test_what_the_library_refuses_is_not_told_as_good(tmp_path: Path, header: str) -> None:
+def test_what_the_library_refuses_is_not_reported_as_valid(tmp_path: Path, header: str) -> None:
     path = write(tmp_path / NAME, header.encode(), bytes(2 * ("F16" in header)))
     assert told(path) is None
     assert found(path) is None
@@ -340,7 +340,7 @@ made = st.one_of(nearly, st.tuples(st.dictionaries(st.text(max_size=3), entries,
 
 
 def fuzzed(limits: Callable[..., Any], folder: Path, header: object, data: bytes) -> None:
-    """What is told as good is good, and is as it was told."""
+    """Headers that are reported load, with the shapes and types that were reported."""
     path = write(folder / NAME, header, data)
     with limits(seconds=60):
         assert told(path) == found(path)

@@ -291,10 +291,10 @@ def test_tensors_with_memory_are_saved(tmp_path: Path, format: str) -> None:
         assert (tmp_path / name).stat().st_size > 0
 
 
-LACKING = [torch.ones(2, dtype=torch.complex128), torch.ones(2, dtype=torch.uint8).view(torch.bits8)]
+NOT_IN_SAFETENSORS = [torch.ones(2, dtype=torch.complex128), torch.ones(2, dtype=torch.uint8).view(torch.bits8)]
 
 
-@pytest.mark.parametrize("tensor", LACKING, ids=lambda tensor: str(tensor.dtype))
+@pytest.mark.parametrize("tensor", NOT_IN_SAFETENSORS, ids=lambda tensor: str(tensor.dtype))
 def test_a_type_that_safetensors_lack_is_refused_and_torch_has_it(tensor: Tensor, tmp_path: Path) -> None:
     with pytest.raises(SaveError, match=f"'a' is of the type {tensor.dtype}, which safetensors do not have"):
         weight_writers({"a": tensor})

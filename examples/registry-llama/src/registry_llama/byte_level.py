@@ -66,7 +66,7 @@ class ByteLevelModel(RuleModel):
             found.extend([(begin + start, begin + end) for start, end in offsets])
         return found
 
-    def words(self, text: str, add_dummy_prefix: bool) -> list[int]:  # noqa: ARG002
+    def words(self, text: str, add_dummy_prefix: bool) -> list[int]:  # noqa: ARG002  # a piece model's option
         """For each word the number of its tokens."""
         return [len(self._words.tuples[word]) for word in self._pattern(text).findall(text)]
 

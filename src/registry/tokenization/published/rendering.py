@@ -137,7 +137,7 @@ def _generation_tag() -> type:
     from jinja2.ext import Extension
 
     class GenerationTag(Extension):
-        tags = {"generation"}  # noqa: RUF012
+        tags = {"generation"}  # noqa: RUF012  # jinja2's own attribute
 
         def __init__(self, environment: Any) -> None:
             super().__init__(environment)

@@ -90,7 +90,7 @@ class SentencePieceModel:
         """The text that pieces spell; bytes that are not UTF-8 become U+FFFD."""
         return str(self._processor_for(add_dummy_prefix).decode(list(pieces)))
 
-    def files(self, added: Iterable[AddedToken]) -> dict[str, bytes]:  # noqa: ARG002
+    def files(self, added: Iterable[AddedToken]) -> dict[str, bytes]:  # noqa: ARG002  # other models write them
         """The model as it was read, without further tokens."""
         return {MODEL_NAME: self._data}
 

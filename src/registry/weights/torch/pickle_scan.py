@@ -21,7 +21,7 @@ MOST_INSTRUCTIONS = 600_000
 """That of a state dict takes about 30 for each tensor."""
 MOST_AXES = 64
 LARGEST_NUMBER = 2**63
-"""What no number of elements reaches: torch counts them in 64 bits, with a sign."""
+"""Numbers of elements stay below this: torch counts them in signed 64-bit integers."""
 
 STORAGES = {
     "torch.DoubleStorage": ("float64", 8), "torch.LongStorage": ("int64", 8), "torch.FloatStorage": ("float32", 4),

@@ -281,7 +281,7 @@ def test_tensors_stay_valid_when_their_file_is_removed(tmp_path: Path, archive: 
     assert torch.equal(tensors["a"], TENSORS["a"])
 
 
-def test_a_legacy_file_of_another_protocol_is_refused_before_it_is_told_as_good(tmp_path: Path) -> None:
+def test_a_legacy_file_of_another_protocol_is_refused_before_it_is_reported_as_valid(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"".join([OLD[0], OLD[0], *OLD[2:]]))
     for read in (headers, load):
         with pytest.raises(CorruptWeightsError, match="its protocol is not 1001"):
@@ -330,7 +330,7 @@ LIES = {
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-def test_a_tensor_that_is_not_in_its_memory_is_not_told_as_good(tmp_path: Path, lie: Any, legacy: bool) -> None:
+def test_a_tensor_that_is_not_in_its_memory_is_not_reported_as_valid(tmp_path: Path, lie: Any, legacy: bool) -> None:
     path = tmp_path / NAME
     path.write_bytes(of_one_tensor(legacy, lie))
     for read in (headers, load):
@@ -355,7 +355,7 @@ FACTS = [("version", None), ("version", b"99"), ("version", b"x"), ("byteorder",
 
 
 @pytest.mark.parametrize(("name", "content"), FACTS)
-def test_a_small_record_that_torch_cannot_parse_is_not_told_as_good(
+def test_a_small_record_that_torch_cannot_parse_is_not_reported_as_valid(
     tmp_path: Path, name: str, content: bytes | None
 ) -> None:
     def change(records: dict[str, bytes]) -> None:
@@ -700,7 +700,7 @@ files = st.one_of(
 
 
 def fuzzed(limits: Callable[..., Any], folder: Path, data: bytes) -> None:
-    """What is told as good is good, and is as it was told; only loading compares checksums."""
+    """Headers that are reported load, with the shapes and types that were reported; only loading compares checksums."""
     (folder / NAME).write_bytes(data)
     with limits(seconds=60):
         try:
