@@ -1,6 +1,7 @@
 """Two processes that divide layers by hand, as a user of torch does; run by ``test_tensor_parallel``.
 
-Each case gives the largest difference to the model before it was divided, or the type of the error.
+Each case gives the largest difference to the model before it was divided, relative to the largest number
+where that is above 1, or the type of the error.
 """
 
 import json
@@ -197,7 +198,10 @@ def outcome(make: Callable[[], tuple[Any, Callable[[], nn.Module]]]) -> float | 
         found = numbers(divide())
     except Exception as problem:
         return type(problem).__name__
-    return max(float((one - other).abs().max()) for one, other in zip(expected, found, strict=True))
+    return max(
+        float((one - other).abs().max() / one.abs().max().clamp(min=1))
+        for one, other in zip(expected, found, strict=True)
+    )
 
 
 def main(directory: str, rank: int) -> None:
