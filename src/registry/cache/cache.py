@@ -16,7 +16,6 @@ from attrs import evolve
 from registry.cache import blobs
 from registry.cache.entry import Absence, CacheEntry, PinnedRevision, Record, encode_record, read_record
 from registry.cache.layout import CacheLayout, key
-from registry.cache.locks import best_effort_lock
 from registry.cache.ownership import FILE_MODE, check_owner
 from registry.cache.reading import patiently, status_of
 from registry.cache.refusals import disk_errors_as_cache_errors
@@ -181,6 +180,8 @@ class Cache(CacheLayout):
         """Hold the lock of a URL, as well as it can be held: it saves bytes, and correctness needs none."""
         with ExitStack() as held:
             with self.writing():
+                from registry.cache.locks import best_effort_lock  # not needed for what is in the cache
+
                 held.enter_context(best_effort_lock(self.made("locks") / f"{key(url)}.lock"))
             yield
 
@@ -191,6 +192,8 @@ class Cache(CacheLayout):
         So what is named once is there, and is not removed while a process that found no name goes to remove it.
         Raises OSError.
         """
+        from registry.cache.locks import best_effort_lock
+
         with best_effort_lock(self.made("locks") / f"{digest[:2]}.lock"):
             yield
 

@@ -137,11 +137,10 @@ def is_local(card: Card, cache_dir: "PathArgument | None" = None) -> bool:
     from registry.download.policy import Policy
 
     policy = Policy(cache_dir=cache_dir, offline=True)
-    missing = [files[0].role for files in by_role(card) if not any_is_here(files, policy)]
     archives = map(split_digest, card.archives)
-    if any(_is_held(url, policy, sha256=digest) for url, digest in archives):
-        return not set(missing) - set(ARCHIVED)
-    return bool(card.files) and not missing
+    in_archive = any(_is_held(url, policy, sha256=digest) for url, digest in archives)
+    needed = [files for files in by_role(card) if not (in_archive and files[0].role in ARCHIVED)]
+    return (bool(card.files) or in_archive) and all(any_is_here(files, policy) for files in needed)
 
 
 def by_role(card: Card, roles: Roles = None) -> list[list[FileSpec]]:

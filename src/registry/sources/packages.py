@@ -1,5 +1,6 @@
 """Files that installed Python distributions carry: ``pkg:distribution/path/in/it``."""
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -7,6 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import frozen
 
+from registry.discovery.entry_points import distributions
+from registry.discovery.plugin import canonicalize_name
 from registry.download.policy import Policy
 from registry.errors import FetchError, MissingFileError
 from registry.files.urls import redacted
@@ -55,12 +58,15 @@ def package_path(url: str) -> Path:
         MissingFileError: It is not there, or the distribution is not installed.
         FetchError: The path leads out of the distribution.
     """
-    from importlib import metadata  # takes longer than finding the files of most models
-
     name, _, inner = url.removeprefix("pkg:").partition("/")
     parts = tuple(inner.rstrip("/").split("/"))
     if {"", ".", ".."} & {name, *parts} or "\\" in inner:
         raise FetchError(f"{url!r} is not a plain path inside of a distribution.")
+    recorded = _recorded_path(name, "/".join(parts))
+    if recorded is not None:
+        return recorded
+    from importlib import metadata  # takes longer to import than finding the files of most models
+
     try:
         distribution = metadata.distribution(name)
     except metadata.PackageNotFoundError as problem:
@@ -75,6 +81,18 @@ def package_path(url: str) -> Path:
             f"{inner!r} is not among the files of {name} {distribution.version}.", hint="Install it again."
         )
     return found
+
+
+def _recorded_path(name: str, inner: str) -> Path | None:
+    """The file or directory as the RECORD of an installed wheel lists it; None sends to ``importlib.metadata``."""
+    wanted = canonicalize_name(name)
+    for directory, read in distributions():
+        site, found = os.path.split(directory)
+        if canonicalize_name(found.partition("-")[0]) == wanted:
+            record = f"\n{read('RECORD') or ''}"
+            path = Path(site, inner)
+            return path if any(f"\n{inner}{end}" in record for end in ",/") and path.exists() else None
+    return None
 
 
 def install_command(urls: Collection[str]) -> str | None:
