@@ -55,7 +55,8 @@ PUBLISHED_WORDS = 267_735
 def models(mem_len: int) -> tuple[Any, Any]:
     torch.manual_seed(0)
     ours = TransfoXLLMHeadModel(TransfoXLConfig(vocab_size=VOCABULARY, mem_len=mem_len, **SIZES)).eval()
-    onednn.enable(ours)
+    if onednn.is_faster():  # as loading does
+        onednn.enable(ours)
     theirs = reference.TransfoXLLMHeadModel(reference.TransfoXLConfig(VOCABULARY, mem_len=mem_len, **SIZES)).eval()
     theirs.load_state_dict(ours.state_dict(), strict=False)  # it has a buffer of frequencies, too
     return ours, theirs

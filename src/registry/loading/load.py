@@ -185,7 +185,8 @@ def load_into(
     _warn_of_untrained(model, report, options, meant=meant)
     model.generation_config = dict(checkpoint.generation_config)
     model.after_loading(**arguments.after_loading)
-    onednn.enable(model)
+    if onednn.is_faster():
+        onednn.enable(model)
     return model.eval()
 
 

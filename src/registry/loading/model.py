@@ -110,7 +110,9 @@ class Model(WithVocabulary, metaclass=_Constructed):
     # --- What every model has
 
     def init_weights(self) -> None:
-        """Initialize every parameter, as for training from scratch."""
+        """Initialize every parameter, as for training from scratch; nothing on the meta device, as while loading."""
+        if next((parameter.is_meta for parameter in self.parameters()), False):
+            return
         self.apply(self.init_module)
         self.initial_values = drawn(self)
 

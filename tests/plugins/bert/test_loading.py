@@ -248,8 +248,11 @@ def test_the_older_name_of_the_configuration_is_found(config: BertConfig, tmp_pa
     assert same(BertForPreTraining.from_pretrained(tmp_path), model)
 
 
-def test_layers_of_a_loaded_model_are_plain_ones_that_are_enabled(config: BertConfig, tmp_path: Path) -> None:
+def test_layers_of_a_loaded_model_are_plain_ones_that_are_enabled(
+    config: BertConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """oneDNN makes its large products, as ``tests/registry/nn/test_onednn.py`` shows; here: that loading enables it."""
+    monkeypatch.setattr("registry.nn.onednn.is_faster", lambda: True)
     loaded = load(BertForMaskedLM, config, dict(fresh(BertForMaskedLM, config).state_dict()), tmp_path / "m")
     layers = [layer for layer in loaded.modules() if type(layer) is nn.Linear]
     assert len(layers) == 6 * config.num_hidden_layers + 2
@@ -258,3 +261,6 @@ def test_layers_of_a_loaded_model_are_plain_ones_that_are_enabled(config: BertCo
     state = dict(fresh(BertForMaskedLM, config).state_dict())
     half = load(BertForMaskedLM, config, state, tmp_path / "m", dtype=torch.bfloat16)
     assert not any("forward" in vars(layer) for layer in half.modules())
+    monkeypatch.setattr("registry.nn.onednn.is_faster", lambda: False)
+    loaded = load(BertForMaskedLM, config, state, tmp_path / "m")
+    assert not any("forward" in vars(layer) for layer in loaded.modules())

@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,6 +27,44 @@ WIDTH, FEATURES = 2048, 512
 assert FEW * WIDTH * FEATURES >= LARGE
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch is built without oneDNN")
+
+
+@pytest.fixture(autouse=True)
+def _on_amd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tested is what loading and decoding do where oneDNN is faster, whatever processor this is."""
+    monkeypatch.setattr(onednn, "is_faster", lambda: True)
+
+
+IS_FASTER = onednn.is_faster.__wrapped__  # type: ignore[attr-defined]
+"""The function itself, without its cache."""
+
+
+@pytest.mark.parametrize(
+    ("processor", "faster"),
+    [
+        ("processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\n", True),
+        ("processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\n", False),
+        ("processor\t: 0\nBogoMIPS\t: 243.75\nCPU implementer\t: 0x41\n", False),
+        (None, True),
+    ],
+)
+def test_the_maker_of_the_processor_says_whether_onednn_is_faster(
+    processor: str | None, faster: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    described = tmp_path / "cpuinfo"
+    if processor is not None:
+        described.write_text(processor)
+    monkeypatch.setattr(onednn, "Path", lambda _: described)
+    monkeypatch.setattr(onednn.platform, "processor", lambda: "AMD64 Family 25 Model 33 Stepping 2, AuthenticAMD")
+    assert IS_FASTER() is faster
+
+
+def test_where_mkl_is_faster_float32_is_decoded_without_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onednn, "is_faster", lambda: False)
+    with for_decoding(nn.Sequential(model := Conv1D(8, 8)), MANY_STEPS):
+        assert own_forwards(model) == [False]
+    with for_decoding(model.bfloat16(), MANY_STEPS):
+        assert own_forwards(model) == [True]
 
 
 def enabled(layer: nn.Module) -> nn.Module:
