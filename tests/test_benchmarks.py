@@ -1,6 +1,7 @@
 """``benchmarks/run.py``: what it keeps, compares and writes."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -76,6 +77,15 @@ def test_one_command_runs_benchmarks_and_keeps_their_rows(tmp_path: Path) -> Non
     rows = json.loads((tmp_path / "new").read_text())["rows"]
     assert {row["unit"] for row in rows} == {"ms"}
     assert all(row["name"] in printed and row["value"][0] > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_the_benchmark_for_a_gpu_runs_without_one() -> None:
+    line = [sys.executable, "-W", "ignore", str(BENCHMARKS / "gpu.py"), "--device", "cpu", "--tiny", "--rounds", "1"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    difference, *_, limit = [float(number) for number in re.findall(r"([\d.]+)%", done.stdout.splitlines()[0])]
+    assert 0 < difference < limit, "the model of the benchmark is not in bfloat16, or wrong"
 
 
 def test_the_table_of_the_readme_is_that_of_the_results(run: ModuleType) -> None:
