@@ -8,7 +8,7 @@
 
 A round runs every benchmark once, in a process of its own; each takes turns with its peer in the same run.  Printed are
 medians of the rounds, with the least and the greatest.  Where the processor counts instructions for us (``perf stat``),
-those of each benchmark are kept as well: they can be compared between machines.
+those of each benchmark are kept as well: they can be compared between machines.  ``gpu.py`` is run by itself.
 """
 
 import argparse
@@ -44,6 +44,7 @@ BENCHMARKS = {
     "start": Benchmark(("--rounds", "9"), ("--rounds", "3")),
     "many_plugins": Benchmark(("--rounds", "7"), ("--rounds", "2")),
     "load": Benchmark(("--rounds", "5"), ("--rounds", "1"), takes_data=True),
+    "large": Benchmark(("--rounds", "5"), ("--rounds", "1")),
     "tokenizer": Benchmark(("--rounds", "5"), ("--rounds", "1"), takes_data=True),
     "bpe_tokenizer": Benchmark(("--rounds", "5"), ("--rounds", "1"), takes_data=True),
     "forward": Benchmark(("--rounds", "9"), ("--rounds", "2")),
