@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from registry.embedding.modules import Dense, SentenceModules
 from registry.embedding.pooling import POOLINGS
-from registry.errors import InputError, UnsupportedError
+from registry.errors import InputError, UnsupportedError, WeightsMismatchError
 from registry.weights import safetensors
 from registry.weights.torch import reader
 
@@ -118,7 +118,14 @@ class Embedder:
         if self._prompt_tokens:
             mask[:, : self._prompt_tokens] = False
         pooled = torch.cat([POOLINGS[mode](hidden, mask) for mode in self._modules.pooling], dim=1)
-        vectors: Tensor = self._layers(pooled)
+        vectors = pooled
+        for layer in cast("Sequence[nn.Sequential]", self._layers):
+            if layer[0].in_features != vectors.shape[1]:
+                raise WeightsMismatchError(
+                    f"A dense layer of the model's modules takes vectors of {layer[0].in_features} elements, and gets "
+                    f"such of {vectors.shape[1]}."
+                )
+            vectors = layer(vectors)
         vectors = nn.functional.normalize(vectors, dim=1) if self._normalizes else vectors
         return vectors.cpu()
 
@@ -136,10 +143,20 @@ def _hidden_states(model: nn.Module, columns: dict[str, Tensor]) -> Tensor:
 
 
 def _layer(dense: Dense) -> nn.Sequential:
-    """The module of a dense layer."""
+    """The module of a dense layer.  Raises WeightsMismatchError."""
     read = safetensors.read if dense.weights.suffix == ".safetensors" else reader.read
     tensors = read(dense.weights)
-    weight, bias = tensors["linear.weight"], tensors.get("linear.bias")
+    weight, bias = tensors.get("linear.weight"), tensors.get("linear.bias")
+    if (
+        weight is None
+        or weight.ndim != 2
+        or (bias is not None and bias.shape != weight.shape[:1])
+        or not all(tensor is None or tensor.is_floating_point() for tensor in (weight, bias))
+    ):
+        raise WeightsMismatchError(
+            f"{dense.weights} holds no dense layer: the matrix linear.weight, and linear.bias with a number for each "
+            f"of its rows."
+        )
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     linear.load_state_dict({"weight": weight, **({} if bias is None else {"bias": bias})}, assign=True)
     return nn.Sequential(linear, getattr(nn, dense.activation)())

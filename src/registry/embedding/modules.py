@@ -109,10 +109,16 @@ def _of_texts(find: Find) -> dict[str, Any]:
     if (path := find(SENTENCE_TOKENS_NAME)) is not None:
         keys = read_json_object(path)
         found = {"max_tokens": keys.get("max_seq_length"), "lowercases": bool(keys.get("do_lower_case", False))}
+        if found["max_tokens"] is not None and not (type(found["max_tokens"]) is int and found["max_tokens"] > 0):
+            raise ConfigError(f"{path} holds max_seq_length={found['max_tokens']!r:.80}, which is no number of tokens.")
     if (path := find(SENTENCE_CONFIG_NAME)) is not None:
         keys = read_json_object(path)
-        found["prompts"] = MappingProxyType(dict(keys.get("prompts") or {}))
-        found["default_prompt"] = keys.get("default_prompt_name")
+        prompts, name = keys.get("prompts") or {}, keys.get("default_prompt_name")
+        if not (isinstance(prompts, dict) and all(isinstance(text, str) for text in prompts.values())):
+            raise ConfigError(f"{path} must map the names of prompts to their texts.")
+        if name is not None and not isinstance(name, str):
+            raise ConfigError(f"{path} holds default_prompt_name={name!r:.80}, which is no name.")
+        found |= {"prompts": MappingProxyType(prompts), "default_prompt": name}
     return found
 
 
@@ -120,20 +126,20 @@ def _pooling(found: dict[str, Any], find: Find, path: str) -> None:
     keys = _config(find, path)
     older = tuple(mode for key, mode in POOLING_KEYS.items() if keys.get(key))
     modes = keys.get("pooling_mode", older or "mean")
-    found["pooling"] = (modes,) if isinstance(modes, str) else tuple(modes)
-    found["pools_prompt"] = keys.get("include_prompt", True)
-    unknown = set(found["pooling"]) - MODES
-    if unknown:
-        raise UnsupportedError(
-            f"{path}/{CONFIG_NAME} asks for the pooling {min(unknown)!r}, which does not exist here."
-        )
+    listed = modes if isinstance(modes, (list, tuple)) else [modes]
+    unknown = [mode for mode in listed if not isinstance(mode, str) or mode not in MODES]
+    if unknown or not listed:
+        asked = f"the pooling {unknown[0]!r:.80}" if unknown else "no pooling"
+        raise UnsupportedError(f"{path}/{CONFIG_NAME} asks for {asked}, which does not exist here.")
+    found["pooling"] = tuple(listed)
+    found["pools_prompt"] = bool(keys.get("include_prompt", True))
 
 
 def _dense(found: dict[str, Any], find: Find, path: str) -> None:
     keys = _config(find, path)
     activation = str(keys.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
-    names = {keys.get(key, "sentence_embedding") for key in ("module_input_name", "module_output_name")}
-    if activation not in ACTIVATIONS or names != {"sentence_embedding"} or keys.get("use_residual"):
+    names = [keys.get(key, "sentence_embedding") for key in ("module_input_name", "module_output_name")]
+    if activation not in ACTIVATIONS or names != ["sentence_embedding"] * 2 or keys.get("use_residual"):
         raise UnsupportedError(
             f"{path}/{CONFIG_NAME} asks for a dense layer that does not exist here.",
             hint=f"Understood are layers of vectors without a residual, with an activation of {sorted(ACTIVATIONS)}.",

@@ -27,8 +27,9 @@ def normalized(url: str) -> str:
         parts = urlsplit(url.strip())
         port = parts.port
         host = _host(parts.hostname or "")
-    except ValueError as problem:
-        raise UnsafeURLError(f"{redacted(url)!r} is no URL: {problem}.") from problem
+        path, query = quote(parts.path, safe=_SAFE) or "/", quote(parts.query, safe=_SAFE)
+    except ValueError:  # whose text may have user and password in it
+        raise UnsafeURLError(f"{redacted(url)!r} is no URL: its server or its port is wrong, or a letter.") from None
     scheme = parts.scheme.lower()
     if scheme not in SCHEMES or not host:
         raise UnsafeURLError(
@@ -36,8 +37,16 @@ def normalized(url: str) -> str:
         )
     user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
     shown = "" if port in (None, _DEFAULT_PORTS[scheme]) else f":{port}"
-    path = quote(parts.path, safe=_SAFE) or "/"
-    return urlunsplit((scheme, f"{user}{host}{shown}", path, quote(parts.query, safe=_SAFE), ""))
+    return urlunsplit((scheme, f"{user}{host}{shown}", path, query, ""))
+
+
+def is_url(text: str) -> bool:
+    """Whether the parts of a URL can be told from each other."""
+    try:
+        urlsplit(text).port  # noqa: B018  # raises ValueError
+    except ValueError:
+        return False
+    return True
 
 
 def redacted(url: str) -> str:

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from registry.errors import InputError
 from registry.generation.logits import LogitsProcessor, processed
 from registry.generation.output import Record
-from registry.generation.prompts import EndIds, WhenFull, check_finite, check_positive_int, prompts_of
+from registry.generation.prompts import EndIds, WhenFull, check_exponent, check_positive_int, prompts_of
 from registry.generation.sampling import Ends, repetition
 from registry.generation.state import CausalModel, DecodingState
 from registry.generation.stopping import StoppingCriterion, stopped
@@ -76,7 +76,7 @@ def beam_search(
     """
     check_positive_int("num_beams", num_beams)
     check_positive_int("num_return_sequences", num_return_sequences, most=num_beams)
-    check_finite("length_penalty", length_penalty)
+    check_exponent("length_penalty", length_penalty)
     if early_stopping not in (True, False, "never"):
         raise InputError(f"early_stopping must be True, False or 'never', not {early_stopping!r}.")
     processors = [*repetition(repetition_penalty), *logits_processor]

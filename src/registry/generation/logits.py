@@ -85,7 +85,11 @@ def forbid_words(input_ids: Tensor, scores: Tensor, words: Sequence[Sequence[int
 
 def forbid_end(input_ids: Tensor, scores: Tensor, ends: Tensor, length: int) -> Tensor:
     """Forbid the end tokens, ``(ends,)``, while there are fewer than ``length`` tokens, prompts included."""
-    return scores if input_ids.shape[1] >= length else scores.index_fill(1, ends, -math.inf)
+    return (
+        scores
+        if input_ids.shape[1] >= length
+        else scores.index_fill(1, ends[ends < scores.shape[1]], -math.inf)  # a file may name others
+    )
 
 
 # --- Which tokens are sampled from ------------------------------------------------------------------------------------

@@ -14,6 +14,10 @@ WhenFull: TypeAlias = Literal["error", "slide"]
 """What happens to a text that outgrows the context of the model: refused, or continued with the younger half."""
 EndIds: TypeAlias = int | Collection[int] | None
 """The ids that end a text."""
+LARGEST_INTEGER = 2**63
+"""Numbers stay below: torch counts in 64 bits."""
+LARGEST_EXPONENT = 20
+"""Of a length, whose power must be a number."""
 
 
 class Prompts(NamedTuple):
@@ -108,10 +112,10 @@ def check_positive(name: str, value: float, *, most: float = math.inf) -> None:
         raise InputError(f"{name} must be a number above 0{_limit(most)}, not {value!r}.")
 
 
-def check_finite(name: str, value: float) -> None:
-    """Raise InputError unless ``value``, called ``name``, is a finite number."""
-    if not _is_number(value, float):
-        raise InputError(f"{name} must be a number, not {value!r}.")
+def check_exponent(name: str, value: float) -> None:
+    """Raise InputError unless ``value``, called ``name``, is a number of which powers can be computed."""
+    if not (_is_number(value, float) and abs(value) <= LARGEST_EXPONENT):
+        raise InputError(f"{name} must be a number from -{LARGEST_EXPONENT} to {LARGEST_EXPONENT}, not {value!r:.40}.")
 
 
 def check_unused(where: str, **options: object) -> None:
@@ -122,7 +126,9 @@ def check_unused(where: str, **options: object) -> None:
 
 
 def _is_number(value: object, kind: type[int] | type[float]) -> bool:
-    return isinstance(value, (int, kind)) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, (int, kind)) or isinstance(value, bool):
+        return False
+    return math.isfinite(value) if isinstance(value, float) else abs(value) < LARGEST_INTEGER
 
 
 def _limit(most: float) -> str:

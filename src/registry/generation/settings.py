@@ -4,7 +4,8 @@ The keys, and what they mean, are those of transformers.  Keys that change what 
 raise an error when the model generates, by name; the others are kept as they are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
 from registry.errors import ConfigError
@@ -69,6 +70,46 @@ TOP_K = 50
 """``top_k`` of a file that samples and does not say: what transformers takes, and drops when it writes."""
 
 
+MOST_AT_ONCE = 1000
+"""Beams, and sequences for each prompt, that a file may ask for: each takes memory."""
+
+
+def _is_whole(value: object, most: int = 2**63 - 1) -> bool:
+    return type(value) is int and 0 <= value <= most
+
+
+def _is_number(value: object) -> bool:
+    return _is_whole(value) or (type(value) is float and isfinite(value))
+
+
+def _are_ids(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_whole, value))
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+Kind = tuple[str, Callable[[Any], bool]]
+WHOLE: Kind = "a whole number", _is_whole
+AT_ONCE: Kind = f"a whole number up to {MOST_AT_ONCE}", lambda value: _is_whole(value, MOST_AT_ONCE)
+NUMBER: Kind = "a number", _is_number
+KINDS: Mapping[str, Kind] = {
+    **dict.fromkeys(("max_new_tokens", "max_length", "min_new_tokens"), WHOLE),
+    **dict.fromkeys(("no_repeat_ngram_size", "top_k", "pad_token_id"), WHOLE),
+    **dict.fromkeys(("num_beams", "num_return_sequences"), AT_ONCE),
+    **dict.fromkeys(("temperature", "top_p", "min_p", "typical_p", "repetition_penalty", "max_time"), NUMBER),
+    "length_penalty": ("a number", lambda value: type(value) in (int, float) and _is_number(abs(value))),
+    "early_stopping": ("true, false or never", lambda value: type(value) is bool or value == "never"),
+    "do_sample": ("true or false", lambda value: type(value) is bool),
+    "eos_token_id": ("an id, or a list of ids", lambda value: _is_whole(value) or _are_ids(value)),
+    "suppress_tokens": ("a list of ids", _are_ids),
+    "bad_words_ids": ("a list of lists of ids", lambda value: isinstance(value, list) and all(map(_are_ids, value))),
+    "stop_strings": ("a text, or a list of texts", lambda value: isinstance(value, str) or _are_texts(value)),
+}
+"""Option of a file -> the values that it may have, as text and as a test."""
+
+
 def settings_of(config: Mapping[str, Any], given: Mapping[str, Any], prompt_tokens: int) -> dict[str, Any]:
     """The options to generate with.
 
@@ -80,8 +121,15 @@ def settings_of(config: Mapping[str, Any], given: Mapping[str, Any], prompt_toke
         prompt_tokens: Tokens of a prompt, which ``max_length`` of the file includes.
 
     Raises:
-        ConfigError: The file asks for what does not exist here, and the caller does not say otherwise.
+        ConfigError: The file asks for what does not exist here, and the caller does not say otherwise; or it holds
+            what no option can be.
     """
+    for key, (allowed, accepts) in KINDS.items():
+        if config.get(key) is not None and not accepts(config[key]):
+            raise ConfigError(
+                f"generation_config.json holds {key}={config[key]!r:.80}, where {allowed} is needed.",
+                hint=f"Without it: del model.generation_config[{key!r}].",
+            )
     refused = [key for key, value in NEUTRAL.items() if config.get(key, value) not in (value, None)]
     if refused:
         raise ConfigError(

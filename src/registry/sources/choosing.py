@@ -116,8 +116,8 @@ def _weights(others: Iterable[str], find: Named, several: Several) -> Paths:
 def _shards(index: Path) -> Iterator[str]:
     """The plain names in an index of weights; whether it is right is checked when the weights are read."""
     where = read_json_object(index, limit=16 * MEBIBYTE, error=CorruptWeightsError).get("weight_map")
-    names = dict.fromkeys(where.values() if isinstance(where, dict) else ())
-    return (name for name in names if isinstance(name, str) and re.fullmatch(r"[\w-][\w.-]*", name))
+    names = [name for name in where.values() if isinstance(name, str)] if isinstance(where, dict) else []
+    return (name for name in dict.fromkeys(names) if re.fullmatch(r"[\w-][\w.-]*", name))
 
 
 def _modules(find: Named, several: Several) -> Paths:
@@ -131,8 +131,8 @@ def _modules(find: Named, several: Several) -> Paths:
 def _of_modules(listing: Path) -> Iterator[str]:
     """The names of the files of modules of sentence-transformers."""
     paths = [module.get("path") for module in read_json_array(listing) if isinstance(module, dict)]
-    for path in dict.fromkeys(paths):
-        if isinstance(path, str) and re.fullmatch(r"[\w-][\w.-]*", path):
+    for path in dict.fromkeys(path for path in paths if isinstance(path, str)):
+        if re.fullmatch(r"[\w-][\w.-]*", path):
             yield from (f"{path}/{name}" for name in (CONFIG_NAME, SAFE_WEIGHTS_NAME, WEIGHTS_NAME))
 
 

@@ -1,6 +1,7 @@
 """Sources on this disk: a directory, a file, a TensorFlow checkpoint, an archive."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -48,7 +49,10 @@ class DirectorySource(LocalSource):
     def find(self, name: str, policy: Policy) -> Path | None:  # noqa: ARG002
         """A file of the directory or of one inside of it."""
         path = self.path / name
-        return path if ".." not in path.parts and path.is_file() else None
+        inside = path.is_relative_to(self.path) and ".." not in Path(name).parts
+        with suppress(OSError):  # of a name that is too long
+            return path if inside and path.is_file() else None
+        return None
 
     def generation(self) -> object:
         """Which manifest and which journal of a save are there."""

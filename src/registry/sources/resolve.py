@@ -15,7 +15,7 @@ from registry import discovery
 from registry.errors import MissingFileError, RegistryWarning, UnknownModelError, did_you_mean, suggestions
 from registry.files.filenames import ARCHIVE_SUFFIXES, INDEX_SUFFIX
 from registry.files.signatures import TABLE_END
-from registry.files.urls import HUB_HOSTS, shown, split_digest
+from registry.files.urls import HUB_HOSTS, is_url, shown, split_digest
 from registry.records import HUB, Card
 from registry.sources.source import Source
 
@@ -96,6 +96,8 @@ def _url(asked: str) -> Source | None:
     scheme, colon, rest = asked.partition(":")
     rule = _SCHEMES.get(scheme.lower()) if colon else None
     if rule is not None:
+        if not is_url(asked):
+            raise UnknownModelError(f"{shown(asked)} is no URL: its server or its port is wrong.")
         return rule(asked, rest)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", asked):
         raise UnknownModelError(

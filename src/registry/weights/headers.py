@@ -1,9 +1,9 @@
 """What a file says of its tensors before one of them is read."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +18,8 @@ class Header:
     """The name that torch has for it: ``float32``."""
     nbytes: int
     """Bytes of all its elements."""
+    memory: Hashable = field(default=None, eq=False, repr=False)
+    """Where its bytes begin, alike for tied tensors; None for bytes that are no other tensor's."""
 
 
 Headers: TypeAlias = Mapping[str, Header]

@@ -1,9 +1,9 @@
 """Files of weights: one with all tensors, or several shards with an index of which tensor is in which."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -34,6 +34,9 @@ class LazyTensors(Mapping[str, "Tensor"]):
 
     def __getitem__(self, name: str) -> "Tensor":
         return self._readers[name]()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._readers  # a Mapping would read the tensor
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._readers)
@@ -162,7 +165,8 @@ def load_files(
     found = {shard: read(paths[shard]) for shard in promised}
     _check_names(index, promised, found)
     readers = {name: partial(tensors.__getitem__, name) for tensors in found.values() for name in tensors}
-    _check_size(index, total, [read() for read in readers.values()])
+    tensors = [read() for read in readers.values()]
+    _check_size(index, total, [(tensor.data_ptr(), tensor.nbytes) for tensor in tensors])
     return LazyTensors(readers)
 
 
@@ -171,13 +175,18 @@ def read_headers(paths: Paths, names: FileNames, read: "Callable[[Path], Mapping
     entry = names.entry(paths)
     if entry != names.index:
         return dict(read(paths[entry or names.single]))
-    promised, _ = _read_index(paths[entry], paths)
+    promised, total = _read_index(paths[entry], paths)
     found = {shard: read(paths[shard]) for shard in promised}
     _check_names(paths[entry], promised, found)
-    return {name: header for headers in found.values() for name, header in headers.items()}
+    in_shards = [(shard, name, header) for shard, headers in found.items() for name, header in headers.items()]
+    sizes = [
+        ((shard, name if header.memory is None else header.memory), header.nbytes) for shard, name, header in in_shards
+    ]
+    _check_size(paths[entry], total, sizes)
+    return {name: header for _, name, header in in_shards}
 
 
-def _read_index(path: Path, paths: Paths) -> tuple[dict[str, set[str]], float | None]:
+def _read_index(path: Path, paths: Paths) -> tuple[dict[str, set[str]], Any]:
     """The names of the tensors that each shard should hold, and the bytes of all tensors where the index says so."""
     promised, total = _read_weight_map(path)
     missing = sorted(shard for shard in promised if shard not in paths)
@@ -189,7 +198,7 @@ def _read_index(path: Path, paths: Paths) -> tuple[dict[str, set[str]], float | 
     return promised, total
 
 
-def _read_weight_map(path: Path) -> tuple[dict[str, set[str]], float | None]:
+def _read_weight_map(path: Path) -> tuple[dict[str, set[str]], Any]:
     """The same as ``_read_index``, whether the shards are there or not."""
     keys = read_json_object(path, limit=LARGEST_INDEX, values=MOST_VALUES, error=CorruptWeightsError)
     shard_of = keys.get("weight_map")
@@ -214,10 +223,24 @@ def _check_names(path: Path, promised: Mapping[str, set[str]], found: Mapping[st
             raise CorruptWeightsError(f"{path} and its shards disagree: {shard} {fault} the tensor {name!r}.")
 
 
-def _check_size(path: Path, total: float | None, tensors: "list[Tensor]") -> None:
-    """Tied tensors are counted once by some libraries, and by name by others."""
-    distinct = {tensor.data_ptr(): tensor.nbytes for tensor in tensors}
-    if total is not None and total not in (sizes := [sum(t.nbytes for t in tensors), sum(distinct.values())]):
+def _check_size(path: Path, total: Any, tensors: Iterable[tuple[Hashable, int]]) -> None:
+    """Compare the bytes of all tensors with what the index says.
+
+    Tied tensors are counted once by some libraries, and by name by others.
+
+    Args:
+        path: The index.
+        total: What it says, if it does.
+        tensors: For each tensor where its bytes begin, and how many it has.
+
+    Raises:
+        CorruptWeightsError: It says something else.
+    """
+    taken, distinct = 0, dict[Hashable, int]()
+    for begin, size in tensors:
+        taken += size
+        distinct[begin] = max(size, distinct.get(begin, 0))
+    if total is not None and total not in (taken, sum(distinct.values())):
         raise CorruptWeightsError(
-            f"{path} says that all tensors take {total} bytes together, but they take {sizes[0]}."
+            f"{path} says that all tensors take {total!r:.40} bytes together, but they take {taken}."
         )

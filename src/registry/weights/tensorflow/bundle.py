@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from registry.errors import AmbiguousWeightsError, CorruptWeightsError, WeightsError, WeightsMismatchError
 from registry.files.filenames import INDEX_SUFFIX
+from registry.formatting import first_of
 from registry.records import Paths
 from registry.weights.headers import Header
 from registry.weights.shards import LazyTensors, OneSet, start
@@ -125,8 +126,11 @@ def older_format(paths: Paths) -> WeightsError | None:
 
 
 def headers(paths: Paths) -> dict[str, Header]:
-    """The headers of the tensors of the checkpoint among ``paths``; reads only the index, and needs no torch."""
-    return {name: entry.header for name, entry in read_index(find_prefix(paths), paths).items()}
+    """The headers of the tensors of the checkpoint among ``paths``; reads only the index, and needs no torch.
+
+    Errors are those of ``load``.
+    """
+    return {name: entry.header for name, entry in _entries(paths).items()}
 
 
 def load(paths: Paths) -> "Mapping[str, Tensor]":
@@ -143,15 +147,22 @@ def load(paths: Paths) -> "Mapping[str, Tensor]":
     """
     from registry.weights.mapped import MappedFile
 
+    entries = _entries(paths)
+    files = cache(lambda shard: MappedFile(paths[shard]))
+    return LazyTensors({name: partial(_read, name, entry, files) for name, entry in entries.items()})
+
+
+def _entries(paths: Paths) -> dict[str, BundleEntry]:
+    """The entries of the checkpoint among ``paths``, whose tensors have names."""
     prefix = find_prefix(paths)
     entries = read_index(prefix, paths)
     if OBJECT_GRAPH in entries:
         raise WeightsMismatchError(
-            f"{paths[prefix + INDEX_SUFFIX]} was written by tf.train.Checkpoint: its tensors have no names.",
+            f"{paths[prefix + INDEX_SUFFIX]} was written by tf.train.Checkpoint: its tensors have no names, only paths "
+            f"({first_of((name for name in entries if name != OBJECT_GRAPH), 3)}).",
             hint="Save it by names, in TensorFlow: `tf.compat.v1.train.Saver(variables).save(session, path)`.",
         )
-    files = cache(lambda shard: MappedFile(paths[shard]))
-    return LazyTensors({name: partial(_read, name, entry, files) for name, entry in entries.items()})
+    return entries
 
 
 def _read(name: str, entry: BundleEntry, files: "Callable[[str], MappedFile]") -> "Tensor":

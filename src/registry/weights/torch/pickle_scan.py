@@ -152,7 +152,7 @@ def _tensor(
     end = offset + 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) if count else 0
     if end > storage.elements:
         raise ValueError(f"a tensor that ends at the element {end:,} of {storage.elements:,}")
-    header = Header(shape, storage.dtype, count * storage.itemsize)
+    header = Header(shape, storage.dtype, count * storage.itemsize, memory=(storage.key, offset))
     return _requiring(OutlinedTensor(header, storage.nbytes), requires_grad)
 
 
