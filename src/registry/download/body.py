@@ -177,6 +177,8 @@ def _chunk(part: PartialDownload, body: Any) -> bytes:
         if part.size == part.total:
             return b""
         raise _cut(part) from problem
+    except (OverflowError, ValueError) as problem:  # of urllib3, for the length of a chunk that is no number of bytes
+        raise _cut(part) from problem
 
 
 def _cut(part: PartialDownload) -> IncompleteDownloadError:

@@ -32,6 +32,8 @@ class Policy:
     """Whether a bar is shown; None shows one on a terminal."""
     update: bool = False
     """Whether files that are in the cache are fetched again."""
+    requests_absent: bool = False
+    """Whether files are requested that a server did not have the last time."""
 
     def __attrs_post_init__(self) -> None:
         if self.update and self.is_offline:

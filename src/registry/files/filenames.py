@@ -59,6 +59,8 @@ TOKENIZER_NAMES = (
     SPECIAL_TOKENS_NAME,
 )
 """Files of any tokenizer, next to those which its architecture declares."""
+VOCABULARY_NAMES = ("vocab.txt", "vocab.json", MERGES_NAME, "vocab.bin", "vocab.pkl", "tokenizer.model", "spiece.model")
+"""Vocabularies, as those of any architecture are called."""
 TOKENIZER_CONFIG_KEYS = {"max_len": "model_max_length", "additional_special_tokens": "extra_special_tokens"}
 """Option of a tokenizer -> its key in ``tokenizer_config.json``, where the two differ."""
 

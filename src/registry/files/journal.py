@@ -29,7 +29,13 @@ from registry.files.atomic import (
     write_new,
 )
 from registry.files.digests import FileDigest, sha256_of
-from registry.files.filenames import JOURNAL_NAME, TOKENIZER_NAMES, WEIGHTS_ENDINGS
+from registry.files.filenames import (
+    GENERATION_CONFIG_NAME,
+    JOURNAL_NAME,
+    TOKENIZER_NAMES,
+    VOCABULARY_NAMES,
+    WEIGHTS_ENDINGS,
+)
 from registry.files.strict_json import read_json_object
 from registry.formatting import first_of
 
@@ -82,7 +88,7 @@ class Journal:
     files: Mapping[str, StagedFile]
     """The files by name, in the order in which they get their names."""
     removed: tuple[str, ...] = ()
-    """Names of files that go away: of other weights, or of another tokenizer."""
+    """Names of files that go away, which the model that was there before left."""
 
     @property
     def path(self) -> Path:
@@ -216,8 +222,8 @@ def settled(directory: Path) -> Iterator[Journal | None]:
 
 
 def _may_go(name: str) -> bool:
-    """Whether saving removes files of this name: of other weights, or of another tokenizer."""
-    return name.endswith(WEIGHTS_ENDINGS) or name in TOKENIZER_NAMES
+    """Whether saving removes files of this name: of other weights, of another tokenizer, or of another model's use."""
+    return name.endswith(WEIGHTS_ENDINGS) or name in (*TOKENIZER_NAMES, *VOCABULARY_NAMES, GENERATION_CONFIG_NAME)
 
 
 def _plain(name: Any) -> str:

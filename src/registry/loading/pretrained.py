@@ -138,7 +138,7 @@ class Pretrained:
         """Save model, configuration and tokenizer as a directory; takes the arguments of ``registry.save``."""
         if tokenizer is None and not isinstance(self._tokenizer, MissingTokenizerError):
             tokenizer = self._tokenizer
-        if self._modules is not None:
+        if self._modules is not None and not Path(directory, SENTENCE_MODULES_NAME).exists():
             warnings.warn(
                 f"{SENTENCE_MODULES_NAME} of sentence-transformers and its directories, such as 1_Pooling, are not "
                 f"saved: copy them into {directory}, or texts are embedded by the mean of their tokens.",

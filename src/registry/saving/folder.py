@@ -26,7 +26,15 @@ from registry.files.atomic import (
     write_new,
 )
 from registry.files.digests import FileDigest
-from registry.files.filenames import MANIFEST_NAME, TOKENIZER_CONFIG_NAME, TOKENIZER_NAMES, WEIGHTS_ENDINGS
+from registry.files.filenames import (
+    GENERATION_CONFIG_NAME,
+    MANIFEST_NAME,
+    SENTENCE_MODULES_NAME,
+    TOKENIZER_CONFIG_NAME,
+    TOKENIZER_NAMES,
+    VOCABULARY_NAMES,
+    WEIGHTS_ENDINGS,
+)
 from registry.files.foreign import is_left, is_rewritten
 from registry.formatting import first_of
 from registry.saving.manifest import Manifest, read_manifest
@@ -36,8 +44,9 @@ from registry.saving.replace import refuse_unfit, replace_files, settle
 def write_folder(directory: str | Path, writers: Mapping[str, Writer], *, about: Mapping[str, Any]) -> Path:
     """Write a saved directory.
 
-    What was saved is what loads: other files of weights in the formats that are written here are removed, and of a
-    tokenizer, where one is written, whatever library left them; a warning names weights of other formats, which stay.
+    What was saved is what loads.  Other files of weights in the formats that are written here are removed, defaults of
+    generation, and the files of another tokenizer where one is written, whatever library left them.  A warning names
+    weights of other formats and modules of sentence-transformers, which stay.
 
     Args:
         directory: The directory, new or existing.
@@ -140,6 +149,7 @@ def _write_over(target: Path, writers: Mapping[str, Writer], about: Mapping[str,
     refuse_unfit(stale())
     replace_files(target, writers, lambda files: Manifest(files=files, about=about), stale)
     _warn_of_foreign(target)
+    _warn_of_modules(target)
 
 
 def _manifest_of(directory: Path) -> Manifest | None:
@@ -149,21 +159,27 @@ def _manifest_of(directory: Path) -> Manifest | None:
 
 def _stale(target: Path, previous: Manifest | None, writers: Collection[str]) -> list[Path]:
     """The files of before that would count: weights that the previous manifest lists or that have a format written
-    here, and what another tokenizer left.
+    here, defaults of generation, and what another tokenizer left.
     """
     listed = previous.files if previous else ()
     return [
         path
         for path in list_directory(target)
-        if path.name not in writers and (is_rewritten(path.name) or (path.name in listed and _is_weights(path.name)))
+        if path.name not in writers
+        and (
+            is_rewritten(path.name)
+            or path.name == GENERATION_CONFIG_NAME
+            or (path.name in listed and _is_weights(path.name))
+        )
     ] + _stale_of_tokenizer(target, writers)
 
 
 def _stale_of_tokenizer(target: Path, written: Collection[str]) -> list[Path]:
-    """Files that another tokenizer left where one is written: their tokens would be added to its own."""
+    """Files that another tokenizer left where one is written: they would be read in place of its own, or added."""
     if TOKENIZER_CONFIG_NAME not in written:
         return []
-    return [path for path in list_directory(target) if path.name in TOKENIZER_NAMES and path.name not in written]
+    names = {*TOKENIZER_NAMES, *VOCABULARY_NAMES} - {*written}
+    return [path for path in list_directory(target) if path.name in names]
 
 
 def _warn_of_foreign(target: Path) -> None:
@@ -173,6 +189,17 @@ def _warn_of_foreign(target: Path) -> None:
         warnings.warn(
             f"{target} still holds {first_of(foreign)}, which are not what was saved: registry.load reads what was "
             f"saved, but another library may read them. Remove them if they are not meant.",
+            RegistryWarning,
+            stacklevel=5,
+        )
+
+
+def _warn_of_modules(target: Path) -> None:
+    """Warn of modules of sentence-transformers: they may be those of this model, or of another one."""
+    if (target / SENTENCE_MODULES_NAME).exists():
+        warnings.warn(
+            f"{target} still holds {SENTENCE_MODULES_NAME} of sentence-transformers, which decides how texts are "
+            f"embedded. Remove it if it is another model's.",
             RegistryWarning,
             stacklevel=5,
         )

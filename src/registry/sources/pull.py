@@ -44,6 +44,8 @@ def pull(
 ) -> Path:
     """Bring all files of a model into the cache; a model that was pulled loads without a network.
 
+    What a server did not have the last time is requested again.
+
     Args:
         name: A name, URL, hub repository or path, as for ``registry.load``.
         update: Whether newer files are looked for; a warning names each that changed or was removed.
@@ -78,7 +80,7 @@ def pull_files(
 ) -> PullResult:
     """``pull``, with the outcome for each file."""
     source = resolve(name, revision=revision)
-    policy = Policy(cache_dir=cache_dir, offline=offline, progress=progress, update=update)
+    policy = Policy(cache_dir=cache_dir, offline=offline, progress=progress, update=update, requests_absent=True)
     before = _digests_here(source, policy)
     after = Files(source, policy).of()
     if not after:

@@ -128,7 +128,7 @@ class _Directory:
 
         inner = _inside(self.url, name)
         known = None if policy.update else policy.cache.absence(inner)
-        if known is not None and (known.is_final or self.policy.is_offline):
+        if known is not None and (self.policy.is_offline or (known.is_final and not policy.requests_absent)):
             return None
         try:
             return fetch(inner, policy, patient=known is None)

@@ -317,7 +317,7 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
     def save_pretrained(self, directory: str | Path) -> list[str]:
         """Write the files of this tokenizer into a directory, which is made if missing; returns their paths.
 
-        Files with tokens that another tokenizer left there are removed: they would be added to those of this one.
+        Files that another tokenizer left there are removed: they would be read in place of these, or added to them.
         """
         from registry.saving.folder import write_files
 

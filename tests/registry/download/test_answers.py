@@ -78,6 +78,26 @@ def test_what_a_server_does_not_have_is_not_requested_again(server: Any, reply: 
     assert set(files(url, update=True)) == {"config.json", "vocab.txt"}
 
 
+def test_pull_requests_what_a_server_did_not_have_and_nothing_that_is_here(
+    server: Any, reply: Any, cache: Cache, naps: list[float]
+) -> None:
+    server.add("/toy/config.json", b"{}")
+    server.add("/toy/vocab.txt", reply(b"", 404))
+    url = f"{server.url}/toy"
+    registry.pull(url)
+    server.add("/toy/vocab.txt", b"a")
+    server.forget()
+    assert {path.name for path in registry.pull(url).iterdir()} == {"config.json", "vocab.txt"}
+    assert "/toy/config.json" not in {request.path for request in server.requests}
+    server.forget()
+    assert files(url)["vocab.txt"] == b"a"
+    assert server.count() == 0
+    assert registry.pull(url, offline=True) == registry.pull(url)
+    server.close()
+    assert {path.name for path in registry.pull(url).iterdir()} == {"config.json", "vocab.txt"}
+    assert naps == []
+
+
 def test_a_refused_file_counts_as_absent_once_is_named_and_requested_again(
     server: Any, reply: Any, cache: Cache
 ) -> None:

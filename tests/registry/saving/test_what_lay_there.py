@@ -16,7 +16,7 @@ from registry.files.atomic import content_writer
 from registry.files.filenames import JOURNAL_NAME, MANIFEST_NAME
 from registry.saving.folder import write_folder
 from registry.saving.verify import verify
-from registry.zoo import BertConfig, BertModel
+from registry.zoo import BertConfig, BertModel, BertTokenizer
 
 SIZES = {
     "vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8,
@@ -127,6 +127,51 @@ def test_saving_again_settles_what_was_ambiguous(tmp_path: Path) -> None:
     registry.save(ours(3.0), aged(tmp_path))
     assert read(tmp_path) == 3.0
     assert sorted(path.name for path in tmp_path.iterdir() if "index" in path.name or "-of-" in path.name) == []
+
+
+def test_defaults_of_generation_of_another_model_are_removed_and_own_ones_written(tmp_path: Path) -> None:
+    (tmp_path / "generation_config.json").write_text('{"num_beams": 7}')
+    registry.save(ours(2.0), tmp_path)
+    assert BertModel.from_pretrained(tmp_path).generation_config == {}
+    model = ours(3.0)
+    model.generation_config = {"num_beams": 2}
+    registry.save(model, tmp_path)
+    assert BertModel.from_pretrained(tmp_path).generation_config == {"num_beams": 2}
+
+
+def test_defaults_of_another_model_do_not_count_when_the_save_over_it_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.save(ours(1.0), tmp_path)
+    (tmp_path / "generation_config.json").write_text('{"num_beams": 7}')
+    killed(tmp_path, monkeypatch, before=MANIFEST_NAME)
+    assert (tmp_path / "generation_config.json").exists()
+    with pytest.warns(RegistryWarning, match="interrupted"):
+        assert BertModel.from_pretrained(tmp_path).generation_config == {}
+
+
+OTHER_TOKENIZERS = ["tokenizer.model", "vocab.json", "merges.txt", "vocab.bin", "chat_template.jinja", "tokenizer.json"]
+
+
+def test_files_of_another_tokenizer_are_removed_where_one_is_written_and_stay_where_none_is(
+    tmp_path: Path, vocab_file: Path
+) -> None:
+    directory = tmp_path / "model"
+    directory.mkdir()
+    for name in OTHER_TOKENIZERS:
+        (directory / name).write_text("{}")
+    registry.save(ours(2.0), directory)
+    assert {path.name for path in directory.iterdir()} > set(OTHER_TOKENIZERS)
+    BertTokenizer(vocab_file).save_pretrained(directory)
+    names = {path.name for path in directory.iterdir()}
+    assert names == {"config.json", "model.safetensors", MANIFEST_NAME, "vocab.txt", "tokenizer_config.json"}
+
+
+def test_modules_that_say_how_texts_are_embedded_stay_and_are_named(tmp_path: Path) -> None:
+    (tmp_path / "modules.json").write_text("[]")
+    with pytest.warns(RegistryWarning, match=r"still holds modules\.json"):
+        registry.save(ours(2.0), tmp_path)
+    assert (tmp_path / "modules.json").read_text() == "[]"
 
 
 FOREIGN = ["tf_model.h5", "flax_model.msgpack", "model.onnx", "model_ema.safetensors", "adapter_model.safetensors"]
