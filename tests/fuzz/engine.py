@@ -83,6 +83,7 @@ def run(name: str, directory: Path, kept: Path, seed: int) -> None:
         used = resource.getrusage(resource.RUSAGE_SELF)
         resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + HANG + 1, hard))
         outcome = check(parser.parse, files, work, audit)
+        resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
         state.add(outcome.accepted, outcome.fault is not None, outcome.seconds, outcome.megabytes)
         if outcome.fault is not None:
             sort = outcome.fault.partition(":")[0]

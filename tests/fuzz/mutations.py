@@ -13,6 +13,9 @@ LARGEST = 2**20
 STRUCTURED = 0.7
 """Share of the changes that are of fields."""
 
+MOST_NODES = 20_000
+"""Of a tree that are added at a time."""
+
 NUMBERS = (
     *(0, 1, -1, 2, 3, 7, 8, 16, 255, 256, 4095, 65535, 65536, 10**6, 10**9, 2**31 - 1, 2**31, 2**32 - 1, 2**32),
     *(2**53 + 1, 2**61 - 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**30, -(2**31), -(2**63), 0.0, -0.5, 1.5, 1e308),
@@ -176,7 +179,8 @@ def _dropped(parent: list[Any], index: int, _random: Random, _tree: list[Any]) -
 
 
 def _doubled(parent: list[Any], index: int, random: Random, _tree: list[Any]) -> None:
-    parent[index:index] = [deepcopy(parent[index]) for _ in range(random.choice(REPEATS[:4]))]
+    times = min(random.choice(REPEATS[:5]), MOST_NODES // (1 + sum(1 for _ in _places([parent[index]]))))
+    parent[index:index] = [deepcopy(parent[index]) for _ in range(times)]
 
 
 def _moved(parent: list[Any], index: int, random: Random, _tree: list[Any]) -> None:
