@@ -28,7 +28,7 @@ from typing import Any, NoReturn, TypeVar
 from attrs import evolve, frozen
 
 from registry.errors import CardFileError, did_you_mean
-from registry.files.urls import shown
+from registry.files.urls import redacted_in
 from registry.records import ROLES, Card, FileSpec
 
 C = TypeVar("C", Card, FileSpec)
@@ -58,7 +58,7 @@ class TomlKey:
     def refuse(self, problem: object, hint: str | None = None) -> NoReturn:
         """Raise CardFileError."""
         where = f"{self.path}, {self.key}" if self.key else str(self.path)
-        raise CardFileError(f"{where}: {problem}", hint=hint)
+        raise CardFileError(redacted_in(f"{where}: {problem}"), hint=hint)
 
 
 @frozen(kw_only=True, eq=False)
@@ -221,8 +221,7 @@ def _checked(
         if name not in kinds:
             key.refuse(f"{name!r} is no key here.{did_you_mean(name, kinds)}", hint or f"Keys are {', '.join(kinds)}.")
         if not _IS[kinds[name]](value):
-            found = shown(value) if isinstance(value, str) else repr(value)
-            key.at(name).refuse(f"{kinds[name]} is needed, not {found}.")
+            key.at(name).refuse(f"{kinds[name]} is needed, not {value!r}.")
     return fields
 
 

@@ -4,6 +4,7 @@ Redirects are followed here and not by ``requests``, so that each hop is checked
 another: credentials go to the server they are for, and no server may lead from https: to anything weaker.
 """
 
+import logging
 import os
 import re
 import threading
@@ -181,8 +182,22 @@ def _send(url: str, headers: Mapping[str, str], certificates: str | None) -> req
     settings = session.merge_environment_settings(request.url, {}, True, None, None)
     settings["verify"] = certificates or True
     adapter: Any = session.get_adapter(url)
-    found: requests.Response = adapter.send(request, timeout=(CONNECT_SECONDS, READ_SECONDS), **settings)
+    _local.is_sending = True
+    try:
+        found: requests.Response = adapter.send(request, timeout=(CONNECT_SECONDS, READ_SECONDS), **settings)
+    finally:
+        _local.is_sending = False
     return found
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    """Take the values of queries out of what urllib3 logs of our requests (at the level DEBUG)."""
+    if getattr(_local, "is_sending", False) and isinstance(record.args, tuple):
+        record.args = tuple(redacted(value) if isinstance(value, str) else value for value in record.args)
+    return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_without_secrets)
 
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:

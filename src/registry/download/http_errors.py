@@ -13,7 +13,7 @@ import urllib3.exceptions
 
 from registry.download import hub
 from registry.errors import FetchError, HTTPStatusError, IncompleteDownloadError, NotCachedError
-from registry.files.urls import redacted
+from registry.files.urls import redacted, redacted_in
 from registry.records import HUB
 
 _LOGIN = "a token in the variable HF_TOKEN, or stored by `hf auth login`."
@@ -51,7 +51,7 @@ def status_error(asked: str, url: str, response: requests.Response) -> HTTPStatu
         response: Its response.
     """
     status = response.status_code
-    reason = (response.headers.get("X-Error-Message") or response.reason or "")[:LONGEST_REASON]
+    reason = redacted_in(response.headers.get("X-Error-Message") or response.reason or "")[:LONGEST_REASON]
     return HTTPStatusError(
         f"{redacted(url)} answers {status} {reason}".rstrip(". ") + ".",
         status=status,
@@ -170,7 +170,6 @@ def _seconds(retry_after: str | None) -> float | None:
     if retry_after.strip().isdecimal():
         return float(retry_after)
     try:
-        date = parsedate_to_datetime(retry_after)
-    except ValueError:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, date.timestamp() - time.time())

@@ -58,7 +58,7 @@ def unknown_model(name: str) -> UnknownModelError:
     cards = discovery.every(Card)
     names = [word for card in cards for word in (card.name, *card.aliases)]
     return UnknownModelError(
-        f"no model is named {name!r}.{_misspelled(name) or did_you_mean(name, names)}",
+        f"no model is named {shown(name)}.{_misspelled(name) or did_you_mean(name, names)}",
         suggestions=suggestions(name, names),
         hint="It was read as a name, since no such file or directory exists; "
         f"`registry list` prints the {len(cards)} known names.{discovery.failures()}",
@@ -68,7 +68,7 @@ def unknown_model(name: str) -> UnknownModelError:
 def _misspelled(name: str) -> str:
     """A sentence, after a space, on a name that is nearly one of the hub; empty where there is nothing to say."""
     if name.strip() != name:
-        return f" There is white space around it; without, it is {name.strip()!r}."
+        return f" There is white space around it; without, it is {shown(name.strip())}."
     kind, _, rest = name.partition("/")
     if kind in ("datasets", "spaces") and "/" in rest:
         return f" On the hub, {rest!r} is one of its {kind}, and no model."
@@ -244,7 +244,7 @@ def _on_disk(asked: str, path: Path, rule: str) -> Source:
         return CheckpointSource(asked=asked, rule=f"{rule}, and an index is there", path=Path(prefix))
     if not os.path.isfile(path):  # noqa: PTH113
         raise MissingFileError(
-            f"there is no file or directory {str(path)!r}.{did_you_mean(path.name, _siblings(path))}",
+            f"there is no file or directory {shown(str(path))}.{did_you_mean(path.name, _siblings(path))}",
             hint=f"It was read as a path, since {rule}; `registry list` prints the names of known models.",
         )
     if path.name.endswith(ARCHIVE_SUFFIXES):

@@ -179,6 +179,54 @@ def test_the_commands_show_no_password() -> None:
     assert "S3CRET" not in result.output
 
 
+SECRET_NAMES = [
+    "https://me:S3CRET@example.org/toy?key=S3CRET",
+    "https://me:S3CRET@ex\u2100mple.org/toy",  # a letter that stands for a/c
+    "ssh://me:S3CRET@example.org/toy",
+    "me:S3CRET@example.org/me/toy",
+    "//me:S3CRET@example.org/toy",
+]
+
+
+@pytest.mark.parametrize("command", ["info", "resolve", "pull"])
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_no_command_shows_the_password_of_a_name_that_means_nothing(command: str, name: str) -> None:
+    result = CliRunner().invoke(main, [command, name], env={"REGISTRY_OFFLINE": "1"})
+    assert "S3CRET" not in result.output
+    with pytest.raises((FetchError, UnknownModelError)) as caught:
+        registry.load_config(name, offline=True)
+    assert "S3CRET" not in everything(caught.value)
+
+
+def test_what_a_server_says_of_urls_is_shown_without_their_secrets(server: Any, reply: Any) -> None:
+    said = "see https://me:S3CRET@example.org/x?sig=S3CRET, or (http://example.org/y?S3CRET)"
+    server.add("/x.bin", reply(b"", 404, headers={"X-Error-Message": said}))
+    with pytest.raises(HTTPStatusError, match=r"see https://example\.org/x\?sig=\.\.\.") as caught:
+        fetch(f"{server.url}/x.bin", Policy())
+    assert "S3CRET" not in everything(caught.value)
+
+
+@pytest.mark.parametrize(
+    "models", ["[models.a]\nmirrors=['{url}', 3]", "[models.'{url}']\narchitecture='bert'\ntask='x'"]
+)
+def test_a_card_file_that_is_wrong_shows_no_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: str
+) -> None:
+    (tmp_path / "cards.toml").write_text(models.format(url="https://me:S3CRET@example.org/x?sig=S3CRET"))
+    monkeypatch.setenv("REGISTRY_CARDS", str(tmp_path / "cards.toml"))
+    with pytest.raises(CardFileError) as caught:
+        registry.list_models()
+    assert "S3CRET" not in everything(caught.value)
+
+
+def test_the_log_of_urllib3_has_no_secrets_of_our_requests(server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    server.add("/x.bin", b"x")
+    with caplog.at_level(logging.DEBUG):
+        fetch(f"{server.url.replace('//', '//me:S3CRET@')}/x.bin?Signature=S3CRET", Policy())
+    assert "GET /x.bin?Signature=..." in caplog.text
+    assert "S3CRET" not in caplog.text
+
+
 def test_a_saved_directory_and_a_lock_file_hold_no_password(server: Any, tmp_path: Path, sizes: dict[str, int]) -> None:
     model = BertModel(BertConfig(**sizes))
     model.init_weights()

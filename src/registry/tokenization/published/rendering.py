@@ -43,6 +43,9 @@ def render(template: str, messages: list[Any], variables: Mapping[str, Any]) -> 
             return "".join(blocks), spans
     except jinja2.TemplateError as problem:
         raise InputError(f"The chat template cannot be rendered: {problem}") from problem
+    except Exception as problem:  # of what the template computes
+        reason = f"{type(problem).__name__}: {problem}"
+        raise InputError(f"The chat template cannot be rendered: {reason:.200}") from problem
 
 
 def plain_data(value: Any) -> Any:
