@@ -12,7 +12,7 @@ from functools import cache
 from threading import local
 from typing import Any, NoReturn, TypeAlias
 
-from registry.errors import InputError, MissingDependencyError
+from registry.errors import InputError, MissingDependencyError, RegistryError
 from registry.extras import import_extra
 
 FIRST_SAFE = (3, 1, 6)
@@ -41,6 +41,8 @@ def render(template: str, messages: list[Any], variables: Mapping[str, Any]) -> 
             for block in compiled.generate(messages=plain_data(messages), **plain_data(variables)):
                 blocks.append(block)
             return "".join(blocks), spans
+    except RegistryError:
+        raise
     except jinja2.TemplateError as problem:
         raise InputError(f"The chat template cannot be rendered: {problem}") from problem
     except Exception as problem:  # of what the template computes

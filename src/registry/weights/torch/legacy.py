@@ -33,7 +33,7 @@ def check_legacy(file: IO[bytes], origin: str) -> Outline:
     data = file.read(LARGEST_PICKLE)
     if not data.startswith(LEGACY_TORCH):
         raise CorruptWeightsError(f"{origin} is not what torch.save writes, or was cut off.", hint=RESAVE)
-    read, start = partial(read_outline, data, origin, goes_on=len(data) < size), 0
+    read, start = partial(read_outline, data, origin, goes_on=len(data) < size, is_legacy=True), 0
     preamble = []
     for most in PREAMBLE:
         outline = read(start=start, most=most)

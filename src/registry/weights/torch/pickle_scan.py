@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsLimitError, WeightsMismatchError
 from registry.files.pickles import Global, PicklePolicy, read_pickle
@@ -72,7 +72,13 @@ class Outline:
 
 
 def read_outline(
-    data: bytes, origin: str, *, start: int = 0, most: int = MOST_INSTRUCTIONS, goes_on: bool = False
+    data: bytes,
+    origin: str,
+    *,
+    start: int = 0,
+    most: int = MOST_INSTRUCTIONS,
+    goes_on: bool = False,
+    is_legacy: bool = False,
 ) -> Outline:
     """Read the pickle at offset ``start`` of ``data``, and refuse what a state dict has no need of.
 
@@ -82,13 +88,15 @@ def read_outline(
         start: Where the pickle begins.
         most: Instructions that it may have.
         goes_on: Whether ``data`` is only the beginning of the file.
+        is_legacy: Whether the file is one that was written before torch 1.6.
 
     Raises:
         UnsafeWeightsError: For an instruction or a global that no state dict needs, which it names.
         CorruptWeightsError: For a pickle that breaks off or makes no sense.
         WeightsLimitError: For one with more instructions than ``most``, or larger than any that is needed.
     """
-    found = read_pickle(data, POLICY, origin=origin, start=start, most=most, goes_on=goes_on)
+    policy = LEGACY_POLICY if is_legacy else POLICY
+    found = read_pickle(data, policy, origin=origin, start=start, most=most, goes_on=goes_on)
     storages: dict[str, OutlinedStorage] = {}
     for storage in found.references:
         if storages.setdefault(storage.key, storage) != storage:
@@ -118,16 +126,19 @@ class _OrderedDict(dict[Any, Any]):
     """Stands for an OrderedDict: a class of its own, since only such a dict may be given attributes."""
 
 
-def _storage(identity: Any) -> OutlinedStorage:
-    """The storage of a persistent id: ``("storage", class, key, location, elements)`` and, before torch 1.6, None.
+def _legacy_storage(identity: Any) -> OutlinedStorage:
+    """The storage of a persistent id before torch 1.6: a view of another storage, or None, is at its end."""
+    *of_storage, view = identity
+    if view is not None:
+        raise ValueError("a storage that is a view of another")
+    return _storage(of_storage)
 
-    Of the first versions of torch, there was a view of another storage in place of None.
-    """
-    kind, storage, key, _, length, *view = identity
+
+def _storage(identity: Any) -> OutlinedStorage:
+    """The storage of a persistent id: ``("storage", class, key, location, elements)``."""
+    kind, storage, key, _, length = identity
     if kind != "storage" or type(storage) is not Global or type(key) is not str or type(length) is not int:
         raise ValueError("a persistent id that is no storage's")
-    if view not in ([], [None]):
-        raise ValueError("a storage that is a view of another")
     dtype, itemsize = STORAGES[storage.name]
     if not 0 <= length < LARGEST_NUMBER:
         raise ValueError(f"a storage of {length} elements")
@@ -204,3 +215,4 @@ POLICY = PicklePolicy(
     hint=RESAVE,
 )
 """What ``torch.save`` writes for a state dict, alone or in a training checkpoint."""
+LEGACY_POLICY = evolve(POLICY, reference=_legacy_storage)
