@@ -19,6 +19,8 @@ def __getattr__(name: str) -> Any:
         PluginConflictError: Two plugins declare one, and neither is preferred.
         PluginLoadError: Its module cannot be imported.
     """
+    if name == "__all__":
+        return __dir__()
     if name.startswith("__"):  # Python itself and tools look such names up in every module
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     spec = discovery.class_named(name)

@@ -16,6 +16,7 @@ from plugins.gpt2 import finetuning as gpt2_finetuning
 from plugins.gpt2 import modeling as gpt2
 from plugins.transfo_xl import modeling as transfo_xl
 from registry.errors import ConfigError, InputError, UnsupportedError
+from registry.loading.slots import shared_names, slots_of
 from registry.zoo import BertConfig, GPT2Config, OpenAIGPTConfig, TransfoXLConfig
 
 VOCABULARY = 21
@@ -266,6 +267,17 @@ def test_an_adaptive_softmax_is_not_resized(name: str) -> None:
     assert model.get_output_embeddings() is None
     with pytest.raises(UnsupportedError, match="adaptive embedding and softmax"):
         model.resize_token_embeddings(VOCABULARY + 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["BertForPreTraining", "OpenAIGPTDoubleHeadsModel", "GPT2LMHeadModel", "TransfoXLLMHeadModel"]
+)
+def test_ties_stay_when_a_model_goes_to_the_meta_device_and_comes_back(name: str) -> None:
+    model = make(name)
+    tied = sorted(map(sorted, shared_names(slots_of(model))))
+    assert tied
+    for moved in (model.to("meta"), model.to_empty(device="cpu"), model.half()):
+        assert sorted(map(sorted, shared_names(slots_of(moved)))) == tied
 
 
 # --- Sizes ------------------------------------------------------------------------------------------------------------

@@ -33,6 +33,9 @@ def test_declared_classes_are_imported_by_name() -> None:
     assert (Fraction, Decimal, model) == (fractions.Fraction, decimal.Decimal, math)
     assert {"Fraction", "Decimal", "math"} <= set(dir(zoo))
     assert registry.zoo is zoo
+    every: dict[str, object] = {}
+    exec("from registry.zoo import *", every)
+    assert {name for name in every if name != "__builtins__"} == set(dir(zoo))
 
 
 def test_first_party_classes_are_found_without_importing_third_parties(install: Install) -> None:

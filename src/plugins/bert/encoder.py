@@ -60,8 +60,8 @@ class BertEmbeddings(nn.Module):
         if token_type_ids is None:
             token_type_ids = torch.zeros(1, dtype=torch.long, device=tokens.device)
         words = embed_tokens(self.word_embeddings, input_ids, inputs_embeds)
-        positions = embed_ids(self.position_embeddings, position_ids, "position_ids")
-        segments = embed_ids(self.token_type_embeddings, token_type_ids, "token_type_ids")
+        positions = embed_ids(self.position_embeddings, position_ids, "position_ids", tokens)
+        segments = embed_ids(self.token_type_embeddings, token_type_ids, "token_type_ids", tokens)
         return self.dropout(self.LayerNorm(words + segments + positions))
 
 

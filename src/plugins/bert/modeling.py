@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from registry.errors import InputError
 from registry.loading.model import Model
 from registry.nn.activations import ACTIVATION_FUNCTIONS
-from registry.nn.inputs import carries_hook, check_shape, tokens_of
+from registry.nn.inputs import check_shape, is_observed, tokens_of
 from registry.nn.losses import classification_loss, token_loss
 from registry.nn.outputs import ClassificationOutput, EncoderOutput, MaskedLMOutput, PretrainingOutput
 from registry.nn.packing import rows_of
@@ -62,7 +62,7 @@ class BertMaskedLMHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(..., vocabulary)`` of ``(..., width)``."""
         logits: Tensor = self.decoder(self.transform(x))
-        if carries_hook(self.decoder):
+        if is_observed(self.decoder):
             return logits + self.bias
         return logits.add_(self.bias)  # in place: no other tensor of the model is as large
 

@@ -160,8 +160,9 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         token_type_ids: Tensor | None = None,
     ) -> Tensor:
         """The sum of the embeddings of tokens, positions and types; types are tokens, from the same table."""
+        like = tokens_of(input_ids, inputs_embeds)
         x = embed_tokens(self.tokens_embed, input_ids, inputs_embeds)
-        x = x + embed_ids(self.positions_embed, position_ids, "position_ids")
+        x = x + embed_ids(self.positions_embed, position_ids, "position_ids", like)
         if token_type_ids is not None:
             x = x + embed_ids(self.tokens_embed, token_type_ids, "token_type_ids")
         return self.drop(x)

@@ -138,7 +138,8 @@ class GPT2Model(GPT2PreTrainedModel):
         token_type_ids: Tensor | None = None,
     ) -> Tensor:
         """The sum of the embeddings of tokens, positions and types; types are tokens, from the same table."""
-        x = embed_tokens(self.wte, input_ids, inputs_embeds) + embed_ids(self.wpe, position_ids, "position_ids")
+        like = tokens_of(input_ids, inputs_embeds)
+        x = embed_tokens(self.wte, input_ids, inputs_embeds) + embed_ids(self.wpe, position_ids, "position_ids", like)
         if token_type_ids is not None:
             x = x + embed_ids(self.wte, token_type_ids, "token_type_ids")
         return self.drop(x)

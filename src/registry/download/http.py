@@ -129,7 +129,7 @@ def get(
 def _followed(here: str, target: str) -> str:
     """The URL to which a redirect leads.  Raises UnsafeURLError."""
     try:
-        there = normalized(urljoin(here, target))
+        there = normalized(urljoin(here, hub.location(target) if hub.is_endpoint(here) else target))
     except (UnsafeURLError, ValueError) as problem:
         raise UnsafeURLError(f"{redacted(here)} leads to {redacted(target)!r}, which is not followed.") from problem
     if "@" in here and origin(there) == origin(here) and "@" not in there.partition("//")[2].partition("/")[0]:

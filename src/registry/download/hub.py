@@ -24,8 +24,8 @@ _FILE = re.compile(
     rf"{re.escape(HUB)}/(?P<repository>(?:[\w.-]+/)?[\w.-]+)/resolve/(?P<revision>refs/pr/\d+|[^/]+)/(?P<file>[^?]+)"
     r"(?:\?.*)?"
 )
-
-
+_LOCATION = re.compile(r"/(api/(models|resolve-cache)|[\w.-]+/[\w.-]+/resolve)/")
+"""How the hub's own redirects begin."""
 _BLOB = rf"(?P<repository>{re.escape(HUB)}/(?:[\w.-]+/)?[\w.-]+)/(?:blob|raw)/(?P<rest>[^/]+/.+)"
 _PAGE = (
     r"(?P<repository>(?!datasets/|spaces/|api/|docs/)(?:[\w.-]+/)?[\w.-]+)"
@@ -163,6 +163,16 @@ def endpoint() -> str:
 def through_endpoint(url: str) -> str:
     """The URL that is asked instead of a URL of the hub; other URLs are returned as they are."""
     return endpoint() + url.removeprefix(HUB) if url.startswith(f"{HUB}/") else url
+
+
+def location(target: str) -> str:
+    """Where a redirect of the server that stands for the hub leads.
+
+    A mirror under a path may pass on the redirects of the hub, whose paths begin at the hub: they are meant below it.
+    """
+    path = urlsplit(endpoint()).path
+    is_passed_on = _LOCATION.match(target) and path and not target.startswith(f"{path}/")
+    return path + target if is_passed_on else target
 
 
 def is_endpoint(url: str) -> bool:

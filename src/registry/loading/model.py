@@ -17,6 +17,7 @@ from registry.generation.generate import generate
 from registry.loading.load import ClassArguments, given_weights, load_into
 from registry.loading.options import LoadOptions
 from registry.loading.report import LoadReport
+from registry.loading.slots import share_again, shared_names, slots_of
 from registry.loading.untrained import drawn, fingerprints, noting, unchanged
 from registry.namespace import reference_to, revive
 from registry.nn import checkpointing, onednn
@@ -282,11 +283,16 @@ class Model(WithVocabulary, metaclass=_Constructed):
         self.initial_values = {**self.initial_values, **fingerprints(self.state_dict(), untrained)}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move or convert the parameters; layers that leave the CPU or float32 run the method of their class again."""
+        """Move or convert the parameters; layers that leave the CPU or float32 run the method of their class again.
+
+        Ties stay: torch makes new parameters where it moves them from or to the meta device, one for each name.
+        """
         converted: dict[str, str] = {}
+        shared = shared_names(slots_of(self))
         if self.initial_values:
             fn = noting(fn, self.initial_values.values(), converted)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        share_again(self, shared)
         if converted:
             self.initial_values = {name: converted.get(mark, mark) for name, mark in self.initial_values.items()}
         onednn.disable_unsuitable(self)

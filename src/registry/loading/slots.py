@@ -1,7 +1,7 @@
 """Where a model keeps its parameters and buffers, and how they are replaced."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -40,6 +40,15 @@ def shared_names(slots: Mapping[str, Slot]) -> list[list[str]]:
     for name, slot in slots.items():
         groups[id(slot.tensor)].append(name)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def share_again(model: nn.Module, groups: Iterable[list[str]]) -> None:
+    """Make the parameters under the names of each group one and the same, where they are not any more."""
+    slots = slots_of(model)
+    for first, *others in groups:
+        for slot in map(slots.__getitem__, others):
+            if slot.tensor is not slots[first].tensor:
+                setattr(slot.module, slot.key, slots[first].tensor)
 
 
 def assign(values: Values, slots: Mapping[str, Slot]) -> None:

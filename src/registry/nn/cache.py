@@ -17,7 +17,13 @@ from torch import Tensor
 from registry.errors import InputError
 
 KeyValues: TypeAlias = tuple[Tensor, Tensor]
-"""Keys and values of one layer, each ``BHSD``; one tensor with an axis of 2 in front does as well."""
+"""Keys and values of one layer, each ``BHSD``; one tensor with an axis of 2 in front does as well.
+
+What a model is given may have more behind them, as an entry of a cache of transformers has."""
+
+
+def _pairs_of(entries: Iterable[KeyValues]) -> tuple[KeyValues, ...]:
+    return tuple((key, value) for key, value, *_ in entries)
 
 
 class KeyValueCache(Sequence[KeyValues]):
@@ -82,7 +88,7 @@ class StaticKeyValueCache(KeyValueCache):
     @classmethod
     def from_tuples(cls, pairs: Iterable[KeyValues], *, capacity: int | None = None) -> Self:
         """A cache with a copy of ``pairs``, one for each layer; ``capacity`` is their length unless given."""
-        pairs = [(key, value) for key, value in pairs]
+        pairs = _pairs_of(pairs)
         batch, _, tokens, _ = pairs[0][0].shape
         cache = cls(layers=len(pairs), batch=batch, capacity=capacity or tokens)
         for layer, (key, value) in enumerate(pairs):
@@ -170,7 +176,7 @@ class FixedKeyValueCache(KeyValueCache):
     """
 
     def __init__(self, pairs: Iterable[KeyValues] = ()) -> None:
-        self._before = tuple((key, value) for key, value in pairs)
+        self._before = _pairs_of(pairs)
 
     @property
     def length(self) -> int:

@@ -42,13 +42,25 @@ def carries_hook(*modules: nn.Module) -> bool:
     return False
 
 
-def embed_ids(table: nn.Embedding, ids: Tensor, name: str) -> Tensor:
+def is_observed(*modules: nn.Module) -> bool:
+    """Whether somebody looks at what single modules compute, and so must find the axes of the batch.
+
+    By a hook, or by what stands in place of the parameters, as ``torch.func.functional_call`` and the gradients of
+    single examples of ``torch.nn.utils`` have it.
+    """
+    first = (next(module.parameters(), None) for module in modules)
+    return carries_hook(*modules) or any(one is not None and not isinstance(one, nn.Parameter) for one in first)
+
+
+def embed_ids(table: nn.Embedding, ids: Tensor, name: str, tokens: Tensor | None = None) -> Tensor:
     """The rows of an embedding at ``ids``.
 
     Args:
         table: The embedding, ``(rows, width)``.
         ids: ``(...)``.
         name: What the error calls the ids.
+        tokens: Of the shape of the batch, of whose sequences all may share the ids.  They are repeated for each where
+            the table is observed: gradients of single examples (opacus, ``torch.nn.utils``) need a row for each.
 
     Returns:
         ``(..., width)``.
@@ -57,10 +69,12 @@ def embed_ids(table: nn.Embedding, ids: Tensor, name: str) -> Tensor:
         InputError: An id is outside of the table, on a CPU.  A GPU stops with an assertion of its own: to check there
             would mean to wait for it.
     """
+    if tokens is not None and ids.shape != tokens.shape and is_observed(table):
+        ids = ids.expand_as(tokens)
     try:
         return table(ids)
     except IndexError as problem:
-        raise unknown_ids(ids, len(table.weight), name) from problem
+        raise unknown_ids(ids, table.weight.shape[0], name) from problem
 
 
 def tokens_of(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
@@ -114,7 +128,7 @@ def unknown_ids(ids: Tensor, rows: int, name: str) -> InputError:
 
 def check_length(tokens: int, positions: nn.Embedding) -> None:
     """Raise InputError unless there are positions for a sequence of so many tokens."""
-    longest = len(positions.weight)
+    longest = positions.weight.shape[0]
     if tokens > longest:
         raise InputError(
             f"A sequence of {tokens} tokens is too long: this model has {longest} positions.",

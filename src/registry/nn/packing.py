@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from registry.errors import InputError
 from registry.nn.attention import attention, eager_attention
-from registry.nn.inputs import can_branch_on, carries_hook
+from registry.nn.inputs import can_branch_on, is_observed
 
 
 def rows_of(mask: Tensor | None, *modules: nn.Module) -> "Rows":
@@ -35,7 +35,7 @@ def rows_of(mask: Tensor | None, *modules: nn.Module) -> "Rows":
 
     Returns:
         The rows of tokens; all rows where there is no padding, where control flow may not depend on the mask, and where
-        packing is switched off for one of the modules, or one carries a hook.
+        packing is switched off for one of the modules, or one is observed.
     """
     if mask is None:
         return AllRows()
@@ -43,7 +43,7 @@ def rows_of(mask: Tensor | None, *modules: nn.Module) -> "Rows":
         return AllRows(mask)
     if mask.all():
         return AllRows()
-    can_pack = all(map(packing_of, modules)) and not carries_hook(*modules)
+    can_pack = all(map(packing_of, modules)) and not is_observed(*modules)
     return TokenRows(mask) if can_pack else AllRows(mask)
 
 

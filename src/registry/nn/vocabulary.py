@@ -49,7 +49,7 @@ class WithVocabulary(nn.Module):
         _replace_submodule(self, paths[0], value)
 
     def tie_weights(self) -> None:
-        """Share the weights that the configuration says are shared, where they are not, as after ``.to("meta")``."""
+        """Share the weights that the configuration says are shared, where another tool made them two."""
         parameters = self._parameters_in_full()
         for group in self.layout.ties:
             owners = [parameters[name] for name in group if name in parameters]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils._per_sample_grad import call_for_per_sample_grads
 from torch.testing import assert_close
 from torch.utils.hooks import RemovableHandle
 
@@ -134,7 +135,8 @@ def test_every_module_takes_and_gives_the_axes_of_the_batch(name: str) -> None:
     for path, module in model.named_modules():
         module.register_forward_hook(watch(path))
     model(**INPUTS, **LABELS[name])
-    of_tokens = {path: shape for path, shape in shapes.items() if "encoder" in path or "predictions" in path}
+    within = ("embeddings", "encoder", "predictions")
+    of_tokens = {path: shape for path, shape in shapes.items() if any(part in path for part in within)}
     assert len(of_tokens) > 20
     assert {shape[:2] for shape in of_tokens.values()} == {(3, 8)}
     if name in ("BertForTokenClassification", "BertForQuestionAnswering"):
@@ -174,6 +176,20 @@ def test_gradients_of_each_text_under_vmap_are_those_of_the_text_alone(name: str
         for key, parameter in model.named_parameters():
             expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             assert_close(found[key][number], expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["BertForSequenceClassification", "BertForTokenClassification"])
+def test_gradients_of_each_text_of_torchs_expanded_weights_are_those_of_the_text_alone(name: str) -> None:
+    model = make(name)
+    seen = call_for_per_sample_grads(model, loss_reduction="sum", batch_size=len(IDS))
+    seen(IDS, attention_mask=MASK).logits.square().sum().backward()
+    for number in range(len(IDS)):
+        alone = copy.deepcopy(model)
+        alone.zero_grad()
+        alone(IDS[number : number + 1], attention_mask=MASK[number : number + 1]).logits.square().sum().backward()
+        for (key, parameter), single in zip(model.named_parameters(), alone.parameters(), strict=True):
+            expected = torch.zeros_like(single) if single.grad is None else single.grad
+            assert_close(parameter.grad_sample[number], expected, atol=1e-4, rtol=1e-4, msg=lambda t, key=key: key + t)
 
 
 def test_a_gradient_for_each_text_is_collected_by_hooks_as_for_private_training() -> None:

@@ -283,6 +283,18 @@ def test_a_mirror_without_a_listing_names_the_variable_and_a_way(mirror: Any, re
     assert registry.load_config(way).model_type == "bert"
 
 
+def test_a_mirror_under_a_path_may_pass_on_the_redirects_of_the_hub(
+    server: Any, reply: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", f"{server.url}/art/")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    passed_on = "/api/resolve-cache/models/me/toy/0123/model.bin?etag=1"
+    for name, location in (("a", passed_on), ("b", f"/art{passed_on}"), ("c", "/store/model.bin")):
+        server.add(f"/art/me/{name}/resolve/main/model.bin", reply(b"", 307, location=location))
+        server.add("/store/model.bin" if name == "c" else f"/art{passed_on.partition('?')[0]}", name.encode())
+        assert fetch(f"hub:me/{name}/model.bin", Policy()).read_bytes() == name.encode()
+
+
 def test_output_without_a_terminal_holds_no_token(mirror: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     stream = io.StringIO()

@@ -69,6 +69,22 @@ def test_a_head_of_more_classes_is_loaded_by_their_number(classifier: Any, tmp_p
     assert "num_labels=3 makes" in refused(path, num_labels=5)
 
 
+@pytest.mark.parametrize("tensor", ["classifier.bias", "classifier.weight"])
+def test_a_head_of_two_sizes_is_called_that_before_anything_is_drawn_again(
+    tensor: str, classifier: Any, tmp_path: Path
+) -> None:
+    state = state_of(classifier)
+    other = "classifier.bias" if tensor == "classifier.weight" else "classifier.weight"
+    state[tensor] = state[tensor][:2].clone()
+    path = directory(classifier, tmp_path / "m", state)
+    message = refused(path)
+    words = f"num_labels=2 makes the size of {tensor} agree, and only num_labels=3 that of {other}"
+    assert -1 < message.find(words) < message.find("allow_missing")
+    kept = registry.load_model(path, allow_missing=patterns_in(message)).state_dict()[other]
+    assert kept.equal(state[other])
+    assert f"num_labels=3 makes the size of {other} agree" in refused(path, num_labels=2)
+
+
 def test_an_embedding_of_more_words_is_loaded_by_their_number(masked_lm: Any, tmp_path: Path) -> None:
     size = masked_lm.config.vocab_size
     path = directory(masked_lm, tmp_path / "m", vocab_size=size - 2)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -92,6 +93,15 @@ def test_what_does_not_fit_a_cache_is_refused() -> None:
     with pytest.raises(InputError, match="gradients"):
         cache.append(0, *(x.requires_grad_() for x in pair(1)))
     assert cache.length == 3
+
+
+def test_a_cache_of_transformers_is_read_as_the_pairs_that_it_holds() -> None:
+    theirs = transformers.DynamicCache()
+    for layer in range(2):
+        theirs.update(*pair(3, layer), layer)
+    for found in (FixedKeyValueCache(theirs), DynamicKeyValueCache(theirs), StaticKeyValueCache.from_tuples(theirs)):
+        assert found.length == 3
+        assert_close(tuple(found), tuple(pair(3, layer) for layer in range(2)))
 
 
 def test_pairs_leave_what_they_were_given_as_it_was() -> None:

@@ -44,7 +44,7 @@ def advice(found: Comparison) -> str | None:
     options = _options(found)
     left = [flaw for flaw in found.flaws if flaw.sizes is not None and options is None]
     lines = [
-        *([] if options is None else [options]),
+        *(_of_two_models(found) if options is None else [options]),
         *_of_ties(found),
         *_of_refused(found),
         *_of_patterns(found, left),
@@ -135,7 +135,7 @@ def _of_patterns(found: Comparison, left: Collection[Flaw]) -> Iterator[str]:
     heads = [flaw for flaw in left if flaw.part is not None]
     if heads:
         patterns = _patterns(sorted({_part(found, flaw.part or "") for flaw in heads}), found.names)
-        yield f"allow_missing={patterns} drops what the file has there, and newly initializes it."
+        yield f"allow_missing={patterns} drops those tensors of the file that do not fit, and newly initializes them."
 
 
 def _of_values(found: Comparison) -> Iterator[str]:
@@ -204,14 +204,30 @@ def _agreeing(
 ) -> dict[str, int] | None:
     """Values of options with which the model has the shapes of the file; each is tried by building the model."""
     values: dict[str, int] = {}
-    count: float = len(flaws)
+    count = len(flaws)
     for key, value in _candidates(alternatives.config, flaws.values())[:MOST_TRIES]:
-        left = _disagreements(alternatives, {**values, key: value}, shapes)
-        if left < count:
-            values[key], count = value, left
+        left = _disagreeing(alternatives, {**values, key: value}, shapes)
+        if left is not None and len(left) < count:
+            values[key], count = value, len(left)
         if count == 0:
             return values
     return None
+
+
+def _of_two_models(found: Comparison) -> Iterator[str]:
+    """The option with which all sizes agree that did not, and others do not: the file contradicts itself."""
+    flaws = {flaw.name: flaw.sizes for flaw in found.flaws if flaw.sizes is not None}
+    if not flaws or found.alternatives is None:
+        return
+    for key, value in _candidates(found.alternatives.config, flaws.values())[:MOST_TRIES]:
+        left = _disagreeing(found.alternatives, {key: value}, found.shapes)
+        if left and not flaws.keys() & set(left):
+            now = getattr(found.alternatives.config, key)
+            yield (
+                f"{key}={value} makes the size of {first_of(flaws, 2)} agree, and only {key}={now} that of "
+                f"{first_of(left, 2)}: the file has tensors of two models, which no option makes one."
+            )
+            return
 
 
 def _candidates(config: Config, sizes: Iterable[tuple[Any, Any]]) -> list[tuple[str, int]]:
@@ -229,15 +245,15 @@ def _candidates(config: Config, sizes: Iterable[tuple[Any, Any]]) -> list[tuple[
     return list(dict.fromkeys(found))
 
 
-def _disagreements(
+def _disagreeing(
     alternatives: Alternatives, values: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]]
-) -> float:
-    """The number of tensors whose shapes differ from ``shapes`` with these options; infinite where they are refused."""
+) -> list[str] | None:
+    """The tensors whose shapes differ from ``shapes`` with these options; None where the options are refused."""
     try:
         made = alternatives.remake(values).state_dict()
     except Exception:  # noqa: BLE001  # a constructor may refuse the options in its own way
-        return float("inf")
-    return sum(tuple(made[name].shape) != tuple(shape) for name, shape in shapes.items() if name in made)
+        return None
+    return [name for name, shape in shapes.items() if name in made and tuple(made[name].shape) != tuple(shape)]
 
 
 # --- Other architectures ----------------------------------------------------------------------------------------------

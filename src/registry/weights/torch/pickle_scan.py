@@ -107,14 +107,21 @@ def read_outline(
 def state_dict_headers(outline: Outline, origin: str) -> dict[str, Header]:
     """The headers of the state dict in an outline.
 
+    A tensor may repeat the numbers of its storage (``torch.zeros(1).expand(768)``), and then needs more memory than the
+    file gives it.  All of them together may need as much as the file holds, so that a model is at most twice its file.
+
     Raises:
-        WeightsMismatchError: It holds something else, or a tensor that claims more elements than its storage has.
+        WeightsMismatchError: It holds something else, or tensors that repeat more.
     """
     tensors = state_dict(outline.root, OutlinedTensor, origin)
+    room = held = sum(storage.nbytes for storage in outline.storages.values())
     for name, tensor in tensors.items():
-        if tensor.header.nbytes > tensor.stored:
+        room -= max(tensor.header.nbytes - tensor.stored, 0)
+        if room < 0:
             raise WeightsMismatchError(
-                f"{origin}: {name!r} claims the shape {tensor.header.shape}, with {tensor.stored:,} bytes."
+                f"{origin}: {name!r} claims the shape {tensor.header.shape}, with {tensor.stored:,} bytes in the file, "
+                f"which has {held:,} for all tensors.",
+                hint=f"A tensor that repeats its numbers has memory of its own after tensor.contiguous(). {RESAVE}",
             )
     return {name: tensor.header for name, tensor in tensors.items()}
 

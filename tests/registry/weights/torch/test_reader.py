@@ -145,6 +145,25 @@ def test_a_tensor_larger_than_its_memory_is_refused(tmp_path: Path, archive: boo
         load({NAME: save({"a": torch.ones(1).expand(1_000_000, 1_000_000)}, tmp_path, archive)})
 
 
+@both_formats
+def test_tensors_may_repeat_their_numbers_up_to_the_size_of_the_file(tmp_path: Path, archive: bool) -> None:
+    weight = torch.arange(128.0).view(2, 64)  # 512 bytes, and 4 of each number
+
+    def found(more: int) -> dict[str, Tensor]:
+        repeated = {name: torch.full((1,), 7.0).expand(size) for name, size in (("a", 64), ("b", more))}
+        return {"weight": weight, "row": weight[:1].expand(2, 64), **repeated}
+
+    expected = found(68)  # 252 and 268 bytes more than the 520 in the file
+    path = save(expected, tmp_path, archive)
+    assert headers({NAME: path}) == {name: header_of(tensor) for name, tensor in expected.items()}
+    loaded = load({NAME: path})
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in expected.items())
+    save(found(69), tmp_path, archive)
+    for read in (headers, load):
+        with pytest.raises(WeightsMismatchError, match=r"'b' claims the shape \(69,\), with 4 bytes"):
+            read({NAME: path})
+
+
 def test_archives_that_torch_would_not_have_written_are_refused(tmp_path: Path) -> None:
     root = Path(NAME).stem
     changes: list[tuple[Callable[[dict[str, bytes]], Any], dict[str, Any]]] = [
