@@ -224,7 +224,8 @@ def views(found: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def wrapped(found: dict[str, Tensor]) -> dict[str, Tensor]:
     return {
-        f"_orig_mod.module.{name.replace('.layer.', '.layer._fsdp_wrapped_module.')}": t for name, t in found.items()
+        f"_forward_module._orig_mod.module.{name.replace('.layer.', '.layer._fsdp_wrapped_module.')}": t
+        for name, t in found.items()
     }
 
 
@@ -510,10 +511,16 @@ CASES: dict[str, Case | str] = {
     ),
     "weights in half precision": half,
     "weights that are views of one flat buffer, or transposed": state(views),
-    "names with what torch adds: `module.`, `_orig_mod.`, `_fsdp_wrapped_module.`, anywhere": state(wrapped),
+    "names with what wrappers add: `module.`, `_orig_mod.`, `_fsdp_wrapped_module.`, `_forward_module.`, anywhere": state(
+        wrapped
+    ),
     "weights under `state_dict`, `model`, `module`, `net` and others, next to an optimizer": state(
         lambda found: {"epoch": 3, "model": {"net": found}, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}}
     ),
+    "the averages of torch's `AveragedModel`, with their counter `n_averaged`": state(
+        lambda found: {"n_averaged": torch.tensor(3), **{f"module.{name}": tensor for name, tensor in found.items()}}
+    ),
+    "a state dict under a key of your own": state(lambda found: {"ema": found}),
     "two state dicts in one file": several,
     "any other prefix before all names, such as Lightning's `model.`": state(
         lambda found: {f"model.{name}": tensor for name, tensor in found.items()}
@@ -577,6 +584,10 @@ CASES: dict[str, Case | str] = {
     "GGUF alone": others("model-q4_0.gguf", content=b"GGUF"),
     "OpenVINO, Rust, Core ML, TensorFlow Lite alone": each_fails(
         others("rust_model.ot"), others("weight.bin"), others("model.tflite"), others("openvino_model.xml")
+    ),
+    "weights under another name alone (`weights.safetensors`)": others("weights.safetensors"),
+    "a download that did not end, or an archive, alone": each_fails(
+        others("model.safetensors.incomplete"), others("model.zip")
     ),
     "a variant alone (`model.fp16.safetensors`)": others("model.fp16.safetensors"),
     "a `.ckpt` of Lightning alone": others("epoch=1-step=10.ckpt"),

@@ -186,9 +186,12 @@ def _no_config(files: Files) -> MissingFileError:
     names = config_names()
     listed = f"{plural(len(explained.names), 'file')} ({first_of(explained.names, 5)})"
     among = f"among its {listed}" if explained.names else "there"
+    directory = files.source.directory_with(names)
+    around = None if directory is None else f"There is one next to it: give the directory, {str(directory)!r}."
     return MissingFileError(
         f"{files.source} has no configuration of a model: none of {', '.join(names) or CONFIG_NAME} is {among}."
         f"{explained.found}",
-        hint=explained.remedy
+        hint=around
+        or explained.remedy
         or "Write one with `config.to_json_file(path)`, or save the model with `registry.save(model, directory)`.",
     )

@@ -73,12 +73,26 @@ KINDS = (
         "If it is meant, save it in a directory of its own, with the config.json, as model.safetensors or "
         "pytorch_model.bin.",
     ),
+    Kind(r"ggml-.+\.bin", "a GGML file of llama.cpp", ORIGINAL),
+    Kind(r".+\.(pt2|pte|engine|plan|trt)", "a computation compiled for one kind of machine", ORIGINAL),
+    Kind(r".+\.npz|weights\.\d+\.safetensors", "arrays of MLX or JAX", ORIGINAL),
     Kind(
-        r".+\.(ckpt|pt|pth)",
-        "a checkpoint of a training program (Lightning, for example)",
-        "If it is a state dict, or holds one: Class.from_pretrained(DIRECTORY, "
-        'state_dict=torch.load(path, weights_only=True)["state_dict"]), with a config.json in the directory.',
+        r".+\.(incomplete|part|partial|crdownload|aria2)",
+        "a download that did not end",
+        "Fetch it again, to its end.",
     ),
+    Kind(
+        r"(optimizer|scheduler|scaler|rng_state|random_states|training_args).*\.(pt|pth|bin|pkl)",
+        "the state of a training program, without weights",
+        "Save the weights next to it: model.save_pretrained(DIRECTORY).",
+    ),
+    Kind(
+        r".+\.(ckpt|pt|pth|pth\.tar)",
+        "a checkpoint of a training program (Lightning, for example)",
+        f"If it is a state dict, or holds one, name it {WEIGHTS_NAMES[1][0]}, next to a config.json; or give it: "
+        "Class.from_pretrained(DIRECTORY, state_dict=torch.load(path, weights_only=True)).",
+    ),
+    Kind(r".+\.(zip|tar|tgz|tar\.gz|nemo)", "an archive", "Unpack it, or give its path if it holds a model as files."),
 )
 """Kinds of files of other libraries, none of which is read; the first that fits a name counts."""
 
@@ -164,6 +178,12 @@ def explain(names: Collection[str], read: Callable[[str], Path | None], inside: 
             ordered,
             " There are shards, and their index is not.",
             f"Fetch the missing file as well: {' or '.join(index for _, index in WEIGHTS_NAMES)}.",
+        )
+    if not kinds and len(names) > 1 and any(map(is_weight_like, names)):
+        return Explanation(
+            ordered,
+            f" {next(filter(is_weight_like, ordered))} may hold them, under another name than those that are read.",
+            f"If it does, name it {WEIGHTS_NAMES[0][0]}, or {WEIGHTS_NAMES[1][0]} where torch.save wrote it.",
         )
     if not kinds:
         return Explanation(ordered)

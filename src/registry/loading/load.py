@@ -28,6 +28,7 @@ from registry.saving.manifest import read_manifest, warn_of_disagreements
 from registry.sources.files import Files
 from registry.weights.checkpoint import Checkpoint, open_checkpoint
 from registry.weights.containers import opened
+from registry.weights.containers import state_dict as tensors_in
 from registry.weights.matching import is_allowed
 
 if TYPE_CHECKING:
@@ -258,4 +259,6 @@ def given_weights(state_dict: "Mapping[str, Any]", files: Files) -> Checkpoint:
 
     source = f"a state_dict, configured by {files.source}"
     tensors = opened(state_dict, torch.Tensor, "The state_dict")
+    if isinstance(tensors, dict) and any(isinstance(value, Mapping) for value in tensors.values()):
+        tensors = tensors_in(tensors, torch.Tensor, "The state_dict")  # which names the key
     return Checkpoint(tensors=tensors, format="state_dict", source=source, borrowed=True)

@@ -1,6 +1,6 @@
 """Sources on this disk: a directory, a file, a TensorFlow checkpoint, an archive."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -75,6 +75,11 @@ class FileSource(LocalSource):
     def files(self, roles: Roles, policy: Policy) -> Paths:  # noqa: ARG002
         """The file itself."""
         return {self.path.name: self.path}
+
+    def directory_with(self, names: Iterable[str]) -> Path | None:
+        """Its directory, where a file of one of these names is next to it."""
+        directory = self.path.parent
+        return directory if any((directory / name).is_file() for name in names) else None
 
 
 class CheckpointSource(LocalSource):

@@ -1,7 +1,7 @@
 """The base class of all sources."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
@@ -73,6 +73,10 @@ class Source(ABC):
 
     def generation(self) -> object:
         """What differs after the files were saved again; the same for files that nobody saves over."""
+        return None
+
+    def directory_with(self, names: Iterable[str]) -> Path | None:  # noqa: ARG002
+        """The directory around a single file, where a file of one of these names is next to it."""
         return None
 
     def inside(self, subdirectory: str) -> str:

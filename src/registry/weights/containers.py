@@ -11,7 +11,10 @@ from registry.formatting import first_of
 
 KindT = TypeVar("KindT")
 
-CONTAINERS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights", "params")
+CONTAINERS = (
+    "state_dict", "model_state_dict", "model", "module", "net", "network", "weights", "params",
+    "model_state", "model_weights", "checkpoint",
+)  # fmt: skip
 """Keys under which training programs keep a state dict: Lightning, the tutorials of torch, fairseq, DeepSpeed, ..."""
 
 DEEPEST = 8

@@ -53,6 +53,10 @@ Outcomes: TypeAlias = Mapping[Outcome, list[Pair]]
 """The tensors of both sides, by what becomes of them."""
 
 
+COUNTERS = ("n_averaged",)
+"""Tensors that torch adds next to a wrapped module: how many models an ``AveragedModel`` is the mean of."""
+
+
 def translate_names(names: Iterable[str], table: NameTable | None, layout: Layout) -> Translation:
     """Spell the names in a file as the model with all its heads does.
 
@@ -61,7 +65,9 @@ def translate_names(names: Iterable[str], table: NameTable | None, layout: Layou
     Raises:
         WeightsMismatchError: Two names become one.
     """
-    found = (table or NameTable()).translate({name: StoredTensor(name) for name in names})
+    names = list(names)
+    counted = [name for name in COUNTERS if name in names and any(other.startswith("module.") for other in names)]
+    found = (table or NameTable()).translate({name: StoredTensor(name) for name in names if name not in counted})
     inner = layout.unwrapped(found.sources)
     full = layout.in_full(inner.values())
     sources: dict[str, StoredTensor] = {}
@@ -71,7 +77,7 @@ def translate_names(names: Iterable[str], table: NameTable | None, layout: Layou
         sources[full[inner[name]]] = source
     ours = layout.names.translate(sources)
     removed = [wrapper for wrapper in layout.wrappers if any(f".{wrapper}" in f".{name}" for name in inner)]
-    return Translation(ours.sources, found.dropped + ours.dropped, tuple(removed))
+    return Translation(ours.sources, (*counted, *found.dropped, *ours.dropped), tuple(removed))
 
 
 def match(

@@ -201,8 +201,11 @@ def same_name(one: StoredTensor, other: StoredTensor, ours: str) -> WeightsMisma
 # --- Layouts ----------------------------------------------------------------------------------------------------------
 
 
-WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-"""Parts of names that torch adds when it wraps a module: DataParallel, ``torch.compile``, FSDP, checkpointing."""
+WRAPPERS = (
+    "module.", "_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_forward_module.", "_module.",
+)  # fmt: skip
+"""Parts of names that are added when a module is wrapped: by DataParallel, ``torch.compile``, FSDP and checkpointing of
+torch, by Lightning and by opacus."""
 
 
 def _refuse_text(what: str, names: object) -> None:

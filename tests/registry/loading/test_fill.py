@@ -352,6 +352,8 @@ def test_two_parameters_never_share_memory_because_the_file_does() -> None:
     ("wrap", "wrappers"),
     [
         ("_orig_mod.{}", ("_orig_mod.",)),
+        ("_forward_module.{}", ("_forward_module.",)),
+        ("_module.{}", ("_module.",)),
         ("module._orig_mod.{}", ("module.", "_orig_mod.")),
         ("_orig_mod.module.{}", ("module.", "_orig_mod.")),
         ("_fsdp_wrapped_module.{}", ("_fsdp_wrapped_module.",)),

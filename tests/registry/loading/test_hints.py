@@ -221,6 +221,22 @@ def test_a_state_dict_is_opened_as_a_file_is(key: str, classifier: Any, tmp_path
     assert model.load_report.wrappers == ("_orig_mod.",)
 
 
+def test_a_state_dict_under_another_key_is_named_as_in_a_file(classifier: Any, tmp_path: Path) -> None:
+    path = directory(classifier, tmp_path / "m", {"ema": state_of(classifier)})
+    given = {"ema": state_of(classifier), "epoch": 3}
+    for options in ({}, {"state_dict": given}):
+        with pytest.raises(WeightsMismatchError, match=r"holds a dict under 'ema'(.|\n)*\['ema'\]"):
+            BertForSequenceClassification.from_pretrained(path, **options)
+
+
+def test_the_averages_of_torch_load_without_their_counter(classifier: Any, tmp_path: Path) -> None:
+    state = torch.optim.swa_utils.AveragedModel(classifier).state_dict()
+    assert "n_averaged" in state
+    model = registry.load_model(directory(classifier, tmp_path / "m", state))
+    assert (model.load_report.wrappers, model.load_report.dropped) == (("module.",), ("n_averaged",))
+    assert model.classifier.weight.equal(classifier.classifier.weight)
+
+
 def test_a_checkpoint_of_lightning_beside_a_configuration_is_named(classifier: Any, tmp_path: Path) -> None:
     path = directory(classifier, tmp_path / "m")
     (path / "pytorch_model.bin").rename(path / "epoch=1-step=10.ckpt")

@@ -64,6 +64,12 @@ FOREIGN = {
     "a damaged adapter": ({"adapter_config.json": b"[", "adapter_model.bin": b""}, ["adapter", "a base model"]),
     "a pipeline": ({"model_index.json": b"{}", "text_encoder/config.json": b"{}"}, ["text_encoder"]),
     "Lightning": (MODEL | {"last.ckpt": b"PK"}, ["last.ckpt", "state_dict="]),
+    "weights under another name": (MODEL | {"weights.safetensors": b"x"}, ["weights.safetensors may", "name it model.s"]),
+    "a training program": (MODEL | {"model_best.pth.tar": b"PK"}, ["model_best.pth.tar", "name it pytorch_model.bin"]),
+    "only an optimizer": (MODEL | {"optimizer.pt": b"PK"}, ["optimizer.pt is the state", "without weights"]),
+    "half a download": (MODEL | {"model.safetensors.incomplete": b""}, ["did not end"]),
+    "an archive": (MODEL | {"model.zip": b"PK"}, ["model.zip is an archive"]),
+    "a compiled model": (MODEL | {"model.pt2": b"PK", "weights.npz": b"PK"}, ["compiled for", "MLX"]),
     "no model": ({".gitattributes": b""}, [".gitattributes"]),
 }  # fmt: skip
 
@@ -81,6 +87,11 @@ def test_a_repository_of_another_library_is_called_that(hub, files: dict[str, by
     hub.hub("org/m", files)
     message = refused("org/m")
     assert [word for word in words if word not in message] == []
+
+
+def test_a_file_next_to_its_configuration_names_the_directory(tmp_path: Path, saved: dict[str, bytes]) -> None:
+    directory = written(tmp_path / "m", saved)
+    assert f"give the directory, {str(directory)!r}" in refused(directory / "model.safetensors")
 
 
 def test_a_directory_without_files_is_not_said_to_have_some(tmp_path: Path) -> None:
