@@ -511,9 +511,7 @@ CASES: dict[str, Case | str] = {
     ),
     "weights in half precision": half,
     "weights that are views of one flat buffer, or transposed": state(views),
-    "names with what wrappers add: `module.`, `_orig_mod.`, `_fsdp_wrapped_module.`, `_forward_module.`, anywhere": state(
-        wrapped
-    ),
+    "names with what wrappers add, anywhere (`module.`, `_orig_mod.`, `_fsdp_wrapped_module.`)": state(wrapped),
     "weights under `state_dict`, `model`, `module`, `net` and others, next to an optimizer": state(
         lambda found: {"epoch": 3, "model": {"net": found}, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}}
     ),
@@ -555,6 +553,9 @@ CASES: dict[str, Case | str] = {
     "a head of three classes, two in the configuration": opens(three_classes),
     "an enlarged embedding, its old size in the configuration": opens(lambda theirs: masked(theirs, enlarged)),
     "the same, with `vocab_size=66`": opens(lambda theirs: masked(theirs, enlarged), vocab_size=66),
+    "three layers in the configuration, two in the file, or one": each_fails(
+        configured(num_hidden_layers=1), configured(num_hidden_layers=3)
+    ),
     "an output layer that differs from the embedding to which it is tied": opens(lambda theirs: masked(theirs, untied)),
     'the same, as `task="base"`': opens(lambda theirs: masked(theirs, untied), task="base"),
     "a layer of your own (`crf.transitions`)": state(

@@ -57,7 +57,7 @@ def fill(
     translation = translate_names(checkpoint.tensors, checkpoint.names, layout)
     pairs = match(slots, shared_names(slots), translation.sources, layout)
     outcomes = classify(pairs, options.allow_missing, options.allow_unexpected)
-    values, flaws = read_values(outcomes, slots, checkpoint.tensors, options)
+    values, flaws = read_values(outcomes, slots, checkpoint.tensors, options, layout)
     require_backbone(outcomes)
     found = Comparison(
         model=type(model).__name__,

@@ -11,7 +11,13 @@ from torch import Tensor
 
 import registry
 from registry.errors import MissingFileError, WeightsMismatchError
-from registry.zoo import BertConfig, BertForMaskedLM, BertForSequenceClassification
+from registry.zoo import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    OpenAIGPTConfig,
+    OpenAIGPTLMHeadModel,
+)
 
 State = dict[str, Tensor]
 
@@ -92,6 +98,36 @@ def test_an_embedding_of_more_words_is_loaded_by_their_number(masked_lm: Any, tm
     assert f"vocab_size={size} makes the sizes agree" in message
     assert patterns_in(message) == []
     registry.load_model(path, vocab_size=size)
+
+
+@pytest.mark.parametrize("layers", [1, 5])
+def test_a_model_of_more_or_fewer_layers_is_loaded_by_their_number(
+    layers: int, classifier: Any, tmp_path: Path
+) -> None:
+    path = directory(classifier, tmp_path / "m", num_hidden_layers=layers)
+    message = refused(path)
+    number = classifier.config.num_hidden_layers
+    assert f"num_hidden_layers={number} makes the numbers of layers agree" in message
+    assert patterns_in(message) == []
+    registry.load_model(path, num_hidden_layers=number)
+
+
+def test_special_tokens_behind_the_vocabulary_are_an_option_too(tmp_path: Path) -> None:
+    sizes = {"vocab_size": 11, "n_embd": 4, "n_layer": 1, "n_head": 1, "n_positions": 8}
+    path = directory(OpenAIGPTLMHeadModel(OpenAIGPTConfig(**sizes, n_special=5)), tmp_path / "m", n_special=2)
+    option = re.search(r"(\w+)=(\d+) makes the sizes agree", refused(path))
+    assert option is not None
+    assert registry.load_model(path, **{option[1]: int(option[2])}).lm_head.weight.shape == (16, 4)
+
+
+def test_a_second_name_of_the_bias_must_have_its_numbers(masked_lm: Any, tmp_path: Path) -> None:
+    state = state_of(masked_lm)
+    state["cls.predictions.decoder.bias"] = state["cls.predictions.bias"] + 1
+    path = directory(masked_lm, tmp_path / "m", state)
+    message = refused(path)
+    assert "cls.predictions.bias and cls.predictions.decoder.bias (tied, but not equal)" in message
+    registry.load_model(path, allow_unexpected=patterns_in(message))
+    registry.load_model(path, "base", allow_missing=["pooler.*"])
 
 
 def test_several_options_are_named_together(classifier: Any, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ FOREIGN = {
     "a damaged adapter": ({"adapter_config.json": b"[", "adapter_model.bin": b""}, ["adapter", "a base model"]),
     "a pipeline": ({"model_index.json": b"{}", "text_encoder/config.json": b"{}"}, ["text_encoder"]),
     "Lightning": (MODEL | {"last.ckpt": b"PK"}, ["last.ckpt", "state_dict="]),
-    "weights under another name": (MODEL | {"weights.safetensors": b"x"}, ["weights.safetensors may", "name it model.s"]),
+    "weights under another name": (MODEL | {"weights.safetensors": b"x"}, ["weights.safetensors may", "name it m"]),
     "a training program": (MODEL | {"model_best.pth.tar": b"PK"}, ["model_best.pth.tar", "name it pytorch_model.bin"]),
     "only an optimizer": (MODEL | {"optimizer.pt": b"PK"}, ["optimizer.pt is the state", "without weights"]),
     "half a download": (MODEL | {"model.safetensors.incomplete": b""}, ["did not end"]),

@@ -2,26 +2,22 @@
 
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
 
-import attrs
-
 from registry import discovery
-from registry.config.config import Config
 from registry.errors import WeightsMismatchError
 from registry.formatting import first_of
-from registry.loading.differences.mismatch import Alternatives, Comparison
+from registry.loading.differences.agreeing import option_of_layers, option_of_sizes, sizes_of_two_models
+from registry.loading.differences.mismatch import Comparison
 from registry.loading.differences.read import WITHOUT_VALUES, Flaw
 from registry.loading.differences.reworked import rework_of
 from registry.loading.meta import build
 from registry.records import ModelSpec
 from registry.weights.matching import Pair, classify, match, translate_names
 
-MOST_TRIES = 60
-"""Models that are built, without memory, to find the options that make sizes agree."""
 MOST_PATTERNS = 4
 
 ZERO = (
@@ -41,13 +37,15 @@ def advice(found: Comparison) -> str | None:
     reworked = rework_of(source.name for pair in found.outcomes["unexpected"] for source in pair.theirs.values())
     if reworked is not None:
         return reworked
-    options = _options(found)
+    options, layers = option_of_sizes(found), option_of_layers(found)
     left = [flaw for flaw in found.flaws if flaw.sizes is not None and options is None]
     lines = [
-        *(_of_two_models(found) if options is None else [options]),
+        *(sizes_of_two_models(found) if options is None else [options]),
+        *([] if layers is None else [layers]),
         *_of_ties(found),
         *_of_refused(found),
-        *_of_patterns(found, left),
+        *(_of_patterns(found) if layers is None else []),
+        *_of_heads(found, left),
         *_of_values(found),
     ]
     if not (found.outcomes["loaded"] or found.outcomes["allowed_missing"]):
@@ -125,13 +123,16 @@ def _of_refused(found: Comparison) -> Iterator[str]:
         yield f"The file has all weights for {' and '.join(f'task={task!r}' for task in tasks[:3])}."
 
 
-def _of_patterns(found: Comparison, left: Collection[Flaw]) -> Iterator[str]:
+def _of_patterns(found: Comparison) -> Iterator[str]:
     missing, unexpected = found.outcomes["missing"], found.outcomes["unexpected"]
     if missing and any(pair.part is None for pair in found.outcomes["loaded"]):
         patterns = _patterns_of_parts(found, missing)
         yield f"If that is meant: allow_missing={patterns} newly initializes what the file lacks."
     if unexpected:
         yield f"If that is meant: allow_unexpected={_patterns_of_file(found, unexpected)} drops what the model lacks."
+
+
+def _of_heads(found: Comparison, left: Collection[Flaw]) -> Iterator[str]:
     heads = [flaw for flaw in left if flaw.part is not None]
     if heads:
         patterns = _patterns(sorted({_part(found, flaw.part or "") for flaw in heads}), found.names)
@@ -178,82 +179,6 @@ def _patterns_of_file(found: Comparison, pairs: Iterable[Pair]) -> list[str]:
 def _patterns(wanted: list[str], names: Collection[str]) -> list[str]:
     """The first of the patterns, each of which matches a name."""
     return [pattern for pattern in wanted if any(fnmatchcase(name, pattern) for name in names)][:MOST_PATTERNS]
-
-
-# --- Options ----------------------------------------------------------------------------------------------------------
-
-
-def _options(found: Comparison) -> str | None:
-    """The options that make all sizes agree; None where there are none."""
-    flaws = {flaw.name: flaw.sizes for flaw in found.flaws if flaw.sizes is not None}
-    if not flaws or found.alternatives is None:
-        return None
-    values = _agreeing(found.alternatives, flaws, found.shapes)
-    if not values:
-        return None
-    named = ", ".join(f"{key}={value}" for key, value in values.items())
-    return (
-        f"{named} makes the sizes agree, and all weights of the file are kept: pass it, or correct the configuration."
-    )
-
-
-def _agreeing(
-    alternatives: Alternatives,
-    flaws: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
-    shapes: Mapping[str, tuple[int, ...]],
-) -> dict[str, int] | None:
-    """Values of options with which the model has the shapes of the file; each is tried by building the model."""
-    values: dict[str, int] = {}
-    count = len(flaws)
-    for key, value in _candidates(alternatives.config, flaws.values())[:MOST_TRIES]:
-        left = _disagreeing(alternatives, {**values, key: value}, shapes)
-        if left is not None and len(left) < count:
-            values[key], count = value, len(left)
-        if count == 0:
-            return values
-    return None
-
-
-def _of_two_models(found: Comparison) -> Iterator[str]:
-    """The option with which all sizes agree that did not, and others do not: the file contradicts itself."""
-    flaws = {flaw.name: flaw.sizes for flaw in found.flaws if flaw.sizes is not None}
-    if not flaws or found.alternatives is None:
-        return
-    for key, value in _candidates(found.alternatives.config, flaws.values())[:MOST_TRIES]:
-        left = _disagreeing(found.alternatives, {key: value}, found.shapes)
-        if left and not flaws.keys() & set(left):
-            now = getattr(found.alternatives.config, key)
-            yield (
-                f"{key}={value} makes the size of {first_of(flaws, 2)} agree, and only {key}={now} that of "
-                f"{first_of(left, 2)}: the file has tensors of two models, which no option makes one."
-            )
-            return
-
-
-def _candidates(config: Config, sizes: Iterable[tuple[Any, Any]]) -> list[tuple[str, int]]:
-    """Options that have the size of the model, each with the size of the file."""
-    fields = {field.name: getattr(config, field.name) for field in attrs.fields(type(config))}
-    found = [
-        (key, there)
-        for stored, wanted in sizes
-        if len(stored) == len(wanted)
-        for there, here in zip(stored, wanted, strict=True)
-        if there != here
-        for key, value in fields.items()
-        if type(value) is int and value == here
-    ]
-    return list(dict.fromkeys(found))
-
-
-def _disagreeing(
-    alternatives: Alternatives, values: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]]
-) -> list[str] | None:
-    """The tensors whose shapes differ from ``shapes`` with these options; None where the options are refused."""
-    try:
-        made = alternatives.remake(values).state_dict()
-    except Exception:  # noqa: BLE001  # a constructor may refuse the options in its own way
-        return None
-    return [name for name, shape in shapes.items() if name in made and tuple(made[name].shape) != tuple(shape)]
 
 
 # --- Other architectures ----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from torch import Tensor, equal, strided
 from registry.loading.options import LoadOptions
 from registry.loading.slots import FLOATS, Slot, Values
 from registry.weights.matching import Outcome, Pair, is_allowed
-from registry.weights.names import StoredTensor
+from registry.weights.names import Layout, StoredTensor
 
 WITHOUT_VALUES = "sparse, quantized or without values in the file"
 
@@ -36,6 +36,7 @@ def read_values(
     slots: Mapping[str, Slot],
     tensors: Mapping[str, Tensor],
     options: LoadOptions,
+    layout: Layout,
 ) -> tuple[Values, list[Flaw]]:
     """Read the tensors that both sides have; return them, and the flaws of those that do not fit.
 
@@ -43,8 +44,10 @@ def read_values(
     """
     values: Values = []
     flaws: list[Flaw] = []
+    parts = {layout.part_of(full) for pairs in outcomes.values() for pair in pairs for full in pair.ours}
     for pair in outcomes.pop("loaded"):
-        pair, tensor, found = _read_pair(pair, tensors, options, outcomes)
+        theirs = {full: source for full, source in pair.theirs.items() if layout.part_of(full) in parts}
+        pair, tensor, found = _read_pair(pair, theirs or pair.theirs, tensors, options, outcomes)
         flaw = next(filter(None, (_unfit(pair, ours, tensor, slots[ours].tensor) for ours in pair.names)), None)
         if flaw is not None and is_allowed(pair.names, options.allow_missing):
             outcomes["allowed_missing"].append(pair)
@@ -56,14 +59,17 @@ def read_values(
 
 
 def _read_pair(
-    pair: Pair, tensors: Mapping[str, Tensor], options: LoadOptions, outcomes: dict[Outcome, list[Pair]]
+    pair: Pair,
+    needed: Mapping[str, StoredTensor],
+    tensors: Mapping[str, Tensor],
+    options: LoadOptions,
+    outcomes: dict[Outcome, list[Pair]],
 ) -> tuple[Pair, Tensor, list[Flaw]]:
     """The tensor of a pair, of its names in the file the most precise one, and those that differ from it.
 
-    Only names that the model has are compared: a class without the head needs no equal to the embedding.  A name which
-    the caller allows to be unexpected is dropped where it differs.
+    Only the ``needed`` names are compared, of parts that the model has: a class without the head needs no equal to the
+    embedding.  A name which the caller allows to be unexpected is dropped where it differs.
     """
-    needed = {full: source for full, source in pair.theirs.items() if full in pair.ours} or pair.theirs
     read = {full: source.read(tensors) for full, source in needed.items()}
     if len(read) == 1:  # as nearly always
         return pair, next(iter(read.values())), []
