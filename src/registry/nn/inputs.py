@@ -163,13 +163,12 @@ def class_numbers(labels: Tensor, shape: Sequence[int], classes: int, name: str 
         name: The argument that holds them, for errors.
 
     Returns:
-        The labels, in that shape.
+        The labels, in that shape, as 64-bit integers.
 
     Raises:
         InputError: The shape or the type is another one or, on a CPU, a label is no class.
     """
-    labels = in_shape(labels, shape, name, "a class number")
-    _refuse_fractions(labels, name)
+    labels = _whole(in_shape(labels, shape, name, "a class number"), name)
     if can_branch_on(labels) and labels.numel() and labels.max() >= classes:
         raise InputError(
             f"{_first(labels, labels >= classes, name)} is no class: there are {classes}, numbered from 0 to "
@@ -189,14 +188,12 @@ def positions(labels: Tensor, texts: int, name: str) -> Tensor:
         name: The argument that holds them, for errors.
 
     Returns:
-        The labels, ``(texts,)``.
+        The labels, ``(texts,)``, as 64-bit integers.
 
     Raises:
         InputError: The shape or the type is another one.
     """
-    labels = in_shape(labels, (texts,), name, "a position")
-    _refuse_fractions(labels, name)
-    return labels
+    return _whole(in_shape(labels, (texts,), name, "a position"), name)
 
 
 def fractions(labels: Tensor, shape: Sequence[int], name: str = "labels") -> Tensor:
@@ -213,7 +210,7 @@ def fractions(labels: Tensor, shape: Sequence[int], name: str = "labels") -> Ten
     Raises:
         InputError: The shape is another one or, on a CPU, a number is below 0 or above 1.
     """
-    labels = in_shape(labels, shape, name, "0 or 1 for each class")
+    labels = in_shape(labels, shape, name, "0 or 1")
     if can_branch_on(labels) and labels.numel() and (labels.min() < 0 or labels.max() > 1):
         raise InputError(
             f"{_first(labels, (labels < 0) | (labels > 1), name, ('row', 'class'))} is neither 0 nor 1, nor between.",
@@ -247,9 +244,11 @@ def _remedy(labels: Tensor) -> str | None:
     return None
 
 
-def _refuse_fractions(labels: Tensor, name: str) -> None:
+def _whole(labels: Tensor, name: str) -> Tensor:
+    """Labels of a type that is wide enough for all numbers and signs."""
     if labels.is_floating_point() or labels.is_complex():
         raise InputError(f"{name} must be whole numbers, not of the type {labels.dtype}.", hint="labels.long() are.")
+    return labels.long()
 
 
 def _first(labels: Tensor, wrong: Tensor, name: str, axes: Sequence[str] = ()) -> str:

@@ -58,7 +58,7 @@ def token_loss(logits: Tensor, labels: Tensor, rows: Rows, batch: torch.Size) ->
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    labels = labels.flatten().long()
+    labels = labels.flatten()
     known = labels >= 0
     total = F.cross_entropy(
         logits.flatten(0, -2), labels.masked_fill(~known, IGNORED), ignore_index=IGNORED, reduction="sum"

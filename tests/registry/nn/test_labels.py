@@ -35,6 +35,20 @@ def test_a_label_out_of_range_is_named_with_its_position(loss: object, labels: T
         loss(labels)  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int16, torch.uint16, torch.int32, torch.uint64])
+def test_whole_numbers_may_be_of_any_type(dtype: torch.dtype) -> None:
+    labels = torch.tensor([[0, 3, 1], [2, 0, 3]])
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    rows = rows_of(mask)
+    for loss in (
+        lambda y: classification_loss(LOGITS, y),
+        lambda y: next_token_loss(LOGITS, y, mask),
+        lambda y: token_loss(rows.pack(LOGITS), y, rows, mask.shape),
+        lambda y: position_loss(LOGITS[:, :, 0], y[:, 0], "start_positions"),
+    ):
+        assert torch.equal(loss(labels.to(dtype)), loss(labels))
+
+
 def test_positions_of_packed_tokens_are_those_of_the_batch() -> None:
     mask = torch.tensor([[1, 0, 0], [1, 1, 1]])
     rows = rows_of(mask)
