@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from registry.errors import InputError
 from registry.loading.model import Model
 from registry.nn.activations import ACTIVATION_FUNCTIONS
-from registry.nn.inputs import check_shape, is_observed, tokens_of
+from registry.nn.inputs import check_mask, check_shape, is_observed, tokens_of
 from registry.nn.losses import classification_loss, token_loss
 from registry.nn.outputs import ClassificationOutput, EncoderOutput, MaskedLMOutput, PretrainingOutput
 from registry.nn.packing import rows_of
@@ -131,6 +131,7 @@ class BertModel(BertPreTrainedModel):
         if tokens.dim() != 2:
             raise InputError(f"input_ids must have the shape (batch, tokens), not {tuple(tokens.shape)}.")
         check_shape(attention_mask, tokens, "attention_mask")
+        check_mask(attention_mask)
         check_shape(token_type_ids, tokens, "token_type_ids")
         embedded = self.embeddings(
             input_ids, token_type_ids=token_type_ids, position_ids=position_ids, inputs_embeds=inputs_embeds

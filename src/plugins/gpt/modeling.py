@@ -203,7 +203,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         """
         kind = CausalStateWithWeights if output_attentions else CausalState
         tokens = tokens_of(input_ids, inputs_embeds)
-        state = kind(tokens, attention_mask, cache_after(past_key_values, use_cache))
+        state = kind(tokens, attention_mask, cache_after(past_key_values, use_cache, len(self.h)))
         if position_ids is None:
             check_length(state.length, self.positions_embed)
             position_ids = state.positions(tokens.device)

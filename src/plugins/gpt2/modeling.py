@@ -180,7 +180,7 @@ class GPT2Model(GPT2PreTrainedModel):
         """
         kind = CausalStateWithWeights if output_attentions else CausalState
         tokens = tokens_of(input_ids, inputs_embeds)
-        state = kind(tokens, attention_mask, cache_after(past_key_values, use_cache))
+        state = kind(tokens, attention_mask, cache_after(past_key_values, use_cache, len(self.h)))
         if position_ids is None:
             check_length(state.length, self.wpe)
             position_ids = state.positions(tokens.device)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from registry.nn.inputs import can_branch_on, carries_hook, class_numbers, is_traced, unknown_ids
+from registry.nn.inputs import can_branch_on, carries_hook, check_type, class_numbers, is_traced, unknown_ids
 from registry.nn.linear import FunctionalLinear
 from registry.nn.losses import IGNORED
 
@@ -55,6 +55,7 @@ class AdaptiveEmbedding(nn.Module):
         Raises:
             InputError: No word has this id; on a CPU.
         """
+        check_type(input_ids, "input_ids")
         try:
             embedded = self._embed(0, input_ids) if len(self.emb_layers) == 1 else self._by_cluster(input_ids)
         except IndexError as problem:

@@ -6,13 +6,14 @@ Axes:  B batch,  T new tokens,  S tokens that are attended to: those of the memo
 import torch
 from torch import Tensor
 
-from registry.nn.inputs import can_branch_on
+from registry.nn.inputs import can_branch_on, check_mask
 
 
 def padding_of(attention_mask: Tensor | None) -> Tensor | None:
     """True at padding, of the shape of the mask; None where it is known that there is none."""
     if attention_mask is None:
         return None
+    check_mask(attention_mask)
     padding = attention_mask == 0
     return padding if not can_branch_on(padding) or padding.any() else None
 

@@ -186,7 +186,11 @@ class TransfoXLModel(TransfoXLPreTrainedModel):
             return Memory.nothing(len(self.layers), self.mem_len, x)
         if isinstance(mems, Memory) and mems.grows and not mems.layers:
             return Memory.nothing(len(self.layers), 0, x, grows=True)
-        memory = mems if isinstance(mems, Memory) else Memory.of(state.detach() for state in mems)
+        if not isinstance(mems, Memory):
+            mems = list(mems)
+            if any(not isinstance(state, Tensor) for state in mems):
+                raise InputError("mems must be tensors, one for each layer; leave them out at the beginning of a text.")
+        memory = mems if isinstance(mems, Memory) else Memory.of(state.detach().to(x.dtype) for state in mems)
         wanted = (x.shape[0], memory.length if len(memory) else 0, x.shape[-1])
         if len(memory) != len(self.layers) or any(state.shape != wanted for state in memory):
             raise InputError(

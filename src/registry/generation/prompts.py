@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from registry.errors import InputError
-from registry.nn.inputs import check_shape
+from registry.nn.inputs import check_mask, check_shape
 
 WhenFull: TypeAlias = Literal["error", "slide"]
 """What happens to a text that outgrows the context of the model: refused, or continued with the younger half."""
@@ -46,6 +46,7 @@ def prompts_of(input_ids: Tensor, attention_mask: Tensor | None) -> Prompts:
             f"not {input_ids.dtype} of the shape {tuple(input_ids.shape)}."
         )
     check_shape(attention_mask, input_ids, "attention_mask")
+    check_mask(attention_mask)
     tokens = torch.ones_like(input_ids) if attention_mask is None else (attention_mask != 0).long()
     if not tokens.numel() or not tokens.any(dim=1).all():
         raise InputError(

@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from registry.errors import InputError
 from registry.nn.cache import DynamicKeyValueCache, KeyValueCache, KeyValues
-from registry.nn.inputs import can_branch_on
+from registry.nn.inputs import can_branch_on, check_mask
 
 
 class Attend(Protocol):
@@ -146,6 +146,7 @@ class CausalState:
                 f"attention_mask must have the shape of all tokens so far, {wanted}, not {tuple(mask.shape)}.",
                 hint="It covers the tokens in past_key_values, too." if self._past else None,
             )
+        check_mask(mask)
         tokens = mask.reshape(-1, self.length) != 0
         return None if can_branch_on(tokens) and tokens.all() else tokens
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from registry.errors import InputError
+from registry.nn.inputs import is_traced
 
 KeyValues: TypeAlias = tuple[Tensor, Tensor]
 """Keys and values of one layer, each ``BHSD``; one tensor with an axis of 2 in front does as well.
@@ -188,7 +189,14 @@ class FixedKeyValueCache(KeyValueCache):
         """Concatenate keys and values of new tokens, ``BHTD``, to those of the layer; return all, ``BHSD``."""
         if not self._before:
             return key, value
+        if layer >= len(self._before):
+            raise InputError(f"past_key_values are of {len(self._before)} layers, and the model has more.")
         keys, values = self._before[layer]
+        if not is_traced() and keys.shape[:2] != key.shape[:2]:  # sizes that are traced are tensors
+            raise InputError(
+                f"past_key_values are of {keys.shape[0]} sequences and {keys.shape[1]} heads, the new tokens of "
+                f"{key.shape[0]} and {key.shape[1]}."
+            )
         return torch.cat([keys, key], dim=-2), torch.cat([values, value], dim=-2)
 
     def _pairs(self) -> tuple[KeyValues, ...]:
@@ -211,8 +219,16 @@ class DynamicKeyValueCache(FixedKeyValueCache):
         return tuple(self._after.values()) or self._before
 
 
-def cache_after(past: KeyValueCache | Iterable[KeyValues] | None, wanted: bool | None) -> KeyValueCache:
-    """The cache of a forward pass after ``past``, to which its tokens are appended where that is ``wanted``."""
-    if not wanted:
-        return FixedKeyValueCache(past or ())
-    return past if isinstance(past, KeyValueCache) else DynamicKeyValueCache(past or ())
+def cache_after(
+    past: KeyValueCache | Iterable[KeyValues] | None, wanted: bool | None, layers: int | None = None
+) -> KeyValueCache:
+    """The cache of a forward pass after ``past``, to which its tokens are appended where that is ``wanted``.
+
+    Raises:
+        InputError: The past is of another number of layers than ``layers``.
+    """
+    kind = DynamicKeyValueCache if wanted else FixedKeyValueCache
+    cache = past if wanted and isinstance(past, KeyValueCache) else kind(past or ())
+    if layers is not None and len(cache) not in (0, layers):
+        raise InputError(f"past_key_values are of {len(cache)} layers, where the model has {layers}.")
+    return cache

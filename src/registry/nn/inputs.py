@@ -67,10 +67,13 @@ def embed_ids(table: nn.Embedding, ids: Tensor, name: str, tokens: Tensor | None
 
     Raises:
         InputError: An id is outside of the table, on a CPU.  A GPU stops with an assertion of its own: to check there
-            would mean to wait for it.
+            would mean to wait for it.  Or the ids are no whole numbers, or do not fit the batch.
     """
-    if tokens is not None and ids.shape != tokens.shape and is_observed(table):
-        ids = ids.expand_as(tokens)
+    if tokens is not None and ids.shape != tokens.shape:
+        check_fits(ids, tokens, name)
+        if is_observed(table):
+            ids = ids.expand_as(tokens)
+    check_type(ids, name)
     try:
         return table(ids)
     except IndexError as problem:
@@ -90,6 +93,12 @@ def tokens_of(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
     Raises:
         InputError: Both are given, or neither is.
     """
+    for name, given in (("input_ids", input_ids), ("inputs_embeds", inputs_embeds)):
+        if given is not None and not isinstance(given, Tensor):
+            raise InputError(
+                f"{name} must be a tensor, not a {type(given).__name__}.",
+                hint='tokenizer(texts, return_tensors="pt") makes tensors, torch.tensor(ids) one of a list.',
+            )
     if (input_ids is None) == (inputs_embeds is None):
         given = "neither is" if input_ids is None else "both are"
         raise InputError(f"A model takes input_ids, or inputs_embeds in their place, and {given} given.")
@@ -126,6 +135,31 @@ def unknown_ids(ids: Tensor, rows: int, name: str) -> InputError:
     )
 
 
+IDS = (torch.long, torch.int)
+"""Types with which torch looks up rows."""
+
+
+def check_type(ids: Tensor, name: str) -> None:
+    """Raise InputError unless ids, called ``name``, are of a type with which rows are looked up."""
+    if ids.dtype not in IDS:
+        raise InputError(f"{name} must be of the type torch.long, not {ids.dtype}.", hint=f"{name}.long() is.")
+
+
+def check_fits(tensor: Tensor, tokens: Tensor, name: str) -> None:
+    """Raise InputError unless ``tensor``, called ``name``, has a number for each token, or for each position."""
+    if is_traced():  # sizes may be tensors
+        return
+    last = tokens.shape[tokens.dim() - tensor.dim() :]
+    fits = 0 < tensor.dim() <= tokens.dim() and all(
+        size in (1, one) for size, one in zip(tensor.shape, last, strict=True)
+    )
+    if not fits:
+        raise InputError(
+            f"{name} must have the shape of input_ids, {tuple(tokens.shape)}, or {tuple(tokens.shape[-1:])}, not "
+            f"{tuple(tensor.shape)}."
+        )
+
+
 def check_length(tokens: int, positions: nn.Embedding) -> None:
     """Raise InputError unless there are positions for a sequence of so many tokens."""
     longest = positions.weight.shape[0]
@@ -142,6 +176,19 @@ def check_shape(tensor: Tensor | None, input_ids: Tensor, name: str) -> None:
         raise InputError(
             f"{name} must have the shape of input_ids, {tuple(input_ids.shape)}, not {tuple(tensor.shape)}."
         )
+
+
+def check_mask(mask: Tensor | None) -> None:
+    """Raise InputError for a mask of numbers to be added to scores (-10000 at padding), on a CPU.
+
+    Here as everywhere a mask of two axes is 1 at tokens and 0 at padding; the other kind would mean the reverse.
+    """
+    if mask is None or not mask.is_floating_point() or not can_branch_on(mask) or bool((mask >= 0).all()):
+        return
+    raise InputError(
+        f"attention_mask must be 1 at tokens and 0 at padding, and has {mask.min().item():g}.",
+        hint="A mask to be added to scores is 0 at tokens, and below it at padding: attention_mask == 0 is meant.",
+    )
 
 
 # --- Labels -----------------------------------------------------------------------------------------------------------
