@@ -1,5 +1,7 @@
 """The configuration of BERT."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 from attrs import frozen
@@ -28,11 +30,9 @@ class BertConfig(Config):
     architecture: ClassVar[str] = "bert"
     model_type: ClassVar[str] = "bert"
     most_parameters: ClassVar[int] = 20_000_000_000
-    head_fields: ClassVar[tuple[str, ...]] = (
-        *Config.head_fields,
-        "classifier_dropout",
-        "problem_type",
-        "tie_word_embeddings",
+    head_fields: ClassVar[tuple[str, ...]] = (*Config.head_fields, "classifier_dropout", "tie_word_embeddings")
+    task_fields: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+        {"sequence-classification": ("problem_type",)}
     )
 
     vocab_size: int = size(30522)

@@ -28,10 +28,15 @@ class OpenAIGPTConfig(Config):
         }
     )
     most_parameters: ClassVar[int] = 20_000_000_000
-    head_fields: ClassVar[tuple[str, ...]] = (
-        *Config.head_fields,
-        *("summary_first_dropout", "summary_type", "summary_use_proj", "summary_proj_to_labels"),
-        *("summary_activation", "tie_word_embeddings", "problem_type"),
+    head_fields: ClassVar[tuple[str, ...]] = (*Config.head_fields, "tie_word_embeddings")
+    task_fields: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+        {
+            "sequence-classification": ("problem_type",),
+            "double-heads": (
+                *("summary_first_dropout", "summary_type", "summary_use_proj", "summary_proj_to_labels"),
+                "summary_activation",
+            ),
+        }
     )
     required_keys: ClassVar[tuple[str, ...]] = ("afn",)
 

@@ -40,10 +40,16 @@ class GPT2Config(Config):
         }
     )
     most_parameters: ClassVar[int] = 20_000_000_000
-    head_fields: ClassVar[tuple[str, ...]] = (
-        *Config.head_fields,
-        *("summary_first_dropout", "summary_type", "summary_use_proj", "summary_proj_to_labels"),
-        *("summary_activation", "tie_word_embeddings", "problem_type", "classifier_dropout"),
+    head_fields: ClassVar[tuple[str, ...]] = (*Config.head_fields, "tie_word_embeddings")
+    task_fields: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+        {
+            "sequence-classification": ("problem_type",),
+            "token-classification": ("classifier_dropout",),
+            "double-heads": (
+                *("summary_first_dropout", "summary_type", "summary_use_proj", "summary_proj_to_labels"),
+                "summary_activation",
+            ),
+        }
     )
 
     vocab_size: int = size(50257)

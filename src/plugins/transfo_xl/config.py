@@ -37,7 +37,9 @@ class TransfoXLConfig(Config):
         {"hidden_size": "d_model", "num_attention_heads": "n_head", "num_hidden_layers": "n_layer"}
     )
     most_parameters: ClassVar[int] = 20_000_000_000
-    head_fields: ClassVar[tuple[str, ...]] = (*Config.head_fields, "problem_type")
+    task_fields: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+        {"sequence-classification": ("problem_type",)}
+    )
 
     vocab_size: int = size(267_735)
     """Words, the most frequent first."""

@@ -67,6 +67,8 @@ class Config:
     """Parameters of the largest model of the architecture; a file that describes a larger one is taken for damaged."""
     head_fields: ClassVar[tuple[str, ...]] = ("id2label", "num_labels")
     """Fields that only heads need: where a file has impossible values, base models are loaded all the same."""
+    task_fields: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+    """Task -> fields that it alone needs: what they say does not hinder the models of other tasks."""
     required_keys: ClassVar[tuple[str, ...]] = ()
     """Keys that every file of the architecture has: one without them, and without ``model_type``, is of another."""
 

@@ -66,7 +66,7 @@ class ConfigFile:
 
         Args:
             overrides: The values.
-            task: The task of the model; ``base`` does not need the fields of heads.
+            task: The task of the model, which does not need the fields of other heads.
 
         Raises:
             ConfigError: A value is impossible.
@@ -79,13 +79,23 @@ class ConfigFile:
             try:
                 return cls.from_dict(self.keys, **overrides)
             except ConfigError as problem:
-                if task != BASE:
+                needless = _needless(cls, task) & self.keys.keys()
+                if not needless:
                     raise
-                needed = {key: value for key, value in self.keys.items() if key not in cls.head_fields}
-                config = cls.from_dict(needed, **overrides)
-                message = f"{self.path}: {problem.message} A base model has no use for it, and is loaded without."
+                config = cls.from_dict(
+                    {key: value for key, value in self.keys.items() if key not in needless}, **overrides
+                )
+                message = f"{self.path}: {problem.message} The task {task!r} has no use for it, and is loaded without."
                 warnings.warn(message, RegistryWarning, stacklevel=2)
                 return config
+
+
+def _needless(cls: type[Config], task: str | None) -> set[str]:
+    """The keys that a task does not need: those of single tasks and, for the base model, those of all heads."""
+    if task is None:
+        return set()
+    of_others = {key for other, keys in cls.task_fields.items() if other != task for key in keys}
+    return of_others | set(cls.head_fields if task == BASE else ())
 
 
 def load_config(

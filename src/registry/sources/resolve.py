@@ -49,7 +49,7 @@ def resolve(name: str | os.PathLike[str], *, revision: str | None = None) -> Sou
         path = Path(os.fsdecode(name))
         source = _on_disk(str(path), path, "it is a Path")
     else:
-        raise TypeError(f"A model is named by a str or a Path, not by {name!r}.")
+        raise TypeError(f"A model is named by a str or a Path, not by {name!r:.80}.")
     return source if revision is None else source.at(revision)
 
 

@@ -24,6 +24,7 @@ from registry.zoo import (
     BertForSequenceClassification,
     BertModel,
     BertTokenizer,
+    GPT2LMHeadModel,
     OpenAIGPTConfig,
     TransfoXLConfig,
 )
@@ -221,13 +222,24 @@ def test_a_tokenizer_needs_no_configuration_that_a_model_could_have(saved: Path,
         registry.load_model(saved)
 
 
+def test_a_task_needs_no_field_of_another_one(tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"vocab_size": 9, "n_embd": 4, "n_layer": 1, "n_head": 1, "n_positions": 4}
+    saved = registry.save(GPT2LMHeadModel(GPT2Config(**sizes)), tmp_path / "m")
+    path = edited(saved, summary_use_proj=False, problem_type="guess")
+    with pytest.warns(RegistryWarning, match="The task 'causal-lm' has no use"):
+        assert type(registry.load_model(path)) is GPT2LMHeadModel
+    for task, field in (("double-heads", "summary_use_proj"), ("sequence-classification", "problem_type")):
+        with pytest.raises(ConfigError, match=field):
+            registry.load_model(path, task)
+
+
 @pytest.mark.parametrize("keys", [{"id2label": 3}, {"tie_word_embeddings": False}, {"classifier_dropout": "much"}])
 def test_a_base_model_needs_no_head(saved: Path, keys: dict[str, Any]) -> None:
     edited(saved, **keys)
     with pytest.raises(ConfigError, match=next(iter(keys))):
         registry.load_model(saved)
     for load in (lambda: registry.load_model(saved, "base"), lambda: BertModel.from_pretrained(saved)):
-        with pytest.warns(RegistryWarning, match=f"{next(iter(keys))}.*base model"):
+        with pytest.warns(RegistryWarning, match=f"{next(iter(keys))}.*The task 'base' has no use"):
             assert type(load()) is BertModel
     with pytest.raises(ConfigError, match="hidden_act"):
         registry.load_model(edited(saved, hidden_act="my_act"), "base")
