@@ -41,6 +41,7 @@
      │   ├─ WeightsLimitError                    reading would take absurd amounts of memory or time
      │   └─ WeightsMismatchError                 other names, shapes or dtypes than the model's
      ├─ SaveError (OSError)                      a directory could not be written; its former contents are intact
+     ├─ BulkError (RuntimeError)                 a bulk job whose workers die
      └─ PluginError (RuntimeError)
          ├─ UnknownPluginError (KeyError)        no plugin has this name
          ├─ PluginLoadError                      a plugin failed while it was imported or its hooks were called
@@ -303,6 +304,10 @@ class WeightsMismatchError(WeightsError):
 
 class SaveError(RegistryError, OSError):
     """A directory could not be written; what was there before is intact, or the message says which files are new."""
+
+
+class BulkError(RegistryError, RuntimeError):
+    """Workers of a bulk job died again and again; the parts that are done stay."""
 
 
 class PluginError(RegistryError, RuntimeError):

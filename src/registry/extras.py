@@ -12,6 +12,8 @@ EXTRAS = {
     "google_crc32c": "tensorflow-files",
     "cramjam": "tensorflow-files",
     "numpy": "all",
+    "pyarrow.parquet": "bulk",
+    "ray": "ray",
 }
 """Module -> the extra of ``torch-registry`` that installs it."""
 
@@ -32,7 +34,7 @@ def import_extra(module: str, needed_for: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as problem:
-        if problem.name != module:
+        if problem.name not in (module, module.partition(".")[0]):
             raise
         raise MissingDependencyError(
             f"{needed_for} needs the package {module}, which is not installed.",

@@ -37,6 +37,7 @@ ORDER = {
     "generation": "sampling, beams, perplexity",
     "embedding": "texts -> vectors, as sentence-transformers computes them",
     "loading": "files -> a model; a model -> files",
+    "bulk": "texts -> vectors or numbers, over files, processes and machines",
     "catalog": "what is available: models, layers, plugins",
     "zoo": "every class by its name",
     "pages": "models and attention as web pages",

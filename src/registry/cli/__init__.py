@@ -33,6 +33,7 @@ COMMANDS = {
     "fill-mask": "run",
     "generate": "run",
     "evaluate": "run",
+    "bulk": "run",
     "attention": "run",
     "pull": "manage",
     "verify": "manage",

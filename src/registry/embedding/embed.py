@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -21,7 +22,7 @@ SORTED_AT_A_TIME = 512
 """Texts that are sorted by length together, so that few tokens of a batch are padding, and results come soon."""
 
 
-class Embedder:
+class TextEncoder:
     """Computes the vectors of texts, as sentence-transformers does.
 
     Args:
@@ -49,8 +50,8 @@ class Embedder:
         name = modules.default_prompt if prompt is None else prompt
         self._prompt = "" if name is None else modules.prompts.get(name, "" if prompt is None else name)
         self._prompt_tokens = 0 if modules.pools_prompt or not self._prompt else self._length_of_prompt()
-        limits = (limit for limit in (modules.max_tokens, tokenizer.max_len) if limit is not None)
-        self.max_tokens = min(limits, default=None)
+        limits = (modules.max_tokens, tokenizer.max_len, _positions(model))
+        self.max_tokens = min((limit for limit in limits if limit is not None), default=None)
         """Tokens of the longest text; longer ones are truncated."""
         self._added = len(tokenizer.encode(""))
         self.truncated = 0
@@ -61,28 +62,33 @@ class Embedder:
         """Elements of a vector."""
         return int(self.vectors(["a"]).shape[1])
 
-    def vectors(self, texts: Sequence[str], batch_size: int = 32) -> Tensor:
-        """The vectors of texts, ``(texts, width)``.
+    def vectors(self, texts: Sequence[str], batch_size: int = 32, most_tokens: int | None = None) -> Tensor:
+        """The vectors of texts, ``(texts, width)``; ``batches`` has the arguments.
 
         Raises:
             InputError: A text has no token.
         """
-        found = list(self.batches(texts, batch_size))
+        found = list(self.batches(texts, batch_size, most_tokens))
         return torch.cat(found) if found else torch.empty(0, self.width)
 
-    def batches(self, texts: Sequence[str], batch_size: int = 32) -> Iterator[Tensor]:
-        """The vectors of texts in their order, some at a time, ``(some, width)``."""
+    def batches(self, texts: Sequence[str], batch_size: int = 32, most_tokens: int | None = None) -> Iterator[Tensor]:
+        """The vectors of texts in their order, some at a time, ``(some, width)``.
+
+        Args:
+            texts: The texts.
+            batch_size: Texts that are computed together.
+            most_tokens: Tokens that are computed together at most, padding included; a longer text is alone.
+        """
         for start in range(0, len(texts), SORTED_AT_A_TIME):
             rows = self._tokenized(texts[start : start + SORTED_AT_A_TIME], start)
             lengths = [len(ids) for ids in rows["input_ids"]]
             order = sorted(range(len(lengths)), key=lengths.__getitem__)
             if "attention_mask" not in rows:  # the model takes no padding
                 batch_size = 1
-            batches = [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
             sorted_vectors = torch.cat(
                 [
                     self._compute({key: [of_key[row] for row in batch] for key, of_key in rows.items()})
-                    for batch in batches
+                    for batch in _batched(order, lengths, batch_size, most_tokens or inf)
                 ]
             )
             vectors = torch.empty_like(sorted_vectors)
@@ -128,6 +134,24 @@ class Embedder:
             vectors = layer(vectors)
         vectors = nn.functional.normalize(vectors, dim=1) if self._normalizes else vectors
         return vectors.cpu()
+
+
+def _positions(model: nn.Module) -> int | None:
+    """The longest input, as configurations have it under either name; None for a model without positions."""
+    names = ("max_position_embeddings", "n_positions")
+    return next((found for name in names if (found := getattr(model.config, name, None))), None)
+
+
+def _batched(order: Sequence[int], lengths: Sequence[int], most: int, most_tokens: float) -> Iterator[list[int]]:
+    """Runs of ``order``, which is by length, of so many texts and padded tokens at most."""
+    batch: list[int] = []
+    for row in order:
+        if batch and (len(batch) == most or (len(batch) + 1) * lengths[row] > most_tokens):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
 
 
 def _hidden_states(model: nn.Module, columns: dict[str, Tensor]) -> Tensor:

@@ -109,11 +109,11 @@ class Pretrained:
             UnsupportedError: The files ask for a module that does not exist here.
             MissingTokenizerError: The model has no vocabulary.
         """
-        from registry.embedding.embed import Embedder
+        from registry.embedding.embed import TextEncoder
 
         if isinstance(texts, str):
             raise InputError("embed takes several texts, and was given one.", hint="Put it into a list: embed([text]).")
-        embedder = Embedder(self.model, self.tokenizer, self.sentence_modules, normalize=normalize, prompt=prompt)
+        embedder = TextEncoder(self.model, self.tokenizer, self.sentence_modules, normalize=normalize, prompt=prompt)
         return embedder.vectors(list(texts), batch_size)
 
     @property

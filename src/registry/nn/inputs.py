@@ -100,8 +100,8 @@ def tokens_of(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
                 hint='tokenizer(texts, return_tensors="pt") makes tensors, torch.tensor(ids) one of a list.',
             )
     if (input_ids is None) == (inputs_embeds is None):
-        given = "neither is" if input_ids is None else "both are"
-        raise InputError(f"A model takes input_ids, or inputs_embeds in their place, and {given} given.")
+        both = "neither is" if input_ids is None else "both are"
+        raise InputError(f"A model takes input_ids, or inputs_embeds in their place, and {both} given.")
     return inputs_embeds[..., 0] if input_ids is None else input_ids  # type: ignore[index]  # one of them is there
 
 

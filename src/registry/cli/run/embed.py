@@ -57,12 +57,12 @@ def command(
     if not texts:
         raise click.UsageError("there is nothing to embed: pass texts, or a file of lines with --file.")
     from registry.cli.run.vectors import FORMATS, json_lines, write_vectors
-    from registry.embedding.embed import Embedder
+    from registry.embedding.embed import TextEncoder
     from registry.loading.pretrained import load
     from registry.saving.folder import write_file
 
     loaded = load(name, "base", device=device)
-    embedder = Embedder(loaded.model, loaded.tokenizer, loaded.sentence_modules, normalize=normalize, prompt=prompt)
+    embedder = TextEncoder(loaded.model, loaded.tokenizer, loaded.sentence_modules, normalize=normalize, prompt=prompt)
     embedded = _with_texts(texts, embedder.batches(texts, batch_size))
     if out is not None or as_json or not sys.stdout.isatty():  # else the printed lines show the progress
         embedded = _with_progress(embedded, len(texts))

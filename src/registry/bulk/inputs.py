@@ -1,0 +1,117 @@
+"""Files of texts, read row by row: lines, JSON lines, Parquet, arrays of numpy.
+
+A row is a dictionary of columns, with ``id`` among them: its own, or its number from 0 over all files.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from registry.errors import InputError, MissingFileError
+from registry.extras import import_extra
+
+Row: TypeAlias = dict[str, Any]
+Reader: TypeAlias = Callable[[Path, str], Iterator[Row]]
+"""Rows of a file; the column of texts is named for files that name none."""
+ID = "id"
+
+
+def rows_of(paths: Iterable[Path], column: str) -> Iterator[Row]:
+    """The rows of files, one after another, each with its ``id``.
+
+    Args:
+        paths: Files of the kinds in ``FORMATS``.
+        column: The column of texts.
+
+    Raises:
+        InputError: A line is not UTF-8, or not JSON, or has no text in this column.
+    """
+    number = 0
+    for path in paths:
+        for row in reader_of(path)(path, column):
+            if not isinstance(row.get(column), str):
+                found = f"{row[column]!r}" if column in row else f"only the columns {', '.join(map(repr, row))}"
+                raise InputError(f"row {number:,} (in {path}) has no text {column!r}: {found[:200]}.")
+            yield row if ID in row else {ID: number, **row}
+            number += 1
+
+
+def checked_count(paths: Sequence[Path], column: str) -> int:
+    """The number of rows, once all of them were read and found to be in order.
+
+    A job of hours must not end at a line that a second would have found.  Raises what ``rows_of`` raises.
+    """
+    return sum(1 for _ in rows_of(paths, column))
+
+
+def reader_of(path: Path) -> Reader:
+    """The reader of a file, by its suffix; a file with another one is read as lines.
+
+    Raises:
+        MissingFileError: There is no such file.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"{path} is no file.")
+    return FORMATS.get(path.suffix.lower(), FORMATS[".txt"])
+
+
+# --- Lines ------------------------------------------------------------------------------------------------------------
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Lines in UTF-8, without their ends."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+            except UnicodeDecodeError as problem:
+                raise InputError(f"line {number:,} of {path} is not UTF-8: {problem.reason}.") from problem
+
+
+def _text_rows(path: Path, column: str) -> Iterator[Row]:
+    return ({column: line} for line in _lines(path))
+
+
+def _json_rows(path: Path, _column: str) -> Iterator[Row]:
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as problem:
+            raise InputError(f"line {number:,} of {path} is not JSON: {problem}.") from problem
+        if not isinstance(row, dict):
+            raise InputError(f"line {number:,} of {path} is no JSON object: {line[:80]!r}.")
+        yield row
+
+
+# --- Tables -----------------------------------------------------------------------------------------------------------
+
+
+def _parquet_rows(path: Path, _column: str) -> Iterator[Row]:
+    parquet = import_extra("pyarrow.parquet", "A Parquet file")
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                yield from batch.to_pylist()
+    except (OSError, ValueError) as problem:  # pyarrow's own errors are ValueErrors
+        raise InputError(f"{path} cannot be read as Parquet: {problem}") from problem
+
+
+def _array_rows(path: Path, column: str) -> Iterator[Row]:
+    numpy = import_extra("numpy", "A .npy file")
+    try:
+        array = numpy.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as problem:
+        raise InputError(f"{path} cannot be read as an array: {problem}") from problem
+    if array.ndim != 1 or array.dtype.kind != "U":
+        raise InputError(f"{path} is no array of texts: its type is {array.dtype}, its shape {array.shape}.")
+    return ({column: str(text)} for text in array)
+
+
+FORMATS: Mapping[str, Reader] = {
+    ".txt": _text_rows,
+    ".jsonl": _json_rows,
+    ".parquet": _parquet_rows,
+    ".npy": _array_rows,
+}
+"""Readers of rows by suffix."""
