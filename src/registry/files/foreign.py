@@ -1,12 +1,12 @@
 """Files that other libraries leave next to a model, or in its place: what each is by its name, and what can be done."""
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from registry.errors import RegistryError
 from registry.files.filenames import (
     ADAPTER_CONFIG_NAME,
     CONFIG_NAME,
@@ -15,6 +15,7 @@ from registry.files.filenames import (
     is_weight_like,
     is_weights,
 )
+from registry.files.strict_json import read_json_object
 
 SHARD = re.compile(r"(model|pytorch_model)-\d{5}-of-\d{5}\.(safetensors|bin)")
 """Names of shards, as every library writes them."""
@@ -196,13 +197,13 @@ def explain(names: Collection[str], read: Callable[[str], Path | None], inside: 
 
 
 def _adapter(read: Callable[[str], Path | None]) -> tuple[str, str]:
-    keys: Any = {}
-    with suppress(OSError, ValueError):
+    keys: dict[str, Any] = {}
+    with suppress(RegistryError):
         path = read(ADAPTER_CONFIG_NAME)
-        keys = json.loads(path.read_bytes()) if path is not None else {}
-    base, kind = (keys.get(key) if isinstance(keys, dict) else None for key in _ADAPTER_KEYS)
+        keys = read_json_object(path) if path is not None else {}
+    base, kind = map(keys.get, _ADAPTER_KEYS)
     of = f"the base model {base!r:.200}" if isinstance(base, str) and base else "a base model"
-    which = f"a {kind} adapter" if isinstance(kind, str) and kind.isalnum() else "an adapter"
+    which = f"a {kind:.40} adapter" if isinstance(kind, str) and kind.isalnum() else "an adapter"
     return f" It is {which} of PEFT for {of}, and no model of its own.", KINDS[0].remedy
 
 

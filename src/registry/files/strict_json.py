@@ -16,6 +16,10 @@ from registry.errors import ConfigError, RegistryError
 from registry.files.signatures import JSON, START, recognize
 
 MEBIBYTE = 2**20
+LARGEST_INDEX = 16 * MEBIBYTE
+"""Bytes of an index of weights."""
+INDEX_VALUES = 400_000
+"""Values in it; it has one for each tensor."""
 WHITE_SPACE = re.compile(r"[ \t\n\r]*+")
 
 
@@ -46,19 +50,22 @@ def read_json_array(
     return found
 
 
-def read_json_member(path: Path, name: str, *, limit: int, error: type[RegistryError] = ConfigError) -> Any:
+def read_json_member(
+    path: Path, name: str, *, limit: int, values: int | None = None, error: type[RegistryError] = ConfigError
+) -> Any:
     """A member of the JSON object in a file, which is parsed as far as that; None for an object without it.
 
     Args:
         path: The file, in UTF-8.
         name: The key of the member.
         limit: Bytes that the file may hold.
+        values: Values that it may hold; None for any number.
         error: The class of errors.
 
     Raises:
         error: The file cannot be read, is larger than allowed, or is no JSON object up to the member.
     """
-    data = _read(path, limit, None, error)
+    data = _read(path, limit, values, error)
     with _errors(data, str(path), error, error):
         text = data.decode("utf-8-sig")
         decoder = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_refuse, parse_float=_finite)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from attrs import evolve
 
@@ -23,7 +23,7 @@ from registry.files.filenames import (
     WEIGHTS_NAME,
     WEIGHTS_NAMES,
 )
-from registry.files.strict_json import MEBIBYTE, read_json_array, read_json_object
+from registry.files.strict_json import INDEX_VALUES, LARGEST_INDEX, read_json_array, read_json_object
 from registry.records import Paths
 from registry.sources.source import Roles
 
@@ -115,9 +115,14 @@ def _weights(others: Iterable[str], find: Named, several: Several) -> Paths:
 
 def _shards(index: Path) -> Iterator[str]:
     """The plain names in an index of weights; whether it is right is checked when the weights are read."""
-    where = read_json_object(index, limit=16 * MEBIBYTE, error=CorruptWeightsError).get("weight_map")
+    where = _weight_map(index)
     names = [name for name in where.values() if isinstance(name, str)] if isinstance(where, dict) else []
     return (name for name in dict.fromkeys(names) if re.fullmatch(r"[\w-][\w.-]*", name))
+
+
+def _weight_map(index: Path) -> Any:
+    keys = read_json_object(index, limit=LARGEST_INDEX, values=INDEX_VALUES, error=CorruptWeightsError)
+    return keys.get("weight_map")
 
 
 def _modules(find: Named, several: Several) -> Paths:

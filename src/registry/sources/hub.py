@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from registry.sources.origins import Origin
 
 LARGEST_LISTING = 64 * 2**20
+LISTING_VALUES = 500_000
+"""In a listing, which has two for each file; the hub takes 100,000 files in a repository."""
 NO_LISTING = (404, 405, 501)
 """HTTP statuses of a server that has no such repository, or does not list any."""
 
@@ -203,7 +205,7 @@ def _of_mirror(repository: str, revision: str) -> str:
 def _read_listing(path: Path, repository: str) -> Listing:
     from registry.files.strict_json import read_json_object  # finding a card needs no JSON
 
-    keys = read_json_object(path, limit=LARGEST_LISTING, error=FetchError)
+    keys = read_json_object(path, limit=LARGEST_LISTING, values=LISTING_VALUES, error=FetchError)
     try:
         names = frozenset(str(file["rfilename"]) for file in keys["siblings"])
         commit = str(keys["sha"])

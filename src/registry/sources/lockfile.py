@@ -42,6 +42,8 @@ from registry.sources.source import Source
 SCHEMA = 1
 VARIABLE = "REGISTRY_LOCK"
 LARGEST = 64 * MEBIBYTE
+MOST_VALUES = 1_000_000
+"""In a lock file, which has five for each file."""
 
 Models = Mapping[str, Mapping[str, Origin]]
 """``Source.lock_key`` of a model -> name of a file -> its origin."""
@@ -147,7 +149,7 @@ def read(path: Path) -> Models:
     Raises:
         LockError: It is damaged; the message names the model and the file.
     """
-    keys = read_json_object(path, limit=LARGEST, error=LockError)
+    keys = read_json_object(path, limit=LARGEST, values=MOST_VALUES, error=LockError)
     if keys.get("schema") != SCHEMA or not isinstance(keys.get("models"), dict):
         raise LockError(
             f"{path} (set by {VARIABLE}) is no lock file: it needs 'schema', which is {SCHEMA}, and 'models'.",

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 from registry.errors import VocabError
 from registry.files.strict_json import read_json_object
 from registry.garbage import gc_paused
-from registry.tokenization.vocabulary import BLANKS, MOST_BYTES, MOST_TOKENS, decoded, read_bytes
+from registry.tokenization.vocabulary import BLANKS, MOST_BYTES, MOST_TOKENS, MOST_VALUES, decoded, read_bytes
 
 Pair: TypeAlias = tuple[str, str]
 
@@ -91,7 +91,7 @@ def listed_merges(rules: Iterable[Any], *, origin: str) -> Merges:
 
 def read_json_vocabulary(path: str | Path) -> dict[str, int]:
     """Read a ``vocab.json``, which maps tokens to ids.  Raises VocabError when it is no JSON or repeats a token."""
-    return read_json_object(Path(path), limit=MOST_BYTES, error=VocabError)
+    return read_json_object(Path(path), limit=MOST_BYTES, values=MOST_VALUES, error=VocabError)
 
 
 # --- Rules ------------------------------------------------------------------------------------------------------------

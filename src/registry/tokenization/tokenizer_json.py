@@ -13,7 +13,7 @@ from typing import Any
 from registry.errors import VocabError
 from registry.files.strict_json import read_json_object
 from registry.tokenization.added_tokens.token import AddedToken
-from registry.tokenization.vocabulary import MOST_BYTES
+from registry.tokenization.vocabulary import MOST_BYTES, MOST_VALUES
 
 LAST_NUMBER = re.compile(rb"(\d+)[\s},]*$")
 """Finds the number with which a part of a file ends, but for closing brackets."""
@@ -30,7 +30,7 @@ def read_tokenizer_json(path: Path, understood: Mapping[str, Mapping[str, Any] |
     Raises:
         VocabError: A part is not as it must be; the error names the file and the key.
     """
-    keys = read_json_object(path, limit=MOST_BYTES, error=VocabError)
+    keys = read_json_object(path, limit=MOST_BYTES, values=MOST_VALUES, error=VocabError)
     for name, expected in understood.items():
         part = keys.get(name)
         if expected is None and part is None:
@@ -57,7 +57,7 @@ def check_vocabulary(path: Path, vocab: Mapping[str, int], origin: str) -> None:
     """
     if _last_id(path) == len(vocab) - 1:
         return
-    found = read_json_object(path, limit=MOST_BYTES, error=VocabError).get("model")
+    found = read_json_object(path, limit=MOST_BYTES, values=MOST_VALUES, error=VocabError).get("model")
     listed = found.get("vocab") if isinstance(found, dict) else None
     if isinstance(listed, dict) and listed != vocab:
         token = next(text for text in (*listed, *vocab) if listed.get(text) != vocab.get(text))

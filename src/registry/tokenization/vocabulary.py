@@ -14,6 +14,8 @@ from registry.errors import VocabError
 MOST_TOKENS = 5_000_000
 LONGEST_TOKEN = 64 * 1024
 MOST_BYTES = 256 * 2**20
+MOST_VALUES = 8_000_000
+"""In a file of JSON: one for each token and, in some, three for each rule."""
 
 BLANKS = " \t"
 """Stripped from both ends of a line, as pytorch-pretrained-bert did.  It stripped every space of Unicode, which made

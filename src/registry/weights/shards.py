@@ -9,17 +9,13 @@ from attrs import frozen
 
 from registry.errors import CorruptWeightsError, MissingFileError, UnsafeWeightsError, WeightsError
 from registry.files.signatures import JSON, START, start_of
-from registry.files.strict_json import MEBIBYTE, read_json_object
+from registry.files.strict_json import INDEX_VALUES, LARGEST_INDEX, read_json_object
 from registry.records import Paths
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from registry.weights.headers import Header
-
-LARGEST_INDEX = 16 * MEBIBYTE
-MOST_VALUES = 400_000
-"""In an index; it has one for each tensor."""
 
 
 class LazyTensors(Mapping[str, "Tensor"]):
@@ -200,7 +196,7 @@ def _read_index(path: Path, paths: Paths) -> tuple[dict[str, set[str]], Any]:
 
 def _read_weight_map(path: Path) -> tuple[dict[str, set[str]], Any]:
     """The same as ``_read_index``, whether the shards are there or not."""
-    keys = read_json_object(path, limit=LARGEST_INDEX, values=MOST_VALUES, error=CorruptWeightsError)
+    keys = read_json_object(path, limit=LARGEST_INDEX, values=INDEX_VALUES, error=CorruptWeightsError)
     shard_of = keys.get("weight_map")
     if not isinstance(shard_of, dict) or not shard_of or not all(isinstance(name, str) for name in shard_of.values()):
         raise CorruptWeightsError(f"{path} is no index of weights: its 'weight_map' must map names to files.")

@@ -180,6 +180,17 @@ def test_a_compressed_listing_is_complete_and_bounded(
         files("me/toy")
 
 
+def test_a_listing_of_more_values_than_a_repository_has_files_is_refused_before_it_is_parsed(
+    hub: Any, reply: Any, cache: Cache, limits: Any
+) -> None:
+    hub.hub("me/toy", {"config.json": b"{}"})
+    files("me/toy")  # imports what it needs
+    listing = b'{"sha": "%s", "siblings": [%s{}]}' % (b"b" * 40, b"{}," * 4_000_000)
+    hub.add(LISTING, reply(listing, etag=None))
+    with limits(megabytes=100), pytest.raises(FetchError, match="holds more than 500,000 values"):
+        files("me/toy", update=True)
+
+
 def test_messages_name_the_server_that_was_asked(hub: Any, reply: Any) -> None:
     hub.hub("me/toy", {"model.safetensors": BODY, "config.json": b"{}"})
     path = f"/me/toy/resolve/{COMMIT}/config.json"

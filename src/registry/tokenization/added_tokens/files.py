@@ -18,7 +18,7 @@ from registry.files.filenames import (
 )
 from registry.files.strict_json import read_json_member, read_json_object
 from registry.tokenization.added_tokens.token import FLAGS, AddedToken, are_added_tokens
-from registry.tokenization.vocabulary import MOST_BYTES
+from registry.tokenization.vocabulary import MOST_BYTES, MOST_VALUES
 
 DECODER = "added_tokens_decoder"
 """The key of ``tokenizer_config.json`` for added tokens, by their ids."""
@@ -66,7 +66,8 @@ def _sources(paths: Mapping[str, Path], objects: JsonFiles) -> Iterator[tuple[st
         yield origin, _checked([AddedToken(text, number) for text, number in keys.items()], origin, ConfigError)
     if TOKENIZER_NAME in paths:
         origin = str(paths[TOKENIZER_NAME])
-        listed = read_json_member(paths[TOKENIZER_NAME], "added_tokens", limit=MOST_BYTES, error=VocabError) or []
+        limits: Any = {"limit": MOST_BYTES, "values": MOST_VALUES}
+        listed = read_json_member(paths[TOKENIZER_NAME], "added_tokens", **limits, error=VocabError) or []
         if not isinstance(listed, list) or not all(isinstance(token, dict) for token in listed):
             raise VocabError(f"{origin}: added_tokens must be a list of objects.")
         yield origin, _checked([_token(token) for token in listed], origin, VocabError)
