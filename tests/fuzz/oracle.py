@@ -44,6 +44,7 @@ WRITES = (
     "os.truncate",
 )
 IMPORTED_FROM = (
+    *filter(None, sys.path),
     sys.prefix,
     sys.base_prefix,
     str(Path(__file__).parents[2]),

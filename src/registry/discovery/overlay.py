@@ -27,8 +27,18 @@ class Overlay:
     """The entries of all card files, as one value."""
 
     entries: tuple[CardEntry, ...]
+    _additions: dict[str, list[int]] = field(init=False)
+    """The numbers of the entries that add to a known card, by its name."""
     _applied: dict[int, tuple[Card, Card]] = field(factory=dict, init=False)
     """By identity of a card, it and its overlaid form: an overlaid card is the same object each time."""
+
+    @_additions.default
+    def _by_name(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for number, entry in enumerate(self.entries):
+            if entry.card is None:
+                found.setdefault(entry.name, []).append(number)
+        return found
 
     def giving(self, name: str) -> CardEntry | None:
         """The entry that gives this name to a model.  Raises CardFileError when it is wrong, or another does too."""
@@ -41,8 +51,8 @@ class Overlay:
 
     def apply(self, card: Card) -> Card:
         """The card with all that is added to it.  Raises CardFileError for an entry that is wrong or contradicts it."""
-        names = names_of(card)
-        entries = [entry for entry in self.entries if entry.card is None and entry.name in names]
+        numbers = {number for name in names_of(card) for number in self._additions.get(name, ())}
+        entries = [self.entries[number] for number in sorted(numbers)]
         if not entries:
             return card
         if id(card) not in self._applied:

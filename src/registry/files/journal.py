@@ -40,6 +40,8 @@ from registry.files.strict_json import read_json_object
 from registry.formatting import first_of
 
 SCHEMA = 1
+MOST_FILES = 5_000
+"""Files of a save; each is looked for in several directories."""
 PATIENCE = 10.0
 """Seconds to wait for a save that gives its files their names, which takes some milliseconds."""
 
@@ -197,6 +199,8 @@ def read_journal(directory: Path) -> Journal | None:
     try:
         files = {_plain(name): StagedFile.from_json(entry) for name, entry in keys["files"].items()}
         removed = tuple(name for name in map(_plain, keys["removed"]) if _may_go(name))
+        if len(files) + len(removed) > MOST_FILES:
+            raise ValueError(f"there are more than {MOST_FILES:,} files")
         if not is_staging(keys["staging"]):
             raise ValueError("the staging directory has another name than any that is made")
         return Journal(directory=directory, staging=keys["staging"], files=files, removed=removed)

@@ -151,7 +151,7 @@ def read_options(
                 published = PUBLISHED.get(name, name)
                 check(options[name], published if published in keys else name, known[name], origin=f"{origin}: ")
                 if name == "additional_special_tokens":
-                    options[name] = found[name] = list(dict.fromkeys([*found.get(name, ()), *options[name]]))
+                    options[name] = found[name] = _distinct([*found.get(name, ()), *options[name]])
                 _merge(found, name, options[name], origin)
             if filename == TOKENIZER_CONFIG_NAME and (kept := kept_keys(keys, known.keys() - {"extra"}, origin)):
                 found["extra"] = kept
@@ -178,10 +178,16 @@ def _of_config(keys: Mapping[str, Any], origin: str) -> dict[str, Any]:
         found["max_len"] = _limit(found.pop("model_max_length"))
     further = further_special_tokens(keys, SPECIAL_TOKENS)
     if further or any(isinstance(keys.get(key), list) for key in ("additional_special_tokens", "extra_special_tokens")):
-        found["additional_special_tokens"] = list(dict.fromkeys(map(_spelling, further)))
+        found["additional_special_tokens"] = _distinct(map(_spelling, further))
     if isinstance(keys.get("chat_template"), list):
         found["chat_template"] = templates_by_name(keys["chat_template"], origin)
     return found
+
+
+def _distinct(tokens: Iterable[Any]) -> list[Any]:
+    """The tokens, each once; what is no text, and so no token, stays to be refused."""
+    texts = list(tokens)
+    return list(dict.fromkeys(texts)) if all(isinstance(text, str) for text in texts) else texts
 
 
 def _spelling(token: Any) -> Any:
