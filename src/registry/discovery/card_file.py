@@ -33,7 +33,7 @@ from registry.records import ROLES, Card, FileSpec
 
 C = TypeVar("C", Card, FileSpec)
 
-LARGEST_CARD_FILE = 4 * 2**20
+LARGEST_CARD_FILE = 2**20
 """Bytes; a card takes about a thousand."""
 
 TEXT, TEXTS, NUMBER, TABLE, TABLES = "a text", "an array of texts", "a whole number", "a table", "an array of tables"
