@@ -35,6 +35,8 @@ C = TypeVar("C", Card, FileSpec)
 
 LARGEST_CARD_FILE = 2**20
 """Bytes; a card takes about a thousand."""
+MOST_DOTS = 1000
+"""In a line; tomllib takes quadratic time for a key of many parts."""
 
 TEXT, TEXTS, NUMBER, TABLE, TABLES = "a text", "an array of texts", "a whole number", "a table", "an array of tables"
 
@@ -123,6 +125,8 @@ def _read(key: TomlKey) -> dict[str, Any]:
             data = file.read(LARGEST_CARD_FILE + 1)
         if len(data) > LARGEST_CARD_FILE:
             key.refuse(f"it holds more than {LARGEST_CARD_FILE:,} bytes.")
+        if any(line.count(b".") > MOST_DOTS for line in data.split(b"\n")):
+            key.refuse(f"it has a line with more than {MOST_DOTS:,} dots.")
         return tomllib.loads(data.decode("utf-8"))
     except OSError as problem:
         key.refuse(f"it cannot be read: {problem.strerror}.", hint="REGISTRY_CARDS names it.")

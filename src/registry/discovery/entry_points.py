@@ -128,7 +128,7 @@ def entries_in(text: str) -> Iterator[tuple[str, str]]:
 
 def _name_and_version(text: str) -> dict[str, str]:
     """These two headers alone: to parse all of them and the description would take most of the time of a scan."""
-    return dict(re.findall(r"^(Name|Version): *(\S+)", text.partition("\n\n")[0], re.MULTILINE))
+    return dict(re.findall(r"^(Name|Version): *(\S{1,200})", text.partition("\n\n")[0], re.MULTILINE))
 
 
 def _warn(message: str) -> None:

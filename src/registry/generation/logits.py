@@ -8,7 +8,7 @@ token of the prompt.  In beam search the logits are log-probabilities.
 import math
 from collections.abc import Callable, Sequence
 from functools import reduce
-from itertools import chain
+from itertools import chain, groupby
 from typing import TypeAlias
 
 import torch
@@ -74,13 +74,15 @@ def forbid_words(input_ids: Tensor, scores: Tensor, words: Sequence[Sequence[int
     highest = max(chain.from_iterable(words), default=0)
     if highest >= scores.shape[1]:
         raise InputError(f"{highest} is no id of a vocabulary of {scores.shape[1]} tokens, and so cannot be forbidden.")
-    alone = [word[0] for word in words if len(word) == 1]
-    scores = scores.index_fill(1, torch.tensor(alone, dtype=torch.long, device=scores.device), -math.inf)
-    for *before, last in words:
-        if 0 < len(before) <= input_ids.shape[1]:
-            ends_with = (input_ids[:, -len(before) :] == input_ids.new_tensor(before)).all(dim=1)
-            scores[:, last] = scores[:, last].masked_fill(ends_with, -math.inf)
-    return scores
+    forbidden = torch.zeros_like(scores)
+    for length, same in groupby(sorted(words, key=len), key=len):
+        if length > input_ids.shape[1] + 1:
+            break
+        ids = input_ids.new_tensor([list(word) for word in same])  # (words, length)
+        end = input_ids[:, input_ids.shape[1] - length + 1 :]
+        follows = (end[:, None] == ids[:, :-1]).all(dim=-1)  # (rows, words)
+        forbidden.scatter_add_(1, ids[:, -1].expand(len(scores), -1), follows.to(scores.dtype))
+    return scores.masked_fill(forbidden > 0, -math.inf)
 
 
 def forbid_end(input_ids: Tensor, scores: Tensor, ends: Tensor, length: int) -> Tensor:
