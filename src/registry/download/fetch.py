@@ -18,7 +18,7 @@ from registry.errors import (
     UnknownOptionError,
 )
 from registry.files.digests import sha256_of
-from registry.files.urls import WEB, redacted
+from registry.files.urls import WEB, redacted, shown
 
 
 def cached_path(
@@ -57,7 +57,7 @@ def cached_path(
         return path
     if "://" in text:
         hub.canonical(text)  # says what is wrong with it
-    raise MissingFileError(f"there is no file {redacted(str(path))!r}, and it is no web URL either.")
+    raise MissingFileError(f"there is no file {shown(str(path))}, and it is no web URL either.")
 
 
 def _at_revision(url: str, revision: str) -> str:

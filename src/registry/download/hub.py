@@ -93,7 +93,10 @@ class HubPage(NamedTuple):
 
 def page(url: str) -> HubPage | None:
     """What a web URL shows, where it is a page of the hub rather than a file or a directory of files."""
-    parts = urlsplit(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:  # no URL at all, as whoever fetches it will say
+        return None
     own = (parts.hostname or "") in HUB_HOSTS
     if not own and not is_endpoint(url.strip()):
         return None

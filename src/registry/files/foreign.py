@@ -39,6 +39,12 @@ class Kind(NamedTuple):
     """What can be done."""
 
 
+TRAINING_STATE = Kind(
+    r"(optimizer|scheduler|scaler|rng_state|random_states|training_args).*\.(pt|pth|bin|pkl)",
+    "the state of a training program, without weights",
+    "Save the weights next to it: model.save_pretrained(DIRECTORY).",
+)
+
 KINDS = (
     Kind(
         r"adapter_model\..+|adapter_config\.json",
@@ -82,11 +88,7 @@ KINDS = (
         "a download that did not end",
         "Fetch it again, to its end.",
     ),
-    Kind(
-        r"(optimizer|scheduler|scaler|rng_state|random_states|training_args).*\.(pt|pth|bin|pkl)",
-        "the state of a training program, without weights",
-        "Save the weights next to it: model.save_pretrained(DIRECTORY).",
-    ),
+    TRAINING_STATE,
     Kind(
         r".+\.(ckpt|pt|pth|pth\.tar)",
         "a checkpoint of a training program (Lightning, for example)",
@@ -165,6 +167,8 @@ def explain(names: Collection[str], read: Callable[[str], Path | None], inside: 
     for name in ordered:
         if (kind := kind_of(name)) is not None:
             kinds.setdefault(kind, name)
+    if len(kinds) > 1:
+        kinds.pop(TRAINING_STATE, None)
     if with_weights or (others and not kinds):
         nested = with_weights or others
         old = SENTENCE_MODULES_NAME in names

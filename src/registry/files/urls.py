@@ -70,7 +70,7 @@ def _redacted_value(parameter: str) -> str:
 
 def without_secrets(text: str) -> str:
     """A name, path or URL for people; of a URL what ``redacted`` leaves, also of one without its scheme."""
-    return redacted(text) if "://" in text else _LOGIN.sub(r"\1", text)
+    return redacted(text) if "://" in text or text.startswith("hub:") else _LOGIN.sub(r"\1", text)
 
 
 def redacted_in(text: str) -> str:

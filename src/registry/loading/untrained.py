@@ -44,7 +44,7 @@ def _kind(tensor: Tensor) -> str:
 
 
 def _bytes_of(tensor: Tensor) -> Tensor:
-    flat = tensor.detach().resolve_neg().reshape(-1).view(torch.uint8)
+    flat = tensor.detach().resolve_neg().contiguous().reshape(-1).view(torch.uint8)  # an expanded one has no bytes
     return flat.clone() if flat.storage_offset() % WORD else flat
 
 

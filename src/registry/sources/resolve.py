@@ -158,7 +158,11 @@ def _web_url(asked: str, _rest: str) -> Source:
     if (source := _hub_page(asked)) is not None:
         return source
     rule = "it is a web URL"
-    if not urlsplit(asked).path.endswith(ARCHIVE_SUFFIXES):
+    try:
+        path = urlsplit(asked).path
+    except ValueError as problem:
+        raise UnknownModelError(f"{shown(asked)} is no URL: {problem}.") from problem
+    if not path.endswith(ARCHIVE_SUFFIXES):
         return WebSource(asked=asked, rule=rule, url=asked)
     try:
         split_digest(asked)
@@ -201,7 +205,7 @@ def _hub_url(asked: str, rest: str) -> Source:
     source = _in_hub(asked, rest, "it is a hub: URL")
     if source is None:
         raise UnknownModelError(
-            f"{asked!r} is not of the form hub:organization/name or hub:organization/name@revision."
+            f"{shown(asked)} is not of the form hub:organization/name or hub:organization/name@revision."
         )
     return source
 

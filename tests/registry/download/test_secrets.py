@@ -26,6 +26,7 @@ from registry.errors import (
     FetchError,
     HTTPStatusError,
     LockError,
+    RegistryError,
     UnknownModelError,
 )
 from registry.pages.catalog import write_catalog
@@ -150,6 +151,16 @@ def test_a_password_is_in_no_error(
     with pytest.raises((FetchError, UnknownModelError)) as caught:
         registry.load(url)
     assert "S3CRET" not in everything(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["hub:me?token=S3CRET", "me:S3CRET@host/x", "http://me:S3CRET@[::1/x", "git+ssh://a:S3CRET@b"]
+)
+def test_a_name_that_is_no_url_shows_no_password_either(url: str) -> None:
+    for use in (registry.load, registry.resolve, registry.pull, registry.cached_path, registry.verify):
+        with pytest.raises(RegistryError) as caught:
+            use(url)
+        assert "S3CRET" not in everything(caught.value)
 
 
 def test_a_password_is_in_no_repr_and_no_file(server: Any, cache: Cache, tmp_path: Path) -> None:

@@ -363,5 +363,6 @@ def test_a_fingerprint_tells_values_types_and_shapes_apart() -> None:
     others = (one + 1, one.half(), one.view(3, 2), one.double())
     assert fingerprint(one) == fingerprint(one.clone()) == fingerprint(one.t().contiguous().t())
     assert len({fingerprint(tensor) for tensor in (one, *others)}) == 5
+    assert fingerprint(torch.ones(1).expand(2, 3)) == fingerprint(torch.ones(2, 3))
     assert fingerprint(one.to("meta")) is None
     assert fingerprint(one.to_sparse()) is None

@@ -67,6 +67,7 @@ FOREIGN = {
     "weights under another name": (MODEL | {"weights.safetensors": b"x"}, ["weights.safetensors may", "name it m"]),
     "a training program": (MODEL | {"model_best.pth.tar": b"PK"}, ["model_best.pth.tar", "name it pytorch_model.bin"]),
     "only an optimizer": (MODEL | {"optimizer.pt": b"PK"}, ["optimizer.pt is the state", "without weights"]),
+    "DeepSpeed": (MODEL | {"optimizer.pt": b"", "zero_to_fp32.py": b""}, [" zero_to_fp32.py is a", "\n`python zero"]),
     "half a download": (MODEL | {"model.safetensors.incomplete": b""}, ["did not end"]),
     "an archive": (MODEL | {"model.zip": b"PK"}, ["model.zip is an archive"]),
     "a compiled model": (MODEL | {"model.pt2": b"PK", "weights.npz": b"PK"}, ["compiled for", "MLX"]),
