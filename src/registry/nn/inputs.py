@@ -93,10 +93,10 @@ def tokens_of(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
     Raises:
         InputError: Both are given, or neither is.
     """
-    for name, given in (("input_ids", input_ids), ("inputs_embeds", inputs_embeds)):
-        if given is not None and not isinstance(given, Tensor):
+    for name, tensor in (("input_ids", input_ids), ("inputs_embeds", inputs_embeds)):
+        if tensor is not None and not isinstance(tensor, Tensor):
             raise InputError(
-                f"{name} must be a tensor, not a {type(given).__name__}.",
+                f"{name} must be a tensor, not a {type(tensor).__name__}.",
                 hint='tokenizer(texts, return_tensors="pt") makes tensors, torch.tensor(ids) one of a list.',
             )
     if (input_ids is None) == (inputs_embeds is None):
