@@ -28,7 +28,7 @@ def option_of_sizes(found: Comparison) -> str | None:
     flaws = {flaw.name: flaw.sizes for flaw in found.flaws if flaw.sizes is not None}
     if not flaws or found.alternatives is None:
         return None
-    values = _agreeing(found.alternatives, flaws, found.shapes)
+    values = _agreeing(found, found.alternatives, flaws)
     if not values:
         return None
     named = ", ".join(f"{key}={value}" for key, value in values.items())
@@ -36,15 +36,15 @@ def option_of_sizes(found: Comparison) -> str | None:
 
 
 def _agreeing(
+    found: Comparison,
     alternatives: Alternatives,
     flaws: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
-    shapes: Mapping[str, tuple[int, ...]],
 ) -> dict[str, int] | None:
     """Values of options with which the model has the shapes of the file; each is tried by building the model."""
     values: dict[str, int] = {}
     count = len(flaws)
     for key, value in _candidates(alternatives.config, flaws.values())[:MOST_TRIES]:
-        left = _disagreeing(alternatives, {**values, key: value}, shapes)
+        left = _disagreeing(found, alternatives, {**values, key: value})
         if left is not None and len(left) < count:
             values[key], count = value, len(left)
         if count == 0:
@@ -58,7 +58,7 @@ def sizes_of_two_models(found: Comparison) -> Iterator[str]:
     if not flaws or found.alternatives is None:
         return
     for key, value in _candidates(found.alternatives.config, flaws.values())[:MOST_TRIES]:
-        left = _disagreeing(found.alternatives, {key: value}, found.shapes)
+        left = _disagreeing(found, found.alternatives, {key: value})
         if left and not flaws.keys() & set(left):
             now = getattr(found.alternatives.config, key)
             yield (
@@ -89,14 +89,19 @@ def _numbers(config: Config) -> dict[str, int]:
     return {key: value for key, value in fields.items() if type(value) is int}
 
 
-def _disagreeing(
-    alternatives: Alternatives, values: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]]
-) -> list[str] | None:
-    """The tensors whose shapes differ from ``shapes`` with these options; None where the options are refused."""
+def _disagreeing(found: Comparison, alternatives: Alternatives, values: Mapping[str, int]) -> list[str] | None:
+    """The tensors whose shapes in the file differ with these options; None where the options are refused."""
     try:
-        made = alternatives.remake(values).state_dict()
+        model = alternatives.remake(values)
+        made = model.state_dict()
+        layout = getattr(model, "layout", found.layout)
+        sources = translate_names(found.checkpoint.tensors, found.checkpoint.names, layout).sources
     except Exception:  # noqa: BLE001  # a constructor may refuse the options in its own way
         return None
+    shapes = dict(found.shapes)
+    for name, full in layout.in_full(list(made)).items():
+        if name not in shapes and full in sources:  # of modules that the model has only with these options
+            shapes[name] = getattr(sources[full].read(found.checkpoint.tensors), "shape", ())
     return [name for name, shape in shapes.items() if name in made and tuple(made[name].shape) != tuple(shape)]
 
 
@@ -110,10 +115,12 @@ def option_of_layers(found: Comparison) -> str | None:
     pairs = [pair for pairs in found.outcomes.values() for pair in pairs]
     here = _counts(name for pair in pairs for name in pair.ours)
     there = _counts(name for pair in pairs for name in pair.theirs)
+    unfit = {flaw.name for flaw in found.flaws}
     changes = {(here[prefix], there[prefix]) for prefix in here.keys() & there.keys()}
     for key, value in _numbers(found.alternatives.config).items():
         for number in [after for before, after in changes if before == value != after]:
-            if _has_all_names(found, found.alternatives, {key: number}):
+            sizes = _disagreeing(found, found.alternatives, {key: number}) or []
+            if _has_all_names(found, found.alternatives, {key: number}) and unfit.issuperset(sizes):
                 return f"{key}={number} makes the numbers of layers agree, {KEPT}"
     return None
 
