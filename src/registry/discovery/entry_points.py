@@ -29,8 +29,8 @@ Metadata: TypeAlias = tuple[str, Callable[[str], str | None]]
 
 METADATA_SUFFIXES = (".dist-info", ".egg-info")
 """Endings of the directories in which installers leave metadata, the preferred one first."""
-LEFTOVER = "~"
-"""How names of directories begin that pip was about to remove when it was interrupted."""
+LEFTOVERS = ("~", "-", ".")
+"""How names of directories begin that pip (``~``, once ``-``) or another tool was about to remove."""
 
 
 class PluginWarning(RegistryWarning):
@@ -149,7 +149,7 @@ def distributions() -> Iterator[Metadata]:
             yield from _others([entry]) if Path(entry).exists() else ()
             continue
         for name in names:
-            if name.lower().endswith(METADATA_SUFFIXES) and not name.startswith(LEFTOVER):
+            if name.lower().endswith(METADATA_SUFFIXES) and not name.startswith(LEFTOVERS):
                 path = os.path.join(entry, name)  # noqa: PTH118  # a Path for each takes a third of the time of a scan
                 yield path, partial(_read, path)
 
@@ -176,5 +176,5 @@ def _others(path: list[str]) -> Iterator[Metadata]:
 
     for distribution in metadata.distributions(path=path):
         where = str(getattr(distribution, "_path", None) or distribution.locate_file(""))
-        if not os.path.basename(where).startswith(LEFTOVER):  # noqa: PTH119  # of whatever finder it may be
+        if not os.path.basename(where).startswith(LEFTOVERS):  # noqa: PTH119  # of whatever finder it may be
             yield where, distribution.read_text

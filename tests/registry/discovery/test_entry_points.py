@@ -110,6 +110,7 @@ def test_what_pip_was_about_to_remove_is_no_distribution(
     if finder:
         monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Nothing()])
     copies("~oy_dist-1.5.dist-info", "~-y_dist-3.0.dist-info", "toy_dist-2.0.dist-info", "~oy_dist-9.egg-info")
+    copies("-oy_dist-4.0.dist-info", ".toy_dist-5.0.dist-info")
     assert set(counted()) == {"toy_dist_2_0_dist_info"}
 
 
