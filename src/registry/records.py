@@ -340,7 +340,13 @@ class Card:
 
     @classmethod
     def on_hub(
-        cls, repository: str, files: "Iterable[FileSpec]", *, revision: str | None = None, **fields: Any
+        cls,
+        repository: str,
+        files: "Iterable[FileSpec]",
+        *,
+        revision: str | None = None,
+        elsewhere: "Iterable[FileSpec]" = (),
+        **fields: Any,
     ) -> "Card":
         """A card whose files lie in a repository of the Hugging Face hub, under their published names.
 
@@ -350,6 +356,8 @@ class Card:
             files: The files.  The hub's URL is tried after their own URLs on this disk (``pkg:``, ``file:``), and
                 before all their others.
             revision: A commit, branch or tag of the repository; its main branch when None.
+            elsewhere: Files that are not in the repository, tried after those that are: other editions, for which the
+                sizes and digests of ``files`` are not promised.
             fields: The other fields of the card.
 
         Raises:
@@ -361,7 +369,7 @@ class Card:
             raise ValueError(f"A revision must be a commit, branch or tag, not {revision!r}.")
         at = repository if revision is None else f"{repository}@{revision}"
         placed = [evolve(file, urls=_with_hub(f"hub:{at}/{file.filename}", file.urls)) for file in files]
-        return cls(files=placed, **{"aliases": (repository,), "source": f"{HUB}/{repository}", **fields})
+        return cls(files=(*placed, *elsewhere), **{"aliases": (repository,), "source": f"{HUB}/{repository}", **fields})
 
     @property
     def key(self) -> tuple[str, ...]:

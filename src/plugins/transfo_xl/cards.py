@@ -1,7 +1,7 @@
 """The published Transformer-XL: its name and URLs.
 
-The hub comes first; after it stand the files on S3 that pytorch-pretrained-bert downloaded.  Sizes and digests are not
-known.
+The hub comes first, at the commit that the documentation of transformers names as the one to trust; after it stand the
+files on S3 that pytorch-pretrained-bert downloaded.  Sizes and digests are not known.
 """
 
 from registry.records import Card, FileSpec
@@ -16,6 +16,7 @@ def _file(role: str, filename: str, *, on_s3: bool = True) -> FileSpec:
 CARDS: tuple[Card, ...] = (
     Card.on_hub(
         "transfo-xl/transfo-xl-wt103",
+        revision="40a186da79458c9f9de846edfaea79c412137f97",
         name="transfo-xl-wt103",
         architecture="transfo_xl",
         task="causal-lm",

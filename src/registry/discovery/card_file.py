@@ -154,13 +154,16 @@ def add(entry: CardEntry, card: Card) -> Card:
 
     Raises CardFileError when the card has no such file, or another role, digest or size of it.
     """
-    known = {file.filename: file for file in card.files}
+    known = {file.filename: file for file in reversed(card.files)}  # the first of several editions of a file
     said = {keys["filename"]: (at, keys) for at, keys in _files(entry.key, entry.added)}
     for filename, (at, _) in said.items():
         if filename not in known:
             at.refuse(f"the card of {card.name!r} has no file {filename!r}.{did_you_mean(filename, known)}")
     mirrors = entry.added.get("mirrors", ())
-    files = [_merged(*said.get(file.filename, (entry.key, {})), file, mirrors) for file in card.files]
+    files = [
+        _merged(*said.get(file.filename, (entry.key, {})), file, mirrors) if known[file.filename] is file else file
+        for file in card.files
+    ]
     aliases = (*card.aliases, *entry.added.get("aliases", ()))
     archives = (*entry.added.get("archives", ()), *card.archives)
     return _made(entry.key, lambda: evolve(card, files=files, aliases=aliases, archives=archives))

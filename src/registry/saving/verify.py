@@ -51,7 +51,7 @@ def verify(
     source = resolve(name_or_dir, revision=revision)
     policy = Policy(cache_dir=cache_dir, offline=offline is not False, progress=progress)
     paths = Files(source, policy).of()
-    promised = _promised(source, paths, policy.cache)
+    promised = _promised(source, paths, policy)
     found = _hashed({name: paths[name] for name, digest in promised.items() if digest and name in paths}, progress)
     _compare(source, promised, found)
     manifest = read_manifest(paths)
@@ -75,15 +75,14 @@ def _compare(source: Source, promised: Mapping[str, str | None], found: Mapping[
         )
 
 
-def _promised(source: Source, paths: Paths, cache: Cache) -> dict[str, str | None]:
+def _promised(source: Source, paths: Paths, policy: Policy) -> dict[str, str | None]:
     """The sha256 that each file should have, by its name: None where none is known."""
     promised: dict[str, str | None] = {name: None for name in paths if name not in (MANIFEST_NAME, JOURNAL_NAME)}
     manifest = read_manifest(paths)
     if manifest is not None:
         promised.update({name: digest.sha256 for name, digest in manifest.files.items()})
-    promised.update(_recorded(paths, cache))
-    if source.card is not None:
-        promised.update({f.filename: f.sha256 for f in source.card.files if f.sha256 and f.filename in paths})
+    promised.update(_recorded(paths, policy.cache))
+    promised.update({name: digest for name, digest in source.promised(policy).items() if name in paths})
     return promised
 
 

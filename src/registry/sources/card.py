@@ -59,19 +59,28 @@ class CardSource(Source):
         if not policy.update:
             here = evolve(policy, offline=True)
             found = {
-                number: _held(files, here) or in_archives(files, card, here) for number, files in enumerate(grouped)
+                number: _paths(_held(files, here)) or in_archives(files, card, here)
+                for number, files in enumerate(grouped)
             }
         rest = [number for number in range(len(grouped)) if not found.get(number)]
         if rest:
             found |= dict(zip(rest, self._fetched([grouped[number] for number in rest], card, policy), strict=True))
         return {name: path for number in range(len(grouped)) for name, path in found[number].items()}
 
+    def promised(self, policy: "Policy") -> Mapping[str, str]:
+        """The sha256 that the card promises of each file that is on this disk, by its name."""
+        if self.revision is not None:
+            return {}  # the card's are those of its own revision
+        here = evolve(policy, offline=True)
+        held = filter(None, (_held(files, here) for files in by_role(self.card)))
+        return {file.filename: file.sha256 for file, _ in held if file.sha256 is not None}
+
     def find(self, name: str, policy: "Policy") -> Path | None:
         """A file that the card lists, by its name."""
         listed = [file for file in self.card.files if file.filename == name]
         if not listed:
             return None
-        held = {} if policy.update else _held(listed, evolve(policy, offline=True))
+        held = {} if policy.update else _paths(_held(listed, evolve(policy, offline=True)))
         return (held or self._fetched([listed], self.card, policy)[0]).get(name)
 
     def _fetched(self, grouped: list[list[FileSpec]], card: Card, policy: "Policy") -> list[Paths]:
@@ -152,8 +161,8 @@ def by_role(card: Card, roles: Roles = None) -> list[list[FileSpec]]:
     return list(grouped.values())
 
 
-def _held(files: list[FileSpec], here: "Policy") -> Paths:
-    """The first of the files of one role that is on this disk; none where it is damaged."""
+def _held(files: list[FileSpec], here: "Policy") -> tuple[FileSpec, Path] | None:
+    """The first of the files of one role that is on this disk, and its path; None where it is damaged."""
     with suppress(FetchError, CacheError):
         for file, url in _places(files):
             path = on_this_disk(url, file)
@@ -162,8 +171,12 @@ def _held(files: list[FileSpec], here: "Policy") -> Paths:
 
                 path = fetch(url, here, sha256=file.sha256, size=file.size)
             if path is not None:
-                return {file.filename: path}
-    return {}
+                return file, path
+    return None
+
+
+def _paths(held: tuple[FileSpec, Path] | None) -> Paths:
+    return {} if held is None else {held[0].filename: held[1]}
 
 
 def _places(files: Iterable[FileSpec]) -> Iterator[tuple[FileSpec, str]]:

@@ -22,7 +22,7 @@ def files_missing(
         policy: How they were fetched.
         failures: What went wrong.
     """
-    names = [" or ".join(file.filename for file in files) for files in missing] or ["the whole archive"]
+    names = [" or ".join(dict.fromkeys(file.filename for file in files)) for files in missing] or ["the whole archive"]
     urls = [*(url for files in missing for file in files for url in file.urls), *card.archives]
     web = any(url.startswith(WEB) for url in urls)
     offline = web and policy.is_offline

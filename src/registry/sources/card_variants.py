@@ -51,10 +51,21 @@ def with_locked(card: Card, locked: "Mapping[str, Origin]", lock: Path) -> Card:
     roles = {file.role for file in card.files if file.filename in single}
     files = [
         _pinned(file, single[file.filename], lock) if file.filename in single else evolve(file, urls=())
-        for file in card.files
+        for file in _editions(card, single)
         if file.filename in single or file.role not in roles
     ]
     return evolve(card, files=files, archives=archives)
+
+
+def _editions(card: Card, locked: "Mapping[str, Origin]") -> list[FileSpec]:
+    """The files of a card; of several editions of a locked file, the one that has its URL, else the first."""
+    chosen: dict[str, FileSpec] = {}
+    for file in card.files:
+        origin = locked.get(file.filename)
+        here = origin is not None and any(_is_at(url, origin) for url in file.urls)
+        if here or file.filename not in chosen:
+            chosen[file.filename] = file
+    return [file for file in card.files if file.filename not in locked or file is chosen[file.filename]]
 
 
 def _pinned(file: FileSpec, locked: "Origin", lock: Path) -> FileSpec:

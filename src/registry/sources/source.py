@@ -71,6 +71,10 @@ class Source(ABC):
         """A file that plays no role, by its name; None where it is not available."""
         return None
 
+    def promised(self, policy: "Policy") -> Mapping[str, str]:  # noqa: ARG002  # for subclasses
+        """The sha256 that the source itself promises of files on this disk, by their name; see ``verify``."""
+        return {}
+
     def generation(self) -> object:
         """What differs after the files were saved again; the same for files that nobody saves over."""
         return None

@@ -50,15 +50,23 @@ def test_the_casing_is_that_of_the_name(card: Card) -> None:
     "card", [card for card in CARDS if card.name != "all-minilm-l6-v2"], ids=lambda card: card.name
 )
 def test_the_hub_comes_first_and_s3_after_it(card: Card) -> None:
-    for file in card.files:
-        hub, *mirrors = file.urls
-        assert canonical(hub) == f"https://huggingface.co/google-bert/{card.name}/resolve/main/{file.filename}"
-        assert bool(mirrors) == (file.filename != "model.safetensors")
-        assert all("amazonaws.com" in url for url in mirrors)
-    assert [file.filename for file in card.files if file.role == "weights"] == [
-        "model.safetensors",
-        "pytorch_model.bin",
+    hub, s3 = card.files[:4], card.files[4:]
+    for file in hub:
+        (url,) = file.urls
+        revision = url.partition("@")[2].partition("/")[0] or "main"
+        assert canonical(url) == f"https://huggingface.co/google-bert/{card.name}/resolve/{revision}/{file.filename}"
+    assert [(file.role, file.filename) for file in hub] == [
+        ("config", "config.json"),
+        ("weights", "model.safetensors"),
+        ("weights", "pytorch_model.bin"),
+        ("vocab", "vocab.txt"),
     ]
+    assert [(file.role, file.filename) for file in s3] == [
+        ("config", "config.json"),
+        ("weights", "pytorch_model.bin"),
+        ("vocab", "vocab.txt"),
+    ]
+    assert all("amazonaws.com" in url for file in s3 for url in file.urls)
 
 
 def test_the_first_generation_had_an_archive_for_each_of_its_names() -> None:
@@ -72,9 +80,3 @@ def test_the_first_generation_had_an_archive_for_each_of_its_names() -> None:
         "bert-base-multilingual-cased",
         "bert-base-chinese",
     }
-
-
-def test_only_what_was_measured_has_a_digest() -> None:
-    for card in CARDS:
-        known = {file.sha256 is not None for file in card.files} | {file.size is not None for file in card.files}
-        assert known == {card.name == "all-minilm-l6-v2"}

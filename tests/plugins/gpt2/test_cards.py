@@ -30,16 +30,17 @@ def test_the_number_of_parameters_is_that_of_the_model(name: str) -> None:
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 def test_the_hub_comes_first_and_s3_after_it(card: Card) -> None:
     organization = "distilbert" if card.name == "distilgpt2" else "openai-community"
-    for file in card.files:
-        hub, *mirrors = file.urls
-        assert canonical(hub) == f"https://huggingface.co/{organization}/{card.name}/resolve/main/{file.filename}"
-        mirrored = card.name in ("gpt2", "gpt2-medium") and file.filename != "model.safetensors"
-        s3 = f"https://s3.amazonaws.com/models.huggingface.co/bert/{card.name}-{file.filename}"
-        assert mirrors == ([s3] if mirrored else [])
-    assert [file.role for file in card.files] == ["config", "weights", "weights", "vocab", "merges"]
+    names = ["config.json", "model.safetensors", "pytorch_model.bin", "vocab.json", "merges.txt"]
+    hub, s3 = card.files[:5], card.files[5:]
+    assert [file.filename for file in hub] == names
+    assert [file.role for file in hub] == ["config", "weights", "weights", "vocab", "merges"]
+    for file in hub:
+        (url,) = file.urls
+        revision = url.partition("@")[2].partition("/")[0]
+        there = f"https://huggingface.co/{organization}/{card.name}/resolve/{revision}/{file.filename}"
+        assert canonical(url) == there
+    at = f"https://s3.amazonaws.com/models.huggingface.co/bert/{card.name}"
+    mirrored = [name for name in names if card.name in ("gpt2", "gpt2-medium") and name != "model.safetensors"]
+    assert [file.urls for file in s3] == [(f"{at}-{name}",) for name in mirrored]
     assert card.aliases == (f"{organization}/{card.name}",)
     assert card.tokenizer == {"max_len": 1024}
-
-
-def test_nothing_has_a_digest_that_nobody_took() -> None:
-    assert not any(file.sha256 or file.size for card in CARDS for file in card.files)

@@ -113,14 +113,16 @@ def test_a_model_of_a_site_loads(site: Site, tmp_path: Path, sizes: dict[str, in
 
 
 def test_mirrors_and_digests_are_added_to_a_known_card(site: Site) -> None:
-    before = registry.info("bert-base-uncased")
+    before = registry.info("bert-base-german-cased")
     site(
-        '[models.bert-base-uncased]\nmirrors = ["https://m.example/b"]\naliases = ["site/bert"]\n'
+        '[models.bert-base-german-cased]\nmirrors = ["https://m.example/b"]\naliases = ["site/bert"]\n'
         'archives = ["https://m.example/b.tar.gz"]\n'
         f'files = [{{filename = "vocab.txt", sha256 = "{"1" * 64}", size = 7, urls = ["https://n.example/v"]}}]'
     )
-    after = registry.info("bert-base-uncased")
-    for old, new in zip(before.files, after.files, strict=True):
+    after = registry.info("bert-base-german-cased")
+    hubs = len({file.filename for file in before.files})
+    assert after.files[hubs:] == before.files[hubs:], "other editions stay as they are"
+    for old, new in zip(before.files[:hubs], after.files[:hubs], strict=True):
         added = [f"https://m.example/b/{old.filename}"] + ["https://n.example/v"] * (old.filename == "vocab.txt")
         assert new.urls == (*added, *old.urls)
         assert (new.role, new.filename) == (old.role, old.filename)
@@ -128,7 +130,7 @@ def test_mirrors_and_digests_are_added_to_a_known_card(site: Site) -> None:
     assert after.archives == ("https://m.example/b.tar.gz", *before.archives)
     assert after.aliases == (*before.aliases, "site/bert")
     assert (after.tokenizer, after.description, after.task) == (before.tokenizer, before.description, before.task)
-    assert registry.resolve("google-bert/bert-base-uncased").card is after
+    assert registry.resolve("google-bert/bert-base-german-cased").card is after
 
 
 def test_list_info_and_plugins_show_it(site: Site) -> None:

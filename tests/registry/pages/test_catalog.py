@@ -99,7 +99,8 @@ def test_the_page_of_a_model_gives_sources_digests_and_memory(site: Path) -> Non
     assert "training, float32 363 MB" in found.text
     assert "on this computer" in found.text
     assert "encoder.layer" in found.text
-    assert "not known" in page(site, "gpt2").text, "nobody knows the digests"
+    assert str(registry.info("gpt2").files[1].sha256) in page(site, "gpt2").text
+    assert "not known" in page(site, "openai-gpt").text, "nobody knows its digests"
 
 
 def test_the_records_are_there_for_programs(site: Path) -> None:

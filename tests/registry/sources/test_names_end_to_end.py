@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from attrs import evolve
 from click.testing import CliRunner
 
 import registry
@@ -185,12 +186,16 @@ def test_the_hubs_digest_is_held_against_the_bytes(hub, saved, tmp_path) -> None
 # --- Cards ------------------------------------------------------------------------------------------------------------
 
 
+UNPINNED = "bert-base-german-cased"
+"""A documented name of which neither a revision nor a digest is known."""
+
+
 def test_a_documented_name_loads_from_the_hub(hub, saved, model) -> None:
-    hub.hub("google-bert/bert-base-uncased", saved, commit=COMMIT)
-    loaded = registry.load("bert-base-uncased")
+    hub.hub(f"google-bert/{UNPINNED}", saved, commit=COMMIT)
+    loaded = registry.load(UNPINNED)
     assert same(loaded.model, model)
     assert loaded.card is not None
-    entry = Cache.at().entry("https://huggingface.co/google-bert/bert-base-uncased/resolve/main/config.json")
+    entry = Cache.at().entry(f"https://huggingface.co/google-bert/{UNPINNED}/resolve/main/config.json")
     assert entry is not None
     assert entry.revision == COMMIT
 
@@ -198,8 +203,70 @@ def test_a_documented_name_loads_from_the_hub(hub, saved, model) -> None:
 def test_a_card_can_be_had_at_a_revision(hub, saved, model) -> None:
     hub.hub("google-bert/bert-base-uncased", saved, branch="v1")
     assert same(registry.load("bert-base-uncased", revision="v1").model, model)
+    assert set(registry.verify("bert-base-uncased", revision="v1").values()) == {"ok"}, "the card's are of another one"
     with pytest.raises(FetchError, match="missing"):
         registry.load("bert-base-uncased")
+
+
+def pinned(name: str) -> str:
+    """The commit of the hub at which a documented name is."""
+    return registry.info(name).files[0].urls[0].partition("@")[2].partition("/")[0]
+
+
+def test_other_bytes_than_those_of_a_documented_name_are_refused(hub, saved) -> None:
+    hub.hub("google-bert/bert-base-uncased", saved, commit=pinned("bert-base-uncased"))
+    with pytest.raises(IntegrityError, match=r"config\.json[\s\S]*(570 are|not what was) promised"):
+        registry.load("bert-base-uncased")
+    assert not list(Cache.at().entries()), "nothing of it is kept"
+    assert all(pinned("bert-base-uncased") in request.path for request in hub.requests), "this commit and no branch"
+
+
+def digested(name: str, files: dict[str, bytes], older: dict[str, bytes], s3: Any) -> Card:
+    """A documented card with the sizes and digests of these files, and with older editions on another server."""
+    card = registry.info(name)
+    of_hub = [
+        evolve(file, size=len(files[file.filename]), sha256=sha(files[file.filename]))
+        for file in card.files
+        if file.filename in files and file.urls[0].startswith("hub:")
+    ]
+    elsewhere = [
+        FileSpec(role=file.role, filename=file.filename, urls=(s3.s3(f"/{file.filename}", data),), sha256=sha(data))
+        for file in of_hub
+        for data in [older[file.filename]]
+    ]
+    made = evolve(card, files=(*of_hub, *elsewhere), archives=())
+    registry.register(SimpleNamespace(registry_cards=hookimpl(lambda: (made,))), "site")
+    registry.prefer("site")
+    return made
+
+
+def test_the_bytes_of_a_documented_name_load_are_verified_and_then_need_no_server(
+    hub, other_server, saved, model, audited, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.hub("google-bert/bert-base-uncased", saved, commit=pinned("bert-base-uncased"))
+    digested("bert-base-uncased", saved, saved, other_server)
+    assert same(registry.load("bert-base-uncased").model, model)
+    with audited() as events:
+        assert same(registry.load("bert-base-uncased", offline=True).model, model)
+        assert set(registry.verify("bert-base-uncased").values()) == {"ok"}
+    assert (events, other_server.requests) == ([], [])
+    (tmp_path / "lock").write_text(CliRunner().invoke(main, ["lock", "bert-base-uncased"]).stdout)
+    monkeypatch.setenv("REGISTRY_LOCK", str(tmp_path / "lock"))
+    assert same(registry.load("bert-base-uncased").model, model)
+
+
+def test_another_edition_of_a_file_loads_where_the_hub_is_out_of_reach(
+    hub, other_server, saved, model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The older files of S3 differ from the hub's: the digests of the hub's are not held against them."""
+    older = {**saved, "config.json": saved["config.json"].replace(b"{", b"{ ", 1)}
+    digested("bert-base-uncased", saved, older, other_server)
+    assert same(registry.load("bert-base-uncased").model, model)
+    assert Files(resolve("bert-base-uncased")).of()["config.json"].read_bytes() == older["config.json"]
+    assert set(registry.verify("bert-base-uncased").values()) == {"ok"}
+    (tmp_path / "lock").write_text(CliRunner().invoke(main, ["lock", "bert-base-uncased"]).stdout)
+    monkeypatch.setenv("REGISTRY_LOCK", str(tmp_path / "lock"))
+    assert same(registry.load("bert-base-uncased").model, model)
 
 
 def on_s3(server, files: dict[str, bytes], names: dict[str, str]) -> dict[str, str]:
@@ -354,8 +421,8 @@ def test_what_was_pulled_is_a_directory_that_loads(hub, saved, model) -> None:
 
 def test_a_pulled_directory_keeps_the_options_of_its_card(hub, saved) -> None:
     files = {name: body for name, body in saved.items() if name != "tokenizer_config.json"}
-    hub.hub("google-bert/bert-base-cased", files)
-    tokenizer = registry.load_tokenizer(registry.pull("bert-base-cased"))
+    hub.hub(f"google-bert/{UNPINNED}", files)
+    tokenizer = registry.load_tokenizer(registry.pull(UNPINNED))
     assert tokenizer.tokenize("Paris") == ["Paris"]
     assert tokenizer.max_len == 512
 
@@ -400,8 +467,8 @@ def test_one_file_is_fetched_as_every_door_fetches(hub, saved, tmp_path: Path) -
 
 @pytest.mark.filterwarnings("default")  # the command prints them
 def test_an_update_says_what_changed_and_reads_no_body_of_what_did_not(hub, other_server, saved) -> None:
-    hub.hub("google-bert/bert-base-uncased", saved, cdn=other_server)
-    run = lambda *more: CliRunner().invoke(main, ["pull", "bert-base-uncased", *more])  # noqa: E731
+    hub.hub(f"google-bert/{UNPINNED}", saved, cdn=other_server)
+    run = lambda *more: CliRunner().invoke(main, ["pull", UNPINNED, *more])  # noqa: E731
     first = json.loads(run("--json").output)
     assert set(first["files"].values()) == {"fetched"}
     assert set(json.loads(run("--json").output)["files"].values()) == {"unchanged"}
@@ -409,7 +476,7 @@ def test_an_update_says_what_changed_and_reads_no_body_of_what_did_not(hub, othe
     assert set(json.loads(run("--update", "--json").output)["files"].values()) == {"unchanged"}
     assert not other_server.sent.total(), "the digest on the hub's first answer says that nothing changed"
     changed = {**saved, "vocab.txt": saved["vocab.txt"].replace(b"Paris", b"Praha")}
-    hub.hub("google-bert/bert-base-uncased", changed, commit="b" * 40, cdn=other_server)
+    hub.hub(f"google-bert/{UNPINNED}", changed, commit="b" * 40, cdn=other_server)
     result = run("--update")
     assert result.exit_code == 0
     assert "vocab.txt          changed" in result.stdout
