@@ -35,6 +35,7 @@ COMMANDS = {
     "evaluate": "run",
     "bulk": "run",
     "attention": "run",
+    "page": "run",
     "pull": "manage",
     "verify": "manage",
     "lock": "manage",

@@ -5,6 +5,7 @@ searching, filtering and sorting need them.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from attrs import frozen
 from registry import discovery
 from registry._version import __version__
 from registry.catalog import estimated_size
+from registry.config import Config
 from registry.errors import SaveError
 from registry.files.atomic import content_writer
 from registry.formatting import format_size
@@ -28,7 +30,7 @@ from registry.sources.card import is_local
 
 DATA = "catalog.json"
 """The records of the site as JSON; it marks a directory as a catalog of ours."""
-ASSETS = {"style.css": ("base.css", "catalog.css"), "catalog.js": ("catalog.js",)}
+ASSETS = {"style.css": ("base.css", "catalog/catalog.css"), "catalog.js": ("catalog/catalog.js",)}
 """Assets of the pages, and the sources that each is made of."""
 
 LANGUAGES = {"de": "German", "en": "English", "es": "Spanish", "fr": "French", "mul": "many", "zh": "Chinese"}
@@ -117,7 +119,7 @@ def _earlier_pages(directory: Path) -> set[str]:
 def _index(entries: Sequence[ModelEntry]) -> str:
     cards = [entry.card for entry in entries]
     return render(
-        "index.html",
+        "catalog/index.html",
         {
             **_shared(""),
             "entries": entries,
@@ -137,8 +139,9 @@ def _index(entries: Sequence[ModelEntry]) -> str:
 def _model_page(entry: ModelEntry) -> str:
     card = entry.card
     number = card.num_parameters
+    drawn = structure(card)
     return render(
-        "model.html",
+        "catalog/model.html",
         {
             **_shared("../"),
             "entry": entry,
@@ -147,9 +150,27 @@ def _model_page(entry: ModelEntry) -> str:
             "shell": shell_snippet(card),
             "memory": [] if number is None else [(name, format_size(size * number)) for name, size in BYTES],
             "training": None if number is None else format_size(TRAINING_BYTES * number),
-            "structure": structure(card),
+            "structure": drawn,
+            "configuration": {} if drawn is None else configuration_rows(drawn.config),
+            "revision": revision_of(card),
         },
     )
+
+
+def configuration_rows(config: Config) -> dict[str, str]:
+    """The values of a configuration as text: numbers, words, and what is switched on or off."""
+    values = config.to_dict().items()
+    return {
+        key: str(value).lower() if isinstance(value, bool) else f"{value:,}" if isinstance(value, int) else str(value)
+        for key, value in values
+        if isinstance(value, (bool, int, float, str)) and key not in ("model_type", "transformers_version")
+    }
+
+
+def revision_of(card: Card) -> str | None:
+    """The commit of the hub at which the card's files are; None where it names none."""
+    urls = (url for file in card.files for url in file.urls if url.startswith("hub:"))
+    return next((found[1] for url in urls if (found := re.search(r"@([^/]+)/", url))), None)
 
 
 def _shared(root: str) -> dict[str, Any]:

@@ -1,16 +1,20 @@
 """Templates, style sheets and scripts."""
 
+import base64
+import ctypes
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry._version import __version__
 from registry.extras import import_extra
 from registry.formatting import format_count, format_size, percent
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
+    from torch import Tensor
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -18,6 +22,25 @@ TEMPLATES = Path(__file__).parent / "templates"
 def render(template: str, values: Mapping[str, Any]) -> str:
     """Fill a template; values are escaped, so that they are shown as text and never parsed as HTML."""
     return _environment().get_template(template).render(values)
+
+
+def single_page(directory: str, title: str, data: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """A page that is one file, with its style sheet, its script and its data.
+
+    Args:
+        directory: The directory of its ``page.html``, ``page.css`` and ``page.js``, in ``templates``.
+        title: Its title.
+        data: What its script reads, as JSON; no text in it can end the element that it is in.
+        values: What its template is filled with.
+    """
+    shared = {"directory": directory, "title": title, "data": data, "version": __version__}
+    return render(f"{directory}/page.html", {**shared, **values})
+
+
+def base64_of(tensor: "Tensor") -> str:
+    """The bytes of a tensor on the CPU as base64, in the order of this computer: little-endian, as browsers read."""
+    tensor = tensor.contiguous()
+    return base64.b64encode(ctypes.string_at(tensor.data_ptr(), tensor.nbytes)).decode("ascii")
 
 
 def source(*names: str) -> "Markup":

@@ -37,6 +37,20 @@ class ModuleNode:
     """Its modules with parameters."""
 
     @property
+    def kind(self) -> str:
+        """What the module is, by its class and name: ``embeddings``, ``blocks``, ``norm`` or ``head``."""
+        words = f"{self.name} {self.class_name}".lower()
+        if "embed" in words or self._is_all("Embedding"):
+            return "embeddings"
+        if self.times > 1 or any(child.times > 1 and child.children for child in self.children):
+            return "blocks"
+        return "norm" if "norm" in words else "head"
+
+    def _is_all(self, class_name: str) -> bool:
+        leaves = self.children or ()
+        return self.class_name == class_name or (bool(leaves) and all(leaf._is_all(class_name) for leaf in leaves))
+
+    @property
     def each(self) -> int:
         """Parameters of one of the equal modules."""
         return self.own + sum(child.parameters for child in self.children)
@@ -53,6 +67,8 @@ class Structure:
 
     root: ModuleNode
     """The model."""
+    config: Config
+    """Its configuration."""
     exact: bool
     """Whether the number of parameters is the card's; if not, the sizes are the architecture's defaults."""
     sections: tuple[ModuleNode, ...] = field(init=False)
@@ -69,11 +85,9 @@ class Structure:
         )
 
     @property
-    def ranked(self) -> list[tuple[ModuleNode, int]]:
-        """Sections with parameters, in their order, each with its rank by size."""
-        known = [section for section in self.sections if section.parameters]
-        largest_first = sorted(known, key=lambda section: -section.parameters)
-        return [(section, largest_first.index(section)) for section in known]
+    def known(self) -> list[ModuleNode]:
+        """Sections with parameters, in their order."""
+        return [section for section in self.sections if section.parameters]
 
 
 def structure(card: Card) -> Structure | None:
@@ -95,7 +109,7 @@ def structure(card: Card) -> Structure | None:
     except Exception as problem:  # noqa: BLE001  # a broken plugin costs its own drawing, not the complete site
         warnings.warn(f"{card.name} is not drawn: {describe_exception(problem)}.", RegistryWarning, stacklevel=2)
         return None
-    return Structure(root=root, exact=root.parameters == card.num_parameters)
+    return Structure(root=root, config=config, exact=root.parameters == card.num_parameters)
 
 
 def module_tree(model: nn.Module) -> ModuleNode:

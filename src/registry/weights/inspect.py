@@ -80,6 +80,17 @@ def compare(left: str | Path, right: str | Path) -> Iterator[Difference]:
         left: A name, path or URL.
         right: A name, path or URL.
     """
+    for name, one, other in aligned(left, right):
+        yield Difference(
+            name=name,
+            left=None if one is None else header_of(one),
+            right=None if other is None else header_of(other),
+            largest=None if one is None or other is None else largest_difference(one, other),
+        )
+
+
+def aligned(left: str | Path, right: str | Path) -> "Iterator[tuple[str, Tensor | None, Tensor | None]]":
+    """The tensors of two models or files side by side, as ``compare`` pairs them: name, left one, right one."""
     sides = [Files.named(name) for name in (left, right)]
     described = next(filter(None, map(_described, sides)), None)
     layout = Layout() if described is None else _layout(described)
@@ -88,12 +99,7 @@ def compare(left: str | Path, right: str | Path) -> Iterator[Difference]:
     for pair in match(tuple(ours), [], sources, layout):
         one = next((ours[name] for name in pair.ours.values()), None)
         other = next((source.read(theirs) for source in pair.theirs.values()), None)
-        yield Difference(
-            name=pair.names[0],
-            left=None if one is None else header_of(one),
-            right=None if other is None else header_of(other),
-            largest=None if one is None or other is None else largest_difference(one, other),
-        )
+        yield pair.names[0], one, other
 
 
 def largest_difference(one: "Tensor", other: "Tensor") -> float | None:

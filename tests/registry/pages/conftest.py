@@ -1,5 +1,6 @@
 """A real browser, driven by selenium; tests that ask for it are skipped where none is installed."""
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Iterator
@@ -120,3 +121,12 @@ def browser(_driver: Any) -> Iterator[Browser]:
     yield shown
     assert shown.complaints() == []
     assert [url for url in shown.requests() if not url.startswith(("file:", "data:", "about:", "chrome:"))] == []
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The script of axe-core, which finds barriers for people with disabilities."""
+    spec = importlib.util.find_spec("axe_core_python")
+    if spec is None or spec.origin is None:
+        pytest.skip("axe-core-python is not installed: the extra `test` brings it")
+    return (Path(spec.origin).parent / "axe.min.js").read_text("utf-8")

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ from plugins.gpt2.config import GPT2Config
 from plugins.gpt2.modeling import GPT2Model
 from plugins.gpt2.tokenization import GPT2Tokenizer
 from registry.cli import main
-from registry.errors import InputError
+from registry.errors import InputError, RegistryWarning
 from registry.pages.attention import attention_page
 from registry.tokenization.byte_level import bytes_to_unicode
 
 TEXT = "the cat sat on the mat."
+STORED = ("weights", "counts", "columns", "values")
 HOSTILE = 'a</script><script>alert("1")</script><b>&'
 
 
@@ -51,7 +53,13 @@ def data_of(page: str) -> dict[str, Any]:
     assert found is not None
     data: dict[str, Any] = json.loads(found[1])
     shape = (data["layers"], data["heads"], len(data["tokens"]), len(data["tokens"]))
-    data["weights"] = np.frombuffer(base64.b64decode(data["weights"]), "<u2").reshape(shape) / 65535
+    stored = {name: np.frombuffer(base64.b64decode(data[name]), "<u2") for name in STORED if name in data}
+    if "weights" in stored:
+        data["weights"] = stored["weights"].reshape(shape) / 65535
+    else:
+        weights = np.zeros((math.prod(shape[:3]), shape[3]))
+        weights[np.repeat(np.arange(len(weights)), stored["counts"]), stored["columns"]] = stored["values"] / 65535
+        data["weights"] = weights.reshape(shape)
     return data
 
 
@@ -97,9 +105,50 @@ def test_what_cannot_be_drawn_is_refused(causal: Path, monkeypatch: pytest.Monke
     loaded = registry.load(causal, "base")
     with pytest.raises(InputError, match="The text has no tokens"):
         attention_page(loaded, "causal", "")
-    monkeypatch.setattr("registry.pages.attention.MOST_BYTES", 100)
-    with pytest.raises(InputError, match="3 layers of 2 heads over 10 tokens make a page of"):
+    monkeypatch.setattr("registry.pages.attention.MOST_ROWS", 50)
+    with pytest.raises(InputError, match=r"3 layers of 2 heads over 10 tokens are too much[\s\S]*at most 8 tokens"):
         attention_page(loaded, "causal", "a" * 10)
+
+
+def test_a_long_text_keeps_the_largest_weights(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = registry.load(encoder, "base")
+    whole = data_of(attention_page(loaded, "encoder", TEXT))
+    monkeypatch.setattr("registry.pages.attention.MOST_DENSE", 0)
+    monkeypatch.setattr("registry.pages.attention.MOST_STORED", 100)
+    part = data_of(attention_page(loaded, "encoder", TEXT))
+    kept = part["weights"] > 0
+    assert 50 < kept.sum() <= 100
+    np.testing.assert_array_equal(part["weights"][kept], whole["weights"][kept])
+    assert whole["weights"][~kept].max() < part["faint"] <= part["weights"][kept].min()
+
+
+def test_a_page_of_512_tokens_has_at_most_five_megabytes() -> None:
+    loaded = registry.load("all-minilm-l6-v2")
+    with pytest.warns(RegistryWarning, match="cut at 512 tokens"):
+        page = attention_page(loaded, "long", "The violinist tuned her instrument, since it was out of tune. " * 60)
+    assert len(page.encode()) < 5_000_000
+    assert len(data_of(page)["tokens"]) == 512
+
+
+def test_a_text_that_is_cut_says_so(encoder: Path) -> None:
+    with pytest.warns(RegistryWarning, match=r"cut at 64 tokens.* its last 160 characters"):
+        page = attention_page(registry.load(encoder, "base"), "encoder", "the " * 102)
+    assert "its last 160 characters are not on the page" in page
+
+
+def test_a_pair_is_computed_as_transformers_does(encoder: Path) -> None:
+    loaded = registry.load(encoder, "base")
+    data = data_of(attention_page(loaded, "encoder", "the cat sat", "on the mat"))
+    assert data["tokens"] == ["[CLS]", "the", "cat", "sat", "[SEP]", "on", "the", "mat", "[SEP]"]
+    assert data["parts"] == [None, 0, 0, 0, None, 1, 1, 1, None]
+    assert data["patterns"][-1] == "other text"
+    theirs = transformers.BertModel.from_pretrained(encoder, attn_implementation="eager").eval()
+    batch = loaded.tokenizer(["the cat sat"], ["on the mat"], return_tensors="pt")
+    with torch.inference_mode():
+        attentions = torch.cat(theirs(**batch, output_attentions=True).attentions)
+    np.testing.assert_allclose(data["weights"], attentions.numpy(), atol=1e-5)
+    shares = attentions[:, :, 1:4, 5:8].sum((-1, -2)) + attentions[:, :, 5:8, 1:4].sum((-1, -2))
+    np.testing.assert_allclose(np.array(data["profile"])[..., -1], shares.numpy() / 6, atol=1e-4)
 
 
 def test_the_command_writes_the_page(encoder: Path, tmp_path: Path) -> None:
@@ -108,6 +157,8 @@ def test_the_command_writes_the_page(encoder: Path, tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, "")
     assert re.fullmatch(rf"Wrote [\d.]+ kB; open {re.escape(str(out))}\.\n", result.stderr)
     assert data_of(out.read_text("utf-8"))["layers"] == 2
+    assert run("attention", encoder, TEXT, out, "--pair", "the end").exit_code == 0
+    assert 1 in data_of(out.read_text("utf-8"))["parts"]
     found = json.loads(run("attention", encoder, TEXT, out, "--json").stdout)
     assert found == {"path": str(out), "bytes": out.stat().st_size}
     assert run("attention", "no-such-model", TEXT, out).exit_code == 3

@@ -226,6 +226,6 @@ def test_the_lines_to_copy_run(task: str, tmp_path: Path, vocab_file: Path, size
 def test_templates_style_sheets_and_scripts_are_installed_with_the_package() -> None:
     settings = configparser.ConfigParser()
     settings.read(Path(__file__).parents[3] / "setup.cfg", encoding="utf-8")
-    patterns = settings["options.package_data"]["registry.pages.templates"].split(", ")
-    for path in TEMPLATES.iterdir():
+    patterns = settings["options.package_data"]["*"].split(", ")
+    for path in TEMPLATES.rglob("*.*"):
         assert any(path.match(pattern) for pattern in patterns), path

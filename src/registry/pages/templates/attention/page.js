@@ -1,59 +1,53 @@
 // Draws attention weights: all heads as small images, and the selected one as lines or as a matrix.
-"use strict";
 
-const { layers, heads, tokens, added, weights: packed } = JSON.parse(document.getElementById("data").textContent);
+const { layers, heads, tokens, added, parts } = data;
 const count = tokens.length;
-const weights = new Uint16Array(Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0)).buffer);
 const MEAN = heads; // the "head" after the last one
 const FAINT = 0.01; // lines below are not drawn
 
-const $ = (selector) => document.querySelector(selector);
-const make = (tag, properties = {}, ...children) => {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-};
-const percent = (weight) => (weight < 0.001 && weight > 0 ? "< 0.1 %" : `${(100 * weight).toFixed(1)} %`);
-
 // --- Numbers ---------------------------------------------------------------------------------------------------------
 
-const matrices = new Map();
+const dense = data.weights && numbers(Uint16Array, data.weights);
+const values = data.values && numbers(Uint16Array, data.values);
+const columns = data.columns && numbers(Uint16Array, data.columns);
+const starts = data.counts && numbers(Uint16Array, data.counts).reduce((sums, length, row) => ((sums[row + 1] = sums[row] + length), sums), new Uint32Array(layers * heads * count + 1));
+
+/** Call `visit(from, to, weight)` for each stored weight of a head. */
+function each(layer, head, visit) {
+  const first = (layer * heads + head) * count;
+  for (let from = 0; from < count; from++) {
+    const row = first + from;
+    if (dense) for (let to = 0; to < count; to++) visit(from, to, dense[row * count + to] / 65535);
+    else for (let k = starts[row]; k < starts[row + 1]; k++) visit(from, columns[k], values[k] / 65535);
+  }
+}
+
+const matrices = new Map(); // of the heads that were shown last
 
 /** Weights of one head, or of the mean of a layer's heads: from token i to token j at i * count + j. */
 function matrixOf(layer, head) {
   const key = layer * (heads + 1) + head;
-  if (!matrices.has(key)) {
-    const size = count * count;
-    const matrix = new Float32Array(size);
-    const parts = head === MEAN ? [...Array(heads).keys()] : [head];
-    for (const part of parts) {
-      const start = (layer * heads + part) * size;
-      for (let k = 0; k < size; k++) matrix[k] += weights[start + k] / 65535 / parts.length;
-    }
-    matrices.set(key, matrix);
+  const matrix = matrices.get(key) ?? new Float32Array(count * count);
+  if (!matrices.delete(key)) {
+    const all = head === MEAN ? [...Array(heads).keys()] : [head];
+    for (const one of all) each(layer, one, (from, to, weight) => (matrix[from * count + to] += weight / all.length));
   }
-  return matrices.get(key);
+  matrices.set(key, matrix); // again, as the newest
+  if (matrices.size > 8) matrices.delete(matrices.keys().next().value);
+  return matrix;
 }
 
 // --- State ----------------------------------------------------------------------------------------------------------
 
-const state = { layer: 0, head: 0, view: "lines", withoutAdded: false, side: null, token: null, pinned: false };
+const state = { layer: 0, head: 0, view: "lines", withoutAdded: false, between: "", side: null, token: null, pinned: false };
 let colors = {};
-
-function readColors() {
-  const style = getComputedStyle(document.documentElement);
-  const canvas = make("canvas").getContext("2d", { willReadFrequently: true });
-  const rgb = (name) => {
-    canvas.fillStyle = style.getPropertyValue(name);
-    canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  };
-  colors = Object.fromEntries(["accent", "ink", "soft", "line", "raised"].map((name) => [name, rgb(`--${name}`)]));
-}
+const readColors = () => (colors = schemeColors("accent", "ink", "soft", "line", "raised"));
 const css = (name, alpha = 1) => `rgb(${colors[name].join(" ")} / ${alpha})`;
 const shade = (weight) => Math.sqrt(weight); // most weights are small
 
 const shown = () => [...tokens.keys()].filter((index) => !(state.withoutAdded && added[index]));
+/** Whether weights from one token to another are shown, of two texts. */
+const between = (from, to) => !state.between || state.between === `${parts[from]} ${parts[to]}`;
 const titleOf = (layer, head) => `Layer ${layer + 1}, ${head === MEAN ? "mean of heads" : `head ${head + 1}`}`;
 
 // --- All heads -------------------------------------------------------------------------------------------------------
@@ -64,7 +58,7 @@ function buildOverview() {
   const grid = $(".heads");
   grid.append(make("span"));
   for (let head = 0; head < heads; head++) grid.append(make("span", { textContent: head + 1 }));
-  grid.append(make("span", { className: "mean", textContent: "x̄", title: "mean over heads" }));
+  grid.append(make("span", { className: "mean", textContent: "avg", title: "mean over heads" }));
   for (let layer = 0; layer < layers; layer++) {
     grid.append(make("span", { className: "row", textContent: layer + 1 }));
     for (let head = 0; head <= heads; head++) {
@@ -90,22 +84,34 @@ function buildOverview() {
 function paintOverview() {
   const indices = shown();
   const side = Math.min(indices.length, 40); // the largest of several weights in one dot is shown
-  const [red, green, blue] = colors.accent;
+  const dot = new Int32Array(count).fill(-1);
+  indices.forEach((index, i) => (dot[index] = Math.floor((i * side) / indices.length)));
   buttons.forEach((button, number) => {
-    const matrix = matrixOf(Math.floor(number / (heads + 1)), number % (heads + 1));
+    const largest = new Float32Array(side * side);
+    const paint = (from, to, weight) => {
+      if (dot[from] < 0 || dot[to] < 0 || !between(from, to)) return;
+      const place = dot[from] * side + dot[to];
+      if (weight > largest[place]) largest[place] = weight;
+    };
+    const [layer, head] = [Math.floor(number / (heads + 1)), number % (heads + 1)];
+    if (head !== MEAN) each(layer, head, paint);
+    else matrixOf(layer, head).forEach((weight, k) => weight && paint(Math.floor(k / count), k % count, weight));
     const image = new ImageData(side, side);
-    indices.forEach((from, i) => {
-      const row = Math.floor((i * side) / indices.length);
-      indices.forEach((to, j) => {
-        const place = 4 * (row * side + Math.floor((j * side) / indices.length));
-        const alpha = 255 * shade(matrix[from * count + to]);
-        if (alpha > image.data[place + 3]) image.data.set([red, green, blue, alpha], place);
-      });
-    });
+    largest.forEach((weight, place) => image.data.set([...colors.accent, 255 * shade(weight)], 4 * place));
     const canvas = button.firstChild;
     canvas.width = canvas.height = side;
     canvas.getContext("2d").putImageData(image, 0, 0);
   });
+}
+
+function buildStriking() {
+  $(".striking")?.append(
+    ...data.striking.map(({ layer, head, pattern, share }) => {
+      const button = make("button", { type: "button" }, `${pattern}: layer ${layer + 1}, head ${head + 1}`, make("span", { className: "value", textContent: percent(share) }));
+      button.addEventListener("click", () => update({ layer, head }));
+      return make("li", {}, button);
+    }),
+  );
 }
 
 // --- One head as lines -----------------------------------------------------------------------------------------------
@@ -119,12 +125,13 @@ function buildLines() {
         const button = make("button", { type: "button" }, label, make("span", { className: "value" }));
         button.classList.toggle("added", added[index]);
         button.dataset.token = index;
+        if (count > 200) button.title = `token ${index + 1}`;
         button.addEventListener("pointerenter", () => state.pinned || update({ side, token: index }));
         button.addEventListener("click", () => {
           const again = state.pinned && state.side === side && state.token === index;
           update({ side, token: index, pinned: !again });
         });
-        return make("li", {}, button);
+        return make("li", { className: parts[index] === 1 ? "second" : "" }, button);
       }),
     );
   }
@@ -134,8 +141,9 @@ function drawLines() {
   const matrix = matrixOf(state.layer, state.head);
   const indices = shown();
   const canvas = $(".lines canvas");
-  const { width, height } = canvas.parentElement.querySelector(".from").getBoundingClientRect();
+  const { height } = canvas.parentElement.querySelector(".from").getBoundingClientRect(); // that of its tokens alone
   const wide = canvas.clientWidth;
+  canvas.style.height = `${height}px`;
   const context = sized(canvas, wide, height);
   const step = height / indices.length;
   context.strokeStyle = css("accent");
@@ -144,7 +152,7 @@ function drawLines() {
     indices.forEach((to, j) => {
       if (state.side === "to" && state.token !== to) return;
       const weight = matrix[from * count + to];
-      if (weight < FAINT) return;
+      if (weight < FAINT || !between(from, to)) return;
       const [start, end] = [(i + 0.5) * step, (j + 0.5) * step];
       context.globalAlpha = state.side ? 0.25 + 0.75 * shade(weight) : weight;
       context.lineWidth = 0.75 + (state.side ? 3.5 : 1.75) * weight;
@@ -166,16 +174,6 @@ function drawLines() {
   }
 }
 
-/** The drawing context of a canvas of this size, sharp on every screen, and empty. */
-function sized(canvas, width, height) {
-  const ratio = devicePixelRatio || 1;
-  canvas.width = Math.round(width * ratio);
-  canvas.height = Math.round(height * ratio);
-  const context = canvas.getContext("2d");
-  context.scale(ratio, ratio);
-  return context;
-}
-
 // --- One head as a matrix --------------------------------------------------------------------------------------------
 
 let cells = { size: 0, left: 0, top: 0 };
@@ -192,7 +190,8 @@ function drawMatrix(pointed = null) {
   const longest = Math.max(...indices.map((index) => measure.measureText(label(index)).width));
   const left = Math.ceil(longest) + 10;
   const room = Math.max(frame.clientWidth - left - longest * 0.5, 0);
-  const size = Math.min(Math.max(Math.floor(room / indices.length), 13), 30);
+  const size = Math.min(Math.max(Math.floor(room / indices.length), indices.length > 90 ? 3 : 13), 30);
+  const labeled = size >= 11; // else labels would cover each other; the readout names a cell
   const top = Math.ceil(longest * 0.82) + 16;
   const side = size * indices.length;
   cells = { size, left, top };
@@ -205,9 +204,12 @@ function drawMatrix(pointed = null) {
   context.fillRect(left, top, side, side);
   indices.forEach((from, i) => {
     indices.forEach((to, j) => {
-      context.fillStyle = css("accent", shade(matrix[from * count + to]));
-      context.fillRect(left + j * size, top + i * size, size - 1, size - 1);
+      const weight = matrix[from * count + to];
+      if (!weight || !between(from, to)) return;
+      context.fillStyle = css("accent", shade(weight));
+      context.fillRect(left + j * size, top + i * size, size - (labeled ? 1 : 0), size - (labeled ? 1 : 0));
     });
+    if (!labeled) return;
     context.textAlign = "right";
     context.fillStyle = css(pointed && pointed.i === i ? "ink" : "soft");
     context.fillText(label(from), left - 6, top + (i + 0.5) * size);
@@ -264,8 +266,8 @@ function update(changes) {
   if (state.withoutAdded !== before.withoutAdded) {
     if (state.withoutAdded && added[state.token]) Object.assign(state, { side: null, token: null, pinned: false });
     buildLines();
-    paintOverview();
   }
+  if (state.withoutAdded !== before.withoutAdded || state.between !== before.between) paintOverview();
   const query = new URLSearchParams({ layer: state.layer + 1, head: state.head === MEAN ? "mean" : state.head + 1, view: state.view });
   if (location.hash.slice(1) !== `${query}`) history.replaceState(null, "", `#${query}`);
   draw();
@@ -279,6 +281,12 @@ function draw() {
   });
   for (const button of document.querySelectorAll("[data-view]")) button.ariaPressed = String(button.dataset.view === state.view);
   $(".which").textContent = titleOf(state.layer, state.head);
+  const profile = state.head === MEAN ? [] : data.profile[state.layer][state.head];
+  $(".profile").textContent = profile.map((share, k) => `${data.patterns[k]} ${percent(share)}`).join(" · ");
+  $$(".striking button").forEach((button, k) => {
+    const { layer, head } = data.striking[k];
+    button.ariaPressed = String(layer === state.layer && head === state.head);
+  });
   $(".lines").hidden = state.view !== "lines";
   $(".matrix").hidden = state.view !== "matrix";
   if (state.view === "lines") drawLines();
@@ -298,6 +306,7 @@ for (const button of document.querySelectorAll("[data-view]")) {
   button.addEventListener("click", () => update({ view: button.dataset.view }));
 }
 $("[name=added]")?.addEventListener("change", (event) => update({ withoutAdded: event.target.checked }));
+$("[name=between]")?.addEventListener("change", (event) => update({ between: event.target.value }));
 $(".lines").addEventListener("pointerleave", () => state.pinned || update({ side: null, token: null }));
 $(".matrix canvas").addEventListener("pointermove", pointAt);
 $(".matrix canvas").addEventListener("pointerdown", pointAt);
@@ -310,6 +319,7 @@ $(".panes").hidden = false;
 readColors();
 fromHash();
 buildOverview();
+buildStriking();
 buildLines();
 paintOverview();
 draw();
