@@ -1,8 +1,9 @@
 """Fine-tune a small BERT for extractive question answering.
 
 The texts are pages of docstrings of the standard library, several functions on each; the questions are what a function
-returns, and when it raises an error.  Patterns find the answers in the text.  A tenth of the questions is held out for
-the test.  The model is saved in OUTPUT/model; if that exists, it is only tested.
+returns, and when it raises an error.  Patterns find the answers in the text.  A CSV file can take their place.  A tenth
+of the questions is held out for the test.  The model is saved in OUTPUT/model; asked for more steps, the same command
+continues.
 """
 
 import random
@@ -18,6 +19,8 @@ import torch
 
 import registry
 from docstrings import docstrings
+from log import say
+from own_data import data_option, read_rows
 from training import train
 
 CLAUSE = r"(?P<answer>(?:[^.\n]|\.(?=\w))+)"
@@ -72,6 +75,23 @@ def questions(rng: random.Random) -> list[Question]:
         for first in range(0, len(entries), ON_A_PAGE):
             found += _on_page(entries[first : first + ON_A_PAGE])
     rng.shuffle(found)
+    return found
+
+
+def own(data: Path) -> list[Question]:
+    """The questions of a CSV file, shuffled; those whose answer is not in their context are left out, and counted."""
+    rows = read_rows(data, ("question", "context", "answer"))
+    places = [context.find(answer) for _, context, answer in rows]
+    found = [
+        Question(text, context, place, place + len(answer))
+        for (text, context, answer), place in zip(rows, places, strict=True)
+        if place >= 0
+    ]
+    if len(found) < len(rows):
+        say(f"{len(rows) - len(found):,} of {len(rows):,} answers are not in their context, and are left out.")
+    if len(found) < 10:
+        raise click.ClickException(f"{data} has {len(found)} questions with their answer; needed are ten at least.")
+    random.Random(0).shuffle(found)
     return found
 
 
@@ -149,16 +169,22 @@ def agreement(found: str, right: str) -> float:
 @click.option("--steps", default=400, show_default=True, help="Training steps.")
 @click.option("--batch-size", default=8, show_default=True, help="Questions per batch.")
 @click.option("--learning-rate", default=4e-4, show_default=True, help="Peak learning rate, after warmup.")
-def main(output: Path, name: str, steps: int, batch_size: int, learning_rate: float) -> None:
+@data_option("question", "context", "answer")
+def main(output: Path, name: str, steps: int, batch_size: int, learning_rate: float, data: Path | None) -> None:
     """Train, save, load, test, answer."""
-    asked = questions(random.Random(0))
-    tested, trained = asked[: len(asked) // 10], asked[len(asked) // 10 :]
-    rare = [question for question in trained if question.text.startswith("When")]
+    say("Reading the questions ...")
+    asked = questions(random.Random(0)) if data is None else own(data)
+    say(f"{len(asked):,} questions")
+    tenth = max(1, len(asked) // 10)
+    tested, trained = asked[:tenth], asked[tenth:]
+    rare = [question for question in trained if question.text.startswith("When")] if data is None else trained
     tokenizer = registry.load_tokenizer(name)
 
     def inputs_at(step: int) -> dict[str, Any]:
         rng = random.Random(step)
-        chosen = [rng.choice(rare if rng.random() < 0.15 else trained) for _ in range(batch_size)]
+        return inputs([rng.choice(rare if rng.random() < 0.15 else trained) for _ in range(batch_size)])
+
+    def inputs(chosen: list[Question]) -> dict[str, Any]:
         batch = windows(tokenizer, chosen)
         starts, ends = spans(batch, chosen)
         del batch["offset_mapping"]
@@ -171,6 +197,8 @@ def main(output: Path, name: str, steps: int, batch_size: int, learning_rate: fl
         steps=steps,
         learning_rate=learning_rate,
         tokenizer=tokenizer,
+        held_out=[inputs(tested[:32])],
+        options={"model": name, "data": data},
     )
 
     loaded = registry.load(output / "model")
@@ -180,8 +208,8 @@ def main(output: Path, name: str, steps: int, batch_size: int, learning_rate: fl
     exact = mean(text == question.answer for text, question in zip(found, tested, strict=True))
     f1 = mean(agreement(text, question.answer) for text, question in zip(found, tested, strict=True))
     print(f"Trained on {len(trained)} questions; on {len(tested)} others, exact match {exact:.1%} and F1 {f1:.1%}.\n")
-    own = [Question(text, PAGE, 0, 0) for text in QUESTIONS]
-    for question, text in zip(own, answers(loaded.model, loaded.tokenizer, own), strict=True):
+    shown = [Question(text, PAGE, 0, 0) for text in QUESTIONS] if data is None else tested[:4]
+    for question, text in zip(shown, answers(loaded.model, loaded.tokenizer, shown), strict=True):
         print(f"{question.text:>35}  {text}")
 
 

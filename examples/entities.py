@@ -1,7 +1,8 @@
 """Fine-tune a small BERT for named entities: persons, places and organizations.
 
-The sentences of entities.txt, next to this script, were written for it; every sixth is held out for the test.  The
-model is saved in OUTPUT/model; if that exists, it is only tested.
+The sentences of entities.txt, next to this script, were written for it; a CSV file of such sentences can take their
+place.  Every sixth is held out for the test.  The model is saved in OUTPUT/model; asked for more steps, the same
+command continues.
 """
 
 import random
@@ -13,6 +14,8 @@ import click
 import torch
 
 import registry
+from log import say
+from own_data import data_option, read_rows
 from training import train
 
 KINDS = ("nothing", "person", "place", "organization")
@@ -36,11 +39,24 @@ class Entity(NamedTuple):
     kind: str
 
 
-def sentences() -> list[tuple[str, list[Entity]]]:
-    """The sentences without markup, and the entities that were marked; shuffled."""
-    lines = Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").splitlines()
+def sentences(data: Path | None = None) -> list[tuple[str, list[Entity]]]:
+    """The sentences without markup, and the entities that were marked; shuffled.
+
+    Args:
+        data: A CSV file whose column ``text`` has marked sentences: ``[Ada](person) lived in [London](place).``
+    """
+    if data is None:
+        lines = Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").splitlines()
+    else:
+        lines = [text for (text,) in read_rows(data, ("text",))]
     random.Random(0).shuffle(lines)
     return [_unmarked(line) for line in lines]
+
+
+def kinds_in(known: list[tuple[str, list[Entity]]]) -> tuple[str, ...]:
+    """The kinds of entities, ``nothing`` first."""
+    found = dict.fromkeys(entity.kind for _, entities in known for entity in entities)
+    return (KINDS[0], *sorted(found, key=lambda kind: (*KINDS, kind).index(kind)))
 
 
 def _unmarked(line: str) -> tuple[str, list[Entity]]:
@@ -54,16 +70,16 @@ def _unmarked(line: str) -> tuple[str, list[Entity]]:
     return text + line[end:], entities
 
 
-def labels(batch: Any, entities: list[list[Entity]]) -> torch.Tensor:
-    """The kind of each token, ``(texts, tokens)``."""
+def labels(batch: Any, entities: list[list[Entity]], kinds: tuple[str, ...] = KINDS) -> torch.Tensor:
+    """The number of the kind of each token, ``(texts, tokens)``."""
     found = torch.zeros_like(batch["input_ids"])
     for row, offsets, inside in zip(found, batch["offset_mapping"], entities, strict=True):
         for entity in inside:
-            row[(offsets[:, 0] >= entity.start) & (offsets[:, 1] <= entity.end)] = KINDS.index(entity.kind)
+            row[(offsets[:, 0] >= entity.start) & (offsets[:, 1] <= entity.end)] = kinds.index(entity.kind)
     return found.masked_fill(batch["offset_mapping"][..., 1] == 0, IGNORED)
 
 
-def find(model: Any, tokenizer: Any, texts: list[str]) -> list[list[Entity]]:
+def find(model: Any, tokenizer: Any, texts: list[str], names: tuple[str, ...] = KINDS) -> list[list[Entity]]:
     """The entities in each text: consecutive words of one kind are one entity.
 
     The prediction for the first subword of a word counts.
@@ -75,13 +91,13 @@ def find(model: Any, tokenizer: Any, texts: list[str]) -> list[list[Entity]]:
     found = []
     for ids, row, spans in zip(batch["input_ids"], kinds.tolist(), offsets.tolist(), strict=True):
         entities: list[Entity] = []
-        before = kind = KINDS[0]
+        before = kind = names[0]
         for subword, number, (start, end) in zip(tokenizer.convert_ids_to_tokens(ids), row, spans, strict=True):
             if not subword.startswith("##"):
-                kind = KINDS[number] if end else KINDS[0]
-            if kind != KINDS[0] and kind == before:
+                kind = names[number] if end else names[0]
+            if kind != names[0] and kind == before:
                 entities[-1] = Entity(entities[-1].start, end, kind)
-            elif kind != KINDS[0]:
+            elif kind != names[0]:
                 entities.append(Entity(start, end, kind))
             before = kind
         found.append(entities)
@@ -94,35 +110,44 @@ def find(model: Any, tokenizer: Any, texts: list[str]) -> list[list[Entity]]:
 @click.option("--steps", default=150, show_default=True, help="Training steps.")
 @click.option("--batch-size", default=16, show_default=True, help="Sentences per batch.")
 @click.option("--learning-rate", default=6e-4, show_default=True, help="Peak learning rate, after warmup.")
-def main(output: Path, name: str, steps: int, batch_size: int, learning_rate: float) -> None:
+@data_option("text")
+def main(output: Path, name: str, steps: int, batch_size: int, learning_rate: float, data: Path | None) -> None:
     """Train, save, load, test, predict."""
-    known = sentences()
+    known = sentences(data)
+    kinds = kinds_in(known)
+    if len(known) < 6 or len(kinds) < 2:
+        raise click.ClickException(f"{data} has {len(known)} sentences; needed are six at least, with marked entities.")
+    say(f"{len(known):,} sentences with {', '.join(kinds[1:])}")
     tested, trained = known[::6], [sentence for number, sentence in enumerate(known) if number % 6]
     tokenizer = registry.load_tokenizer(name)
 
-    def inputs_at(step: int) -> dict[str, Any]:
-        texts, entities = zip(*random.Random(step).sample(trained, batch_size), strict=True)
-        batch = tokenizer(list(texts), padding=True, return_offsets_mapping=True, return_tensors="pt")
-        batch["labels"] = labels(batch, list(entities))
+    def inputs(chosen: list[tuple[str, list[Entity]]]) -> Any:
+        texts, entities = zip(*chosen, strict=True)
+        batch = tokenizer(list(texts), padding=True, truncation=True, return_offsets_mapping=True, return_tensors="pt")
+        batch["labels"] = labels(batch, list(entities), kinds)
         del batch["offset_mapping"]
         return batch
 
     train(
-        lambda: registry.load_model(name, "token-classification", id2label=dict(enumerate(KINDS))),
-        inputs_at,
+        lambda: registry.load_model(name, "token-classification", id2label=dict(enumerate(kinds))),
+        lambda step: inputs(random.Random(step).sample(trained, min(batch_size, len(trained)))),
         output,
         steps=steps,
         learning_rate=learning_rate,
         tokenizer=tokenizer,
+        held_out=[inputs(tested[:64])],
+        options={"model": name, "data": data},
     )
 
     loaded = registry.load(output / "model")
-    found = find(loaded.model, loaded.tokenizer, [text for text, _ in tested])
+    found = find(loaded.model, loaded.tokenizer, [text for text, _ in tested], kinds)
     right = sum(len(set(ours) & set(theirs)) for ours, (_, theirs) in zip(found, tested, strict=True))
     every = sum(len(ours) + len(theirs) for ours, (_, theirs) in zip(found, tested, strict=True))
-    print(f"Trained on {len(trained)} sentences; on {len(tested)} others, entity-level F1 {2 * right / every:.1%}.\n")
-    for start, end, kind in find(loaded.model, loaded.tokenizer, [TEXT])[0]:
-        print(f"{kind:>12}  {TEXT[start:end]}")
+    f1 = 2 * right / every if every else 1.0
+    print(f"Trained on {len(trained)} sentences; on {len(tested)} others, entity-level F1 {f1:.1%}.\n")
+    text = TEXT if data is None else tested[0][0]
+    for start, end, kind in find(loaded.model, loaded.tokenizer, [text], kinds)[0]:
+        print(f"{kind:>12}  {text[start:end]}")
 
 
 if __name__ == "__main__":

@@ -1,41 +1,51 @@
 """A resumable training loop: after Ctrl-C or a crash, training continues from the last checkpoint.
 
-A checkpoint is a directory ``step-000120``, which appears atomically, and in it ``training.pt`` with the
-state of the optimizer and the random generator, written last; a directory without it is ignored.  A resumed run
-computes the same numbers as an uninterrupted one.
+Its directory has ``model``, the trained model; ``step-000120``, the last checkpoint, which appears atomically, with the
+state of the optimizer and the random generator in ``training.pt``, written last; ``log.csv``, the losses, and
+``curve.svg``, a picture of them; ``training.json``, the options, and the number of steps of the trained model.
+A resumed run computes the same numbers as an uninterrupted one.  Asked for more steps, a later run continues.
 """
 
+import json
 import shutil
 import signal
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import torch
-from tqdm import tqdm
 
 import registry
+from log import Log, Pause, say, showing
+from registry.files.atomic import content_writer
 from registry.saving.folder import write_file
 
 STATE = "training.pt"
+RECORD = "training.json"
 SECONDS = 60.0
 """Seconds between two checkpoints."""
 WARMUP = 20
 """Steps of linear warmup."""
+EVERY = 25
+"""Steps between two validations."""
+
+Inputs = Mapping[str, Any]
+"""The keywords of ``forward`` for a batch, labels included."""
 
 
 def train(
     start: Callable[[], Any],
-    inputs_at: Callable[[int], Mapping[str, Any]],
+    inputs_at: Callable[[int], Inputs],
     directory: Path,
     *,
     steps: int,
     learning_rate: float,
     tokenizer: Any = None,
     carry: str | None = None,
+    held_out: Sequence[Inputs] = (),
+    options: Mapping[str, object] | None = None,
 ) -> Any:
     """Train a model, or resume the newest checkpoint; save it as ``model`` in ``directory``.
 
@@ -43,35 +53,50 @@ def train(
 
     Args:
         start: Returns the model to train.
-        inputs_at: Returns the keywords of ``forward`` for a step, labels included.
-        directory: The directory of checkpoints; if it has a trained ``model``, that is returned.
-        steps: The number of steps.
-        learning_rate: The peak learning rate.
+        inputs_at: Returns the inputs for a step.
+        directory: The directory of the model, its checkpoints and its log.
+        steps: The number of steps; where fewer were done before, training continues.
+        learning_rate: The peak learning rate; after a warmup it falls to 0 at the last step.
         tokenizer: A tokenizer to save with the model.
         carry: A field of the output that is passed to the next step: the ``mems`` of Transformer-XL.
+        held_out: Batches that are not trained on; their mean loss is logged.
+        options: What decides which model this is; a directory of a model with others is refused.
 
     Returns:
         The trained model, in evaluation mode.
     """
-    if (directory / "model").is_dir():
+    record = _read_record(directory)
+    _refuse_other_options(directory, record, options or {})
+    done = record.get("steps", 0) if (directory / "model").is_dir() else 0
+    if done >= steps:
+        say(f"{directory / 'model'} was trained for {done} steps and is not trained again; for more, raise --steps.")
         return registry.load_model(directory / "model")
     training = Training(start, directory, steps, learning_rate, tokenizer, carry)
-    saved = time.monotonic()
-    with interruptions() as interrupted, tqdm(total=steps, initial=training.step, unit="step", disable=None) as bar:
+    if done and training.step == 0:  # its checkpoint was removed
+        training = Training(lambda: _trained(directory), directory, steps, learning_rate, tokenizer, carry)
+        training.step = done
+    _write_record(directory, options or {}, done)
+    say(f"{'Continuing at' if training.step else 'Training from'} step {training.step} of {steps}; Ctrl-C interrupts.")
+    log, saved = Log(directory, training.step), Pause(SECONDS)
+    say(f"Losses go to {directory / Log.NAME}.")
+    with interruptions() as interrupted, showing(training.step, steps) as shown:
         while training.step < steps:
             loss = training.advance(inputs_at(training.step))
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-            bar.update()
-            if interrupted() or time.monotonic() - saved > SECONDS:
+            shown(loss)
+            due = bool(held_out) and (training.step % EVERY == 0 or training.step == steps)
+            log.add(training.step, loss, training.loss_on(held_out) if due else None)
+            if interrupted() or saved.over():
                 training.keep()
-                saved = time.monotonic()
             if interrupted():
-                bar.close()
-                print(f"Stopped after step {training.step} of {steps}; the same command resumes.", file=sys.stderr)
-                raise SystemExit(128 + signal.SIGINT)
+                break
+    log.draw(directory.name)
+    if training.step < steps:
+        say(f"Stopped after step {training.step} of {steps}; the same command resumes.")
+        raise SystemExit(128 + signal.SIGINT)
+    training.keep()
     registry.save(training.model, directory / "model", tokenizer=tokenizer)
-    for checkpoint in directory.glob("step-*"):
-        _remove(checkpoint)
+    _write_record(directory, options or {}, steps)
+    say(f"Saved {directory / 'model'}; the losses are drawn in {directory / Log.PICTURE}.")
     return training.model.eval()
 
 
@@ -104,7 +129,7 @@ class Training:
             torch.set_rng_state(state["random"])
             self.step, self.carried = state["step"], state["carried"]
 
-    def advance(self, inputs: Mapping[str, Any]) -> float:
+    def advance(self, inputs: Inputs) -> float:
         """Take one step; returns the loss before it."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * min((self.step + 1) / WARMUP, 1 - self.step / self.steps)
@@ -116,6 +141,14 @@ class Training:
         self.step += 1
         self.carried = list(getattr(output, self.carry)) if self.carry else None
         return output.loss.item()
+
+    def loss_on(self, batches: Sequence[Inputs]) -> float:
+        """The mean loss on batches, without dropout."""
+        self.model.eval()
+        with torch.no_grad():
+            losses = [self.model(**inputs).loss.item() for inputs in batches]
+        self.model.train()
+        return sum(losses) / len(losses)
 
     def keep(self) -> None:
         """Write a checkpoint, then remove older ones."""
@@ -132,6 +165,14 @@ class Training:
                 _remove(older)
 
 
+def _trained(directory: Path) -> Any:
+    """The model that was trained before, with memory of its own, since saving will replace its files."""
+    model = registry.load_model(directory / "model")
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+    return model
+
+
 def newest(directory: Path) -> Path | None:
     """The newest complete checkpoint in a directory; None if there is none."""
     return max((path.parent for path in directory.glob(f"step-*/{STATE}")), default=None)
@@ -141,6 +182,33 @@ def _remove(checkpoint: Path) -> None:
     """Remove a checkpoint, its state first, so that a partly removed one is never loaded."""
     (checkpoint / STATE).unlink(missing_ok=True)
     shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+# --- The record -------------------------------------------------------------------------------------------------------
+
+
+def _read_record(directory: Path) -> dict[str, Any]:
+    path = directory / RECORD
+    record: dict[str, Any] = json.loads(path.read_bytes()) if path.is_file() else {}
+    return record
+
+
+def _write_record(directory: Path, options: Mapping[str, object], steps: int) -> None:
+    record = {"options": {name: str(value) for name, value in options.items()}, "steps": steps}
+    write_file(directory / RECORD, content_writer(json.dumps(record, indent=2) + "\n"))
+
+
+def _refuse_other_options(directory: Path, record: Mapping[str, Any], options: Mapping[str, object]) -> None:
+    """Raise UsageError where the directory is of a model with other options."""
+    for name, value in options.items():
+        before = record.get("options", {}).get(name, str(value))
+        if before != str(value):
+            raise click.UsageError(
+                f"{directory} is of a model with --{name} {before}, not {value}. Remove it, or choose another."
+            )
+
+
+# --- Ctrl-C -----------------------------------------------------------------------------------------------------------
 
 
 @contextmanager

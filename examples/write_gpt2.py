@@ -1,7 +1,7 @@
 """Train a small GPT-2 from scratch on the docstrings of the standard library, and generate text.
 
-First it learns a byte-pair vocabulary from the same text.  A twentieth of the docstrings is held out for the test.  The
-model is saved in OUTPUT/model; if that exists, it only generates.
+First it learns a byte-pair vocabulary from the same text; a CSV file of texts can take its place.  A twentieth of the
+texts is held out for the test.  The model is saved in OUTPUT/model; asked for more steps, the same command continues.
 """
 
 import lzma
@@ -19,6 +19,8 @@ import torch
 
 import registry
 from docstrings import docstrings
+from log import say
+from own_data import data_option, read_rows
 from plugins.gpt2.tokenization import END_OF_TEXT
 from registry.tokenization.byte_level import bytes_to_unicode
 from registry.zoo import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
@@ -94,6 +96,7 @@ def bits_per_byte(model: Any, tokenizer: Any, texts: list[str], context: int) ->
 @click.option("--width", default=192, show_default=True, help="Hidden size; 32 per head.")
 @click.option("--vocabulary", default=1024, show_default=True, help="Vocabulary size, at least 257.")
 @click.option("--learning-rate", default=3e-3, show_default=True, help="Peak learning rate, after warmup.")
+@data_option("text")
 def main(
     output: Path,
     steps: int,
@@ -103,13 +106,23 @@ def main(
     width: int,
     vocabulary: int,
     learning_rate: float,
+    data: Path | None,
 ) -> None:
     """Train, save, load, test, generate."""
-    texts = [docstring.text for docstring in docstrings()]
+    say("Reading the texts ...")
+    texts = (
+        [docstring.text for docstring in docstrings()]
+        if data is None
+        else [row[0] for row in read_rows(data, ["text"])]
+    )
     random.Random(0).shuffle(texts)
-    tested, trained = texts[: len(texts) // 20], texts[len(texts) // 20 :]
+    twentieth = max(1, len(texts) // 20)
+    tested, trained = texts[:twentieth], texts[twentieth:]
+    say(f"Learning {vocabulary} tokens from {len(trained):,} texts ...")
     tokenizer = tokenizer_for(trained, vocabulary)
     ids = torch.tensor(tokenizer.encode("".join(END_OF_TEXT + text for text in trained)))
+    if len(ids) <= context + batch_size:
+        raise click.ClickException(f"{len(ids):,} tokens are too little text for sequences of {context}.")
 
     def start() -> Any:
         sizes = {"n_positions": context, "n_embd": width, "n_layer": layers, "n_head": width // 32}
@@ -123,17 +136,27 @@ def main(
         rows = [ids[start : start + context] for start in rng.sample(range(len(ids) - context), batch_size)]
         return {"input_ids": torch.stack(rows), "labels": torch.stack(rows)}
 
-    train(start, inputs_at, output, steps=steps, learning_rate=learning_rate, tokenizer=tokenizer)
+    held = torch.tensor(tokenizer.encode("".join(END_OF_TEXT + text for text in tested)))[: 16 * context]
+    held = held[: len(held) // context * context].view(-1, context)
+    train(
+        start,
+        inputs_at,
+        output,
+        steps=steps,
+        learning_rate=learning_rate,
+        tokenizer=tokenizer,
+        held_out=[{"input_ids": held, "labels": held}] if len(held) else [],
+        options={"layers": layers, "width": width, "vocabulary": vocabulary, "context": context, "data": data},
+    )
 
     loaded = registry.load(output / "model")
     bits = bits_per_byte(loaded.model, loaded.tokenizer, tested, context)
     together = "\n".join(tested).encode()
     packed = 8 * len(lzma.compress(together)) / len(together)
-    print(
-        f"Trained on {len(trained)} docstrings; {len(tested)} others take {bits:.2f} bits per byte (xz: {packed:.2f})."
-    )
+    print(f"Trained on {len(trained)} texts; {len(tested)} others take {bits:.2f} bits per byte (xz: {packed:.2f}).")
     end = loaded.tokenizer.convert_tokens_to_ids(END_OF_TEXT)
-    for number, prompt in enumerate(PROMPTS):
+    prompts = PROMPTS if data is None else [" ".join(text.split()[:3]) for text in tested[:3]]
+    for number, prompt in enumerate(prompts):
         generated = loaded.model.generate(
             torch.tensor([loaded.tokenizer.encode(END_OF_TEXT + prompt)]),
             max_new_tokens=min(80, context - 20),

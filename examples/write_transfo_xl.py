@@ -1,7 +1,8 @@
 """Train a small Transformer-XL from scratch on the docstrings of the standard library, and generate text.
 
-The text is read in consecutive segments; the memory of each reaches back into earlier ones.  A tenth of the docstrings
-is held out for the test.  The model is saved in OUTPUT/model; if that exists, it only generates.
+The text is read in consecutive segments; the memory of each reaches back into earlier ones.  A CSV file of texts can
+take its place.  A tenth of the texts is held out for the test.  The model is saved in OUTPUT/model; asked for more
+steps, the same command continues.
 """
 
 import math
@@ -15,6 +16,8 @@ import torch
 
 import registry
 from docstrings import docstrings
+from log import say
+from own_data import data_option, read_rows
 from plugins.transfo_xl.corpus import TransfoXLCorpus
 from registry.files.atomic import content_writer
 from registry.saving.folder import write_file
@@ -26,11 +29,11 @@ RARE = 4
 """Words with a lower count than this are unknown."""
 
 
-def write_corpus(directory: Path) -> None:
-    """Write train.txt, valid.txt and test.txt: one docstring per line, words and punctuation separated by spaces."""
-    lines = [" ".join(re.findall(r"\w+|[^\w\s]", docstring.text)) for docstring in docstrings()]
+def write_corpus(directory: Path, texts: list[str]) -> None:
+    """Write train.txt, valid.txt and test.txt: one text per line, words and punctuation separated by spaces."""
+    lines = [" ".join(re.findall(r"\w+|[^\w\s]", text)) for text in texts]
     random.Random(0).shuffle(lines)
-    tenth = len(lines) // 10
+    tenth = max(1, len(lines) // 10)
     for name, part in (("test", lines[:tenth]), ("valid", lines[tenth : tenth + 20]), ("train", lines[tenth + 20 :])):
         write_file(directory / f"{name}.txt", content_writer("".join(f"{line}\n" for line in part)))
 
@@ -60,9 +63,27 @@ def perplexity_of_frequencies(corpus: TransfoXLCorpus) -> float:
 @click.option("--layers", default=2, show_default=True, help="Layers of the model.")
 @click.option("--width", default=128, show_default=True, help="Hidden size; 32 per head.")
 @click.option("--learning-rate", default=3e-3, show_default=True, help="Peak learning rate, after warmup.")
-def main(output: Path, steps: int, batch_size: int, length: int, layers: int, width: int, learning_rate: float) -> None:
+@data_option("text")
+def main(
+    output: Path,
+    steps: int,
+    batch_size: int,
+    length: int,
+    layers: int,
+    width: int,
+    learning_rate: float,
+    data: Path | None,
+) -> None:
     """Train, save, load, test, generate."""
-    write_corpus(output / "text")
+    say("Reading the texts ...")
+    texts = (
+        [docstring.text for docstring in docstrings()]
+        if data is None
+        else [row[0] for row in read_rows(data, ["text"])]
+    )
+    if len(texts) < 40:
+        raise click.ClickException(f"{len(texts)} texts are too few: needed are forty at least.")
+    write_corpus(output / "text", texts)
     tokenizer = TransfoXLTokenizer(special=("<eos>", "<unk>"), min_freq=RARE, lower_case=True)
     corpus = TransfoXLCorpus.from_folder(output / "text", tokenizer)
     segments = list(corpus.get_iterator("train", batch_size, length))
@@ -82,7 +103,18 @@ def main(output: Path, steps: int, batch_size: int, length: int, layers: int, wi
         segment = segments[step % (len(segments) - 1)]  # the last one is shorter
         return {"input_ids": segment.input_ids, "target": segment.target}
 
-    train(start, inputs_at, output, steps=steps, learning_rate=learning_rate, tokenizer=tokenizer, carry="mems")
+    held_out = list(corpus.get_iterator("valid", 1, length))[:8]
+    train(
+        start,
+        inputs_at,
+        output,
+        steps=steps,
+        learning_rate=learning_rate,
+        tokenizer=tokenizer,
+        carry="mems",
+        held_out=[{"input_ids": segment.input_ids, "target": segment.target} for segment in held_out],
+        options={"layers": layers, "width": width, "length": length, "data": data},
+    )
 
     loaded = registry.load(output / "model")
     print(

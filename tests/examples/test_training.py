@@ -1,6 +1,9 @@
 """Training is interrupted, and resumes with the same numbers."""
 
+import csv
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,14 +13,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import click
 import pytest
 import torch
+from click.testing import CliRunner
 
 import registry
 from registry.zoo import GPT2Config, GPT2LMHeadModel
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 STEPS = 12
+
+KEPT = ["curve.svg", "log.csv"]
 
 Example = Callable[[str], ModuleType]
 
@@ -64,10 +71,16 @@ def test_what_was_interrupted_ends_with_the_numbers_of_what_was_not(
             train(tmp_path / "parts", interrupted)
         assert stopped.value.code == 130
         assert f"after step {step} of {STEPS}" in capsys.readouterr().err
-        assert [path.name for path in (tmp_path / "parts").iterdir()] == [f"step-{step:06}"]
+        assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == [
+            *KEPT,
+            f"step-{step:06}",
+            "training.json",
+        ]
     parts = train(tmp_path / "parts", lambda step: inputs_at(step))
     assert_equal(parts, whole)
-    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["model"]
+    names = [*KEPT, "model", f"step-{STEPS:06}", "training.json"]
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == names
+    assert (tmp_path / "parts" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
 
 
 def test_a_crash_goes_back_to_the_last_whole_checkpoint(
@@ -92,10 +105,73 @@ def test_a_crash_goes_back_to_the_last_whole_checkpoint(
     assert_equal(parts, train(tmp_path / "whole"))
 
 
-def test_a_trained_model_is_not_trained_again(train: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_trained_model_is_not_trained_again_and_that_is_said(
+    train: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = train(tmp_path)
     again = train(tmp_path, lambda step: pytest.fail("it was trained again"))
     assert_equal(again, first)
+    assert f"was trained for {STEPS} steps and is not trained again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_more_steps_continue(checkpoint: bool, example: Example, tmp_path: Path) -> None:
+    training = example("training")
+    how = {"learning_rate": 1e-2, "held_out": [inputs_at(99)]}
+    training.train(start, inputs_at, tmp_path, steps=STEPS, **how)
+    if not checkpoint:
+        shutil.rmtree(tmp_path / f"step-{STEPS:06}")
+    seen: list[int] = []
+    training.train(start, lambda step: seen.append(step) or inputs_at(step), tmp_path, steps=STEPS + 30, **how)
+    assert seen == [*range(STEPS, STEPS + 30)]
+    rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
+    assert [int(row["step"]) for row in rows] == [*range(1, STEPS + 31)]
+    validated = {int(row["step"]): float(row["validation"]) for row in rows if row["validation"]}
+    assert list(validated) == [STEPS, 25, STEPS + 30]
+    model = registry.load_model(tmp_path / "model")
+    with torch.inference_mode():
+        assert validated[STEPS + 30] == pytest.approx(model(**inputs_at(99)).loss.item(), rel=1e-4)
+    assert "validation" in (tmp_path / "curve.svg").read_text()
+
+
+def test_a_directory_of_another_model_is_refused(example: Example, tmp_path: Path) -> None:
+    training = example("training")
+    how = {"steps": 1, "learning_rate": 1e-2}
+    training.train(start, inputs_at, tmp_path, **how, options={"layers": 2})
+    with pytest.raises(click.UsageError, match="is of a model with --layers 2, not 3"):
+        training.train(start, inputs_at, tmp_path, **how, options={"layers": 3})
+
+
+def test_off_a_terminal_the_progress_is_lines(
+    train: Callable[..., Any], example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(example("log"), "SECONDS", -1.0)
+    train(tmp_path)
+    said = capsys.readouterr().err
+    assert f"Training from step 0 of {STEPS}" in said
+    assert re.search(rf"^Step 7 of {STEPS}, loss \d\.\d+$", said, re.MULTILINE)
+    assert said.rstrip().endswith(f"the losses are drawn in {tmp_path / 'curve.svg'}.")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("classify", "text,label\na,b\n", "has 1 texts; needed are ten"),
+        ("classify", "text,topic\na,b\n", "has no column 'label'; its header is text, topic."),
+        ("answer", "question,context,answer\nWho?,It was her.,him\n", "1 of 1 answers are not in their context"),
+        ("entities", "text\nNobody is marked.\n", "has 1 sentences"),
+        ("write_gpt2", 'text\n""\n', "has no row with text"),
+    ],
+)
+def test_data_that_does_not_do_is_told(
+    name: str, text: str, told: str, example: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    (tmp_path / "data.csv").write_text(text)
+    arguments = [str(tmp_path / "out"), "--data", str(tmp_path / "data.csv")]
+    result = CliRunner().invoke(example(name).main, arguments)
+    assert result.exit_code == 1
+    assert told in result.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_handler_of_ctrl_c_is_given_back(train: Callable[..., Any], tmp_path: Path) -> None:
