@@ -79,7 +79,7 @@ def questions(rng: random.Random) -> list[Question]:
 
 
 def own(data: Path) -> list[Question]:
-    """The questions of a CSV file, shuffled; those whose answer is not in their context are left out, and counted."""
+    """The questions of a CSV file, shuffled; those whose answer is not in their context are skipped, and counted."""
     rows = read_rows(data, ("question", "context", "answer"))
     places = [context.find(answer) for _, context, answer in rows]
     found = [
@@ -88,7 +88,7 @@ def own(data: Path) -> list[Question]:
         if place >= 0
     ]
     if len(found) < len(rows):
-        say(f"{len(rows) - len(found):,} of {len(rows):,} answers are not in their context, and are left out.")
+        say(f"{len(rows) - len(found):,} of {len(rows):,} answers are not in their context, and are skipped.")
     if len(found) < 10:
         raise click.ClickException(f"{data} has {len(found)} questions with their answer; needed are ten at least.")
     random.Random(0).shuffle(found)

@@ -20,7 +20,7 @@ def data_option(*columns: str) -> Callable[[Command], Command]:
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
-    """The cells of these columns, row by row; rows in which one is empty are left out.
+    """The cells of these columns, row by row; rows in which one is empty are skipped.
 
     Raises:
         ClickException: A column is missing, there is no row, or the file is not UTF-8.

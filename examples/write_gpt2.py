@@ -27,6 +27,10 @@ from registry.zoo import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
 from training import train
 
 WORD = re.compile(r" ?\w+| ?[^\s\w]+|\s+")
+SMALL = {"steps": 80, "batch_size": 8, "context": 64, "layers": 2, "width": 64, "vocabulary": 512}
+"""Options of ``--small``."""
+FEW = ("email", "json", "statistics")
+"""Modules whose docstrings are enough for a small model."""
 PROMPTS = ("Return the", "Raise ValueError if", "This class")
 Pair = tuple[str, str]
 
@@ -87,7 +91,15 @@ def bits_per_byte(model: Any, tokenizer: Any, texts: list[str], context: int) ->
     return bits / size
 
 
+def _small(context: click.Context, _parameter: click.Parameter, small: bool) -> bool:
+    """Change the defaults of the other options."""
+    if small:
+        context.default_map = SMALL
+    return small
+
+
 @click.command(help=__doc__)
+@click.option("--small", is_flag=True, is_eager=True, callback=_small, help="A model that is trained in seconds.")
 @click.argument("output", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--steps", default=1000, show_default=True, help="Training steps.")
 @click.option("--batch-size", default=16, show_default=True, help="Sequences per batch.")
@@ -98,6 +110,7 @@ def bits_per_byte(model: Any, tokenizer: Any, texts: list[str], context: int) ->
 @click.option("--learning-rate", default=3e-3, show_default=True, help="Peak learning rate, after warmup.")
 @data_option("text")
 def main(
+    small: bool,
     output: Path,
     steps: int,
     batch_size: int,
@@ -111,7 +124,7 @@ def main(
     """Train, save, load, test, generate."""
     say("Reading the texts ...")
     texts = (
-        [docstring.text for docstring in docstrings()]
+        [docstring.text for docstring in docstrings(*FEW * small)]
         if data is None
         else [row[0] for row in read_rows(data, ["text"])]
     )

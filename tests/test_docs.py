@@ -52,8 +52,13 @@ NOT_RUN: dict[str, str] = {
 """Sections which cannot be run in a test, and why."""
 
 
-DIRECTORIES = {"uncased_L-12_H-768_A-12": ROOT / "tests/fixtures/tensorflow/bert_pretraining"}
+DIRECTORIES = {
+    "uncased_L-12_H-768_A-12": ROOT / "tests/fixtures/tensorflow/bert_pretraining",
+    "examples": ROOT / "examples",
+}
 """Directories which pages name, and what stands for them."""
+SMALL = "python examples/write_gpt2.py tiny --small"
+"""A line of several pages, which is run once for all of them."""
 
 
 class Block(NamedTuple):
@@ -107,17 +112,19 @@ MARKS = {
 
 @pytest.mark.parametrize("page", [pytest.param(page, marks=MARKS.get(page, ())) for page in PAGES])
 def test_every_block_does_what_the_page_says(
-    page: str, published: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, published: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name, directory in DIRECTORIES.items():
-        if directory.is_dir():
+        if directory.is_dir() and name in PAGES[page].read_text(encoding="utf-8"):
             shutil.copytree(directory, name)
+    if "./tiny/model" in PAGES[page].read_text(encoding="utf-8"):
+        shutil.copytree(request.getfixturevalue("small"), "tiny")
     namespace: dict[str, Any] = {"__name__": "__main__"}
     printed: str = ""
     raised: Exception | None = None
     for block in blocks(page):
-        if block.language == "text":
+        if block.language == "text" and block.title is None:
             assert matches(block.text, printed), f"{block.section}: promised is\n{block.text}\nprinted was\n{printed}"
             continue
         if block.language == "pytb":
@@ -134,7 +141,8 @@ def test_every_block_does_what_the_page_says(
         elif block.language == "python":
             printed, raised = run_python(block, page, namespace)
         elif block.language == "sh":
-            printed = "".join(map(run_command, block.text.replace("\\\n", "").splitlines()))
+            lines = block.text.replace("\\\n", "").splitlines()
+            printed = "".join(run_command(line) for line in lines if line != SMALL)
     if raised is not None:
         raise raised
 
@@ -235,6 +243,15 @@ def matches(promised: str, found: str) -> bool:
     """Whether a text is what was promised, ``...`` standing for anything, and blanks not told apart."""
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     return doctest.OutputChecker().check_output(promised, found, flags)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small GPT-2 that pages train."""
+    directory = tmp_path_factory.mktemp("small")
+    line = SMALL.replace("examples/", f"{ROOT / 'examples'}/").replace(" tiny ", f" {directory / 'tiny'} ")
+    assert "bits per byte" in run_command(line)
+    return directory / "tiny"
 
 
 # --- What the published names stand for -------------------------------------------------------------------------------

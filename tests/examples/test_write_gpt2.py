@@ -14,7 +14,7 @@ def test_it_trains_saves_loads_and_writes(
 ) -> None:
     module = example("write_gpt2")
     few = example("docstrings").docstrings("json", "statistics")
-    module.docstrings = lambda: few
+    module.docstrings = lambda *modules: few
     small = ("--steps", 2, "--batch-size", 2, "--context", 32, "--layers", 1, "--width", 32, "--vocabulary", 300)
     printed = run("write_gpt2", tmp_path / "out", *small)
     assert "bits per byte" in printed
