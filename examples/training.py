@@ -89,14 +89,14 @@ def train(
                 training.keep()
             if interrupted():
                 break
-    log.draw(directory.name)
     if training.step < steps:
         say(f"Stopped after step {training.step} of {steps}; the same command resumes.")
         raise SystemExit(128 + signal.SIGINT)
     training.keep()
     registry.save(training.model, directory / "model", tokenizer=tokenizer)
     _write_record(directory, options or {}, steps)
-    say(f"Saved {directory / 'model'}; the losses are drawn in {directory / Log.PICTURE}.")
+    say(f"Saved {directory / 'model'}.")
+    say(f"The losses are drawn in {log.draw(directory.name)}.")
     return training.model.eval()
 
 

@@ -9,7 +9,7 @@ from registry.cli.names import complete_names, name_argument
 from registry.cli.output import json_option, print_json
 from registry.cli.pages import announce, in_a_directory, open_option
 from registry.cli.run.trained import device_option, load_trained
-from registry.cli.texts import lines_of
+from registry.cli.texts import lines_of, text_argument
 from registry.formatting import format_size
 
 out_argument = click.argument("out", type=click.Path(dir_okay=False, path_type=Path), callback=in_a_directory)
@@ -24,7 +24,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("text")
+@text_argument()
 @out_argument
 @click.option(
     "-m", "--model", "names", multiple=True, required=True, shell_complete=complete_names, metavar="NAME",
@@ -33,7 +33,10 @@ def command() -> None:
 @open_option
 @json_option
 def tokens(text: str, out: Path, names: tuple[str, ...], opens: bool, as_json: bool) -> None:
-    """Show how a text is tokenized, by one tokenizer or several."""
+    """Show how a text is tokenized, by one tokenizer or several.
+
+    TEXT may be '-' for stdin.
+    """
     from registry.loading.pretrained import load_tokenizer
     from registry.pages.tokens import tokens_page
 
@@ -42,7 +45,7 @@ def tokens(text: str, out: Path, names: tuple[str, ...], opens: bool, as_json: b
 
 @command.command("next")
 @name_argument()
-@click.argument("prompt")
+@text_argument("prompt")
 @out_argument
 @click.option("--max-new-tokens", type=click.IntRange(0), default=20, show_default=True, help="Tokens to generate.")
 @click.option("--top", type=click.IntRange(1, 100), default=10, show_default=True, help="Likely tokens at each place.")
@@ -52,7 +55,10 @@ def tokens(text: str, out: Path, names: tuple[str, ...], opens: bool, as_json: b
 def next_tokens(
     name: str, prompt: str, out: Path, max_new_tokens: int, top: int, device: str | None, opens: bool, as_json: bool
 ) -> None:
-    """Show next-token probabilities, token by token."""
+    """Show next-token probabilities, token by token.
+
+    PROMPT may be '-' for stdin.
+    """
     from registry.pages.next_tokens import next_tokens_page
 
     loaded = load_trained(name, "causal-lm", device)
@@ -98,9 +104,11 @@ def report(name: str, out: Path, task: str | None, opens: bool, as_json: bool) -
 def neighbors(
     name: str, lines: BinaryIO, out: Path, batch_size: int, device: str | None, opens: bool, as_json: bool
 ) -> None:
-    """Draw a map of the lines of a file, with the nearest neighbors of each.
+    """Map the lines of a file by their embeddings.
 
-    LINES is a file of texts, one a line; '-' is stdin.
+    Each line is a dot, and has a list of its nearest neighbors.
+
+    LINES is a file of texts, or - for stdin.
     """
     from registry.loading.pretrained import load
     from registry.pages.neighbors import neighbors_page
