@@ -234,12 +234,3 @@ def test_whatever_the_files_hold_nothing_but_our_errors_is_raised(
     limits: Callable[..., Any], tmp_path: Path, **made: Any
 ) -> None:
     fuzzed(limits, tmp_path, **made)
-
-
-@pytest.mark.slow
-@given(**FUZZ)
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_the_files_hold_nothing_but_our_errors_is_raised_at_length(
-    limits: Callable[..., Any], tmp_path: Path, **made: Any
-) -> None:
-    fuzzed(limits, tmp_path, **made)

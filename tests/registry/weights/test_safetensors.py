@@ -352,12 +352,3 @@ def test_whatever_a_header_holds_nothing_but_our_errors_is_raised(
     limits: Callable[..., Any], tmp_path: Path, file: tuple[object, bytes]
 ) -> None:
     fuzzed(limits, tmp_path, *file)
-
-
-@pytest.mark.slow
-@given(made)
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_a_header_holds_nothing_but_our_errors_is_raised_at_length(
-    limits: Callable[..., Any], tmp_path: Path, file: tuple[object, bytes]
-) -> None:
-    fuzzed(limits, tmp_path, *file)

@@ -543,15 +543,6 @@ def test_whatever_an_index_holds_nothing_but_our_errors_is_raised(limits: Limits
     fuzzed(limits, tmp_path, **made)
 
 
-@pytest.mark.slow
-@given(**FUZZ)
-@settings(max_examples=1500, deadline=None, suppress_health_check=QUIET)
-def test_whatever_an_index_holds_nothing_but_our_errors_is_raised_at_length(
-    limits: Limits, tmp_path: Path, **made: Any
-) -> None:
-    fuzzed(limits, tmp_path, **made)
-
-
 @given(st.binary(max_size=200))
 @settings(max_examples=150, deadline=None)
 def test_whatever_bytes_a_table_has_nothing_but_our_errors_is_raised(limits: Limits, data: bytes) -> None:

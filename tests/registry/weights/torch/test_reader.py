@@ -742,12 +742,3 @@ def test_whatever_a_file_holds_nothing_but_our_errors_is_raised(
     limits: Callable[..., Any], tmp_path: Path, data: bytes
 ) -> None:
     fuzzed(limits, tmp_path, data)
-
-
-@pytest.mark.slow
-@given(files)
-@settings(max_examples=1500, deadline=None, suppress_health_check=QUIET)
-def test_whatever_a_file_holds_nothing_but_our_errors_is_raised_at_length(
-    limits: Callable[..., Any], tmp_path: Path, data: bytes
-) -> None:
-    fuzzed(limits, tmp_path, data)
