@@ -13,6 +13,7 @@ import registry
 from registry.files.atomic import content_writer
 from registry.files.filenames import JOURNAL_NAME
 from registry.files.journal import Journal, StagedFile, staging_name
+from registry.loading.untrained import fingerprints
 from registry.saving.folder import write_folder
 from registry.zoo import (
     BertConfig,
@@ -28,7 +29,7 @@ from registry.zoo import (
 
 
 def configurations() -> list[Files]:
-    """Saved models of every architecture, without their manifests; and what older and other libraries leave."""
+    """Saved models of every architecture, some with their manifests; and what older and other libraries leave."""
     small = {"vocab_size": 10, "n_embd": 4, "n_layer": 1, "n_head": 1}
     older = json.loads((FIXTURES / "tensorflow/transfo_xl/config.json").read_text())
     models = [
@@ -41,10 +42,10 @@ def configurations() -> list[Files]:
     found = []
     for model in models:
         model.init_weights()
-        files = written(partial(registry.save, model))
-        del files["registry.json"]
-        found.append(files)
-    found.append({**found[0], "config.json": as_json(SIZES)})
+        model.initial_values = fingerprints(model.state_dict(), list(model.state_dict())[-2:])
+        found.append(written(partial(registry.save, model)))
+    without = [{name: data for name, data in files.items() if name != "registry.json"} for files in found]
+    found += [*without, {**without[0], "config.json": as_json(SIZES)}]
     return [*found, {"adapter_config.json": as_json({"base_model_name_or_path": "a/b", "peft_type": "LORA"})}]
 
 
