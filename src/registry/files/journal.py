@@ -42,6 +42,8 @@ from registry.formatting import first_of
 SCHEMA = 1
 MOST_FILES = 5_000
 """Files of a save; each is looked for in several directories."""
+LONGEST_NAME = 255
+"""Bytes of the name of a file, on most disks."""
 PATIENCE = 10.0
 """Seconds to wait for a save that gives its files their names, which takes some milliseconds."""
 
@@ -232,8 +234,8 @@ def _may_go(name: str) -> bool:
 
 def _plain(name: Any) -> str:
     """A name of a file in the directory itself."""
-    if not isinstance(name, str) or "\\" in name or name in ("", ".", ".."):
+    if not isinstance(name, str) or not {"\\", "\0"}.isdisjoint(name) or name in ("", ".", ".."):
         raise ValueError(f"{name!r} is no name of a file")
-    if name != os.path.basename(name):  # noqa: PTH119  # Path drops a slash at the end
+    if name != os.path.basename(name) or len(os.fsencode(name)) > LONGEST_NAME:  # noqa: PTH119  # Path drops a slash at the end
         raise ValueError(f"{name!r} is no name of a file")
     return name
