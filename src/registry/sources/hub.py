@@ -214,6 +214,6 @@ def _read_listing(path: Path, repository: str) -> Listing:
             f"The hub's answer for {repository!r} is not of the form of its API: no 'sha', or no 'siblings'.",
             hint=f"{redacted(hub.endpoint())} was asked; the variable HF_ENDPOINT names another server.",
         ) from problem
-    if not re.fullmatch(r"[\w.-]+", commit):
+    if not re.fullmatch(r"(?!\.+$)[\w.-]+", commit):
         raise FetchError(f"The hub names {commit!r:.80} as the commit of {repository!r}, which cannot be one.")
     return Listing(commit=commit, names=names)
