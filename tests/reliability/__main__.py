@@ -10,9 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.reliability import cache, saving
+from tests.reliability import cache, saving, updates
 
-PARTS = {"saving": saving.report, "cache": cache.report}
+PARTS = {"saving": saving.report, "cache": cache.report, "updates": updates.report}
 
 
 def main() -> int:
