@@ -8,6 +8,9 @@ from typing import Any
 from tests.fuzz.inputs import Files
 from tests.fuzz.seeds.made import SIZES, as_json
 
+import registry
+from registry.download import hub
+
 DIGEST = hashlib.sha256(b"{}").hexdigest()
 HUB = "https://huggingface.co"
 COMMIT = "a" * 40
@@ -19,9 +22,10 @@ def lock_files() -> list[Files]:
     def at(url: str) -> dict[str, Any]:
         return {"config.json": {"url": url, "revision": COMMIT, "size": 2, "sha256": DIGEST}}
 
-    gpt2 = at(f"{HUB}/openai-community/gpt2/resolve/main/config.json")
+    file = next(file for file in registry.info("gpt2").files if file.role == "config")
+    of_card = {"url": hub.canonical(file.urls[0]), "size": file.size or 2, "sha256": file.sha256 or DIGEST}
     models = {
-        "gpt2": gpt2,
+        "gpt2": {"config.json": of_card},
         "hub:o/n": at(f"{HUB}/o/n/resolve/main/config.json"),
         "https://example.org/m": {
             "config.json": {"url": "https://example.org/m/config.json", "size": 2, "sha256": DIGEST}
