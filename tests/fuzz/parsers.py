@@ -48,6 +48,7 @@ PARSERS: Mapping[str, Parser] = {
     "entry_points": Parser(programs.metadata, parse_programs.entry_points),
     "cards": Parser(programs.card_files, parse_programs.cards),
     "cache": Parser(programs.caches, parse_programs.cached),
+    "bulk": Parser(programs.texts, parse_programs.bulk),
     "names": Parser(programs.names, parse_programs.name),
 }
 """The parsers, by name."""

@@ -101,8 +101,10 @@ def _array_rows(path: Path, column: str) -> Iterator[Row]:
     numpy = import_extra("numpy", "A .npy file")
     try:
         array = numpy.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as problem:
-        raise InputError(f"{path} cannot be read as an array: {problem}") from problem
+    except Exception as problem:  # of a damaged header, of which numpy evaluates the text
+        raise InputError(f"{path} cannot be read as an array: {type(problem).__name__}: {problem!s:.200}") from problem
+    if not isinstance(array, numpy.ndarray):
+        raise InputError(f"{path} is no array: it is an archive of arrays, by its first bytes.")
     if array.ndim != 1 or array.dtype.kind != "U":
         raise InputError(f"{path} is no array of texts: its type is {array.dtype}, its shape {array.shape}.")
     return ({column: str(text)} for text in array)

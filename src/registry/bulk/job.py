@@ -110,7 +110,7 @@ def _check(directory: Path, said: Mapping[str, Any]) -> None:
         return
     try:
         before = json.loads(path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         before = {}
     different = [
         key for key in said if not isinstance(before, dict) or before.get(key) != json.loads(json_text(said[key]))

@@ -13,6 +13,7 @@ from tests.fuzz.inputs import Files, put
 from tests.fuzz.seeds import programs
 
 import registry
+from registry.bulk.inputs import rows_of
 from registry.cache import upkeep
 from registry.cache.cache import Cache
 from registry.discovery.entry_points import installed_plugins
@@ -111,6 +112,13 @@ def cached(files: Files, directory: Path) -> None:
         upkeep.kept(found)
         upkeep.verify(found)
         upkeep.prune(found)
+
+
+def bulk(files: Files, directory: Path) -> None:
+    """Read the rows of files of texts."""
+    for path in put(files, directory).values():
+        for row in rows_of([path], "text"):
+            str(row)
 
 
 def name(files: Files, directory: Path) -> None:

@@ -2,9 +2,11 @@
 
 import gzip
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tests.fuzz.inputs import Files
 from tests.fuzz.seeds.made import SIZES, as_json
 
@@ -191,6 +193,14 @@ def caches() -> list[Files]:
             f"hub/models--o--n/blobs/{DIGEST}": b"{}",
         }
     ]
+
+
+def texts() -> list[Files]:
+    """Files of texts, as ``registry.bulk`` takes them."""
+    array = io.BytesIO()
+    np.save(array, np.array(["the cat", "sat", ""]))
+    rows = b'{"text": "the cat", "id": 1}\n{"text": "sat", "id": 2}\n'
+    return [{"a.txt": b"the cat\r\nsat\n"}, {"a.jsonl": rows}, {"a.npy": array.getvalue()}]
 
 
 def names() -> list[Files]:
