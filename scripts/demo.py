@@ -1,4 +1,4 @@
-"""Embed a dozen sentences with all-minilm-l6-v2, and print for each the one that is nearest in meaning."""
+"""Embed a dozen sentences with all-minilm-l6-v2, and print the most similar one for each."""
 
 import time
 
@@ -43,17 +43,17 @@ def main() -> None:
     vectors = embed(pretrained, SENTENCES)
     embedded = time.perf_counter()
 
-    likeness = vectors @ vectors.T - 2 * torch.eye(len(SENTENCES))  # a sentence is not its own neighbour
+    similarity = vectors @ vectors.T - 2 * torch.eye(len(SENTENCES))  # a sentence is not its own neighbor
     width = max(map(len, SENTENCES))
-    print(f"\n{'Sentence':{width}}  {'Nearest':{width}}  Cosine\n{'─' * width}  {'─' * width}  ──────")
-    for sentence, row in zip(SENTENCES, likeness, strict=True):
+    print(f"\n{'Sentence':{width}}  {'Most similar':{width}}  Cosine\n{'─' * width}  {'─' * width}  ──────")
+    for sentence, row in zip(SENTENCES, similarity, strict=True):
         value, nearest = row.max(0)
         print(f"{sentence:{width}}  {SENTENCES[int(nearest)]:{width}}  {value:6.2f}")
     print(f"\n{pretrained.report}")
     print(
         f"\nVerified {', '.join(verified)} by sha256.\n"
         f"import torch {1000 * (imported - started):6.0f} ms\n"
-        f"load         {1000 * (loaded - begun):6.0f} ms (tokenizer and {len(pretrained.report.loaded)} tensors)\n"
+        f"load         {1000 * (loaded - begun):6.0f} ms ({len(pretrained.report.loaded)} tensors, and imports)\n"
         f"embed        {1000 * (embedded - loaded):6.0f} ms ({len(SENTENCES)} sentences)"
     )
 

@@ -47,7 +47,9 @@ PAGES = {"README.md": ROOT / "README.md"} | {
 
 NOT_RUN: dict[str, str] = {
     "README.md # Try it": "it makes a virtual environment; CI runs both commands",
+    "README.md # Install it into your project": "it installs packages",
     "start.md # Install": "it installs this package and runs the whole demo; CI runs these commands",
+    "start.md # Update and uninstall": "it removes packages and the cache",
 }
 """Sections which cannot be run in a test, and why."""
 

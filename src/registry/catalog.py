@@ -3,6 +3,7 @@
 Nothing here imports torch or an architecture, except ``layer``, which returns a class.
 """
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,23 @@ def search(
         and (language is None or language in card.languages)
         and (cached is None or cached == is_local(card))
     ]
+
+
+def search_words(words: Iterable[str]) -> list[Card]:
+    """The cards that have all of some words, in any case of letters.
+
+    Args:
+        words: Words or parts of words; they may stand in the name, an alias, the description, the architecture, the
+            task, a language code or the license.
+    """
+    wanted = [word.lower() for word in words]
+    return [card for card in discovery.every(Card) if all(word in _text_of(card) for word in wanted)]
+
+
+def _text_of(card: Card) -> str:
+    """What ``search_words`` looks through."""
+    about = (card.description, card.architecture, card.task, card.license or "")
+    return "\n".join((card.name, *card.aliases, *about, *card.languages)).lower()
 
 
 def info(name: str) -> Card:

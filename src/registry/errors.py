@@ -91,10 +91,15 @@ class RegistryError(Exception):
 
     Control characters that a file, a server or a plugin put into the texts are shown escaped.
 
+    ``details`` is None, or text that is not part of the message: URLs that were tried, the error of each.  The command
+    line prints it with ``-v``.
+
     Args:
         message: What was asked, which rule was applied and what was found.
         hint: What to do about it; printed below the message.
     """
+
+    details: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         self.message = printable(message)
@@ -178,6 +183,11 @@ class UnsupportedError(RegistryError, NotImplementedError):
 
 class FetchError(RegistryError, OSError):
     """Files of a model are not available."""
+
+    url: str | None = None
+    """The URL that failed, without secrets; None where no request failed, or several did."""
+    reason: str | None = None
+    """Why that server did not send the file, in a few words: ``connection refused``, ``401 Unauthorized``."""
 
 
 class MissingFileError(FetchError, FileNotFoundError):

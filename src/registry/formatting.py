@@ -86,6 +86,12 @@ def _in_units(number: int, units: tuple[tuple[str, float], ...]) -> str:
     return f"{digits} {name}"
 
 
+def enumeration(items: Iterable[str]) -> str:
+    """Names in a sentence: ``a, b and c``."""
+    *others, last = items
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def first_of(items: Iterable[str], most: int = 10) -> str:
     """The first of many names, and the number of the others: ``a, b and 7 more``."""
     shown = list(items)

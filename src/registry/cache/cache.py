@@ -14,7 +14,16 @@ from typing import BinaryIO
 from attrs import evolve
 
 from registry.cache import blobs
-from registry.cache.entry import Absence, CacheEntry, PinnedRevision, Record, encode_record, read_record
+from registry.cache.entry import (
+    Absence,
+    CacheEntry,
+    PinnedRevision,
+    PulledDirectory,
+    Record,
+    encode_record,
+    pulled_url,
+    read_record,
+)
 from registry.cache.layout import CacheLayout, key
 from registry.cache.ownership import FILE_MODE, check_owner
 from registry.cache.reading import patiently, status_of
@@ -133,6 +142,16 @@ class Cache(CacheLayout):
             with suppress(OSError, ValueError):  # of a mirror that names its commits otherwise
                 self._record(url, PinnedRevision(url, commit))
 
+    def mark_pulled(self, model: str, directory: str) -> None:
+        """Record which of the directories in ``unpacked`` holds a model; does nothing where it cannot.
+
+        A directory is recorded before it is made, so that none is made which ``prune`` takes for one of no model.
+        """
+        url = pulled_url(model)
+        if read_record(self.ref(url)) != (record := PulledDirectory(url, directory)):
+            with suppress(OSError), self.naming(directory):
+                self._write(url, record)
+
     def mark_absent(self, url: str, status: int) -> None:
         """Record that the server answered with this HTTP status in place of a file.  Raises CacheError."""
         with self.writing():
@@ -230,6 +249,10 @@ class Cache(CacheLayout):
     def named(self) -> set[str]:
         """The digests of all contents that records name."""
         return {entry.sha256 for entry in self.entries()}
+
+    def pulled(self) -> set[str]:
+        """The names of the directories in ``unpacked`` that models were pulled into."""
+        return {record.directory for _, record in self.records() if isinstance(record, PulledDirectory)}
 
     @contextmanager
     def unnamed(self, digest: str) -> Iterator[bool]:

@@ -83,7 +83,29 @@ class PinnedRevision:
         return {"url": self.url, "commit": self.commit}
 
 
-Record: TypeAlias = CacheEntry | Absence | PinnedRevision
+@frozen
+class PulledDirectory:
+    """The record of a model whose files ``pull`` gathered in one directory."""
+
+    url: str
+    """``pull:`` and the name of the model, as ``pulled_url`` makes it."""
+    directory: str = field(validator=validators.matches_re("[0-9a-f]{64}"))
+    """The name of the directory in ``unpacked/``."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as a JSON object."""
+        return {"url": self.url, "directory": self.directory}
+
+
+PULL = "pull:"
+
+
+def pulled_url(model: str) -> str:
+    """The key under which the directory of a pulled model is recorded."""
+    return f"{PULL}{model}"
+
+
+Record: TypeAlias = CacheEntry | Absence | PinnedRevision | PulledDirectory
 
 
 def encode_record(record: Record) -> str:
@@ -99,6 +121,8 @@ def read_record(path: Path) -> Record | None:
             return None
         if "absent" in keys:
             return Absence(str(keys["url"]), int(keys["absent"]))
+        if "directory" in keys:
+            return PulledDirectory(str(keys["url"]), keys["directory"])
         return PinnedRevision(str(keys["url"]), keys["commit"]) if "commit" in keys else CacheEntry.from_json(keys)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

@@ -30,8 +30,8 @@ def _as_cache_error(problem: OSError, directory: Path) -> CacheError:
     elif problem.errno in (ENOSPC, EDQUOT, EFBIG):
         error = CacheFullError(
             f"the cache {directory} has no room: {problem.strerror}.",
-            hint=f"Free some space (`registry cache list` shows what is there), or choose another directory: "
-            f"{ELSEWHERE}.",
+            hint=f"Free some space (`registry cache list` shows models, `registry rm NAME` removes one), or choose "
+            f"another directory: {ELSEWHERE}.",
         )
     else:
         error = CacheError(

@@ -13,7 +13,7 @@ from typing import Literal
 from attrs import frozen
 
 from registry.cache.cache import Cache
-from registry.cache.entry import CacheEntry, Record, read_record
+from registry.cache.entry import CacheEntry, PulledDirectory, Record, read_record
 from registry.cache.provenance import place_of
 from registry.cache.unpacked import FILES, MANIFEST, discard, read_manifest
 from registry.errors import CacheError, MissingFileError
@@ -93,6 +93,9 @@ def remove(urls: Collection[str], cache: Cache, *, asked: str) -> list[str]:
         with cache.lock(record.url), cache.writing():
             path.unlink(missing_ok=True)
     _remove_unnamed(digests, cache)
+    for record in records.values():
+        if isinstance(record, PulledDirectory):
+            _remove_pulled(record.directory, cache)
     return sorted(record.url for record in records.values())
 
 
@@ -100,7 +103,7 @@ def prune(cache: Cache) -> list[str]:
     """Remove what no URL names and what dead processes left, unless it is young.
 
     Temporaries, nameless blobs and quarantined files are removed after a day; records whose bytes are gone, and
-    directories unpacked from archives that no URL names, after an hour.
+    directories that no archive and no pulled model has any more, after an hour.
 
     Returns:
         The paths that were removed.
@@ -112,18 +115,48 @@ def prune(cache: Cache) -> list[str]:
             with cache.lock(record.url), cache.writing():
                 if _is_of_nothing(path, read_record(path), cache):
                     path.unlink(missing_ok=True)
-    named = cache.named()
     for directory in _unpacked(cache):
-        if (directory / MANIFEST).is_file() and directory.name not in named and _is_old(directory):
+        if not _is_old(directory):
+            continue
+        if not (directory / MANIFEST).is_file():
+            _remove_pulled(directory.name, cache)
+        elif directory.name not in cache.named():
             with cache.writing(), cache.unnamed(directory.name) as free:
                 if free and _is_old(directory):
                     discard(directory, cache)
     return sorted(str(path) for path in before - set(_everything(cache)))
 
 
+def clear(cache: Cache) -> int:
+    """Remove all files and records but downloads that are under way; returns the number of bytes.
+
+    Files that pytorch-pretrained-bert left in the same directory stay.
+    """
+    before = disk_usage(cache)
+    with cache.writing():
+        for path in [path for path, _ in cache.records()]:
+            path.unlink(missing_ok=True)
+        for directory in _unpacked(cache):
+            discard(directory, cache)
+        under_way = [path for path in (cache.home / "partial").glob("*") if not _is_old(path)]
+        for path in _everything(cache):
+            if path not in under_way:
+                path.unlink(missing_ok=True)
+    return before - disk_usage(cache)
+
+
 def _is_of_nothing(path: Path, record: Record | None, cache: Cache) -> bool:
     """Whether a record, which is not young, names content that is gone."""
+    if isinstance(record, PulledDirectory):
+        return not cache.unpacked(record.directory).exists() and _is_old(path)
     return isinstance(record, CacheEntry) and not place_of(record, cache).exists() and _is_old(path)
+
+
+def _remove_pulled(name: str, cache: Cache) -> None:
+    """Remove a directory that a model was pulled into, unless one still is."""
+    with cache.writing(), cache.naming(name):
+        if name not in cache.pulled():
+            discard(cache.unpacked(name), cache)
 
 
 def _remove_unnamed(digests: Collection[str], cache: Cache) -> None:

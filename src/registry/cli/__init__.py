@@ -2,6 +2,7 @@
 
 import atexit
 import errno
+import os
 import signal
 import warnings
 from importlib import import_module
@@ -9,9 +10,11 @@ from typing import Any
 
 import click
 
+import registry
 from registry._version import __version__
 from registry.cli.exit_codes import ExitCode, exit_code
 from registry.cli.output import complain, say, warn
+from registry.cli.verbosity import is_debugging, take_everywhere
 from registry.errors import RegistryError, did_you_mean
 from registry.formatting import printable
 
@@ -26,17 +29,23 @@ HEADINGS = {
 
 COMMANDS = {
     "list": "find",
+    "search": "find",
     "info": "find",
+    "config": "find",
     "resolve": "find",
     "catalog": "find",
+    "tokenize": "run",
     "embed": "run",
+    "predict": "run",
     "fill-mask": "run",
     "generate": "run",
+    "chat": "run",
     "evaluate": "run",
     "bulk": "run",
     "attention": "run",
     "page": "run",
     "pull": "manage",
+    "rm": "manage",
     "verify": "manage",
     "lock": "manage",
     "cache": "manage",
@@ -47,11 +56,34 @@ COMMANDS = {
     "new": "setup",
     "env": "setup",
     "completion": "setup",
+    "help": "setup",
 }
 """The commands, each with the package that it is in.
 
 A command is the function ``command`` in the module of its name (``fill_mask``), imported when it is called.
 """
+
+ELSEWHERE = {
+    "answer": "predict",
+    "classify": "predict",
+    "compare": "diff",
+    "delete": "rm",
+    "describe": "info",
+    "doctor": "env",
+    "download": "pull",
+    "encode": "tokenize",
+    "fetch": "pull",
+    "find": "search",
+    "ls": "list",
+    "models": "list",
+    "perplexity": "evaluate",
+    "remove": "rm",
+    "run": "generate",
+    "show": "info",
+    "tag": "predict",
+    "version": "--version",
+}
+"""Commands of other tools, and those that do the same here."""
 
 
 class Commands(click.Group):
@@ -66,7 +98,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"{__name__}.{COMMANDS[cmd_name]}.{cmd_name.replace('-', '_')}").command
-        return command
+        return take_everywhere(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -76,8 +108,10 @@ class Commands(click.Group):
         Raises:
             UsageError: There is no such command; the message has suggestions.
         """
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f"No such command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            here = ELSEWHERE.get(name)
+            ctx.fail(f"No such command {name!r}.{did_you_mean(name, COMMANDS) if here is None else f' Use {here!r}.'}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -89,15 +123,18 @@ class Commands(click.Group):
                 formatter.write_dl([(name, found.get_short_help_str(70)) for name, found in commands.items() if found])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; errors are printed to stderr in a line or two, or with ``--debug`` raised."""
+        """Run a command; errors are printed to stderr in a few lines, or with ``--debug`` raised."""
+        if (module := _hiding_module()) is not None:
+            warn(f"{module} in this directory hides the package registry from `import registry`: rename it.")
         try:
-            if ctx.params["debug"]:
-                return super().invoke(ctx)
             with warnings.catch_warnings():
-                warnings.showwarning = _show_warning
-                warnings.filterwarnings("ignore", "Failed to initialize NumPy")  # torch's; no command needs numpy
+                if not is_debugging(ctx):
+                    warnings.showwarning = _show_warning
+                    warnings.filterwarnings("ignore", "Failed to initialize NumPy")  # torch's; no command needs numpy
                 return self._invoke_quietly(ctx)
         except KeyboardInterrupt:
+            if is_debugging(ctx):
+                raise
             ctx.exit(ExitCode.INTERRUPTED)
         finally:  # registered last and called first: before the slow exit handlers of torch
             atexit.unregister(_ignore_interrupts)
@@ -106,21 +143,28 @@ class Commands(click.Group):
     def _invoke_quietly(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except RegistryError as error:
-            complain(error)
-            ctx.exit(exit_code(error))
         except (click.exceptions.Exit, click.Abort):
             raise  # click handles these
         except click.ClickException as error:
             vars(error)["message"] = printable(error.message)
             raise
         except Exception as error:
-            if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise  # the reader closed the pipe: click ends quietly
+            if is_debugging(ctx) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
+                raise  # where the reader closed the pipe, click ends quietly
             complain(error)
+            if isinstance(error, RegistryError):
+                ctx.exit(exit_code(error))
             if not isinstance(error, OSError):
                 say("This is a bug in registry or in a plugin; `registry --debug ...` shows the traceback.")
             ctx.exit(ExitCode.ERROR)
+
+
+def _hiding_module() -> str | None:
+    """A module of the user that Python imports as ``registry`` from this directory, in place of the package."""
+    for name in ("registry.py", os.path.join("registry", "__init__.py")):  # noqa: PTH118  # Path costs its import
+        if os.path.exists(name) and not os.path.samefile(name, registry.__file__):  # noqa: PTH110, PTH121
+            return name
+    return None
 
 
 def _ignore_interrupts() -> None:
@@ -135,10 +179,12 @@ def _show_warning(message: Warning | str, *_where: Any, **_source: Any) -> None:
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="`registry COMMAND --help` describes a command; most commands take --json. "
+    epilog="`registry help COMMAND` describes a command; -v and -q may stand before or after it. "
     "`registry completion SHELL` prints a completion script for bash, zsh or fish.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="registry")
-@click.option("--debug", is_flag=True, envvar="REGISTRY_DEBUG", help="Show tracebacks of errors.")
-def main(debug: bool) -> None:  # read by Commands.invoke
+def main() -> None:
     """Find, inspect and run pretrained models."""
+
+
+take_everywhere(main)

@@ -3,18 +3,21 @@
 Results go to stdout; messages, warnings, errors and progress bars go to stderr.  Colors and progress bars appear on
 terminals only; the text is the same without them.  ``NO_COLOR`` (https://no-color.org) and ``TERM=dumb`` turn colors
 off.  Every command prints through this module, which escapes control characters: what files, servers, cards and
-plugins say is shown, and does nothing else.
+plugins say is shown, and does nothing else.  ``-q`` leaves results and errors alone, ``-v`` adds the details of errors.
 """
 
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from shutil import get_terminal_size
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 import attrs
 import click
 
+from registry.cli.verbosity import QUIET, VERBOSE, verbosity
 from registry.download.progress import ProgressBar
 from registry.extras import import_extra
 from registry.formatting import format_size as format_size
@@ -69,18 +72,42 @@ def print_table(
         header: The names of the columns.
         rows: The rows, one text per column.
         numbers: Columns that are aligned on the right.
-        spare: Columns that are dropped, in this order, on a terminal that is too narrow.
+        spare: Columns that are dropped, in this order, on a terminal that is too narrow; a message names them.
     """
     columns = {name: [printable(row[index], lines=False) for row in rows] for index, name in enumerate(header)}
     (_print_colored if takes_colors(sys.stdout) else _print_plain)(columns, numbers, spare)
 
 
 def print_fields(fields: Mapping[str, str | None]) -> None:
-    """Print one field per line, without those that have no value."""
-    known = {name: value for name, value in fields.items() if value}
-    width = max(map(len, known), default=0)
+    """Print one field per line, without those that have no value; on a terminal, long values are wrapped."""
+    known = {name: printable(value, lines=False) for name, value in fields.items() if value}
+    margin = max(map(len, known), default=0)
+    room = max(20, get_terminal_size().columns - margin - 2) if sys.stdout.isatty() else sys.maxsize
     for name, value in known.items():
-        _echo(printable(value, lines=False), sys.stdout, before=f"{click.style(f'{name:<{width}}', dim=True)}  ")
+        first, *others = wrap(value, room, break_long_words=False, break_on_hyphens=False) or [value]
+        _echo(first, sys.stdout, before=f"{click.style(f'{name:<{margin}}', dim=True)}  ")
+        for line in others:
+            _echo(" " * (margin + 2) + line, sys.stdout)
+
+
+def print_tokens(label: str, tokens: Iterable[tuple[str, bool]]) -> None:
+    """Print the tokens of a text on one line, behind a label.
+
+    Args:
+        label: What is printed before them.
+        tokens: The tokens, and of each whether it is special; on a terminal special ones are dim, and the others stand
+            on two colors by turns.
+    """
+    shown = [(printable(token, lines=False), special) for token, special in tokens]
+    if takes_colors(sys.stdout):
+        colors = ("cyan", "yellow")
+        styled = [
+            click.style(token, dim=True) if special else click.style(token, fg="black", bg=colors[number % 2])
+            for number, (token, special) in enumerate(shown)
+        ]
+        click.echo(f"{click.style(printable(label, lines=False), bold=True)}{''.join(styled)}", color=True)
+    else:
+        click.echo(f"{printable(label, lines=False)}{'|'.join(token for token, _ in shown)}")
 
 
 # --- Messages, on stderr ----------------------------------------------------------------------------------------------
@@ -88,17 +115,22 @@ def print_fields(fields: Mapping[str, str | None]) -> None:
 
 def say(message: str) -> None:
     """Print a message next to the results."""
-    _echo(message, sys.stderr)
+    if verbosity() != QUIET:
+        _echo(message, sys.stderr)
 
 
 def warn(message: str) -> None:
     """Print a warning."""
-    _echo(message, sys.stderr, before=f"{click.style('warning:', fg='yellow')} ")
+    if verbosity() != QUIET:
+        _echo(message, sys.stderr, before=f"{click.style('warning:', fg='yellow')} ")
 
 
 def complain(error: BaseException) -> None:
-    """Print an error: its type and its message."""
-    _echo(str(error), sys.stderr, before=f"{click.style(f'{type(error).__name__}:', fg='red', bold=True)} ")
+    """Print an error: its type, its message, and with ``-v`` its details."""
+    text, details = str(error), getattr(error, "details", None)
+    if details:
+        text += f"\n{details}" if verbosity() == VERBOSE else " -v prints details."
+    _echo(text, sys.stderr, before=f"{click.style(f'{type(error).__name__}:', fg='red', bold=True)} ")
 
 
 @contextmanager
@@ -120,7 +152,7 @@ def progress(doing: str, total: int | None = None, *, unit: str) -> Iterator[Cal
                 ...
                 advance(len(batch))
     """
-    with ProgressBar(doing, total=total, unit=unit) as bar:
+    with ProgressBar(doing, total=total, unit=unit, shown=False if verbosity() == QUIET else None) as bar:
         yield bar.advance
 
 
@@ -166,13 +198,20 @@ def _print_colored(columns: Columns, numbers: Collection[str], spare: Sequence[s
     from rich.text import Text
 
     console = Console()
+    hidden = []
     for name in spare:
         if sum(_widths(columns)) + 2 * (len(columns) - 1) > console.width:
             columns = {other: cells for other, cells in columns.items() if other != name}
+            hidden.append(name)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for index, name in enumerate(columns):
         justify: Any = "right" if name in numbers else "left"
-        table.add_column(name, style="cyan" if index == 0 else None, overflow="fold", justify=justify)
+        if index == 0:  # a name that is broken in the middle cannot be copied
+            table.add_column(name, style="cyan", no_wrap=True, min_width=min(_widths(columns)[0], console.width))
+        else:
+            table.add_column(name, overflow="fold", justify=justify)
     for row in zip(*columns.values(), strict=True):
         table.add_row(*map(Text, row))
     console.print(table)
+    if hidden:
+        say(f"Columns not shown on this narrow terminal: {', '.join(hidden)}; --json prints all.")

@@ -9,14 +9,17 @@ from urllib.parse import urlsplit
 
 from registry.cache.cache import Cache
 from registry.download import body, hub, together
+from registry.download.advice import wanted
 from registry.download.body import ExpectedFile
 from registry.download.http import NOT_MODIFIED, RANGE_NOT_SATISFIABLE, HTTPResponse, get
 from registry.download.known import KnownContent, received
 from registry.download.partial import PartialDownload
 from registry.download.retries import Retries
-from registry.errors import FetchError, HTTPStatusError, IntegrityError, UnexpectedContentError
+from registry.errors import CacheFullError, FetchError, HTTPStatusError, IntegrityError, UnexpectedContentError
 from registry.files.etags import matches_etag
 from registry.files.signatures import recognize_stand_in
+from registry.files.urls import name_in, redacted
+from registry.formatting import format_size
 
 
 def download(
@@ -48,19 +51,26 @@ def download(
             digest are not the expected ones.
         CacheError: The disk refused.
     """
-    with together.connection(), cache.writing():
-        part = PartialDownload.begin(cache, url)
-        keep = False
-        try:
-            known = KnownContent(url, cache, expected, held)
-            response = _receive(part, expected, known, progress, Retries(hub.through_endpoint(url), patient))
-            path = known.find(response)
-            return cache.keep(url, part.file, received(response, url, part.digest())) if path is None else path
-        except BaseException as problem:
-            keep = _is_worth_keeping(problem)
-            raise
-        finally:
-            part.close(keep=keep)
+    size = expected.size
+    try:
+        with together.connection(), cache.writing():
+            part = PartialDownload.begin(cache, url)
+            keep = False
+            try:
+                known = KnownContent(url, cache, expected, held)
+                response = _receive(part, expected, known, progress, Retries(hub.through_endpoint(url), patient))
+                path = known.find(response)
+                return cache.keep(url, part.file, received(response, url, part.digest())) if path is None else path
+            except BaseException as problem:
+                keep = _is_worth_keeping(problem)
+                raise
+            finally:
+                size = part.total or size
+                part.close(keep=keep)
+    except CacheFullError as problem:
+        what = f"{name_in(url)}{'' if size is None else f' ({format_size(size)})'}"
+        problem.hint, problem.details = wanted(what, problem.hint), redacted(url)
+        raise
 
 
 def _is_worth_keeping(problem: BaseException) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from registry.cache.cache import Cache
 from registry.cache.directories import NOWHERE, PathArgument
 from registry.download import foreign, hub
+from registry.download.advice import elsewhere, forbidden
 from registry.download.policy import Policy
 from registry.errors import (
     CacheCorruptError,
@@ -100,8 +101,7 @@ def fetch(
         return path
     if policy.is_offline:
         raise NotCachedError(
-            f"{redacted(url)} is not in {_named(cache)}, and offline nothing is fetched.",
-            hint="Where there is a network, `registry pull NAME` fetches a model into its cache.",
+            f"{redacted(url)} is not in {_named(cache)}, and {forbidden()} forbids downloads.", hint=elsewhere("NAME")
         )
     with cache.lock(url):
         if not policy.update and (path := _held(url, policy, sha256, size)) is not None:
@@ -170,7 +170,7 @@ def _fetched(
 
 def _explained(problem: FetchError, cache: Cache) -> FetchError:
     if type(problem) is NotCachedError:
-        problem.hint = f"It is not in {_named(cache)} either."
+        problem.details = f"{problem.details or ''}\nIt is not in {_named(cache)} either.".lstrip()
     return problem
 
 

@@ -12,28 +12,19 @@ import requests
 import urllib3.exceptions
 
 from registry.download import hub
+from registry.download.advice import ACCOUNT, CERTIFICATES, HIDDEN, LOGIN, NETWORK, PROXIES, wanted
 from registry.errors import FetchError, HTTPStatusError, IncompleteDownloadError, NotCachedError
-from registry.files.urls import redacted, redacted_in
+from registry.files.urls import redacted, redacted_in, server_in
 from registry.records import HUB
 
-_LOGIN = "a token in the variable HF_TOKEN, or stored by `hf auth login`."
-_LOCKED = (
-    "The hub gives this answer for names that do not exist, too: check the spelling. A private or gated repository "
-    f"needs {_LOGIN}"
-)
-_PROXIES = "The variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY say which proxy is used."
-_REFUSED = (
-    "A user name and a password can be part of the URL (https://user:password@host/...), special characters as percent "
-    "codes: %40 for @."
-)
 _ADVICE = {
     304: "It was not asked whether the file had changed: the server, or a cache on the way, is at fault.",
-    401: _REFUSED,
-    403: _REFUSED,
-    407: _PROXIES,
+    401: ACCOUNT,
+    403: ACCOUNT,
+    407: PROXIES,
     429: "The server wants fewer requests; try again later.",
 }
-_ADVICE_OF_HUB = {**_ADVICE, 401: _LOCKED, 403: _LOCKED}
+_ADVICE_OF_HUB = {**_ADVICE, 401: HIDDEN, 403: HIDDEN}
 
 LONGEST_REASON = 300
 """Letters of what a server says in a header that are part of a message."""
@@ -51,13 +42,16 @@ def status_error(asked: str, url: str, response: requests.Response) -> HTTPStatu
         response: Its response.
     """
     status = response.status_code
-    reason = redacted_in(response.headers.get("X-Error-Message") or response.reason or "")[:LONGEST_REASON]
-    return HTTPStatusError(
-        f"{redacted(url)} answers {status} {reason}".rstrip(". ") + ".",
+    said = redacted_in(response.headers.get("X-Error-Message") or response.reason or "")[:LONGEST_REASON]
+    reason = f"answers {status} {said}".rstrip(". ")
+    error = HTTPStatusError(
+        f"{redacted(url)} {reason}.",
         status=status,
         retry_after=_seconds(response.headers.get("Retry-After")),
         hint=_advice(asked, response),
     )
+    error.url, error.reason = redacted(url), reason
+    return error
 
 
 def _advice(asked: str, response: requests.Response) -> str | None:
@@ -71,7 +65,7 @@ def _gated(url: str) -> str:
     """What to do where the hub asks for consent to the terms of a repository."""
     repository = hub.repository_of(url)
     page = "its page" if repository is None else f"{HUB}/{repository}"
-    return f"The repository is gated: accept its terms on {page}, and give {_LOGIN}"
+    return f"The repository is gated: accept its terms on {page}, and give {LOGIN}"
 
 
 def request_error(url: str, problem: Exception) -> FetchError:
@@ -94,19 +88,18 @@ def request_error(url: str, problem: Exception) -> FetchError:
 
 
 def _proxy_error(url: str, problem: Exception) -> FetchError:
-    return FetchError(
-        f"{redacted(url)} cannot be fetched through the proxy: {_reason(problem, url)}.",
-        hint=_PROXIES,
-    )
+    return _of_server(FetchError, url, f"cannot be reached through the proxy ({_in_short(problem, url)})", PROXIES)
 
 
 def _tls_error(url: str, problem: Exception) -> FetchError:
-    return FetchError(
-        f"TLS certificate verification failed for {redacted(url)}: {_reason(problem, url)}.",
-        hint="If the server, or a proxy on the way, is your own, name its certificates in REQUESTS_CA_BUNDLE (or "
-        "SSL_CERT_FILE). "
-        "Certificates are always verified.",
-    )
+    return _of_server(FetchError, url, f"failed TLS certificate verification ({_reason(problem, url)})", CERTIFICATES)
+
+
+def _of_server(kind: type[FetchError], url: str, reason: str, advice: str) -> FetchError:
+    """The error of a server, in three lines; ``reason`` is the predicate of the first."""
+    error = kind(f"{server_in(url)} {reason}.", hint=wanted(redacted(url), advice))
+    error.url, error.reason = redacted(url), reason
+    return error
 
 
 def _connection_error(url: str, problem: Exception) -> FetchError:
@@ -117,7 +110,9 @@ def _connection_error(url: str, problem: Exception) -> FetchError:
                 f"{redacted(url)} closed the connection before answering.", got=0, expected=None
             )
         return FetchError(f"{redacted(url)} did not answer as HTTP servers do: {_reason(problem, url)}.")
-    return NotCachedError(f"{redacted(url)} cannot be reached: {_reason(problem, url)}.")
+    error = _of_server(NotCachedError, url, f"cannot be reached ({_in_short(problem, url)})", NETWORK)
+    error.details = f"{redacted(url)}: {_reason(problem, url)}."
+    return error
 
 
 _FAILURES: tuple[tuple[Any, Callable[[str, Exception], FetchError]], ...] = (
@@ -139,6 +134,20 @@ def _cause(problem: BaseException) -> BaseException:
     """The urllib3 error inside of one of requests."""
     inner = problem.args[0] if problem.args else None
     return getattr(inner, "reason", None) or inner if isinstance(inner, BaseException) else problem
+
+
+def _in_short(problem: Exception, url: str) -> str:
+    """The reason of an error in a few words where it is a common one, else as ``_reason`` says it."""
+    cause = _cause(problem)
+    cause = getattr(cause, "original_error", cause)  # of a proxy
+    if isinstance(cause, urllib3.exceptions.NameResolutionError):
+        return "name not known"
+    of_system = cause.__cause__
+    if isinstance(cause, urllib3.exceptions.NewConnectionError):  # in some versions it is a timeout as well
+        return str(of_system.strerror).lower() if isinstance(of_system, OSError) else _reason(problem, url)
+    if isinstance(cause, urllib3.exceptions.ConnectTimeoutError):
+        return "no answer"
+    return _reason(problem, url)
 
 
 def _reason(problem: Exception, url: str) -> str:

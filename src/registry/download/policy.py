@@ -5,14 +5,12 @@ from typing import TYPE_CHECKING, Self
 from attrs import evolve, frozen
 
 from registry.cache.directories import PathArgument, cache_directory
+from registry.download.advice import OFFLINE
 from registry.errors import CacheError, ConflictingOptionsError
 from registry.files.environment import flag
 
 if TYPE_CHECKING:
     from registry.cache.cache import Cache
-
-OFFLINE = ("REGISTRY_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-"""Variables of which each forbids every connection."""
 
 
 @frozen(kw_only=True)

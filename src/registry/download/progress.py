@@ -9,7 +9,11 @@ from shutil import get_terminal_size
 from types import TracebackType
 from typing import Any, Self
 
+from registry.files.environment import flag, variable
 from registry.formatting import printable
+
+SHOWN = "REGISTRY_PROGRESS"
+"""The variable that shows progress bars (1) or hides them (0), wherever stderr goes."""
 
 
 class ProgressBar:
@@ -20,7 +24,8 @@ class ProgressBar:
         total: How much there is to do; None where that is not known.
         unit: Plural noun of what is counted; ``"bytes"`` are shown as sizes.
         done: How much is done already.
-        shown: Whether there is a bar; None shows one on a terminal.
+        shown: Whether there is a bar; for None the variable ``REGISTRY_PROGRESS`` decides, else a bar is shown on
+            a terminal.
         leave: Whether the bar stays when the work is done.
         place: The other bars that are shown at the same time, and its order among them.
 
@@ -46,7 +51,7 @@ class ProgressBar:
         self._bar: Any = None
         self._place = place
         with self._harmless():
-            if shown or (shown is None and sys.stderr.isatty()):
+            if _is_shown() if shown is None else shown:
                 form: dict[str, Any] = {"unit": "B", "unit_scale": True} if unit == "bytes" else {"unit": f" {unit}"}
                 form["ncols"], form["nrows"] = get_terminal_size()  # tqdm itself believes terminals of size 0
                 form |= {"desc": printable(label), "total": total, "initial": done, "leave": leave, "file": sys.stderr}
@@ -143,6 +148,11 @@ class OrderedBars:
     def _is_first(self, order: tuple[int, ...]) -> bool:
         """Whether no work that comes before this one is unfinished."""
         return not any(other < order and order[: len(other)] != other for other in tuple(self._unfinished))
+
+
+def _is_shown() -> bool:
+    """Whether bars are shown where the caller does not say."""
+    return sys.stderr.isatty() if variable(SHOWN) is None else flag(SHOWN)
 
 
 _LOCK = threading.RLock()

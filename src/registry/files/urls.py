@@ -117,6 +117,11 @@ def origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
 
+def server_in(url: str) -> str:
+    """The server of a URL, for messages: its host, and its port where the URL has one."""
+    return urlsplit(redacted(url)).netloc
+
+
 def credentials(url: str) -> tuple[bytes, bytes] | None:
     """User name and password in a URL, without their percent codes (RFC 3986, section 3.2.1); None for none."""
     parts: SplitResult = urlsplit(url)

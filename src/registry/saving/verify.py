@@ -8,7 +8,7 @@ from registry.cache.cache import Cache
 from registry.cache.provenance import recorded
 from registry.download.policy import Policy
 from registry.download.progress import ProgressBar
-from registry.errors import IntegrityError
+from registry.errors import IntegrityError, MissingFileError
 from registry.files.filenames import JOURNAL_NAME, MANIFEST_NAME, is_weight_like
 from registry.records import Paths
 from registry.saving.manifest import read_manifest
@@ -52,6 +52,11 @@ def verify(
     policy = Policy(cache_dir=cache_dir, offline=offline is not False, progress=progress)
     paths = Files(source, policy).of()
     promised = _promised(source, paths, policy)
+    if not any(promised.values()) and not any(map(is_weight_like, paths)):
+        raise MissingFileError(
+            f"there is nothing to verify: {source} is no saved model.",
+            hint=f"Digests are in the {MANIFEST_NAME} of a saved directory, on cards, and recorded with each download.",
+        )
     found = _hashed({name: paths[name] for name, digest in promised.items() if digest and name in paths}, progress)
     _compare(source, promised, found)
     manifest = read_manifest(paths)

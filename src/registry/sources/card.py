@@ -17,8 +17,8 @@ from registry.sources.source import Roles, Source, checked_revision
 if TYPE_CHECKING:
     from registry.cache.cache import Cache
     from registry.cache.directories import PathArgument
-    from registry.download.mirrors import Mirrors
     from registry.download.policy import Policy
+    from registry.download.retries import Mirrors
     from registry.sources.origins import Origin
 
 ARCHIVED = ("config", "weights")
@@ -85,7 +85,7 @@ class CardSource(Source):
 
     def _fetched(self, grouped: list[list[FileSpec]], card: Card, policy: "Policy") -> list[Paths]:
         """For each role, the first of its files that is available; several are fetched at once."""
-        from registry.download.mirrors import Mirrors
+        from registry.download.retries import Mirrors
         from registry.download.together import together
 
         mirrors = Mirrors(policy)
@@ -101,7 +101,7 @@ class CardSource(Source):
     def _whole_archive(self, card: Card, policy: "Policy") -> Paths:
         """All files of the first archive that is available, for a card that lists no files."""
         from registry.archives.unpacked import of_web_archive  # and with it the cache
-        from registry.download.mirrors import Mirrors
+        from registry.download.retries import Mirrors
 
         failures: list[FetchError] = []
         found = Mirrors(policy).first(

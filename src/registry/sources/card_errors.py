@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from registry.cache.directories import NOWHERE
+from registry.download.advice import NETWORK, elsewhere, forbidden, summary, wanted
 from registry.download.policy import Policy
 from registry.errors import FetchError, HTTPStatusError, IntegrityError, MissingFileError, NotCachedError
 from registry.files.urls import WEB, redacted
@@ -13,7 +14,7 @@ from registry.sources.packages import install_command
 def files_missing(
     source: str, card: Card, missing: list[list[FileSpec]], policy: Policy, failures: list[FetchError]
 ) -> FetchError:
-    """The error that names the files, where they were looked for, and how to get them.
+    """The error that says what failed, which files are wanted, and how to get them; its details list all URLs.
 
     Args:
         source: The model, as a noun phrase.
@@ -22,25 +23,34 @@ def files_missing(
         policy: How they were fetched.
         failures: What went wrong.
     """
-    names = [" or ".join(dict.fromkeys(file.filename for file in files)) for files in missing] or ["the whole archive"]
+    names = [" or ".join(dict.fromkeys(file.filename for file in files)) for files in missing] or [
+        "files" if card.files else "the archive"
+    ]
     urls = [*(url for files in missing for file in files for url in file.urls), *card.archives]
     web = any(url.startswith(WEB) for url in urls)
     offline = web and policy.is_offline
+    if offline:
+        message = f"{source} is not completely in the cache, and {forbidden()} forbids downloads."
+    else:
+        message = summary(failures) or (failures[0].message if failures else f"{source} is not on this computer.")
+    install = install_command(urls)
+    advice = " ".join(filter(None, [install, _advice(card, failures, offline=offline) if web else None]))
     error = _class_of(failures, offline=offline)(
-        f"{source} is known, but not all of its files are on this disk: "
-        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} missing.",
-        hint="\n".join(
-            [
-                f"Looked for: {', '.join(map(redacted, urls)) or 'nothing, since its card lists no URLs'}.",
-                *([] if policy.is_offline else [problem.message for problem in failures]),
-                *([f"The cache is {policy.cache.directory}."] if web and policy.cache.directory != NOWHERE else []),
-                *filter(None, [install_command(urls)]),
-                *([_offline_hint(card)] if offline else []),
-            ]
-        ),
+        message, hint=wanted(f"{', '.join(names)} of {source}", advice or f"{_tried(urls)} Install or copy them there.")
+    )
+    error.details = "\n".join(
+        [
+            _tried(urls),
+            *([] if policy.is_offline else [problem.details or problem.message for problem in failures]),
+            *([f"The cache is {policy.cache.directory}."] if web and policy.cache.directory != NOWHERE else []),
+        ]
     )
     error.__cause__ = failures[0] if failures else None
     return error
+
+
+def _tried(urls: Collection[str]) -> str:
+    return f"Tried: {', '.join(map(redacted, urls)) or 'nothing, since its card lists no URLs'}."
 
 
 def _class_of(failures: Collection[FetchError], *, offline: bool) -> type[FetchError]:
@@ -53,8 +63,11 @@ def _class_of(failures: Collection[FetchError], *, offline: bool) -> type[FetchE
     return found[0] if found else MissingFileError if refused else FetchError
 
 
-def _offline_hint(card: Card) -> str:
-    return (
-        f"Offline nothing is fetched. Where there is a network, `registry pull {card.name}` fills the cache, which may "
-        f"then be copied here."
-    )
+def _advice(card: Card, failures: Collection[FetchError], *, offline: bool) -> str:
+    """What to do: what the first failure that has advice of its own says, else about the network."""
+    if offline:
+        return elsewhere(card.name)
+    if all(isinstance(problem, NotCachedError) for problem in failures):
+        return f"{NETWORK} {elsewhere(card.name)}"
+    own = (problem.hint for problem in failures if problem.hint and not isinstance(problem, NotCachedError))
+    return next(own, elsewhere(card.name)).rpartition("\n")[2]

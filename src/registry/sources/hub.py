@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from attrs import evolve, frozen
 
 from registry.download import hub
+from registry.download.advice import NETWORK, elsewhere, forbidden, wanted
 from registry.download.policy import Policy
 from registry.errors import CacheError, FetchError, HTTPStatusError, NotCachedError
 from registry.files.filenames import OTHER_WEIGHTS
@@ -64,11 +65,7 @@ class HubSource(Source):
         try:
             listing = list_repository(self.repository, self.revision or hub.DEFAULT_REVISION, roles, policy)
         except NotCachedError as problem:
-            raise NotCachedError(
-                f"the files of the hub repository {self.repository!r} are not known here: {problem.message}",
-                hint=f"Where there is a network, `registry pull {self.repository}` fetches it into its cache, which "
-                "may then be copied here.",
-            ) from problem
+            raise self._unknown(problem, policy) from problem
 
         def find(name: str, policy: Policy) -> Path | None:
             if name not in listing.names:
@@ -81,6 +78,19 @@ class HubSource(Source):
         except NotCachedError as problem:
             raise self._missing(listing, roles, policy, problem) from problem
 
+    def _unknown(self, problem: NotCachedError, policy: Policy) -> NotCachedError:
+        """The error where the list of files is not here."""
+        named = f"{self.noun} {self.repository!r}"
+        message, advice = problem.message, f"{NETWORK} {elsewhere(self.repository)}"
+        if policy.is_offline:
+            message, advice = (
+                f"{named} is not in the cache, and {forbidden()} forbids downloads.",
+                elsewhere(self.repository),
+            )
+        error = NotCachedError(message, hint=wanted(f"the files of {named}", advice))
+        error.url, error.reason, error.details = problem.url, problem.reason, problem.details
+        return error
+
     def _missing(self, listing: "Listing", roles: Roles, policy: Policy, problem: NotCachedError) -> NotCachedError:
         """The error that names all files of the roles that are not here."""
         from registry.download import foreign
@@ -91,15 +101,21 @@ class HubSource(Source):
         missing = [name for name, url in files.items() if name in listing.names and not is_held(url, policy)]
         at = "" if self.revision is None else f" --revision {self.revision}"
         copy = foreign.copied_snapshot(self.repository, self.revision or hub.DEFAULT_REVISION)
-        return NotCachedError(
-            f"not all files of {self} are on this disk: {', '.join(missing) or 'some'} "
-            f"{'is' if len(missing) == 1 else 'are'} missing. {problem.message}",
-            hint=f"Where there is a network, `registry pull {self.repository}{at}` fetches it into its cache, which "
-            "may then be copied here."
-            if copy is None
-            else f"{copy} has it, but its files are copies, no links to blobs with their digests, so that they cannot "
-            f"be verified. If you trust them, load that directory by its path.",
-        )
+        named = f"{self.noun} {self.repository!r}"
+        what = f"{', '.join(missing) or 'some files'} of {named}"
+        message, advice = problem.message, elsewhere(f"{self.repository}{at}")
+        if policy.is_offline:
+            message = f"not all files of {named} are in the cache, and {forbidden()} forbids downloads."
+        elif problem.url is not None:
+            advice = f"{NETWORK} {advice}"
+        if copy is not None:
+            advice = (
+                f"{copy} has it, but its files are copies, no links to blobs with their digests, so that they cannot "
+                f"be verified. If you trust them, load that directory by its path."
+            )
+        error = NotCachedError(message, hint=wanted(what, advice))
+        error.url, error.reason, error.details = problem.url, problem.reason, problem.details
+        return error
 
     def names(self, policy: Policy) -> frozenset[str]:
         """The names in its listing."""
@@ -142,6 +158,8 @@ class Listing:
 
     commit: str
     names: frozenset[str]
+    tags: tuple[str, ...] = ()
+    """What the hub says of the repository: ``license:mit``, ``text-generation``."""
 
 
 def _held_commit(repository: str, revision: str, cache: "Cache") -> str | None:
@@ -216,4 +234,5 @@ def _read_listing(path: Path, repository: str) -> Listing:
         ) from problem
     if not re.fullmatch(r"(?!\.+$)[\w.-]+", commit):
         raise FetchError(f"The hub names {commit!r:.80} as the commit of {repository!r}, which cannot be one.")
-    return Listing(commit=commit, names=names)
+    tags = keys.get("tags")
+    return Listing(commit=commit, names=names, tags=tuple(map(str, tags if isinstance(tags, list) else ())))

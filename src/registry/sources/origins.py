@@ -7,11 +7,11 @@ from typing import Any, Self
 from attrs import field, frozen, validators
 
 from registry.cache.cache import Cache
-from registry.cache.entry import CacheEntry
+from registry.cache.entry import CacheEntry, pulled_url
 from registry.cache.provenance import recorded
 from registry.download import hub
 from registry.files.digests import FileDigest
-from registry.files.urls import WEB, is_at_or_below
+from registry.files.urls import WEB, is_at_or_below, redacted
 from registry.records import Paths
 from registry.sources.resolve import resolve
 from registry.sources.source import Source
@@ -54,14 +54,16 @@ def origins(source: Source, paths: Paths, cache: Cache) -> dict[str, Origin]:
 
 
 def urls_of(name: str) -> list[str]:
-    """URLs as the cache records them, and directories of URLs, of a model or of one URL.
+    """URLs as the cache records them, and directories of URLs, of a model or of one URL; also that of ``pull``.
 
     Raises:
         UnknownModelError: It is neither.
     """
     if name.startswith(WEB) and not name.startswith("hub:"):
-        return [hub.recorded(name)]
-    return list(resolve(name).urls())
+        return [hub.recorded(name), pulled_url(redacted(name))]
+    source = resolve(name)
+    urls = list(source.urls())
+    return [*urls, *map(pulled_url, [source.lock_key] if source.lock_key else urls)]
 
 
 def _origin(name: str, path: Path, source: Source, cache: Cache, entries: Collection[CacheEntry]) -> Origin:

@@ -98,7 +98,8 @@ def pull_files(
     if source.in_place:
         return PullResult(path=next(iter(after.values())).parent, files=states)
     options = {} if source.card is None else source.card.tokenizer
-    return PullResult(path=_directory_of(after, digests, options, policy.cache), files=states)
+    model = source.lock_key or next(source.urls())
+    return PullResult(path=_directory_of(model, after, digests, options, policy.cache), files=states)
 
 
 def _states(before: Mapping[str, str], now: Mapping[str, str], *, update: bool) -> dict[str, str]:
@@ -124,8 +125,10 @@ def _digest(path: Path) -> str:
     return path.name if is_blob else sha256_of(path)
 
 
-def _directory_of(paths: Paths, digests: Mapping[str, str], options: Mapping[str, Any], cache: Cache) -> Path:
-    """The directory of these files, made of links to them where the disk can, else of copies.
+def _directory_of(
+    model: str, paths: Paths, digests: Mapping[str, str], options: Mapping[str, Any], cache: Cache
+) -> Path:
+    """The directory of the files of a model, made of links to them where the disk can, else of copies.
 
     Options of the tokenizer on the card, which no file has, are written next to them: casing belongs to weights.
     """
@@ -143,4 +146,6 @@ def _directory_of(paths: Paths, digests: Mapping[str, str], options: Mapping[str
         if options and TOKENIZER_CONFIG_NAME not in paths:
             (directory / TOKENIZER_CONFIG_NAME).write_text(tokenizer_config, "utf-8")
 
-    return cache.unpack(sha256(listing.encode()).hexdigest(), fill)
+    name = sha256(listing.encode()).hexdigest()
+    cache.mark_pulled(model, name)
+    return cache.unpack(name, fill)

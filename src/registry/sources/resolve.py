@@ -61,7 +61,8 @@ def unknown_model(name: str) -> UnknownModelError:
         f"no model is named {shown(name)}.{_misspelled(name) or did_you_mean(name, names)}",
         suggestions=suggestions(name, names),
         hint="It was read as a name, since no such file or directory exists; "
-        f"`registry list` prints the {len(cards)} known names.{discovery.failures()}",
+        f"`registry list` prints the {len(cards)} known names, and models of the hub are named organization/name."
+        f"{discovery.failures()}",
     )
 
 
@@ -248,7 +249,7 @@ def _on_disk(asked: str, path: Path, rule: str) -> Source:
         return CheckpointSource(asked=asked, rule=f"{rule}, and an index is there", path=Path(prefix))
     if not os.path.isfile(path):  # noqa: PTH113
         raise MissingFileError(
-            f"there is no file or directory {shown(str(path))}.{did_you_mean(path.name, _siblings(path))}",
+            f"there is no file or directory {shown(asked)}.{did_you_mean(path.name, _siblings(path))}",
             hint=f"It was read as a path, since {rule}; `registry list` prints the names of known models.",
         )
     if path.name.endswith(ARCHIVE_SUFFIXES):

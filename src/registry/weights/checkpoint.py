@@ -330,5 +330,6 @@ def _other_content(path: Path, expected: str) -> WeightsError:
         return CorruptWeightsError(f"{path}, which should hold {expected}, cannot be read: {problem.strerror}.")
     return CorruptWeightsError(
         f"{path} should hold {expected}, by its name, but is {found}.",
-        hint=renamed(found) or "Fetch it again, or remove it: a download that went wrong leaves such files.",
+        hint=renamed(found)
+        or "If it was meant to be weights, fetch it again: a download that went wrong leaves such files.",
     )

@@ -32,7 +32,11 @@ def find(name: str | Path) -> WeightFiles:
         MissingFileError: There are no weights.
         WeightsError: What ``find_weights`` raises.
     """
-    files = Files.named(name)
+    return weights_of(Files.named(name))
+
+
+def weights_of(files: Files) -> WeightFiles:
+    """The weights among the files of a model; raises what ``find`` raises."""
     card = files.source.card
     if card is not None:
         return find_weights(files.of("weights"), discovery.architecture(card.architecture), files=files)

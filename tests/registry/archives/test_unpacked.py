@@ -446,8 +446,9 @@ def test_a_name_whose_files_are_there_needs_no_archive(
 
 
 def test_a_name_offline_tells_of_its_archive_too(ancient: Card) -> None:
-    with pytest.raises(NotCachedError, match=r"missing(.|\n)*/ancient.tar.gz(.|\n)*registry pull ancient"):
+    with pytest.raises(NotCachedError, match="registry pull ancient") as error:
         registry.load("ancient", offline=True)
+    assert "/ancient.tar.gz" in str(error.value.details)
 
 
 def test_pytorch_pretrained_berts_own_archive_is_used_where_it_lies(

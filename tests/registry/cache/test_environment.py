@@ -95,7 +95,7 @@ def test_offline_no_socket_is_opened_and_the_error_says_what_is_missing(server, 
     with audited() as events, pytest.raises(NotCachedError) as error:
         Files(resolve("toy"), Policy(offline=True if how == "argument" else None)).of()
     assert not events
-    text = str(error.value)
+    text = f"{error.value}\n{error.value.details}"
     for part in (
         "config.json",
         "model.safetensors",

@@ -26,7 +26,7 @@ def run(*arguments: str) -> Result:
 
 
 def listed() -> list[str]:
-    return [file["url"] for file in json.loads(run("cache", "list", "--json").stdout)]
+    return [file["url"] for file in json.loads(run("cache", "list", "--files", "--json").stdout)]
 
 
 def age(*paths: Path, hours: float) -> None:
@@ -66,14 +66,55 @@ def test_list_prints_what_is_kept_and_writes_nothing(hub: Any, cache: Cache) -> 
     assert (run("cache", "list").stdout, listed()) == ("", [])
     assert not cache.directory.exists()
     Files(resolve("me/toy")).of()
-    result = run("cache", "list")
+    result = run("cache", "list", "--files")
     line = next(line for line in result.stdout.splitlines() if "pytorch_model.bin" in line)
     assert "1,024 bytes" in line
     assert line.endswith("here")
-    assert str(cache.home) in result.stderr
-    entry = next(e for e in json.loads(run("cache", "list", "--json").stdout) if e["url"].endswith("/config.json"))
+    listing = json.loads(run("cache", "list", "--files", "--json").stdout)
+    entry = next(entry for entry in listing if entry["url"].endswith("/config.json"))
     assert entry["sha256"] == sha256(FILES["config.json"]).hexdigest()
     assert Path(entry["path"]).read_bytes() == FILES["config.json"]
+
+
+def test_the_sizes_of_models_add_up_to_what_is_on_the_disk(hub: Any, cache: Cache, tmp_path: Path) -> None:
+    Files(resolve("me/toy")).of()
+    Files(resolve("me/twin")).of()
+    registry.pull("me/twin")
+    registry.pull("all-minilm-l6-v2")
+    Files(resolve(packed(tmp_path))).of()
+    (cache.home / "partial").mkdir(exist_ok=True)
+    (cache.home / "partial" / "x.part").write_bytes(b"123")
+    found = json.loads(run("cache", "list", "--json").stdout)
+    sizes = {model["model"]: model["size"] for model in found["models"]}
+    assert set(sizes) >= {"me/toy", "me/twin", "all-minilm-l6-v2"}
+    assert sizes["all-minilm-l6-v2"] > 90_000_000
+    assert found["other"]["interrupted downloads"] == 3
+    assert found["other"]["shared by several models"] == 1024
+    inodes = {
+        (path.stat().st_dev, path.stat().st_ino): path.stat().st_size
+        for path in cache.home.rglob("*")
+        if path.is_file()
+    }
+    assert sum(sizes.values()) + sum(found["other"].values()) == found["total"] == sum(inodes.values())
+    result = run("cache", "list")
+    assert result.stdout.splitlines()[1].split()[0] == "all-minilm-l6-v2", "the largest first"
+    assert str(cache.home) in result.stderr
+
+
+def test_clear_removes_all_models_but_no_download_that_is_under_way(hub: Any, cache: Cache) -> None:
+    Files(resolve("me/toy")).of()
+    pulled = registry.pull("all-minilm-l6-v2")
+    (cache.home / "partial").mkdir(exist_ok=True)
+    under_way = cache.home / "partial" / "x.part"
+    under_way.write_bytes(b"123")
+    assert run("cache", "clear").exit_code == 2, "nobody was asked"
+    assert pulled.exists()
+    assert json.loads(run("cache", "clear", "--yes", "--json").stdout)["removed"] > 90_000_000
+    assert listed() == []
+    assert not pulled.exists()
+    assert under_way.exists()
+    assert registry.load_config("all-minilm-l6-v2").hidden_size == 384
+    assert Files(resolve("me/toy")).of()
 
 
 # --- rm ---------------------------------------------------------------------------------------------------------------
@@ -103,6 +144,26 @@ def test_rm_takes_urls_archives_and_pulled_directories(hub: Any, cache: Cache, t
     assert not pulled.exists()
     assert list((cache.home / "unpacked").iterdir()) == []
     assert path.exists(), "what is not ours stays"
+
+
+def test_rm_removes_the_directory_of_a_model_that_no_server_sent(cache: Cache) -> None:
+    pulled = registry.pull("all-minilm-l6-v2")
+    age(pulled, hours=2)
+    assert json.loads(run("cache", "prune", "--json").stdout) == [], "it is of a model"
+    assert run("rm", "all-minilm-l6-v2").exit_code == 0
+    assert not pulled.exists()
+    assert json.loads(run("cache", "list", "--json").stdout)["models"] == []
+
+
+def test_prune_removes_the_directory_of_an_older_version(hub: Any, cache: Cache) -> None:
+    before = registry.pull("me/toy")
+    hub.hub("me/toy", FILES | {"config.json": b'{"model_type": "new"}'}, commit="c" * 40)
+    with pytest.warns(registry.errors.RegistryWarning, match="changed"):
+        after = registry.pull("me/toy", update=True)
+    age(before, after, hours=2)
+    assert str(before) in json.loads(run("cache", "prune", "--json").stdout)
+    assert not before.exists()
+    assert after.exists()
 
 
 def test_rm_of_what_is_not_there_ends_with_3(hub: Any) -> None:

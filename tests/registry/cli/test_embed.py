@@ -136,7 +136,7 @@ def failed(result: Result, code: int, message: str) -> None:
 
 def test_what_makes_no_sense_is_refused_and_leaves_nothing(encoder: Path, tmp_path: Path, run: Any) -> None:
     before = sorted(tmp_path.rglob("*"))
-    failed(run("embed", encoder), 2, "there is nothing to embed")
+    failed(run("embed", encoder), 2, "there is no text")
     failed(run("embed", encoder, "a", "--device", "nowhere"), 2, "Invalid value for '--device'")
     failed(run("embed", encoder, "a", "--format", "npy"), 2, "--format npy needs --out")
     failed(run("embed", encoder, "a", "--out", tmp_path / "v.csv"), 2, "is not a known format")

@@ -2,26 +2,14 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 import registry
-from registry import Card, FileSpec, hookimpl
 
 TEXT = "the cat sat on the [MASK]."
-
-
-def card(name: str, task: str, directory: Path) -> Card:
-    files = (("config", "config.json"), ("weights", "model.safetensors"), ("vocab", "vocab.txt"))
-    return Card(
-        name=name,
-        architecture="bert",
-        task=task,
-        files=tuple(FileSpec(role=role, filename=f, urls=((directory / f).absolute().as_uri(),)) for role, f in files),
-    )
 
 
 def test_the_likeliest_words_are_shown_in_their_text(masked_lm: Path, run: Any) -> None:
@@ -51,12 +39,11 @@ def test_probabilities_are_the_softmax_of_the_scores(masked_lm: Path, run: Any) 
     assert answer["masks"][0][0]["text"] == f"the {answer['masks'][0][0]['token']} sat on the [MASK]."
 
 
-def test_without_a_model_the_first_known_one_on_this_computer_is_asked(masked_lm: Path, run: Any) -> None:
-    registry.register(SimpleNamespace(registry_cards=hookimpl(lambda: (card("mine", "masked-lm", masked_lm),))), "mine")
-    with registry.only("bert", "mine"):
-        result = run("fill-mask", TEXT)
-    assert (result.exit_code, result.stderr) == (0, "Using mine.\n")
-    assert "the cat sat on the mat." in result.stdout
+def test_the_model_stands_first_or_is_an_option(masked_lm: Path, run: Any) -> None:
+    expected = run("fill-mask", masked_lm, TEXT, TEXT)
+    assert (expected.exit_code, expected.stderr) == (0, "")
+    assert run("fill-mask", TEXT, TEXT, "-m", masked_lm).stdout == expected.stdout
+    assert expected.stdout.count("the cat sat on the mat.") == 2
 
 
 def test_a_model_whose_head_would_be_random_is_refused(encoder: Path, run: Any) -> None:

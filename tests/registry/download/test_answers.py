@@ -266,6 +266,7 @@ def test_when_all_mirrors_fail_each_is_named(server: Any, other_server: Any, rep
     other_server.add("/toy/config.json", reply(b"", 503))
     with pytest.raises(FetchError) as caught:
         files("toy")
-    assert f"{server.url}/toy/config.json answers 404" in str(caught.value)
-    assert f"{other_server.url}/toy/config.json answers 503" in str(caught.value)
+    for server_, status in ((server, 404), (other_server, 503)):
+        assert f"{server_.url.removeprefix('http://')} answers {status}" in str(caught.value)
+        assert f"{server_.url}/toy/config.json answers {status}" in str(caught.value.details)
     assert not isinstance(caught.value, NotCachedError)

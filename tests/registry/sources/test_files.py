@@ -79,7 +79,7 @@ def test_a_link_into_a_cache_counts_as_the_file_it_names(tmp_path: Path, carrier
 
 def test_what_only_a_network_has_is_not_had_offline() -> None:
     for name in ("hub:org/name", "org/name", "https://example.org/model.bin", "https://example.org/directory"):
-        with pytest.raises(NotCachedError, match="offline nothing is fetched"):
+        with pytest.raises(NotCachedError, match="the variable REGISTRY_OFFLINE forbids downloads"):
             Files(resolve(name)).of()
 
 
@@ -141,12 +141,14 @@ def test_missing_files_are_named_with_the_way_to_get_them(carrier: Path) -> None
     with pytest.raises(NotCachedError) as error:
         Files(resolve("toy")).of()
     assert str(error.value).splitlines() == [
-        "model 'toy' is known, but not all of its files are on this disk: vocab.txt is missing.",
-        "Looked for: pkg:nowhere-dist/vocab.txt, hub:me/toy/vocab.txt.",
+        "model 'toy' is not completely in the cache, and the variable REGISTRY_OFFLINE forbids downloads.",
+        "Wanted: vocab.txt of model 'toy'.",
+        "`pip install --no-deps nowhere-dist` brings what is missing. Where there is a network, `registry pull toy` "
+        "fills a cache that can be copied here.",
+    ]
+    assert str(error.value.details).splitlines() == [
+        "Tried: pkg:nowhere-dist/vocab.txt, hub:me/toy/vocab.txt.",
         f"The cache is {cache_directory()}.",
-        "`pip install --no-deps nowhere-dist` brings what is missing.",
-        "Offline nothing is fetched. Where there is a network, `registry pull toy` fills the cache, which may then be "
-        "copied here.",
     ]
     assert list(Files(resolve("toy")).of("config")) == ["config.json"]
     assert not is_local(card)
@@ -154,14 +156,17 @@ def test_missing_files_are_named_with_the_way_to_get_them(carrier: Path) -> None
 
 def test_what_no_network_has_is_missing_for_good(tmp_path: Path) -> None:
     declare(config("file:///nowhere/config.json"))
-    with pytest.raises(MissingFileError, match=r"config.json is missing.\nLooked for: file:///nowhere/config.json"):
+    with pytest.raises(
+        MissingFileError, match=r"Wanted: config.json of model 'toy'.\nTried: file:///nowhere/config.json"
+    ):
         Files(resolve("toy")).of()
 
 
 def test_a_card_that_has_only_an_archive_is_not_had_offline() -> None:
     card = declare(archives=("https://example.org/toy.tar.gz",))
-    with pytest.raises(FetchError, match=r"https://example\.org/toy\.tar\.gz"):
+    with pytest.raises(FetchError, match="Wanted: the archive of model 'toy'") as error:
         Files(resolve("toy")).of()
+    assert "https://example.org/toy.tar.gz" in str(error.value.details)
     assert not is_local(card)
 
 

@@ -272,7 +272,9 @@ def test_offline_all_missing_files_of_a_repository_are_named_with_the_command(hu
     found = Files(resolve("me/toy")).of()
     for name in ("model.safetensors", "vocab.txt"):
         found[name].unlink()
-    with pytest.raises(NotCachedError, match=r"model\.safetensors, vocab\.txt are missing") as caught:
+    with pytest.raises(
+        NotCachedError, match=r"Wanted: model\.safetensors, vocab\.txt of hub repository 'me/toy'"
+    ) as caught:
         files(offline=True)
     assert "`registry pull me/toy`" in str(caught.value)
 
@@ -282,4 +284,4 @@ def test_a_file_that_another_program_removed_is_no_damage(hub: Any, client: Any)
     files()
     shutil.rmtree(repository)
     assert CliRunner().invoke(main, ["cache", "verify"]).exit_code == 0
-    assert "gone" in CliRunner().invoke(main, ["cache", "list"]).stdout
+    assert "gone" in CliRunner().invoke(main, ["cache", "list", "--files"]).stdout

@@ -7,6 +7,7 @@ import click
 
 from registry.cli.names import complete_values
 from registry.cli.output import card_as_json, json_option, print_json, print_table, say
+from registry.errors import did_you_mean
 from registry.formatting import format_count, format_size
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def command(
     from registry.catalog import plugins, search
     from registry.sources.card import is_local
 
+    _check_conditions(architecture=architecture, task=task, language=language)
     cards = search(pattern, architecture=architecture, task=task, language=language, cached=cached)
     if sort is not None:
         cards.sort(key=_SORT_KEYS[sort])
@@ -64,7 +66,7 @@ def command(
         print_json([card_as_json(card) for card in cards])
         return
     if not cards:
-        say("No matching models.")
+        say("No matching models." if pattern is None else _nothing_like(pattern))
         return
     print_table(
         ("name", "architecture", "task", "languages", "parameters", "size", "cached"),
@@ -76,16 +78,47 @@ def command(
                 _few(card.languages),
                 format_count(card.num_parameters),
                 _size(card),
-                "yes" if is_local(card) else "",
+                "yes" if is_local(card) else "no",
             )
             for card in cards
         ],
         numbers=("parameters", "size"),
-        spare=("languages", "architecture", "task"),
+        spare=("languages", "architecture", "task", "cached", "parameters"),
     )
     for plugin in plugins():
         for record, winner in plugin.shadowed.items():
             say(f"{record} of {plugin} is shadowed by the one of {winner}.")
+
+
+def _check_conditions(**conditions: str | None) -> None:
+    """Raise UsageError for a value that no model can have: it is misspelled."""
+    from registry import discovery
+    from registry.records import TASKS, Card, ConfigSpec
+
+    cards = discovery.every(Card)
+    known = {
+        "architecture": {
+            *(c.architecture for c in cards),
+            *(spec.architecture for spec in discovery.every(ConfigSpec)),
+        },
+        "task": {*TASKS, *(card.task for card in cards)},
+        "language": {code for card in cards for code in card.languages},
+    }
+    for name, value in conditions.items():
+        if value is not None and value not in known[name]:
+            raise click.UsageError(
+                f"no model has the {name} {value!r}.{did_you_mean(value, known[name])} Known: "
+                f"{', '.join(sorted(known[name]))}."
+            )
+
+
+def _nothing_like(pattern: str) -> str:
+    from registry import discovery
+    from registry.records import Card
+
+    names = [name for card in discovery.every(Card) for name in (card.name, *card.aliases)]
+    suggestion = did_you_mean(pattern, names)
+    return f"No model is named {pattern!r}.{suggestion} `registry search WORDS` also looks into descriptions."
 
 
 def _size_then_name(card: "Card") -> tuple[bool, int, str]:

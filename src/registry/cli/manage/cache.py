@@ -1,4 +1,7 @@
-"""``registry cache``: list, path, rm, prune and verify."""
+"""``registry cache``: list, path, rm, clear, prune and verify."""
+
+import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -6,6 +9,9 @@ from registry.cli.exit_codes import ExitCode
 from registry.cli.names import name_argument
 from registry.cli.output import echo, json_option, print_json, print_table, say
 from registry.formatting import format_size
+
+if TYPE_CHECKING:
+    from registry.cache.cache import Cache
 
 
 @click.group()
@@ -27,30 +33,54 @@ def print_path(as_json: bool) -> None:
 
 
 @command.command("list")
+@click.option("--files", "by_file", is_flag=True, help="List files by URL.")
 @json_option
-def list_files(as_json: bool) -> None:
-    """List the cached files by URL."""
+def list_cache(by_file: bool, as_json: bool) -> None:
+    """List the cached models.
+
+    A size counts the files that only this model has; all sizes add up to the total.
+    """
     from registry.cache.cache import Cache
-    from registry.cache.upkeep import disk_usage, kept
 
     cache = Cache.at()
-    found = kept(cache)
+    (_list_files if by_file else _list_models)(cache, as_json)
+
+
+def _list_models(cache: "Cache", as_json: bool) -> None:
+    from registry.cli.manage.inventory import other_rows, take_inventory
+
+    found = take_inventory(cache)
     if as_json:
         print_json(found)
         return
-    if found:
+    rows = [(m.model, str(m.files), format_size(m.size), (m.fetched or "")[:10]) for m in found.models]
+    rows += [(kind, "", format_size(size), "") for kind, size in other_rows(found)]
+    if rows:
+        print_table(("model", "files", "size", "fetched"), rows, numbers=("files", "size"))
+    say(f"{format_size(found.total)} in {found.directory}.")
+
+
+def _list_files(cache: "Cache", as_json: bool) -> None:
+    from registry.cache.upkeep import kept
+
+    found = kept(cache)
+    if as_json:
+        print_json(found)
+    elif found:
         print_table(
             ("URL", "size", "fetched", "state"),
             [(file.url, format_size(file.size), (file.fetched or "")[:10], file.state) for file in found],
         )
-    say(f"{format_size(disk_usage(cache))} in {cache.home}.")
 
 
 @command.command("rm")
 @name_argument("names", nargs=-1, required=True, metavar="NAME|URL...")
 @json_option
 def remove_models(names: tuple[str, ...], as_json: bool) -> None:
-    """Remove the files of models or URLs; files shared with other models are kept."""
+    """Remove models from the cache.
+
+    Files that another model needs are kept.
+    """
     from registry.cache.cache import Cache
     from registry.cache.upkeep import remove
     from registry.sources.origins import urls_of
@@ -59,10 +89,33 @@ def remove_models(names: tuple[str, ...], as_json: bool) -> None:
     _print_removed([url for name in names for url in remove(urls_of(name), cache, asked=name)], as_json)
 
 
+@command.command("clear")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@json_option
+def clear_cache(yes: bool, as_json: bool) -> None:
+    """Remove all models from the cache.
+
+    Files of pytorch-pretrained-bert in the same directory stay.
+    """
+    from registry.cache.cache import Cache
+    from registry.cache.upkeep import clear, disk_usage
+
+    cache = Cache.at()
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("cache clear removes all models: add --yes.")
+        click.confirm(f"Remove all models, {format_size(disk_usage(cache))}, from {cache.home}?", abort=True, err=True)
+    freed = clear(cache)
+    if as_json:
+        print_json({"removed": freed})
+    else:
+        say(f"Removed {format_size(freed)}.")
+
+
 @command.command("prune")
 @json_option
 def prune_cache(as_json: bool) -> None:
-    """Remove unreferenced files and leftovers of crashed processes.
+    """Remove files of no model and leftovers of crashed processes.
 
     Files younger than an hour are kept, since a process may still be writing them.
     """

@@ -10,7 +10,7 @@ import click
 from registry.cli.names import name_argument
 from registry.cli.output import echo_data, json_option, print_json, progress, say, warn
 from registry.cli.run.trained import device_option
-from registry.errors import InputError
+from registry.cli.texts import all_texts, texts_argument
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,8 +23,7 @@ ENDINGS = ("jsonl", "npy", "safetensors")
 
 @click.command()
 @name_argument()
-@click.argument("texts", nargs=-1, metavar="[TEXT]...")
-@click.option("-f", "--file", "source", type=click.File("rb"), help="Embed the lines of a file; '-' is stdin.")
+@texts_argument
 @click.option(
     "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help=f"Output file: .{', .'.join(ENDINGS)}."
 )
@@ -37,7 +36,7 @@ ENDINGS = ("jsonl", "npy", "safetensors")
 def command(
     name: str,
     texts: tuple[str, ...],
-    source: BinaryIO | None,
+    file: BinaryIO | None,
     out: Path | None,
     format: str | None,
     normalize: bool,
@@ -50,12 +49,11 @@ def command(
 
     Embeddings are those of sentence-transformers: the mean of the last hidden states over all tokens of a text, special
     tokens included, unless the model's modules.json says otherwise.  Texts beyond the model's longest input are
-    truncated, with a warning.  Without --out, JSON lines are printed.
+    truncated, with a warning.  Without TEXT, or for '-', the lines of stdin are embedded.  Without --out, JSON lines
+    are printed.
     """
     format = _format(out, format)
-    texts = (*texts, *(() if source is None else lines_of(source)))
-    if not texts:
-        raise click.UsageError("there is nothing to embed: pass texts, or a file of lines with --file.")
+    lines = all_texts(texts, file)
     from registry.cli.run.vectors import FORMATS, json_lines, write_vectors
     from registry.embedding.embed import TextEncoder
     from registry.loading.pretrained import load
@@ -63,15 +61,15 @@ def command(
 
     loaded = load(name, "base", device=device)
     embedder = TextEncoder(loaded.model, loaded.tokenizer, loaded.sentence_modules, normalize=normalize, prompt=prompt)
-    embedded = _with_texts(texts, embedder.batches(texts, batch_size))
+    embedded = _with_texts(lines, embedder.batches(lines, batch_size))
     if out is not None or as_json or not sys.stdout.isatty():  # else the printed lines show the progress
-        embedded = _with_progress(embedded, len(texts))
+        embedded = _with_progress(embedded, len(lines))
     if out is not None:
-        write_file(out, lambda path: write_vectors(path, FORMATS[format], len(texts), embedder.width, embedded))
+        write_file(out, lambda path: write_vectors(path, FORMATS[format], len(lines), embedder.width, embedded))
         if as_json:
-            print_json({"path": out, "format": format, "rows": len(texts), "width": embedder.width})
+            print_json({"path": out, "format": format, "rows": len(lines), "width": embedder.width})
         else:
-            say(f"Wrote {len(texts):,} vectors of {embedder.width:,} numbers to {out}.")
+            say(f"Wrote {len(lines):,} vectors of {embedder.width:,} numbers to {out}.")
     elif as_json:
         rows = [row for some, vectors in embedded for row in zip(some, vectors.tolist(), strict=True)]
         print_json([{"text": text, "vector": vector} for text, vector in rows])
@@ -79,25 +77,7 @@ def command(
         for some, vectors in embedded:
             echo_data(json_lines(some, vectors))
     if embedder.truncated:
-        warn(f"{embedder.truncated:,} of {len(texts):,} texts were truncated at {embedder.max_tokens} tokens.")
-
-
-def lines_of(file: BinaryIO) -> list[str]:
-    """The lines of a file in UTF-8, without line ends.
-
-    Raises:
-        InputError: A line is not UTF-8.
-    """
-    lines = file.read().split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    texts = []
-    for number, line in enumerate(lines, 1):
-        try:
-            texts.append(line.removesuffix(b"\r").decode("utf-8"))
-        except UnicodeDecodeError as problem:
-            raise InputError(f"line {number:,} of the file is not UTF-8: {problem.reason}.") from problem
-    return texts
+        warn(f"{embedder.truncated:,} of {len(lines):,} texts were truncated at {embedder.max_tokens} tokens.")
 
 
 def _format(out: Path | None, format: str | None) -> str:

@@ -1,12 +1,13 @@
-"""``registry fill-mask TEXT...``."""
+"""``registry fill-mask NAME TEXT...``."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from registry.cli.names import complete_names
-from registry.cli.output import echo, json_option, print_json, print_table, say
-from registry.cli.run.trained import best_known, device_option, load_trained
+from registry.cli.names import complete_names, name_argument
+from registry.cli.output import echo, json_option, print_json, print_table
+from registry.cli.run.trained import device_option, load_trained
+from registry.cli.texts import all_texts, texts_argument
 from registry.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,28 +15,33 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("texts", nargs=-1, required=True, metavar="TEXT...")
-@click.option(
-    "-m",
-    "--model",
-    "name",
-    metavar="NAME",
-    shell_complete=complete_names,
-    help="A masked language model (default: the first known one).",
-)
+@name_argument(required=False)
+@texts_argument
+@click.option("-m", "--model", metavar="NAME", shell_complete=complete_names, hidden=True, help="The same as NAME.")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Words to show per mask.")
 @device_option
 @json_option
-def command(texts: tuple[str, ...], name: str | None, top: int, device: str | None, as_json: bool) -> None:
+def command(
+    name: str | None,
+    texts: tuple[str, ...],
+    file: BinaryIO | None,
+    model: str | None,
+    top: int,
+    device: str | None,
+    as_json: bool,
+) -> None:
     """Predict masked words.
 
-    TEXT contains the mask token: 'Paris is the [MASK] of France.'  Several masks are predicted independently.
+    TEXT contains the mask token: registry fill-mask bert-base-uncased 'Paris is the [MASK] of France.'  Several masks
+    are predicted independently.
     """
-    if name is None:
-        name = best_known("masked-lm")
-        say(f"Using {name}.")
+    if model is not None:
+        name, texts = model, ((name, *texts) if name is not None else texts)
+    if name is None or " " in name.strip():
+        raise click.UsageError("name a model before the text: registry fill-mask NAME TEXT.")
+    lines = all_texts(texts, file)
     loaded = load_trained(name, "masked-lm", device)
-    answers: list[dict[str, Any]] = [{"text": text, "masks": _fill(loaded, text, top)} for text in texts]
+    answers: list[dict[str, Any]] = [{"text": text, "masks": _fill(loaded, text, top)} for text in lines]
     if as_json:
         print_json(answers)
         return

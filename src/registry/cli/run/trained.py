@@ -1,11 +1,12 @@
 """Models for commands: found by their task, and never with newly initialized weights."""
 
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry.errors import UnknownModelError, UnknownTaskError, UntrainedWarning
+from registry.errors import UnknownTaskError, UntrainedWarning
 
 if TYPE_CHECKING:
     from registry.loading.pretrained import Pretrained
@@ -51,22 +52,27 @@ def load_trained(name: str, task: str, device: str | None) -> "Pretrained":
     return loaded
 
 
-def best_known(task: str) -> str:
-    """The name of the first known model for a task, preferring downloaded ones.
+def load_for(name: str, tasks: Collection[str], device: str | None) -> "tuple[Pretrained, str]":
+    """Load a model whose files say what it is for, if that is one of ``tasks``; also returns which.
 
     Raises:
-        UnknownModelError: No plugin declares one.
+        UnknownTaskError: It is for another task; no weights are read then.
+        RegistryError: Whatever ``registry.load`` raises.
     """
-    from registry.catalog import search
-    from registry.sources.card import is_local
+    from registry.config.load import find_config
+    from registry.loading.choose import task_of
+    from registry.loading.pretrained import load
+    from registry.sources.files import Files
 
-    names = [card for card in search() if card.task in HELD_BY[task]]
-    if not names:
-        raise UnknownModelError(
-            f"no installed plugin declares a model for {task!r}.",
-            hint="Name one, or the directory with its files.",
+    files = Files.named(name)
+    card = files.source.card
+    task = card.task if card is not None else task_of(None, find_config(files))
+    if task not in tasks:
+        raise UnknownTaskError(
+            f"{files.source} is a model for {task!r}; needed is one for {' or '.join(tasks)}.",
+            hint="Fine-tune one: docs/training.md, or examples/classify.py, entities.py and answer.py.",
         )
-    return next((card for card in names if is_local(card)), names[0]).name
+    return load(name, device=device), task
 
 
 def _untrained(name: str, task: str, why: str) -> UnknownTaskError:
@@ -74,3 +80,59 @@ def _untrained(name: str, task: str, why: str) -> UnknownTaskError:
     return UnknownTaskError(
         f"the weights of {name!r} are not for {task!r}: {why}.", hint=f"{listing} lists suitable models."
     )
+
+
+# --- Generating -------------------------------------------------------------------------------------------------------
+
+SAMPLING = ("top_k", "top_p", "seed")
+"""Options that only sampling has a use for."""
+
+_OPTIONS = (
+    click.option("-n", "--max-new-tokens", type=click.IntRange(1), default=100, show_default=True, help="Tokens."),
+    click.option(
+        "--temperature",
+        type=click.FloatRange(0),
+        help="Above 0: sample; higher is more random. 0: greedy (default: the model's generation_config.json, else 0).",
+    ),
+    click.option("--top-k", metavar="K", type=click.IntRange(1), help="Sample from the K most likely tokens."),
+    click.option(
+        "--top-p",
+        metavar="P",
+        type=click.FloatRange(0, 1, min_open=True),
+        help="Nucleus sampling: smallest set with total probability P.",
+    ),
+    click.option(
+        "--repetition-penalty",
+        type=click.FloatRange(0, min_open=True),
+        help="Above 1: make repeated tokens less likely.",
+    ),
+    click.option("--seed", type=int, help="Seed of the random generator."),
+)
+
+
+def generation_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of commands that generate text."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def check_sampling(*, beams: bool = False, **options: Any) -> None:
+    """Raise UsageError for options that have no effect with the others."""
+    temperature = options.get("temperature")
+    given = [name for name in SAMPLING if options.get(name) is not None]
+    if beams and (given or temperature):
+        option = "--" + (given or ["temperature"])[0].replace("_", "-")
+        raise click.UsageError(f"{option} has no effect in beam search: leave out {option} or --num-beams.")
+    if given and not temperature:
+        option = "--" + given[0].replace("_", "-")
+        raise click.UsageError(f"{option} has no effect without sampling: add --temperature 0.8.")
+
+
+def end_ids(loaded: "Pretrained") -> list[int] | None:
+    """The ids that end a text: those of the model's files and of the tokenizer."""
+    files = getattr(loaded.model, "generation_config", {}).get("eos_token_id")
+    token = loaded.tokenizer.vocab.get(loaded.tokenizer.eos_token or "")  # some vocabularies lack it
+    found = [files, getattr(loaded.config, "eos_token_id", None), token]
+    ids = [one for each in found if each is not None for one in (each if isinstance(each, list | tuple) else [each])]
+    return list(dict.fromkeys(ids)) or None

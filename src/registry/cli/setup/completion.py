@@ -8,10 +8,10 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 WHERE = """\b
-The files:
-  bash  ~/.local/share/bash-completion/completions/registry
-  zsh   ~/.zfunc/_registry, where ~/.zfunc is on the fpath
-  fish  ~/.config/fish/completions/registry.fish"""
+Run one of these once, and start a new shell:
+  registry completion bash > ~/.local/share/bash-completion/completions/registry
+  registry completion zsh  > ~/.zfunc/_registry      (~/.zfunc must be in fpath)
+  registry completion fish > ~/.config/fish/completions/registry.fish"""
 
 
 @click.command(epilog=WHERE)
@@ -21,7 +21,7 @@ The files:
 def command(ctx: click.Context, shell: str, as_json: bool) -> None:
     """Print a shell completion script.
 
-    Save it in the file from which the shell loads the completion of `registry`: registry completion bash > FILE
+    Commands, options, names of models, tasks and paths are then completed with the Tab key.
     """
     from click.shell_completion import get_completion_class
 

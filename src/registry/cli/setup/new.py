@@ -48,7 +48,8 @@ def command(name: str, directory: Path | None, weights: bool) -> None:
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)  # it was empty or did not exist before
         raise
-    echo(f"\nNext:  cd {target} && pip install -e '.[test]' && pytest")
+    training = "" if weights else "python make_tiny.py && "  # a test loads the trained model
+    echo(f"\nNext:  cd {target} && {training}pip install -e '.[test]' && pytest")
 
 
 def render(name: str) -> Iterator[tuple[Path, str]]:
