@@ -36,7 +36,7 @@ Pair = tuple[str, str]
 
 
 def learn_merges(texts: Iterable[str], number: int) -> list[Pair]:
-    """The merge rules: the most frequent pair of symbols, again and again (Sennrich et al., 2016)."""
+    """The merge rules: repeatedly the most frequent pair of symbols (Sennrich et al., 2016)."""
     spelling = bytes_to_unicode()
     counts = Counter(word for text in texts for word in WORD.findall(text))
     words = [[spelling[byte] for byte in word.encode()] for word in counts]

@@ -18,7 +18,7 @@ SENTENCES = (
     "The loaf in the oven smelled of spices.",
     "Our train left the station ten minutes late.",
     "The departure of the express was delayed.",
-    "He proved that there are infinitely many primes.",
+    "Euclid proved that there are infinitely many primes.",
     "A theorem about numbers that have no divisors.",
     "The violinist tuned her instrument before the concert.",
     "Musicians rehearsed for the evening's performance.",

@@ -49,6 +49,23 @@ BANNED = {
     "goes on": "continues",
     "go on": "continue",
     "going on": "continuing",
+    "near in meaning": "similar",
+    "likeliest": "most likely",
+    "again and again": "repeatedly",
+    "warned of": "warned about",
+    "warns of": "warns about",
+    "warn of": "warn about",
+    "taken off": "removed",
+    "is called that": "is named in the error",
+    "are called that": "are named in the error",
+    "has no meaning": "has no effect",
+    "have no meaning": "have no effect",
+    "makes no sense": "is invalid",
+    "make no sense": "are invalid",
+    "for ever": "forever, without end",
+    "in front of": "before",
+    "whoever": "a user who, code that",
+    "by turns": "alternately",
     "looking back": "causal",
     "looks back": "is causal",
     "looked back": "was causal",
@@ -138,7 +155,15 @@ def texts_of_code(source: str) -> Iterator[tuple[int, str]]:
 
 
 PATTERNS = (
-    *("src/**/*.py", "src/**/*.in", "src/**/*.md", "src/**/*.html", "examples/**/*.py", "examples/**/*.md"),
+    *(
+        "src/**/*.py",
+        "src/**/*.in",
+        "src/**/*.md",
+        "src/**/*.html",
+        "examples/**/*.py",
+        "examples/**/*.md",
+        "scripts/*",
+    ),
     *("docs/**/*.md", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
 )
 

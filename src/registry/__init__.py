@@ -1,4 +1,4 @@
-"""A name becomes a working model: ``registry.load("bert-base-uncased")``.
+"""Load pretrained models in PyTorch by name: ``registry.load("bert-base-uncased")``.
 
 Public names are imported when they are first used, so that ``import registry`` costs next to nothing.
 """

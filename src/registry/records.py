@@ -186,7 +186,7 @@ class ConfigSpec:
     cls: LazyRef = field(converter=_ref)
     """The configuration class; importing it needs no torch."""
     model_types: tuple[str, ...] = field(converter=_strings)
-    """Values of ``model_type`` in a ``config.json`` which this architecture claims; the first is written on saving."""
+    """Values of ``model_type`` in a ``config.json`` that this architecture handles; the first is written on saving."""
     filenames: tuple[str, ...] = field(default=("config.json",), converter=_strings, validator=each(_file_name))
     """Names of the configuration file in a directory, the preferred one first."""
     default_task: str = field(default="base", validator=_word)
@@ -291,7 +291,7 @@ class FileSpec:
 
 @frozen(kw_only=True)
 class Card:
-    """All that is known of a model before any of its files is touched.
+    """What is known about a model before any of its files is read.
 
     ``Card.on_hub`` makes one whose files lie in a repository of the Hugging Face hub.
     """

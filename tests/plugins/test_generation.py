@@ -191,17 +191,15 @@ def test_generate_picks_one_of_three_ways() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"top_k": 5}, "top_k=5 has no meaning at temperature 0"),
-        ({"top_p": 0.5}, "top_p=0.5 has no meaning at temperature 0"),
-        pytest.param(
-            {"generator": torch.Generator()}, "generator=.* has no meaning at temperature 0", id="a generator"
-        ),
-        ({"num_return_sequences": 2}, "num_return_sequences=2 has no meaning at temperature 0"),
-        ({"length_penalty": 2.0}, "length_penalty=2.0 has no meaning without beams"),
-        ({"length_penalty": 2.0, "temperature": 1.0}, "length_penalty=2.0 has no meaning without beams"),
-        ({"num_beams": 2, "temperature": 1.0}, "temperature=1.0 has no meaning in beam search"),
-        ({"num_beams": 2, "top_k": 5}, "top_k=5 has no meaning in beam search"),
-        ({"num_beams": 2, "on_token": print}, "on_token=.* has no meaning in beam search"),
+        ({"top_k": 5}, "top_k=5 has no effect at temperature 0"),
+        ({"top_p": 0.5}, "top_p=0.5 has no effect at temperature 0"),
+        pytest.param({"generator": torch.Generator()}, "generator=.* has no effect at temperature 0", id="a generator"),
+        ({"num_return_sequences": 2}, "num_return_sequences=2 has no effect at temperature 0"),
+        ({"length_penalty": 2.0}, "length_penalty=2.0 has no effect without beams"),
+        ({"length_penalty": 2.0, "temperature": 1.0}, "length_penalty=2.0 has no effect without beams"),
+        ({"num_beams": 2, "temperature": 1.0}, "temperature=1.0 has no effect in beam search"),
+        ({"num_beams": 2, "top_k": 5}, "top_k=5 has no effect in beam search"),
+        ({"num_beams": 2, "on_token": print}, "on_token=.* has no effect in beam search"),
         ({"num_beams": 2, "num_return_sequences": 3}, "num_return_sequences must be .* at most 2, not 3"),
         ({"num_beams": 0}, "num_beams must be a whole number above 0, not 0"),
         ({"temperature": -1.0}, "temperature must be a number above 0, not -1.0"),

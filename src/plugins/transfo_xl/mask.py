@@ -19,7 +19,7 @@ def padding_of(attention_mask: Tensor | None) -> Tensor | None:
 
 
 def leading(padding: Tensor | None) -> Tensor | None:
-    """How much padding is in front of the tokens of each sequence, ``(B,)``."""
+    """How much padding is before the tokens of each sequence, ``(B,)``."""
     return None if padding is None else padding.long().cumprod(dim=1).sum(dim=1)
 
 
@@ -32,7 +32,7 @@ def hidden_tokens(
         new: T.
         attended: S.
         span: Tokens that each attends to, itself included; None for all before it.
-        skipped: ``(B,)``, padding in front of the tokens of a sequence.  It stands for memory that is still empty:
+        skipped: ``(B,)``, padding before the tokens of a sequence.  It stands for memory that is still empty:
             where all tokens before are attended to, there is as much less of it as there is padding.
         device: Where the mask is needed.
 

@@ -96,7 +96,7 @@ def print_tokens(label: str, tokens: Iterable[tuple[str, bool]]) -> None:
     Args:
         label: What is printed before them.
         tokens: The tokens, and of each whether it is special; on a terminal special ones are dim, and the others stand
-            on two colors by turns.
+            on two alternating colors.
     """
     shown = [(printable(token, lines=False), special) for token, special in tokens]
     if takes_colors(sys.stdout):

@@ -160,7 +160,7 @@ _LOCK = threading.RLock()
 
 @cache
 def _bars() -> Any:
-    """The class of bars: that of tqdm, with a lock which an error of its stream does not leave locked for ever."""
+    """The class of bars: that of tqdm, with a lock which an error of its stream does not leave locked."""
     from tqdm import tqdm
 
     own = {"monitor_interval": 0, "__del__": lambda _bar: None}  # nothing is drawn when a bar is collected

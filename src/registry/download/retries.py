@@ -90,7 +90,7 @@ class Retries:
             received: Bytes that it brought.
 
         Raises:
-            FetchError: The problem itself, when another attempt makes no sense.
+            FetchError: The problem itself, when another attempt cannot help.
         """
         together.check_wanted()
         self.failures = 1 if received >= PROGRESS else self.failures + 1

@@ -63,7 +63,7 @@ class PicklePolicy:
     unsafe: type[RegistryError]
     """Raised for instructions and globals that are not listed."""
     corrupt: type[RegistryError]
-    """Raised for a pickle that breaks off or makes no sense."""
+    """Raised for a pickle that ends too early, or is invalid."""
     limit: type[RegistryError]
     """Raised for one that asks for more than it may."""
     hint: str | None = None
@@ -123,7 +123,7 @@ def read_pickle(
         if goes_on and file.tell() == len(data):
             raise machine.too_much(f"larger than any {policy.noun} needs") from problem
         raise policy.corrupt(
-            f"{origin} is damaged: its pickle breaks off, or makes no sense "
+            f"{origin} is damaged: its pickle ends too early, or is invalid "
             f"({type(problem).__name__}: {problem!s:.200}).",
             hint=policy.hint,
         ) from problem
@@ -177,7 +177,7 @@ class _Machine:
         return self.policy.limit(f"{self.origin} holds a pickle {what}.", hint=self.policy.hint)
 
     def protocol(self, argument: int) -> None:
-        """Refuse a version that other readers warn of, or do not know."""
+        """Refuse a version that other readers warn about, or do not know."""
         if argument not in self.policy.protocols:
             raise self.refused(f"PROTO {argument}")
 

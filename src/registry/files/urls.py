@@ -14,7 +14,7 @@ HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
 """Hosts of the hub's pages, whose URLs people copy."""
 
 _LOGIN = re.compile(r"^(//|)(?!hub:|pkg:|file:)[^/@:]+:[^/@]+@")
-"""User and password in front of a server."""
+"""User and password before a server."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _SAFE = "%/:=&?~#+!$,;'@()*[]"

@@ -1,12 +1,12 @@
 """Decoding: a causal model continues texts, token by token.
 
-Three ways to select tokens: the likeliest one (``greedy``), a random one (``sample``), or those which together make the
-likeliest text (``beam_search``).  They take any ``CausalModel``.
+Three ways to select tokens: the most likely one (``greedy``), a random one (``sample``), or those which together are
+the most likely text (``beam_search``).  They take any ``CausalModel``.
 
 They return ids, ``(batch, tokens)``: padding, prompt and new tokens.  Padding is on the left, so that new tokens begin
 in the same column everywhere, ``input_ids.shape[1]``.
 
-Whatever makes no sense raises InputError, before anything is computed where that is possible.  No gradients flow.
+Invalid arguments raise InputError, before anything is computed where that is possible.  No gradients flow.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Beam search: of all continuations so far, only the likeliest are continued."""
+"""Beam search: of all continuations so far, only the most likely are continued."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
@@ -40,7 +40,7 @@ def beam_search(
     when_full: WhenFull = "error",
     record: Record | None = None,
 ) -> Tensor:
-    """Beam search: continue each prompt by its likeliest continuations, as far as ``num_beams`` at a time find them.
+    """Beam search: continue each prompt by its most likely continuations, as far as ``num_beams`` at a time find them.
 
     A hypothesis ends with an end token that is among the ``num_beams`` best next tokens of all beams of its prompt, or
     with the last step.  Its score is the log-probability of the new tokens, divided by their number to the power of
@@ -72,7 +72,7 @@ def beam_search(
         Prompts and new tokens, ``(batch * num_return_sequences, tokens)``, padded on the left.
 
     Raises:
-        InputError: An argument makes no sense, or the context cannot hold the text.
+        InputError: An argument is invalid, or the context cannot hold the text.
     """
     check_positive_int("num_beams", num_beams)
     check_positive_int("num_return_sequences", num_return_sequences, most=num_beams)

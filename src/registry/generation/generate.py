@@ -72,9 +72,9 @@ def generate(
         max_new_tokens: The most tokens to generate.
         min_new_tokens: The fewest tokens before an end token.
         temperature: Divides the logits before sampling.
-        top_k: Sample from the ``top_k`` likeliest tokens.
-        top_p: Sample from the likeliest tokens that have this probability together.
-        min_p: Sample from tokens at least this times as likely as the likeliest.
+        top_k: Sample from the ``top_k`` most likely tokens.
+        top_p: Sample from the most likely tokens that have this probability together.
+        min_p: Sample from tokens at least this times as likely as the most likely.
         typical_p: Sample from the most typical tokens that have this probability together.
         repetition_penalty: Above 1, makes tokens less likely that the sequence has already.
         no_repeat_ngram_size: Sequences of so many tokens occur once.
@@ -176,7 +176,7 @@ def _strategy(options: dict[str, Any]) -> tuple[Callable[..., Tensor], dict[str,
     """The function that generates with these options, and those that it takes.
 
     Raises:
-        InputError: Some of them have no meaning together.
+        InputError: Some of them have no effect together.
     """
     from registry.generation.beams import beam_search
     from registry.generation.prompts import check_unused

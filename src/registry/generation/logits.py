@@ -120,7 +120,7 @@ def keep_top_p(_input_ids: Tensor, scores: Tensor, p: float) -> Tensor:
 
 
 def keep_min_p(_input_ids: Tensor, scores: Tensor, p: float) -> Tensor:
-    """Keep tokens at least ``p`` times as likely as the likeliest (Nguyen et al., 2024, section 3)."""
+    """Keep tokens at least ``p`` times as likely as the most likely (Nguyen et al., 2024, section 3)."""
     probabilities = scores.softmax(dim=-1)
     return scores.masked_fill(probabilities < p * probabilities.amax(dim=-1, keepdim=True), -math.inf)
 

@@ -40,11 +40,18 @@ class Prompts(NamedTuple):
 
 def prompts_of(input_ids: Tensor, attention_mask: Tensor | None) -> Prompts:
     """The prompts in a batch that is padded anywhere.  Raises InputError unless each has a token."""
-    if input_ids.dim() != 2 or input_ids.dtype not in (torch.int32, torch.int64):
+    if not isinstance(input_ids, Tensor):
         raise InputError(
-            f"input_ids must be whole numbers of the shape (batch, tokens), "
-            f"not {input_ids.dtype} of the shape {tuple(input_ids.shape)}."
+            f"input_ids must be a tensor, (batch, tokens), not a {type(input_ids).__name__}.",
+            hint='tokenizer([text], return_tensors="pt")["input_ids"] makes one; `Pretrained.generate` takes texts.',
         )
+    if input_ids.dim() != 2:
+        raise InputError(
+            f"input_ids must have two dimensions, (batch, tokens), not the shape {tuple(input_ids.shape)}.",
+            hint="Of a single prompt, pass input_ids[None]." if input_ids.dim() == 1 else None,
+        )
+    if input_ids.dtype not in (torch.int32, torch.int64):
+        raise InputError(f"input_ids must be whole numbers, not {input_ids.dtype}.")
     check_shape(attention_mask, input_ids, "attention_mask")
     check_mask(attention_mask)
     tokens = torch.ones_like(input_ids) if attention_mask is None else (attention_mask != 0).long()
@@ -123,7 +130,7 @@ def check_unused(where: str, **options: object) -> None:
     """Raise InputError for an option that is given, where none of ``options`` has a meaning."""
     for name, value in options.items():
         if value is not None:
-            raise InputError(f"{name}={value!r} has no meaning {where}.")
+            raise InputError(f"{name}={value!r} has no effect {where}.")
 
 
 def _is_number(value: object, kind: type[int] | type[float]) -> bool:

@@ -50,7 +50,7 @@ def greedy(
     on_token: OnToken | None = None,
     record: Record | None = None,
 ) -> Tensor:
-    """Greedy decoding: continue each prompt by the likeliest token, again and again.
+    """Greedy decoding: repeatedly continue each prompt by the most likely token.
 
     Args:
         model: The model.
@@ -74,7 +74,7 @@ def greedy(
         Prompts and new tokens, ``(batch, tokens)``, padded on the left.
 
     Raises:
-        InputError: An argument makes no sense, or the context cannot hold the text.
+        InputError: An argument is invalid, or the context cannot hold the text.
     """
     processors = [*repetition(repetition_penalty), *logits_processor]
     prompts = prompts_of(input_ids, attention_mask)
@@ -122,7 +122,7 @@ def sample(
         temperature: Above 1 for more variety, below for less.
         top_k: How many tokens are sampled from; None for all.
         top_p: Their probability; None for all.
-        min_p: The least probability of a token, as a share of that of the likeliest; None for none.
+        min_p: The least probability of a token, as a share of that of the most likely; None for none.
         typical_p: The probability of the tokens whose information is nearest to the entropy; None for all.
         repetition_penalty: Above 1, makes tokens less likely that are in the text already, the prompt included (Keskar
             et al., 2019).
@@ -142,7 +142,7 @@ def sample(
         Prompts and new tokens, ``(batch * num_return_sequences, tokens)``, padded on the left.
 
     Raises:
-        InputError: An argument makes no sense, or the context cannot hold the text.
+        InputError: An argument is invalid, or the context cannot hold the text.
     """
     check_positive_int("num_return_sequences", num_return_sequences)
     before = [*repetition(repetition_penalty), *logits_processor]

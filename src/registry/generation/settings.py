@@ -1,6 +1,6 @@
 """Defaults of generation that come with a model, in ``generation_config.json``.
 
-The keys, and what they mean, are those of transformers.  Keys that change what is generated and have no meaning here
+The keys, and what they mean, are those of transformers.  Keys that change what is generated and are not supported here
 raise an error when the model generates, by name; the others are kept as they are.
 """
 
@@ -113,7 +113,7 @@ KINDS: Mapping[str, Kind] = {
 def settings_of(config: Mapping[str, Any], given: Mapping[str, Any], prompt_tokens: int) -> dict[str, Any]:
     """The options to generate with.
 
-    What the caller gives goes first; options of the file that have no meaning with them are dropped.
+    What the caller gives goes first; options of the file that have no effect with them are dropped.
 
     Args:
         config: What ``generation_config.json`` says.
@@ -154,7 +154,7 @@ def settings_of(config: Mapping[str, Any], given: Mapping[str, Any], prompt_toke
 
 
 def _excluded(given: Mapping[str, Any]) -> frozenset[str]:
-    """Options of the file that have no meaning with those that the caller gives."""
+    """Options of the file that have no effect with those that the caller gives."""
     if given.get("num_beams", 1) != 1 or given.get("temperature") == 0:
         return SAMPLING
     return BEAMS if not SAMPLING.isdisjoint(given) or given.get("num_beams") == 1 else frozenset()

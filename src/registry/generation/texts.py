@@ -31,7 +31,7 @@ def continue_texts(model: nn.Module, tokenizer: "Tokenizer", prompts: Sequence[s
     """
     for name in ("attention_mask", "return_dict"):
         if name in options:
-            raise InputError(f"{name} has no meaning for texts.", hint="Give ids to model.generate instead.")
+            raise InputError(f"{name} has no effect for texts.", hint="Give ids to model.generate instead.")
     encoded = [torch.tensor(row, dtype=torch.long) for row in tokenizer(list(prompts))["input_ids"]]
     ids = nn.utils.rnn.pad_sequence(encoded, batch_first=True, padding_side="left")
     lengths = torch.tensor([[len(row)] for row in encoded])

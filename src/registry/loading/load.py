@@ -216,7 +216,7 @@ def _means_new_head(model: "Model", new: Collection[str], described: ConfigFile,
 
 
 def _warn_of_untrained(model: "Model", report: LoadReport, options: LoadOptions, *, meant: bool) -> None:
-    """Warn of parts that a file lacks, unless a head is meant, and of those that were saved without training."""
+    """Warn about parts that a file lacks, unless a head is meant, and of those that were saved without training."""
     kinds = {
         "lacks {}, which are newly initialized": () if meant else report.new,
         "was saved with {} as they were initialized": report.untrained,
@@ -239,7 +239,7 @@ def _silenced(patterns: Sequence[str]) -> str:
 
 
 def open_weights(files: Files, architecture: Architecture, formats: Collection[str] | None = None) -> Checkpoint:
-    """The weights among the files of a model; warns of files that differ from the manifest of a saved directory."""
+    """The weights among the files of a model; warns about files that differ from the manifest of a saved directory."""
     paths = files.of("weights")
     warn_of_disagreements(paths)
     checkpoint = open_checkpoint(paths, architecture, formats, files)

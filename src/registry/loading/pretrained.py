@@ -1,4 +1,4 @@
-"""Names become working models: ``load``, its parts, and ``save``.
+"""``load``, its parts, and ``save``.
 
 Torch is imported when a model is built or saved; configurations and tokenizers need none.
 """
@@ -169,24 +169,24 @@ def load(
 
     Args:
         name: A name, path or URL.
-        task: What the model is for, and so its head (``"masked-lm"``, ``"question-answering"``); without it the card,
-            then the configuration's ``architectures``, then the architecture's default decide.
+        task: What the model is for, and so its head (``"masked-lm"``, ``"question-answering"``).  Default: from the
+            card, else from the configuration's ``architectures``, else the architecture's default.
         dtype: Type of the parameters, or its name (``"bfloat16"``); None for float32.
         device: Device of the parameters, or its name (``"cuda:0"``); None for the CPU.
         cache_dir: Directory for downloaded files.
         offline: True forbids every download; None asks the environment.
         revision: Branch, tag or commit of a repository of the hub.
-        allow_missing: Patterns (``*`` and ``?``) of parameters which the file may lack; they are newly initialized.
-            Never the whole backbone.
-        allow_unexpected: Patterns of names in the file which the model may lack; they are dropped.
+        allow_missing: Patterns (``*`` and ``?``) of parameters that the file may lack; they are newly initialized.
+            Never the whole base model.
+        allow_unexpected: Patterns of names in the file that the model may lack; they are dropped.
         progress: Whether downloads show a bar; None shows one on a terminal.
         config_overrides: Keywords of the model's class (``num_labels=3``); all others replace fields of the
             configuration.
 
     Returns:
-        The model, in evaluation mode, and what belongs to it.  A model is never returned half loaded.  Whole parts that
-        the file lacks are an error, unless ``task`` is given: then they are newly initialized, with an UntrainedWarning
-        that names them unless ``num_labels``, ``id2label`` or ``allow_missing`` says that a head is meant.
+        The model in evaluation mode, with its configuration, tokenizer and report.  A missing part, such as a head, is
+        an error, unless ``task`` is given: then it is newly initialized.  An UntrainedWarning names it, unless
+        ``num_labels``, ``id2label`` or ``allow_missing`` asks for a new head.
 
     Raises:
         UnknownModelError: Nothing has this name.

@@ -31,7 +31,7 @@ class LoadReport:
     renamed: tuple[tuple[str, str], ...] = ()
     """Older spellings: pairs of the name in the file and ours."""
     wrappers: tuple[str, ...] = ()
-    """Wrappers that were taken off the names in the file: ``module.``, ``_orig_mod.``."""
+    """Wrappers that were removed from the names in the file: ``module.``, ``_orig_mod.``."""
     untrained: tuple[str, ...] = ()
     """Names in the model whose loaded values are still those of an initialization, as the saved directory records."""
     ignored_files: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ _REPORT_LABELS = {
     "unexpected": "unexpected, as allowed",
     "dropped": "dropped, since the model has no such part",
     "renamed": "renamed",
-    "wrappers": "wrappers taken off the names",
+    "wrappers": "wrappers removed from the names",
     "untrained": "loaded, but never trained since their initialization",
     "ignored_files": "ignored files",
 }

@@ -183,7 +183,7 @@ def _stale_of_tokenizer(target: Path, written: Collection[str]) -> list[Path]:
 
 
 def _warn_of_foreign(target: Path) -> None:
-    """Warn of weights in formats that are not written here: nothing reads them now, but other programs may."""
+    """Warn about weights in formats that are not written here: nothing reads them now, but other programs may."""
     foreign = [path.name for path in list_directory(target) if is_left(path.name)]
     if foreign:
         warnings.warn(
@@ -195,7 +195,7 @@ def _warn_of_foreign(target: Path) -> None:
 
 
 def _warn_of_modules(target: Path) -> None:
-    """Warn of modules of sentence-transformers: they may be those of this model, or of another one."""
+    """Warn about modules of sentence-transformers: they may be those of this model, or of another one."""
     if (target / SENTENCE_MODULES_NAME).exists():
         warnings.warn(
             f"{target} still holds {SENTENCE_MODULES_NAME} of sentence-transformers, which decides how texts are "

@@ -59,7 +59,7 @@ def read_manifest(paths: Paths) -> Manifest | None:
 
 
 def warn_of_disagreements(paths: Paths) -> None:
-    """Warn of files that are not as the manifest says: a save was interrupted, or files were changed since."""
+    """Warn about files that are not as the manifest says: a save was interrupted, or files were changed since."""
     if JOURNAL_NAME in paths:
         _warn_of_journal(paths)
     manifest = read_manifest(paths)
@@ -74,7 +74,7 @@ def warn_of_disagreements(paths: Paths) -> None:
 
 
 def _warn_of_journal(paths: Paths) -> None:
-    """Warn of a save whose files did not all get their names: this library reads what was saved, others may not."""
+    """Warn about a save whose files did not all get their names: this library reads what was saved, others may not."""
     directory = paths[JOURNAL_NAME].parent
     staged = [name for name, path in paths.items() if is_staging(path.parent.name)]
     warnings.warn(

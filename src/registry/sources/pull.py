@@ -42,14 +42,14 @@ def pull(
     revision: str | None = None,
     progress: bool | None = None,
 ) -> Path:
-    """Bring all files of a model into the cache; a model that was pulled loads without a network.
+    """Download all files of a model into the cache; it then loads without a network.
 
     What a server did not have the last time is requested again.
 
     Args:
         name: A name, URL, hub repository or path, as for ``registry.load``.
-        update: Whether newer files are looked for; a warning names each that changed or was removed.
-        cache_dir: The directory of the cache, for None what the environment says; see ``docs/cache.md``.
+        update: Whether to look for newer files; a warning names each that changed or was removed.
+        cache_dir: The directory of the cache; None reads the environment, see ``docs/cache.md``.
         offline: True forbids every connection; for None, ``REGISTRY_OFFLINE`` and ``HF_HUB_OFFLINE`` decide.
         revision: Branch, tag or commit, for a model that is on the hub.
         progress: Whether a bar is shown; None shows one on a terminal.

@@ -21,7 +21,7 @@ from registry.sources.source import Source
 
 
 def resolve(name: str | os.PathLike[str], *, revision: str | None = None) -> Source:
-    """Decide what a name means, by the first of these rules that applies.
+    """Decide what a name means.  Rules are tried in this order:
 
     1. A URL: ``file:path``, ``https:``, ``http:``, ``hub:organization/name@revision``, ``pkg:distribution/path``.
        A page of the hub means the model that it shows.

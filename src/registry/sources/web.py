@@ -162,7 +162,7 @@ def _nothing_there(url: str, names: Collection[str], refused: Mapping[str, int])
 
 
 def _name_refused(url: str, found: Paths, roles: Roles, refused: Mapping[str, int]) -> None:
-    """Warn of files that may not be read; raise MissingFileError when the weights are among them."""
+    """Warn about files that may not be read; raise MissingFileError when the weights are among them."""
     if not refused:
         return
     groups = {status: [name for name in refused if refused[name] == status] for status in refused.values()}

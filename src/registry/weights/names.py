@@ -74,7 +74,7 @@ class Translation:
     dropped: tuple[str, ...]
     """Names in the file that are dropped."""
     wrappers: tuple[str, ...] = ()
-    """Wrappers that were taken off the names."""
+    """Wrappers that were removed from the names."""
 
 
 @frozen
@@ -117,7 +117,7 @@ class NameTable:
     """Names in a file on the left, ours on the right.
 
     A placeholder ``{i}``, ``{j}`` or ``{k}`` stands for a number, any other word in braces for a name of one part or
-    several (``encoder.layer.0``).  A row matches a name as a whole.  The order of rows has no meaning: a name that two
+    several (``encoder.layer.0``).  A row matches a name as a whole.  The order of rows has no effect: a name that two
     rows match is an error.  ``dropped`` lists names to drop.  A name that no row matches stays as it is::
 
         NameTable(
@@ -267,7 +267,7 @@ class Layout:
     names: NameTable = NameTable()
     """Older spellings, and the buffers of other libraries that are dropped."""
     wrappers: tuple[str, ...] = field(default=WRAPPERS, validator=_are_wrappers)
-    """Parts of names that libraries add when they wrap a module; they are taken off wherever they are."""
+    """Parts of names that libraries add when they wrap a module; they are removed wherever they are."""
 
     def part_of(self, name: str) -> str | None:
         """The part to which a name belongs, the longest where one lies in another; None for the backbone."""

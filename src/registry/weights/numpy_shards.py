@@ -225,7 +225,7 @@ def _read_header(path: Path, name: str) -> Shard:
     text = data[begin : begin + length].decode("latin-1")
     keys = dict(_KEYS.findall(text)) if _HEADER.fullmatch(text) else {}
     if len(text) < length or len(keys) != 3 or text.count(":") != 3:
-        raise CorruptWeightsError(f"{path} is damaged: its header makes no sense.")
+        raise CorruptWeightsError(f"{path} is damaged: its header is invalid.")
     return _shard(path, name, keys, begin + length, size)
 
 

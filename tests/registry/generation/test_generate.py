@@ -297,5 +297,5 @@ def test_texts_are_continued(loaded: Any) -> None:
 def test_a_text_without_tokens_is_refused(loaded: Any) -> None:
     with pytest.raises(InputError, match="prompt is empty"):
         loaded.generate("", max_new_tokens=5)
-    with pytest.raises(InputError, match="attention_mask has no meaning for texts"):
+    with pytest.raises(InputError, match="attention_mask has no effect for texts"):
         loaded.generate("a", max_new_tokens=5, attention_mask=None)

@@ -364,7 +364,7 @@ def test_wrappers_of_torch_are_taken_off_and_reported(wrap: str, wrappers: tuple
     model, report = filled(Pretraining, {wrap.format(name): tensor for name, tensor in tensors.items()})
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in model.state_dict().items())
     assert report.wrappers == wrappers
-    assert "wrappers taken off the names: " in str(report)
+    assert "wrappers removed from the names: " in str(report)
 
 
 def test_wrappers_of_inner_modules_are_taken_off_also_beside_other_names() -> None:

@@ -31,7 +31,7 @@ device_option = click.option("--device", metavar="NAME", callback=_usable, help=
 
 
 def load_trained(name: str, task: str, device: str | None) -> "Pretrained":
-    """Load a model for a task, with all of its weights; warns of those that were saved before they were trained.
+    """Load a model for a task, with all of its weights; warns about those that were saved before they were trained.
 
     Raises:
         UnknownTaskError: The files have no weights for the task, so that its head would be random.

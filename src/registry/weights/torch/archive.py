@@ -186,7 +186,7 @@ def _offset_of_data(file: IO[bytes], record: zipfile.ZipInfo, origin: str) -> in
     file.seek(record.header_offset)
     header = LocalHeader.of(file.read(zip_format.LOCAL_SIZE))
     if header.signature != zip_format.LOCAL_SIGNATURE or file.read(header.name_length) != record.orig_filename.encode():
-        raise UnsafeWeightsError(f"{origin} calls {record.filename!r} by another name in front of its bytes.")
+        raise UnsafeWeightsError(f"{origin} calls {record.filename!r} by another name before its bytes.")
     return record.header_offset + header.length
 
 

@@ -92,7 +92,7 @@ def read_outline(
 
     Raises:
         UnsafeWeightsError: For an instruction or a global that no state dict needs, which it names.
-        CorruptWeightsError: For a pickle that breaks off or makes no sense.
+        CorruptWeightsError: For a pickle that ends too early, or is invalid.
         WeightsLimitError: For one with more instructions than ``most``, or larger than any that is needed.
     """
     policy = LEGACY_POLICY if is_legacy else POLICY
