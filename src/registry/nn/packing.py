@@ -12,7 +12,7 @@ its exit; attention alone depends on which rows form a sequence::
 
 Whichever kind of rows is chosen, the numbers at tokens are the same, and those at padding are zero.  A module inside
 takes ``(rows, width)`` instead of ``(batch, tokens, width)``.  Code that looks at modules would see a shape that
-depends on padding; so nothing is packed where a module carries a hook, nor where ``pack_padding`` of the model is false.
+depends on padding; so nothing is packed where a module has a hook, nor where ``pack_padding`` of the model is false.
 """
 
 from abc import ABC, abstractmethod

@@ -433,7 +433,7 @@ def test_a_narrow_terminal_gets_fewer_columns() -> None:
 
     assert header(100) == ["name", "architecture", "task", "languages", "parameters", "size", "cached"]
     assert header(70) == ["name", "architecture", "task", "parameters", "size", "cached"]
-    assert header(40) == ["name", "parameters", "size"]
+    assert header(40) == ["name", "task", "size"]
 
 
 @terminals

@@ -74,13 +74,11 @@ def test_a_repository_behind_no_network_is_three_lines(hub: Any, run: Any) -> No
 
 def test_downloads_that_are_forbidden_name_the_variable(toy: None, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGISTRY_OFFLINE", "1")
-    for name, what in (("toy", "model 'toy'"), ("me/other", "hub repository 'me/other'")):
+    for name, what in (("toy", "model 'toy' is not completely"), ("me/other", "hub repository 'me/other' is not")):
         first, second, _ = lines(run("pull", name))
-        assert (
-            first == f"NotCachedError: {what} is not in the cache, and the variable REGISTRY_OFFLINE forbids downloads."
-        )
+        assert first == f"NotCachedError: {what} in the cache, and the variable REGISTRY_OFFLINE forbids downloads."
         assert second.startswith("Wanted: ")
-        assert second.endswith(f" of {what}.")
+        assert second.endswith(f" of {what.partition(' is ')[0]}.")
 
 
 @pytest.mark.parametrize(("status", "advice"), [(401, "HF_TOKEN"), (403, "HF_TOKEN"), (407, "HTTPS_PROXY")])
@@ -193,3 +191,27 @@ def test_convert_replaces_nothing_unasked(encoder: Path, tmp_path: Path, run: An
     assert run("convert", encoder, encoder, "--force").exit_code == 2
     assert [path.name for path in target.iterdir()] == ["mine.txt"]
     assert run("convert", encoder, target, "--force").exit_code == 0
+
+
+# --- Around commands --------------------------------------------------------------------------------------------------
+
+
+def test_a_module_that_hides_the_package_is_named(tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "registry.py").write_text("")
+    warning = "warning: registry.py in this directory hides the package registry from `import registry`: rename it.\n"
+    assert run("cache", "path").stderr == warning
+    monkeypatch.chdir(Path(registry.__file__).parent.parent)
+    assert run("cache", "path").stderr == "", "that is the package itself"
+
+
+def test_pages_are_opened_if_asked_for(encoder: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or len(opened) == 1)
+    page = encoder / "page.html"
+    result = run("attention", encoder, "the cat", page, "--open")
+    assert (result.exit_code, opened) == (0, [page.as_uri()])
+    assert "No browser" not in result.stderr
+    assert run("attention", encoder, "the cat", page).exit_code == 0
+    assert len(opened) == 1
+    assert "No browser could be started." in run("attention", encoder, "the cat", page, "--open").stderr

@@ -83,7 +83,7 @@ def command(
             for card in cards
         ],
         numbers=("parameters", "size"),
-        spare=("languages", "architecture", "task", "cached", "parameters"),
+        spare=("languages", "cached", "parameters", "architecture", "task"),
     )
     for plugin in plugins():
         for record, winner in plugin.shadowed.items():
