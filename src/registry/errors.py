@@ -317,7 +317,7 @@ class SaveError(RegistryError, OSError):
 
 
 class BulkError(RegistryError, RuntimeError):
-    """Workers of a bulk job died again and again; the parts that are done stay."""
+    """Workers of a bulk job died repeatedly; the parts that are done stay."""
 
 
 class PluginError(RegistryError, RuntimeError):

@@ -61,7 +61,7 @@ def run(
     Raises:
         InputError: An input is damaged, or has no such column, or a number is impossible.
         SaveError: The directory holds another job, or another process works on it, or the disk refused.
-        BulkError: Workers died of one part again and again.
+        BulkError: Workers died of one part repeatedly.
         RegistryError: What loading the model raises.
     """
     paths = [Path(path) for path in inputs]

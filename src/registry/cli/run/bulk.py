@@ -28,7 +28,7 @@ ONLY_EMBED = ("normalize", "prompt")
     metavar="[ADDRESS]",
     is_flag=False,
     flag_value="local",
-    help="Compute on a Ray cluster; without an address Ray is started on this machine.",
+    help="Compute on a Ray cluster; by default Ray is started on this machine.",
 )
 @click.option("--tokens-per-batch", type=click.IntRange(1), default=8192, show_default=True, help="Padding included.")
 @click.option("--normalize", is_flag=True, help="embed: scale vectors to length 1.")
