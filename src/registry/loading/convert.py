@@ -24,6 +24,7 @@ from registry.loading.save import save_model
 from registry.sources.files import Files
 from registry.weights import safetensors
 from registry.weights.checkpoint import Checkpoint
+from registry.weights.matching import Patterns
 from registry.weights.torch import reader
 from registry.weights.write import Format, weight_writers
 
@@ -56,6 +57,8 @@ def convert(
     folder: str | Path,
     *,
     to: Format = "safetensors",
+    allow_missing: Patterns = (),
+    allow_unexpected: Patterns = (),
     progress: bool | None = None,
     **config_overrides: Any,
 ) -> Conversion:
@@ -68,6 +71,8 @@ def convert(
         source: A name, path or URL.
         folder: The directory to write.
         to: Format of the weights.
+        allow_missing: Patterns of parameters that the source may lack; they are newly initialized.
+        allow_unexpected: Patterns of names in the source that the model may lack; they are dropped.
         progress: Whether a bar is shown; None shows one on a terminal.
         config_overrides: Values that replace those of configuration fields (``num_labels=3``).
 
@@ -82,9 +87,8 @@ def convert(
     tokenizer = _tokenizer(files, described)
     with ProgressBar("Converting", total=2 * len(checkpoint.tensors), unit="tensors", shown=progress) as bar:
         counted = evolve(checkpoint, tensors=_Counted(checkpoint.tensors, bar.advance))
-        model = load_into(
-            cls, files, ClassArguments.of(cls, (), {}), LoadOptions(), described=described, checkpoint=counted
-        )
+        options = LoadOptions(allow_missing=allow_missing, allow_unexpected=allow_unexpected)
+        model = load_into(cls, files, ClassArguments.of(cls, (), {}), options, described=described, checkpoint=counted)
         save_model(model, folder, _checked_writers(model, to, bar.advance), tokenizer)
     assert model.load_report is not None
     return Conversion(

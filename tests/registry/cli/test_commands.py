@@ -211,6 +211,8 @@ BEFORE_A_NAME = (
     *("registry info", "registry resolve", "registry pull", "registry verify", "registry inspect", "registry embed"),
     *("registry generate", "registry evaluate", "registry attention", "registry convert", "registry lock"),
     *("registry lock gpt2", "registry diff", "registry diff ./other", "registry cache rm", "registry cache rm gpt2"),
+    *("registry config", "registry tokenize", "registry tokenize gpt2 text --compare", "registry predict"),
+    *("registry chat", "registry rm", "registry rm gpt2", "registry pull gpt2", "registry fill-mask"),
     "registry fill-mask --model",
 )
 """Command lines after which a model's name is expected."""

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 import registry
 from registry import Card, FileSpec, hookimpl
@@ -191,6 +192,28 @@ def test_convert_replaces_nothing_unasked(encoder: Path, tmp_path: Path, run: An
     assert run("convert", encoder, encoder, "--force").exit_code == 2
     assert [path.name for path in target.iterdir()] == ["mine.txt"]
     assert run("convert", encoder, target, "--force").exit_code == 0
+
+
+def test_convert_takes_the_patterns_that_its_errors_name(encoder: Path, tmp_path: Path, run: Any) -> None:
+    weights = load_file(encoder / "model.safetensors")
+    name = next(name for name in weights if name.endswith("attention.self.query.weight"))
+    save_file({**{key: value for key, value in weights.items() if key != name}}, encoder / "model.safetensors")
+    (encoder / "registry.json").unlink()
+    refused = run("convert", encoder, tmp_path / "out")
+    assert (refused.exit_code, (tmp_path / "out").exists()) == (1, False)
+    assert name in refused.stderr
+    done = run("convert", encoder, tmp_path / "out", "--allow-missing", "*.query.weight")
+    assert done.exit_code == 0, done.output
+    assert name in done.stdout
+
+
+def test_tensors_of_equal_layers_are_one_line(encoder: Path, run: Any) -> None:
+    lines = run("inspect", encoder, "--summary").stdout.splitlines()
+    row = next(line for line in lines if line.startswith("encoder.layer.*.output.dense.weight "))
+    headers = json.loads(run("inspect", encoder, "--json").stdout)
+    layers = [name for name in headers if name.endswith(".output.dense.weight") and ".attention." not in name]
+    assert row.split()[1] == str(len(layers)) == "2"
+    assert len(lines) < len(headers)
 
 
 # --- Around commands --------------------------------------------------------------------------------------------------

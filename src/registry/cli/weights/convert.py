@@ -16,9 +16,11 @@ from registry.formatting import first_of
 @click.argument("directory", metavar="DST", type=click.Path(file_okay=False))
 @click.option("--to", type=click.Choice(("safetensors", "torch")), default="safetensors", help="Format of the weights.")
 @set_option
+@click.option("--allow-missing", metavar="PATTERN", multiple=True, help="Parameters that SRC may lack: 'pooler.*'.")
+@click.option("--allow-unexpected", metavar="PATTERN", multiple=True, help="Tensors of SRC that are dropped: '*.old'.")
 @click.option("--force", is_flag=True, help="Replace the model in DST.")
 @json_option
-def command(source: str, directory: str, to: Any, overrides: dict[str, Any], force: bool, as_json: bool) -> None:
+def command(source: str, directory: str, overrides: dict[str, Any], force: bool, as_json: bool, **options: Any) -> None:
     """Convert a checkpoint to safetensors or torch.
 
     SRC is a name, a path or a URL; a TensorFlow checkpoint is given by its prefix or its directory.  DST is a new
@@ -33,7 +35,7 @@ def command(source: str, directory: str, to: Any, overrides: dict[str, Any], for
         raise click.UsageError("SRC and DST are the same directory: choose another DST.")
     from registry.loading.convert import convert
 
-    done = convert(source, directory, to=to, **overrides)
+    done = convert(source, directory, **options, **overrides)
     if as_json:
         print_json(done)
         return
@@ -44,7 +46,7 @@ def command(source: str, directory: str, to: Any, overrides: dict[str, Any], for
             "tokenizer": done.tokenizer or "none: the source has no tokenizer files",
             "read from": done.report.source,
             "tensors": f"{len(done.report.loaded):,}",
-            "newly initialized": first_of(done.report.new, 5),
+            "newly initialized": first_of((*done.report.new, *done.report.missing), 5),
             "dropped": first_of(done.report.dropped, 5),
         }
     )
