@@ -103,9 +103,13 @@ def test_importing_the_registry_imports_nothing_else() -> None:
     assert not added & set(HEAVY)
 
 
-def test_listing_on_the_command_line_imports_nothing_heavy() -> None:
-    command = "from registry.cli import main\nmain(['list'], standalone_mode=False)"
-    assert not loaded_after(command) & {
+def test_commands_that_compute_nothing_import_nothing_heavy() -> None:
+    commands = (
+        *("list", "info all-minilm-l6-v2", "config all-minilm-l6-v2", "tokenize all-minilm-l6-v2 a", "cache list"),
+        *("search german --no-hub", "resolve gpt2", "env", "help pull", "completion bash"),
+    )
+    calls = "".join(f"main({command.split()!r}, standalone_mode=False)\n" for command in commands)
+    assert not loaded_after(f"from registry.cli import main\n{calls}") & {
         "torch",
         "requests",
         "regex",
