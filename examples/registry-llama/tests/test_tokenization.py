@@ -346,22 +346,22 @@ def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pipeline", "changes", "fault"),
     [
-        ("first", {"normalizer": {"type": "NFC"}}, "normalizer .* is not understood here"),
+        ("first", {"normalizer": {"type": "NFC"}}, "normalizer .* is not supported"),
         (
             "first",
             {"pre_tokenizer": {"type": "Metaspace", "replacement": "_", "split": False}},
-            "is not understood here",
+            "is not supported",
         ),
-        ("first", {"pre_tokenizer": None}, "is not understood here"),
+        ("first", {"pre_tokenizer": None}, "is not supported"),
         ("first", {"post_processor": {"type": "BertProcessing"}}, "post_processor puts texts between tokens"),
         ("first", {"model": {"type": "Unigram", "vocab": {}}}, r"model\.type is 'Unigram'"),
-        ("llama 3", {"normalizer": {"type": "NFC"}}, "is not understood here"),
-        ("llama 3", {"pre_tokenizer": {"type": "Whitespace"}}, "is not understood here"),
-        ("llama 3", {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True}}, "is not understood here"),
+        ("llama 3", {"normalizer": {"type": "NFC"}}, "is not supported"),
+        ("llama 3", {"pre_tokenizer": {"type": "Whitespace"}}, "is not supported"),
+        ("llama 3", {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True}}, "is not supported"),
         (
             "llama 3",
             {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated"}},
-            "is not understood here",
+            "is not supported",
         ),
     ],
 )

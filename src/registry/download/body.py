@@ -80,7 +80,7 @@ def begin(part: PartialDownload, response: HTTPResponse, expected: ExpectedFile)
         raise IncompleteDownloadError(f"{url} sends only a part of the file.", got=0, expected=total)
     for size in (expected.size, linked):
         if None not in (size, total) and size != total:
-            raise IntegrityError(f"{url} has {total:,} bytes, where {size:,} are promised.")
+            raise IntegrityError(f"{url} has {total:,} bytes, where {size:,} are expected.")
     part.describe(response.validator, total)
     part.reserve(total)
 

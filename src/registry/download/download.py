@@ -129,7 +129,7 @@ def _check(part: PartialDownload, response: HTTPResponse, expected: ExpectedFile
     """Compare the file with what is expected: by the caller, and by the hub in its first response."""
     url, found = part.shown, part.digest()
     if expected.size not in (None, found.size):
-        raise IntegrityError(f"{url} has {found.size:,} bytes, where {expected.size:,} are promised.")
+        raise IntegrityError(f"{url} has {found.size:,} bytes, where {expected.size:,} are expected.")
     if expected.sha256 == found.sha256:
         return
     stand_in = recognize_stand_in(part.start())

@@ -86,7 +86,7 @@ def fetch(
         url: The URL.
         policy: How it is fetched.
         sha256: The digest that is promised.
-        size: The bytes that are promised.
+        size: The bytes that are expected.
         is_listing: Whether it is a listing, see ``ExpectedFile``.
         patient: Whether a server in trouble is waited for.
 

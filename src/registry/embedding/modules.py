@@ -75,7 +75,7 @@ def read_modules(find: Find) -> SentenceModules | None:
     """What the files of a model say; None for a model without ``modules.json``.
 
     Raises:
-        UnsupportedError: A module, or what is asked of one, does not exist here.
+        UnsupportedError: A module, or what is asked of one, is not supported.
         ConfigError: A file is damaged.
         MissingFileError: The file of a module is missing.
     """
@@ -92,8 +92,8 @@ def read_modules(find: Find) -> SentenceModules | None:
             continue
         if kind not in _READERS or number == 0 or found.get("normalizes"):
             raise UnsupportedError(
-                f"{listing} lists the module {kind} in {path or '.'!r} as number {number}, which does not exist here.",
-                hint="Understood are: Transformer, then Pooling, Dense and, in the end, Normalize.",
+                f"{listing} lists the module {kind} in {path or '.'!r} as number {number}, which is not supported.",
+                hint="Supported are: Transformer, then Pooling, Dense and, in the end, Normalize.",
             )
         _READERS[kind](found, find, path)
     return SentenceModules(**found)
@@ -130,7 +130,7 @@ def _pooling(found: dict[str, Any], find: Find, path: str) -> None:
     unknown = [mode for mode in listed if not isinstance(mode, str) or mode not in MODES]
     if unknown or not listed:
         asked = f"the pooling {unknown[0]!r:.80}" if unknown else "no pooling"
-        raise UnsupportedError(f"{path}/{CONFIG_NAME} asks for {asked}, which does not exist here.")
+        raise UnsupportedError(f"{path}/{CONFIG_NAME} asks for {asked}, which is not supported.")
     found["pooling"] = tuple(listed)
     found["pools_prompt"] = bool(keys.get("include_prompt", True))
 
@@ -141,8 +141,8 @@ def _dense(found: dict[str, Any], find: Find, path: str) -> None:
     names = [keys.get(key, "sentence_embedding") for key in ("module_input_name", "module_output_name")]
     if activation not in ACTIVATIONS or names != ["sentence_embedding"] * 2 or keys.get("use_residual"):
         raise UnsupportedError(
-            f"{path}/{CONFIG_NAME} asks for a dense layer that does not exist here.",
-            hint=f"Understood are layers of vectors without a residual, with an activation of {sorted(ACTIVATIONS)}.",
+            f"{path}/{CONFIG_NAME} asks for a dense layer that is not supported.",
+            hint=f"Supported are layers of vectors without a residual, with an activation of {sorted(ACTIVATIONS)}.",
         )
     weights = find(f"{path}/{SAFE_WEIGHTS_NAME}") or find(f"{path}/{WEIGHTS_NAME}")
     if weights is None:

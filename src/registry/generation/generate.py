@@ -102,7 +102,7 @@ def generate(
 
     Raises:
         InputError: An argument is impossible, alone or with the others, or the model does not predict next tokens.
-        ConfigError: ``model.generation_config`` asks for what does not exist here.
+        ConfigError: ``model.generation_config`` asks for what is not supported.
         UnknownOptionError: There is no such argument; where another library has it, the message has the word to use.
     """
     arguments = locals()

@@ -121,7 +121,7 @@ def settings_of(config: Mapping[str, Any], given: Mapping[str, Any], prompt_toke
         prompt_tokens: Tokens of a prompt, which ``max_length`` of the file includes.
 
     Raises:
-        ConfigError: The file asks for what does not exist here, and the caller does not say otherwise; or it holds
+        ConfigError: The file asks for what is not supported, and the caller does not say otherwise; or it holds
             what no option can be.
     """
     for key, (allowed, accepts) in KINDS.items():
@@ -133,7 +133,7 @@ def settings_of(config: Mapping[str, Any], given: Mapping[str, Any], prompt_toke
     refused = [key for key, value in NEUTRAL.items() if config.get(key, value) not in (value, None)]
     if refused:
         raise ConfigError(
-            f"generation_config.json asks for {refused[0]}={config[refused[0]]!r}, which does not exist here.",
+            f"generation_config.json asks for {refused[0]}={config[refused[0]]!r}, which is not supported.",
             hint=f"Without it: del model.generation_config[{refused[0]!r}].",
         )
     file = {key: config[key] for key in COMMON | BEAMS if config.get(key) is not None}

@@ -106,7 +106,7 @@ class Pretrained:
 
         Raises:
             InputError: A text has no token, or the texts are a single one.
-            UnsupportedError: The files ask for a module that does not exist here.
+            UnsupportedError: The files ask for a module that is not supported.
             MissingTokenizerError: The model has no vocabulary.
         """
         from registry.embedding.embed import TextEncoder
@@ -121,7 +121,7 @@ class Pretrained:
         """How hidden states become the vector of a text, as the model's files say; None where they do not.
 
         Raises:
-            UnsupportedError: They ask for a module that does not exist here.
+            UnsupportedError: They ask for a module that is not supported.
         """
         if isinstance(self._modules, RegistryError):
             raise self._modules

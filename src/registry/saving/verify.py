@@ -76,7 +76,7 @@ def _compare(source: Source, promised: Mapping[str, str | None], found: Mapping[
     if bad:
         raise IntegrityError(
             f"{source} is not what was promised: {'; '.join(bad)}.",
-            hint="Compared were sha256 digests. Fetch or save the model again.",
+            hint="Their sha256 digests differ. Fetch or save the model again.",
         )
 
 

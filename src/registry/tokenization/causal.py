@@ -50,8 +50,8 @@ def bos_and_eos(processor: Mapping[str, Any] | None, origin: str) -> dict[str, A
                 case [str(bos), None, str(eos)]:
                     return {"bos_token": bos, "add_bos_token": True, "eos_token": eos, "add_eos_token": True}
         raise VocabError(
-            f"{origin}: post_processor puts texts between tokens in a way that is not understood here.",
-            hint="Understood are bos_token before each text and eos_token after it.",
+            f"{origin}: post_processor puts texts between tokens in a way that is not supported.",
+            hint="Supported are bos_token before each text and eos_token after it.",
         )
     return {}
 

@@ -143,8 +143,8 @@ def read_options(
             options = _of_config(keys, origin)
             if options.get("tokenizer_class") not in (None, *classes):
                 raise ArchitectureMismatchError(
-                    f"{origin} is for a {options['tokenizer_class']}, which may cut text otherwise than {classes[0]}.",
-                    hint=f"Understood here are: {', '.join(classes)}.",
+                    f"{origin} is for a {options['tokenizer_class']}, which may split text differently.",
+                    hint=f"Supported are: {', '.join(classes)}.",
                 )
             tokenizer_class = options.get("tokenizer_class", tokenizer_class)
             for name in options.keys() & known.keys() - {"extra"}:

@@ -43,7 +43,7 @@ def read_tokenizer_json(path: Path, understood: Mapping[str, Mapping[str, Any] |
             if part.get(key, values[0]) not in values:
                 raise VocabError(
                     f"{path}: {name}.{key} is {part[key]!r:.80}; only {values[0]!r} is understood here.",
-                    hint="Reading on would cut text otherwise than the tokenizer which the model was trained with.",
+                    hint="Reading on would split text differently than the tokenizer which the model was trained with.",
                 )
     if not isinstance(keys["model"].get("vocab"), dict):
         raise VocabError(f"{path}: model.vocab must map tokens to their ids.")

@@ -315,7 +315,7 @@ def _no_weights(paths: Paths, formats: Collection[str] | None, files: Files | No
     )
     among = f"among the files {first_of(explained.names, 8)}" if explained.names else "there"
     return MissingFileError(
-        f"No weights that can be read are {among}.{explained.found} Looked for were {wanted}, and what plugins read.",
+        f"No weights that can be read are {among}.{explained.found} Looked for: {wanted}, and what plugins read.",
         hint=(explained.remedy or "Save them with registry.save(model, directory).") + discovery.failures(),
     )
 

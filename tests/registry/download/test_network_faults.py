@@ -205,7 +205,7 @@ def test_more_than_was_promised_is_refused(server, reply, cache: Cache) -> None:
     with pytest.raises(IntegrityError, match="more than the 1,000 bytes"):
         fetch(url, Policy(), size=1000)
     url = server.add("/announced.bin", BODY)
-    with pytest.raises(IntegrityError, match="1,000 are promised"):
+    with pytest.raises(IntegrityError, match="1,000 are expected"):
         fetch(url, Policy(), size=1000)
 
 

@@ -318,7 +318,7 @@ def test_a_tokenizer_with_ids_beyond_the_embedding_is_refused(folder: Path) -> N
 
 
 def test_from_tf_reads_nothing_but_what_was_first_released(folder: Path) -> None:
-    with pytest.raises(MissingFileError, match=r"Looked for were a TensorFlow checkpoint"):
+    with pytest.raises(MissingFileError, match=r"Looked for: a TensorFlow checkpoint"):
         BertModel.from_pretrained(folder, from_tf=True)
 
 

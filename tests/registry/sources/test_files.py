@@ -128,7 +128,7 @@ def test_a_card_gives_the_files_of_the_roles_asked_for(carrier: Path) -> None:
 
 def test_a_file_of_the_wrong_size_is_refused(carrier: Path) -> None:
     card = declare(config("pkg:carrier-dist/carrier/model/config.json", size=3))
-    with pytest.raises(IntegrityError, match=r"config.json has 2 bytes, where 3 are promised"):
+    with pytest.raises(IntegrityError, match=r"config.json has 2 bytes, where 3 are expected"):
         Files(resolve("toy")).of()
     assert not is_local(card)
 

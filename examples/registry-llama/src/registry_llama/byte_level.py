@@ -92,8 +92,8 @@ def _template(normalizer: Any, pre_tokenizer: Any) -> str:
     if steps in WORDS:
         return WORDS[steps]
     raise VocabError(
-        f"A normalizer {normalizer!r:.80} with a pre_tokenizer {pre_tokenizer!r:.200} is not understood here.",
-        hint="Understood are ByteLevel alone, ByteLevel behind Digits, and the words of Llama 3.",
+        f"A normalizer {normalizer!r:.80} with a pre_tokenizer {pre_tokenizer!r:.200} is not supported.",
+        hint="Supported are ByteLevel alone, ByteLevel behind Digits, and the words of Llama 3.",
     )
 
 

@@ -130,6 +130,6 @@ def _prefixes(normalizer: Any, pre_tokenizer: Any) -> tuple[tuple[bool, bool], b
         if known.items() <= pre_tokenizer.items() and scheme in PREFIXES:
             return PREFIXES[scheme], False
     raise VocabError(
-        f"A normalizer {normalizer!r:.80} with a pre_tokenizer {pre_tokenizer!r:.80} is not understood here.",
+        f"A normalizer {normalizer!r:.80} with a pre_tokenizer {pre_tokenizer!r:.80} is not supported.",
         hint="Understood is what is made of Llama's tokenizer.model: Prepend and Replace, or Metaspace without split.",
     )
