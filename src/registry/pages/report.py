@@ -16,7 +16,7 @@ KINDS = {
     "unexpected": ("Unexpected, as allowed", "Tensors of the file that the model lacks, as allow_unexpected permits."),
     "dropped": ("Dropped", "Tensors of the file that no parameter needs: heads of other classes, buffers."),
     "renamed": ("Renamed", "Older spellings of names."),
-    "wrappers": ("Wrappers", "Prefixes that were taken off all names."),
+    "wrappers": ("Wrappers", "Prefixes that were removed from all names."),
     "ignored_files": ("Ignored files", "Files of weights in other formats."),
 }
 """Fields of the report, each with its heading and what it means."""
