@@ -238,3 +238,26 @@ def test_pages_are_opened_if_asked_for(encoder: Path, run: Any, monkeypatch: pyt
     assert run("attention", encoder, "the cat", page).exit_code == 0
     assert len(opened) == 1
     assert "No browser could be started." in run("attention", encoder, "the cat", page, "--open").stderr
+
+
+def test_an_interrupted_download_says_how_it_continues(toy: None, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("registry.sources.pull.pull_files", interrupted)
+    result = run("pull", "toy")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == "Interrupted. The same command continues the download.\n"
+    assert run("pull", "toy", "no-such-model").exit_code == 3, "all names are looked up before anything is downloaded"
+
+
+@pytest.mark.parametrize(("wish", "shown"), [("1", True), ("0", False), ("", False)])
+def test_a_variable_shows_or_hides_progress_bars(
+    wish: str, shown: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from registry.cli.output import progress
+
+    monkeypatch.setenv("REGISTRY_PROGRESS", wish)
+    with progress("Counting", 2, unit="sheep") as advance:
+        advance(2)
+    assert ("Counting" in capsys.readouterr().err) == shown
