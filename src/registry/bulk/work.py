@@ -14,7 +14,7 @@ from attrs import asdict, field, frozen
 from registry.errors import InputError
 
 if TYPE_CHECKING:
-    from registry.embedding.embed import TextEncoder
+    from registry.embedding.embed import SentenceEncoder
     from registry.loading.pretrained import Pretrained
 
 Columns: TypeAlias = Mapping[str, Any]
@@ -123,11 +123,11 @@ class Embedder(Work):
         """A float32 array of numpy, ``(texts, width)``."""
         return self._encoder().vectors(texts, batch_size=len(texts) or 1, most_tokens=self.tokens_per_batch).numpy()
 
-    def _encoder(self) -> "TextEncoder":
-        from registry.embedding.embed import TextEncoder
+    def _encoder(self) -> "SentenceEncoder":
+        from registry.embedding.embed import SentenceEncoder
 
         loaded = self.loaded
-        return TextEncoder(
+        return SentenceEncoder(
             loaded.model, loaded.tokenizer, loaded.sentence_modules, normalize=self.normalize, prompt=self.prompt
         )
 

@@ -22,7 +22,7 @@ SORTED_AT_A_TIME = 512
 """Texts that are sorted by length together, so that few tokens of a batch are padding, and results come soon."""
 
 
-class TextEncoder:
+class SentenceEncoder:
     """Computes the vectors of texts, as sentence-transformers does.
 
     Args:

@@ -109,11 +109,13 @@ class Pretrained:
             UnsupportedError: The files ask for a module that is not supported.
             MissingTokenizerError: The model has no vocabulary.
         """
-        from registry.embedding.embed import TextEncoder
+        from registry.embedding.embed import SentenceEncoder
 
         if isinstance(texts, str):
             raise InputError("embed takes several texts, and was given one.", hint="Put it into a list: embed([text]).")
-        embedder = TextEncoder(self.model, self.tokenizer, self.sentence_modules, normalize=normalize, prompt=prompt)
+        embedder = SentenceEncoder(
+            self.model, self.tokenizer, self.sentence_modules, normalize=normalize, prompt=prompt
+        )
         return embedder.vectors(list(texts), batch_size)
 
     @property

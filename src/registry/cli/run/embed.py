@@ -55,12 +55,14 @@ def command(
     format = _format(out, format)
     lines = all_texts(texts, file)
     from registry.cli.run.vectors import FORMATS, json_lines, write_vectors
-    from registry.embedding.embed import TextEncoder
+    from registry.embedding.embed import SentenceEncoder
     from registry.loading.pretrained import load
     from registry.saving.folder import write_file
 
     loaded = load(name, "base", device=device)
-    embedder = TextEncoder(loaded.model, loaded.tokenizer, loaded.sentence_modules, normalize=normalize, prompt=prompt)
+    embedder = SentenceEncoder(
+        loaded.model, loaded.tokenizer, loaded.sentence_modules, normalize=normalize, prompt=prompt
+    )
     embedded = _with_texts(lines, embedder.batches(lines, batch_size))
     if out is not None or as_json or not sys.stdout.isatty():  # else the printed lines show the progress
         embedded = _with_progress(embedded, len(lines))
