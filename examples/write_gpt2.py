@@ -27,7 +27,7 @@ from registry.zoo import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
 from training import train
 
 WORD = re.compile(r" ?\w+| ?[^\s\w]+|\s+")
-SMALL = {"steps": 80, "batch_size": 8, "context": 64, "layers": 2, "width": 64, "vocabulary": 512}
+SMALL = {"steps": 200, "batch_size": 8, "context": 64, "layers": 2, "width": 64, "vocabulary": 512}
 """Options of ``--small``."""
 FEW = ("email", "json", "statistics")
 """Modules whose docstrings are enough for a small model."""

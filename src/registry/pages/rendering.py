@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry._version import __version__
+from registry.download import hub
 from registry.extras import import_extra
 from registry.formatting import format_count, format_size, percent
 
@@ -61,5 +62,5 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
     )
     environment.globals["source"] = source
-    environment.filters.update(count=format_count, size=format_size, percent=percent)
+    environment.filters.update(count=format_count, size=format_size, percent=percent, address=hub.canonical)
     return environment

@@ -187,12 +187,12 @@ function drawMatrix(pointed = null) {
   const measure = canvas.getContext("2d");
   measure.font = font;
   const label = (index) => (tokens[index].length > 14 ? `${tokens[index].slice(0, 13)}…` : tokens[index]);
-  const longest = Math.max(...indices.map((index) => measure.measureText(label(index)).width));
-  const left = Math.ceil(longest) + 10;
+  const labeled = indices.length <= 90; // of more tokens, labels would cover each other; the readout names a cell
+  const longest = labeled ? Math.max(...indices.map((index) => measure.measureText(label(index)).width)) : 0;
+  const left = labeled ? Math.ceil(longest) + 10 : 0;
   const room = Math.max(frame.clientWidth - left - longest * 0.5, 0);
-  const size = Math.min(Math.max(Math.floor(room / indices.length), indices.length > 90 ? 3 : 13), 30);
-  const labeled = size >= 11; // else labels would cover each other; the readout names a cell
-  const top = Math.ceil(longest * 0.82) + 16;
+  const size = Math.min(Math.max(Math.floor(room / indices.length), labeled ? 13 : 2), 30);
+  const top = labeled ? Math.ceil(longest * 0.82) + 16 : 0;
   const side = size * indices.length;
   cells = { size, left, top };
   canvas.style.width = `${left + side + Math.ceil(longest * 0.6)}px`;
