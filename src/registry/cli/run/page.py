@@ -19,7 +19,7 @@ out_argument = click.argument("out", type=click.Path(dir_okay=False, path_type=P
 def command() -> None:
     """Write an HTML page about a model.
 
-    OUT is one self-contained file that opens without a network.
+    OUT is one self-contained file that opens without a network.  Each kind takes --json, which prints where it is.
     """
 
 
