@@ -42,6 +42,10 @@ class Pair:
     """Full name -> name in the model."""
     theirs: dict[str, StoredTensor] = Factory(dict)
     """Full name -> the tensor in the file."""
+    parts_of_ours: set[str | None] = Factory(set)
+    """The parts of all names in the model: of tied ones, that of the head, too."""
+    parts_of_theirs: set[str | None] = Factory(set)
+    """The parts of all names in the file."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,9 +102,13 @@ def match(
         lead = leader.get(name, name)
         pairs.setdefault(lead, Pair(layout.part_of(lead)))
     for name in names:
-        pairs[leader.get(full[name], full[name])].ours[full[name]] = name
+        pair = pairs[leader.get(full[name], full[name])]
+        pair.ours[full[name]] = name
+        pair.parts_of_ours.add(layout.part_of(full[name]))
     for name, source in sources.items():
-        pairs[leader.get(name, name)].theirs[name] = source
+        pair = pairs[leader.get(name, name)]
+        pair.theirs[name] = source
+        pair.parts_of_theirs.add(layout.part_of(name))
     return list(pairs.values())
 
 
@@ -126,8 +134,8 @@ def classify(
         allow_missing: Patterns of names in the model which the file may lack.
         allow_unexpected: Patterns of names in the file which the model may lack.
     """
-    parts_of_model = {pair.part for pair in pairs if pair.ours} | {None}  # the backbone is never absent
-    parts_of_file = {pair.part for pair in pairs if pair.theirs} | {None}
+    parts_of_model = {None}.union(*(pair.parts_of_ours for pair in pairs))  # the backbone is never absent
+    parts_of_file = {None}.union(*(pair.parts_of_theirs for pair in pairs))
     outcomes: dict[Outcome, list[Pair]] = {outcome: [] for outcome in get_args(Outcome)}
     for pair in pairs:
         outcome: Outcome = "loaded"

@@ -358,7 +358,7 @@ def test_save_vocabulary_takes_folders_and_files(tmp_path: Path, tokenizer: Bert
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=4), unique=True, max_size=8))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_what_is_saved_is_read_again_or_refused(tmp_path_factory: pytest.TempPathFactory, tokens: list[str]) -> None:
     folder = tmp_path_factory.mktemp("saved")
     words = list(dict.fromkeys(["[UNK]", *tokens]))

@@ -130,6 +130,16 @@ def test_a_second_name_of_the_bias_must_have_its_numbers(masked_lm: Any, tmp_pat
     registry.load_model(path, "base", allow_missing=["pooler.*"])
 
 
+def test_what_a_tied_head_has_beyond_its_matrix_is_not_dropped(tmp_path: Path) -> None:
+    sizes = {"vocab_size": 11, "n_embd": 4, "n_layer": 1, "n_head": 1, "n_positions": 8}
+    model = OpenAIGPTLMHeadModel(OpenAIGPTConfig(**sizes))
+    path = directory(model, tmp_path / "m", {**state_of(model), "lm_head.bias": torch.ones(11)})
+    message = refused(path)
+    assert "1 unexpected in the file: lm_head.bias" in message
+    assert registry.load_model(path, allow_unexpected=patterns_in(message)).load_report.unexpected == ("lm_head.bias",)
+    assert registry.load_model(path, "base").load_report.dropped == ("lm_head.bias", "lm_head.weight")
+
+
 def test_several_options_are_named_together(classifier: Any, tmp_path: Path) -> None:
     config = classifier.config
     path = directory(
