@@ -97,9 +97,13 @@ def forbid_end(input_ids: Tensor, scores: Tensor, ends: Tensor, length: int) -> 
 # --- Which tokens are sampled from ------------------------------------------------------------------------------------
 
 
+COLDEST = 1e-30
+"""A temperature at which the highest logit has all of the probability; divided by less, logits would overflow."""
+
+
 def divide_by_temperature(_input_ids: Tensor, scores: Tensor, temperature: float) -> Tensor:
     """Divide the logits: above 1 the distribution becomes flatter, below 1 steeper."""
-    return scores / temperature
+    return scores / max(temperature, COLDEST)
 
 
 def keep_top_k(_input_ids: Tensor, scores: Tensor, k: int) -> Tensor:

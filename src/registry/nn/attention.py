@@ -166,7 +166,7 @@ class CausalState:
         """The number of tokens before each new one, padding not counted; ``(T,)``, or of the shape of the ids."""
         if self._tokens is None:
             return torch.arange(self._past, self.length, device=device)
-        return (self._tokens.cumsum(-1) - 1).clamp(min=0)[:, self._past :].reshape(self._shape)
+        return (self._tokens.long().cumsum(-1) - 1).clamp(min=0)[:, self._past :].reshape(self._shape)
 
     def attend_in(self, layer: int) -> Attend:
         """Causal attention of the layer of this number, whose keys and values are appended to the cache."""

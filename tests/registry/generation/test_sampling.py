@@ -247,7 +247,8 @@ def test_several_texts_follow_each_prompt_which_is_read_once(toy) -> None:
 
 def test_a_cold_sample_is_greedy(toy) -> None:
     ids = torch.tensor([PROMPT])
-    cold = sample(toy(), ids, max_new_tokens=9, temperature=1e-6)
+    cold, colder = (sample(toy(), ids, max_new_tokens=9, temperature=least) for least in (1e-6, 5e-324))
+    assert torch.equal(cold, colder)
     assert torch.equal(cold, greedy(toy(), ids, max_new_tokens=9))
 
 
