@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from registry.records import TokenizerSpec as TokenizerSpec
     from registry.records import WeightLoaderSpec as WeightLoaderSpec
     from registry.saving.verify import verify as verify
+    from registry.sources.files import files_of as files_of
     from registry.sources.pull import pull as pull
     from registry.sources.resolve import resolve as resolve
     from registry.tokenization.added_tokens.token import AddedToken as AddedToken
@@ -49,6 +50,7 @@ _NAMES = {
     "discovery": ("only", "prefer", "refresh", "register"),
     "errors": ("RegistryError",),
     "download.fetch": ("cached_path",),
+    "sources.files": ("files_of",),
     "sources.pull": ("pull",),
     "hookspecs": ("hookimpl",),
     "loading.pretrained": ("Pretrained", "load", "load_model", "load_tokenizer", "save"),

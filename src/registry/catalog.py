@@ -11,7 +11,7 @@ from registry import discovery
 from registry.discovery import PluginInfo as PluginInfo
 from registry.discovery import plugins as plugins
 from registry.errors import UnknownLayerError, did_you_mean
-from registry.records import Card, LayerSpec
+from registry.records import TASK_ALIASES, Card, ConfigSpec, LayerSpec
 from registry.sources.card import is_local
 from registry.sources.resolve import unknown_model
 
@@ -61,7 +61,7 @@ def search(
         for card in discovery.every(Card)
         if (pattern is None or _is_called(card, pattern))
         and architecture in (None, card.architecture)
-        and task in (None, card.task)
+        and (task is None or card.task in (task, TASK_ALIASES.get(task)))
         and (language is None or language in card.languages)
         and (cached is None or cached == is_local(card))
     ]
@@ -99,6 +99,21 @@ def info(name: str) -> Card:
     if card is None:
         raise unknown_model(name)
     return card
+
+
+def unusable_cards() -> dict[str, str]:
+    """The cards that no installed plugin can load, by name, each with the reason."""
+    configs = [spec.architecture for spec in discovery.every(ConfigSpec)]
+    found = {}
+    for card in discovery.every(Card):
+        tasks = list(discovery.architecture(card.architecture).models)
+        if card.architecture not in configs:
+            near = did_you_mean(card.architecture, configs)
+            found[card.name] = f"no installed plugin declares the architecture {card.architecture!r}.{near}"
+        elif card.task not in tasks:
+            near = did_you_mean(card.task, tasks)
+            found[card.name] = f"{card.architecture!r} has no model for the task {card.task!r}.{near}"
+    return found
 
 
 def estimated_size(card: Card) -> int | None:

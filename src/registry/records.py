@@ -27,8 +27,21 @@ TASKS = (
     "question-answering",
     "causal-lm",
     "double-heads",
+    "seq2seq-lm",
+    "image-classification",
 )
 """The field's words for tasks; a plugin may add words of its own."""
+
+TASK_ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "fill-mask": "masked-lm",
+        "text-generation": "causal-lm",
+        "text-classification": "sequence-classification",
+        "text2text-generation": "seq2seq-lm",
+        "feature-extraction": "base",
+    }
+)
+"""The hub's words for tasks -> ours, wherever a task is asked for."""
 
 ROLES = ("config", "weights", "vocab", "merges", "special_tokens", "tokenizer", "tokenizer_config")
 """The roles of files in a model; a plugin may add words of its own."""
@@ -107,6 +120,18 @@ def _files(value: "Iterable[FileSpec]") -> "tuple[FileSpec, ...]":
 def _mapping(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """A mapping that cannot be changed."""
     return MappingProxyType(dict(value))
+
+
+AXES = ("batch", "choices", "tokens", "vocabulary", "labels", "any")
+"""Words for the axes of outputs."""
+
+
+def _shapes(value: Mapping[str, Iterable[str | int]]) -> Mapping[str, tuple[str | int, ...]]:
+    """Shapes by field; the axes are known words, or sizes."""
+    for name, axes in value.items():
+        if isinstance(axes, str) or not all(axis in AXES or type(axis) is int for axis in axes):
+            raise ValueError(f"The axes of {name!r} must be a tuple of sizes and of {', '.join(AXES)}, not {axes!r}.")
+    return MappingProxyType({name: tuple(axes) for name, axes in value.items()})
 
 
 def _remade(cls: type, values: Mapping[str, Any]) -> Any:
@@ -191,6 +216,10 @@ class ConfigSpec:
     """Names of the configuration file in a directory, the preferred one first."""
     default_task: str = field(default="base", validator=_word)
     """The task where neither the caller, the card nor the configuration names one."""
+    reader: LazyRef | None = field(default=None, converter=_optional_ref)
+    """``reader(paths: Paths) -> Mapping[str, Any] | None``: the keys of the configuration in files that are no JSON,
+    such as a single file with all of a model; None where the files are not of its kind.  It needs no torch, and is
+    asked where no file of ``filenames`` is found."""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -208,6 +237,11 @@ class ModelSpec:
     """A word of ``TASKS``, or the plugin's own."""
     cls: LazyRef = field(converter=_ref)
     """The model class, a subclass of ``registry.loading.model.Model``."""
+    outputs: Mapping[str, tuple[str | int, ...]] = field(default=MappingProxyType({}), converter=_shapes, hash=False)
+    """For a task of the plugin's own, the fields of the output that it promises, with their axes:
+    ``{"logits": ("batch", "tokens", "labels")}``.  An axis is a size, or a word of ``AXES``."""
+
+    __reduce__ = _reduce
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -217,14 +251,15 @@ class ModelSpec:
 
 @frozen(kw_only=True)
 class TokenizerSpec:
-    """The tokenizer class of an architecture, and the files that it reads."""
+    """The tokenizer class of an architecture, or its other processor, and the files that it reads."""
 
     architecture: str = field(validator=_word)
     """The architecture whose models take its ids."""
     cls: LazyRef = field(converter=_ref)
-    """The tokenizer class; importing it needs no torch."""
+    """The tokenizer class, or any class that has ``from_files(paths)`` and ``files()``, such as a processor of images;
+    importing it needs no torch."""
     files: Mapping[str, str] = field(converter=_mapping, hash=False)
-    """Role -> file name: ``{"vocab": "vocab.txt"}``."""
+    """Role -> file name: ``{"vocab": "vocab.txt"}``.  These roles of a card are collected, whatever they are called."""
 
     __reduce__ = _reduce
 
@@ -323,6 +358,8 @@ class Card:
     """One sentence."""
     source: str | None = field(default=None, validator=optional(matching(r"https://\S+", "an https: URL")))
     """A page about the model."""
+    revision: str | None = field(default=None, validator=optional(matching(r"[\w.-]+", "a commit, branch or tag")))
+    """Commit, branch or tag of the hub repository at which its files are; None for the main branch."""
 
     def without_secrets(self) -> "Card":
         """The same card for people: no URL of it holds a user name, a password or the value of a query."""
@@ -369,7 +406,8 @@ class Card:
             raise ValueError(f"A revision must be a commit, branch or tag, not {revision!r}.")
         at = repository if revision is None else f"{repository}@{revision}"
         placed = [evolve(file, urls=_with_hub(f"hub:{at}/{file.filename}", file.urls)) for file in files]
-        return cls(files=(*placed, *elsewhere), **{"aliases": (repository,), "source": f"{HUB}/{repository}", **fields})
+        known = {"aliases": (repository,), "source": f"{HUB}/{repository}", "revision": revision}
+        return cls(files=(*placed, *elsewhere), **{**known, **fields})
 
     @property
     def key(self) -> tuple[str, ...]:

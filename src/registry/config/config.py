@@ -29,7 +29,18 @@ METADATA_KEYS = ("model_type", "architectures", "transformers_version", "dtype",
 """Keys that describe the file rather than the model: not kept, but rewritten on saving where they apply."""
 
 RESERVED = frozenset(
-    ("task", "dtype", "device", "cache_dir", "offline", "revision", "allow_missing", "allow_unexpected", "progress")
+    (
+        "task",
+        "dtype",
+        "device",
+        "cache_dir",
+        "offline",
+        "revision",
+        "allow_missing",
+        "allow_unexpected",
+        "progress",
+        "format",
+    )
     + ("from_tf", "state_dict", "mesh", "parallel")
 )
 """Keywords of loading; a field of the same name could not be overridden, and is refused."""
@@ -40,6 +51,19 @@ OF_CALLS = ("output_hidden_states", "output_attentions", "use_cache", "return_di
 
 
 # --- The base class ---------------------------------------------------------------------------------------------------
+
+
+_UNMADE = type(field())
+"""What a field is before the decorator of its class has made it one."""
+
+
+def _require_decorator(cls: type) -> None:
+    """Raise PluginIncompatibleError for a class whose fields attrs has not made, since the decorator is missing."""
+    if "__attrs_attrs__" not in vars(cls) and any(type(value) is _UNMADE for value in vars(cls).values()):
+        raise PluginIncompatibleError(
+            f"{cls.__name__} derives from {cls.__mro__[1].__name__} without the decorator of a configuration.",
+            hint=f"Put @frozen(kw_only=True) above `class {cls.__name__}`: from attrs import frozen.",
+        )
 
 
 def _immutable(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -100,6 +124,7 @@ class Config:
             type.__setattr__(cls, "__setattr__", _set_attribute)
 
     def __attrs_post_init__(self) -> None:
+        _require_decorator(type(self))
         names, number = numbered(self.id2label, self.num_labels)
         object.__setattr__(self, "id2label", names)
         object.__setattr__(self, "num_labels", number)

@@ -168,11 +168,15 @@ def find_config(files: Files, *, expected: str | None = None) -> ConfigFile:
         ConfigError: The file cannot be read.
     """
     path = _config_path(files)
-    keys = read_json_object(path)
+    card = files.source.card
+    declared = None if card is None else card.architecture
+    if path is None:
+        path, keys, declared = _of_readers(files)
+    else:
+        keys = read_json_object(path)
     if keys.keys() == {"__version__"}:  # older sentence-transformers: the model's is in a subdirectory
         raise _no_config(files)
-    card = files.source.card
-    found = identify(keys, path, declared=None if card is None else card.architecture, fallback=expected)
+    found = identify(keys, path, declared=declared, fallback=expected)
     if expected is not None and found.name != expected:
         raise ArchitectureMismatchError(
             f"{files.source} holds a model of the architecture {found.name!r}, where {expected!r} is needed.",
@@ -181,13 +185,31 @@ def find_config(files: Files, *, expected: str | None = None) -> ConfigFile:
     return ConfigFile(path, keys, found)
 
 
-def _config_path(files: Files) -> Path:
+def _config_path(files: Files) -> Path | None:
+    """The configuration in JSON; None where there is none."""
     paths = files.of("config")
     if CONFIG_NAME in paths:
         return paths[CONFIG_NAME]
     for name in config_names():
         if name in paths:
             return paths[name]
+    return None
+
+
+def _readers() -> list[ConfigSpec]:
+    """The records that read configurations from files that are no JSON; imports every plugin."""
+    return [spec for spec in discovery.every(ConfigSpec) if spec.reader is not None]
+
+
+def _of_readers(files: Files) -> tuple[Path, Mapping[str, Any], str]:
+    """The configuration in files that are no JSON: one of them, the keys, and the architecture of the reader."""
+    readers = _readers()
+    paths = {**files.of("config"), **files.of("weights")} if readers else {}
+    for spec in readers if paths else ():
+        assert spec.reader is not None
+        keys = spec.reader.load()(paths)
+        if keys is not None:
+            return next(iter(paths.values())), keys, spec.architecture
     raise _no_config(files)
 
 

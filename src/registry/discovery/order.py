@@ -15,7 +15,7 @@ class Ranks(NamedTuple):
     """The plugins of one lookup, by rank; the first that declares a name wins."""
 
     preferred: tuple[Plugin, ...]
-    """Those that ``prefer`` names."""
+    """Those that ``prefer`` names, then those that ``REGISTRY_PREFER`` does."""
     first_party: tuple[Plugin, ...]
     """The others of the distribution that ships the registry."""
     third_party: tuple[Plugin, ...]
@@ -53,7 +53,8 @@ class Order(NamedTuple):
                 disabled[plugin] = reason
             else:
                 enabled.append(plugin)
-        preferred = dict.fromkeys(plugin for name in self.preferred for plugin in enabled if plugin.is_called(name))
+        names = (*self.preferred, *(names_in("REGISTRY_PREFER") or ()))
+        preferred = dict.fromkeys(plugin for name in names for plugin in enabled if plugin.is_called(name))
         return Ranks(
             preferred=tuple(preferred),
             first_party=tuple(plugin for plugin in enabled if plugin.first_party and plugin not in preferred),

@@ -156,9 +156,12 @@ def references(record: Record, *, heavy: bool) -> list[LazyRef]:
     """The references of a record: those that must do without torch, or the others."""
     if isinstance(record, WeightLoaderSpec):
         others = [record.loader] + ([record.names] if record.names is not None else [])
+        others += [record.headers] if record.headers is not None else []
         return others if heavy else [record.detect]
     if isinstance(record, Card):
         return []
+    if isinstance(record, ConfigSpec) and record.reader is not None and not heavy:
+        return [record.cls, record.reader]
     return [record.cls] if isinstance(record, (ConfigSpec, TokenizerSpec)) != heavy else []
 
 

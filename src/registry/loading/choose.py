@@ -8,12 +8,12 @@ from registry import discovery
 from registry.config.load import ConfigFile
 from registry.discovery import Architecture
 from registry.errors import MissingTokenizerError, UnknownTaskError, did_you_mean
-from registry.records import Card
+from registry.records import TASK_ALIASES, Card
 from registry.sources.files import Files
 
 if TYPE_CHECKING:
     from registry.loading.model import Model
-    from registry.tokenization.base import Tokenizer
+    from registry.tokenization.load import Processor
 
 
 def task_of(card: Card | None, described: ConfigFile) -> str:
@@ -32,7 +32,7 @@ def class_for(task: str, architecture: Architecture, files: Files) -> "type[Mode
     Raises:
         UnknownTaskError: The architecture has no model for the task.
     """
-    spec = architecture.models.get(task)
+    spec = architecture.models.get(task) or architecture.models.get(TASK_ALIASES.get(task, task))
     if spec is None:
         tasks = list(architecture.models)
         raise UnknownTaskError(
@@ -44,13 +44,13 @@ def class_for(task: str, architecture: Architecture, files: Files) -> "type[Mode
     return cls
 
 
-def tokenizer_of(
+def processor_of(
     architecture: Architecture, files: Files, options: Mapping[str, Any] = MappingProxyType({})
-) -> "Tokenizer":
-    """The tokenizer among the files of a model of an architecture.
+) -> "Processor":
+    """The tokenizer, or other processor, among the files of a model of an architecture.
 
     Raises:
-        MissingTokenizerError: The architecture has no tokenizer, or the model no vocabulary.
+        MissingTokenizerError: The architecture has none, or the model has no files for it.
     """
     from registry.tokenization.load import read_tokenizer  # a model alone needs none
 
@@ -59,5 +59,5 @@ def tokenizer_of(
         raise MissingTokenizerError(
             f"No installed plugin declares a tokenizer for the architecture {architecture.name!r}."
         )
-    cls: type[Tokenizer] = discovery.load_class(spec)
+    cls: type[Processor] = discovery.load_class(spec)
     return read_tokenizer(cls, files, options)

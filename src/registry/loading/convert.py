@@ -13,7 +13,7 @@ from registry.config.load import ConfigFile, read_config
 from registry.download.progress import ProgressBar
 from registry.errors import MissingTokenizerError, SaveError
 from registry.files.atomic import Writer
-from registry.loading.choose import task_of, tokenizer_of
+from registry.loading.choose import processor_of, task_of
 from registry.loading.differences.fitness import misfit
 from registry.loading.load import ClassArguments, load_into, open_weights
 from registry.loading.model import Model
@@ -29,7 +29,7 @@ from registry.weights.torch import reader
 from registry.weights.write import Format, weight_writers
 
 if TYPE_CHECKING:
-    from registry.tokenization.base import Tokenizer
+    from registry.tokenization.load import Processor
 
 READERS: Mapping[str, Callable[[Path], Mapping[str, Tensor]]] = {
     "safetensors": safetensors.read,
@@ -130,9 +130,9 @@ def richest_class(described: ConfigFile, checkpoint: Checkpoint, task: str) -> t
     return best
 
 
-def _tokenizer(files: Files, described: ConfigFile) -> "Tokenizer | None":
+def _tokenizer(files: Files, described: ConfigFile) -> "Processor | None":
     try:
-        tokenizer = tokenizer_of(described.architecture, files)
+        tokenizer = processor_of(described.architecture, files)
     except MissingTokenizerError:
         return None
     check_fit(tokenizer, described.config)
@@ -144,7 +144,7 @@ def _tokenizer(files: Files, described: ConfigFile) -> "Tokenizer | None":
 
 def _checked_writers(model: Model, to: Format, on_checked: Callable[[], object]) -> dict[str, Writer]:
     """Writers of the weights that read what they wrote."""
-    tensors = model.state_dict()
+    tensors = model.published_weights()
     writers = weight_writers(tensors, model.layout.ties, format=to)
     return {name: _checked(writer, tensors, READERS[to], on_checked) for name, writer in writers.items()}
 

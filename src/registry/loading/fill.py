@@ -71,7 +71,8 @@ def fill(
         alternatives=alternatives,
     )
     if found.differs:
-        raise mismatch(found)
+        buffers = [name for name, slot in slots.items() if not isinstance(slot.tensor, nn.Parameter)]
+        raise mismatch(found._replace(buffers=buffers))
     new = newly_initialized([*outcomes["new"], *outcomes["allowed_missing"]], slots, init_module)
     converted = _converted(values, slots, options, copy=checkpoint.borrowed)
     assign(converted + _converted(new, slots, options), slots)

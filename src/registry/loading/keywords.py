@@ -62,4 +62,4 @@ def refuse_tokenizer_keywords(source: Source, keywords: Collection[str]) -> None
     if not keywords or source.card is not None or source.in_place:  # else the class says it, before it reads anything
         return
     classes: Iterator[type[Tokenizer]] = (discovery.load_class(spec) for spec in discovery.every(TokenizerSpec))
-    refuse_unknown(keywords, {option for cls in classes for option in cls.options}, "No tokenizer has")
+    refuse_unknown(keywords, {option for cls in classes for option in getattr(cls, "options", ())}, "No tokenizer has")

@@ -173,6 +173,8 @@ def load_into(
     described = described or find_config(files, expected=cls.config_class.architecture)
     checkpoint = checkpoint or open_weights(files, described.architecture, options.formats)
     model = _built(cls, described, arguments)
+    if checkpoint.names is not None:
+        checkpoint = evolve(checkpoint, names=checkpoint.names.configured(model.config))
     alternatives = Alternatives(
         config=model.config,
         remake=lambda values: _built(cls, described, arguments.replaced(values)),

@@ -30,7 +30,7 @@ from registry.weights.matching import Patterns
 from registry.weights.names import Layout
 
 if TYPE_CHECKING:
-    from registry.tokenization.base import Tokenizer
+    from registry.tokenization.load import Processor
     from registry.weights.write import Format
 
 
@@ -89,7 +89,7 @@ class Model(WithVocabulary, metaclass=_Constructed):
             raise TypeError(f"{type(self).__name__} needs a {self.config_class.__name__}, not {config!r}.")
         self.config = config
         self.generation_config = {}
-        self.layout = self.layout_of(config)
+        self.layout = self.layout_of(config).configured(config)
 
     # --- What an architecture defines
 
@@ -168,6 +168,7 @@ class Model(WithVocabulary, metaclass=_Constructed):
         allow_missing: Patterns = (),
         allow_unexpected: Patterns = (),
         progress: bool | None = None,
+        format: str | None = None,
         **kwargs: Any,
     ) -> Self:
         """A model of this class, loaded.
@@ -188,6 +189,7 @@ class Model(WithVocabulary, metaclass=_Constructed):
                 Never the whole backbone.
             allow_unexpected: Patterns of names in the file which the model may lack; they are dropped.
             progress: Whether downloads show a bar; None shows one on a terminal.
+            format: The format of weights to read, where the files have several: ``"torch"``.
             kwargs: Keywords of the constructor (``num_labels=3``); all others replace fields of the configuration.
 
         Returns:
@@ -211,7 +213,7 @@ class Model(WithVocabulary, metaclass=_Constructed):
             device=device,
             allow_missing=allow_missing,
             allow_unexpected=allow_unexpected,
-            formats=RELEASE_FORMATS if from_tf else None,
+            formats=RELEASE_FORMATS if from_tf else None if format is None else (format,),
         )
         checkpoint = None if state_dict is None else given_weights(state_dict, files)
         return load_into(cls, files, arguments, options, checkpoint=checkpoint)
@@ -252,7 +254,7 @@ class Model(WithVocabulary, metaclass=_Constructed):
         self,
         directory: str | Path,
         *,
-        tokenizer: "Tokenizer | None" = None,
+        tokenizer: "Processor | None" = None,
         format: "Format" = "safetensors",
         max_shard_size: int | str | None = None,
     ) -> Path:
@@ -260,7 +262,7 @@ class Model(WithVocabulary, metaclass=_Constructed):
 
         Args:
             directory: Where to save it.
-            tokenizer: The tokenizer to save with it.
+            tokenizer: The tokenizer, or other processor, to save with it.
             format: ``"safetensors"``, or ``"torch"`` for a ``pytorch_model.bin``.
             max_shard_size: Bytes, also as text (``"2GB"``), of the largest file of weights.
 
@@ -273,8 +275,14 @@ class Model(WithVocabulary, metaclass=_Constructed):
         from registry.loading.save import save_model  # loading needs none of it
         from registry.weights.write import weight_writers
 
-        weights = weight_writers(self.state_dict(), self.layout.ties, format=format, max_shard_size=max_shard_size)
+        weights = weight_writers(
+            self.published_weights(), self.layout.ties, format=format, max_shard_size=max_shard_size
+        )
         return save_model(self, directory, weights, tokenizer)
+
+    def published_weights(self) -> dict[str, Tensor]:
+        """The state dict as files have it: what the layout's table gathered or parted on loading is as it was there."""
+        return {name: made.tensor for name, made in self.layout.published(self.state_dict()).items()}
 
     def _replace_rows(self, number: int, mean_resizing: bool) -> None:
         """Change the number of rows of tokens; parts that were never trained are still none after it."""

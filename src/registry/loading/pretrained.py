@@ -17,7 +17,7 @@ from registry.config.load import ConfigFile, find_config
 from registry.errors import InputError, MissingTokenizerError, RegistryError, RegistryWarning, SaveError, VocabError
 from registry.files.filenames import SENTENCE_MODULES_NAME
 from registry.garbage import gc_paused
-from registry.loading.choose import class_for, task_of, tokenizer_of
+from registry.loading.choose import class_for, processor_of, task_of
 from registry.loading.keywords import refuse_model_keywords, refuse_tokenizer_keywords
 from registry.loading.options import LoadOptions
 from registry.records import Card
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from registry.loading.model import Model
     from registry.loading.report import LoadReport
     from registry.tokenization.base import Tokenizer
+    from registry.tokenization.load import Processor
     from registry.weights.write import Format
 
 
@@ -47,7 +48,7 @@ class Pretrained:
     """What a plugin declares of the model; None for directories and URLs."""
     report: "LoadReport"
     """What was loaded from where."""
-    _tokenizer: "Tokenizer | MissingTokenizerError" = field(alias="tokenizer", repr=False)
+    _processor: "Processor | MissingTokenizerError" = field(alias="processor", repr=False)
     _modules: "SentenceModules | RegistryError | None" = field(default=None, alias="modules", repr=False)
 
     @property
@@ -57,9 +58,25 @@ class Pretrained:
         Raises:
             MissingTokenizerError: The model has no vocabulary.
         """
-        if isinstance(self._tokenizer, MissingTokenizerError):
-            raise self._tokenizer
-        return self._tokenizer
+        from registry.tokenization.base import Tokenizer
+
+        if not isinstance(self.processor, Tokenizer):
+            raise MissingTokenizerError(
+                f"The model's processor is a {type(self.processor).__name__}, which is no tokenizer.",
+                hint="It is loaded.processor.",
+            )
+        return self.processor
+
+    @property
+    def processor(self) -> "Processor":
+        """What makes the model's inputs: its tokenizer, or a processor of another kind.
+
+        Raises:
+            MissingTokenizerError: The model has no files for it.
+        """
+        if isinstance(self._processor, MissingTokenizerError):
+            raise self._processor
+        return self._processor
 
     def generate(self, prompts: str | Sequence[str], **options: Any) -> str | list[str]:
         """Continue texts.
@@ -133,13 +150,13 @@ class Pretrained:
         self,
         directory: str | Path,
         *,
-        tokenizer: "Tokenizer | None" = None,
+        tokenizer: "Processor | None" = None,
         format: "Format" = "safetensors",
         max_shard_size: int | str | None = None,
     ) -> Path:
         """Save model, configuration and tokenizer as a directory; takes the arguments of ``registry.save``."""
-        if tokenizer is None and not isinstance(self._tokenizer, MissingTokenizerError):
-            tokenizer = self._tokenizer
+        if tokenizer is None and not isinstance(self._processor, MissingTokenizerError):
+            tokenizer = self._processor
         if self._modules is not None and not Path(directory, SENTENCE_MODULES_NAME).exists():
             warnings.warn(
                 f"{SENTENCE_MODULES_NAME} of sentence-transformers and its directories, such as 1_Pooling, are not "
@@ -165,6 +182,7 @@ def load(
     allow_missing: Patterns = (),
     allow_unexpected: Patterns = (),
     progress: bool | None = None,
+    format: str | None = None,
     **config_overrides: Any,
 ) -> Pretrained:
     """A model with its configuration and tokenizer.
@@ -182,6 +200,8 @@ def load(
             Never the whole base model.
         allow_unexpected: Patterns of names in the file that the model may lack; they are dropped.
         progress: Whether downloads show a bar; None shows one on a terminal.
+        format: The format of weights to read, where the files have several: ``"safetensors"``, ``"torch"``, or the name
+            of a plugin's.
         config_overrides: Keywords of the model's class (``num_labels=3``); all others replace fields of the
             configuration.
 
@@ -199,23 +219,29 @@ def load(
         VocabError: The vocabulary is damaged, or does not belong to the model.
         WeightsMismatchError: Weights are missing, unexpected, or of another shape.
     """
-    options = LoadOptions(dtype=dtype, device=device, allow_missing=allow_missing, allow_unexpected=allow_unexpected)
+    options = LoadOptions(
+        dtype=dtype,
+        device=device,
+        allow_missing=allow_missing,
+        allow_unexpected=allow_unexpected,
+        formats=None if format is None else (format,),
+    )
     files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
     described, model = _load(files, task, options, config_overrides)
-    tokenizer: Tokenizer | MissingTokenizerError
+    processor: Processor | MissingTokenizerError
     try:
-        tokenizer = tokenizer_of(described.architecture, files)
+        processor = processor_of(described.architecture, files)
     except MissingTokenizerError as missing:
-        tokenizer = missing
+        processor = missing
     else:
-        check_fit(tokenizer, model.config)
+        check_fit(processor, model.config)
     assert model.load_report is not None
     return Pretrained(
         model=model,
         config=model.config,
         card=files.source.card,
         report=model.load_report,
-        tokenizer=tokenizer,
+        processor=processor,
         modules=_sentence_modules(files),
     )
 
@@ -232,6 +258,7 @@ def load_model(
     allow_missing: Patterns = (),
     allow_unexpected: Patterns = (),
     progress: bool | None = None,
+    format: str | None = None,
     **config_overrides: Any,
 ) -> "Model":
     """A model without its tokenizer; takes the arguments of ``load``, and raises its errors.
@@ -247,9 +274,16 @@ def load_model(
         allow_missing: Patterns of parameters which the file may lack.
         allow_unexpected: Patterns of names in the file which the model may lack.
         progress: Whether downloads show a bar.
+        format: The format of weights to read, where the files have several.
         config_overrides: Keywords of the model's class, and values that replace those of configuration fields.
     """
-    options = LoadOptions(dtype=dtype, device=device, allow_missing=allow_missing, allow_unexpected=allow_unexpected)
+    options = LoadOptions(
+        dtype=dtype,
+        device=device,
+        allow_missing=allow_missing,
+        allow_unexpected=allow_unexpected,
+        formats=None if format is None else (format,),
+    )
     files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
     return _load(files, task, options, config_overrides)[1]
 
@@ -264,6 +298,8 @@ def load_tokenizer(
     **tokenizer_options: Any,
 ) -> "Tokenizer":
     """The tokenizer of a model; needs no torch, and reads no weights.
+
+    A model of images or sound has another processor, which is returned in its place.
 
     Args:
         name: A name, path or URL.
@@ -283,14 +319,14 @@ def load_tokenizer(
     refuse_tokenizer_keywords(files.source, tokenizer_options)
     card = files.source.card
     known = find_config(files).architecture if card is None else discovery.architecture(card.architecture)
-    return tokenizer_of(known, files, tokenizer_options)
+    return processor_of(known, files, tokenizer_options)  # type: ignore[return-value]  # in most cases a tokenizer
 
 
 def save(
     pretrained_or_model: "Pretrained | nn.Module",
     directory: str | Path,
     *,
-    tokenizer: "Tokenizer | None" = None,
+    tokenizer: "Processor | None" = None,
     format: "Format" = "safetensors",
     max_shard_size: int | str | None = None,
 ) -> Path:
@@ -347,12 +383,16 @@ def _sentence_modules(files: Files) -> "SentenceModules | RegistryError | None":
         return problem
 
 
-def check_fit(tokenizer: "Tokenizer", config: Config) -> None:
-    """Check that a tokenizer has no id beyond the rows of a model's embedding.
+def check_fit(tokenizer: "Processor", config: Config) -> None:
+    """Check that a tokenizer has no id beyond the rows of a model's embedding; other processors have no ids.
 
     Raises:
         VocabError: It has one.
     """
+    from registry.tokenization.base import Tokenizer  # which is loaded where there is one
+
+    if not isinstance(tokenizer, Tokenizer):
+        return
     rows = config.total_tokens_embeddings
     highest = max(tokenizer.get_vocab().values())
     if rows is not None and highest >= rows:

@@ -65,7 +65,11 @@ def report_of(outcomes: Outcomes, translation: Translation, checkpoint: Checkpoi
     """The report on a checkpoint that was loaded."""
     loaded = [(name, pair.theirs.get(full)) for pair in outcomes["loaded"] for full, name in pair.ours.items()]
     twins = [
-        tensor.name for pair in outcomes["loaded"] for full, tensor in pair.theirs.items() if full not in pair.ours
+        name
+        for pair in outcomes["loaded"]
+        for full, tensor in pair.theirs.items()
+        if full not in pair.ours
+        for name in tensor.names
     ]
     return LoadReport(
         source=checkpoint.source,
@@ -74,8 +78,14 @@ def report_of(outcomes: Outcomes, translation: Translation, checkpoint: Checkpoi
         new=_ours(outcomes["new"]),
         missing=_ours(outcomes["allowed_missing"]),
         unexpected=_theirs(outcomes["allowed_unexpected"]),
-        dropped=(*translation.dropped, *_theirs(outcomes["dropped"]), *_theirs(outcomes["allowed_missing"]), *twins),
-        renamed=tuple((tensor.name, name) for name, tensor in loaded if tensor and tensor.renamed),
+        dropped=tuple(
+            dict.fromkeys(
+                (*translation.dropped, *_theirs(outcomes["dropped"]), *_theirs(outcomes["allowed_missing"]), *twins)
+            )
+        ),
+        renamed=tuple(
+            (theirs, name) for name, tensor in loaded if tensor and tensor.renamed for theirs in tensor.names
+        ),
         wrappers=translation.wrappers,
         untrained=_untrained(outcomes["loaded"], checkpoint.untrained),
         ignored_files=checkpoint.ignored_files,
@@ -87,7 +97,7 @@ def _untrained(loaded: Iterable[Pair], marked: Collection[str]) -> tuple[str, ..
     """Names in the model of tensors that are marked; of a part, only where all of its tensors are."""
     if not marked:
         return ()
-    found = [(pair, [tensor.name for tensor in pair.theirs.values()]) for pair in loaded]
+    found = [(pair, pair.stored) for pair in loaded]
     trained = {pair.part for pair, names in found if pair.part is not None and not set(names) <= set(marked)}
     untrained = [pair for pair, names in found if set(names) <= set(marked) and pair.part not in trained]
     return tuple(name for pair in untrained for full, name in pair.ours.items() if full in pair.theirs)
@@ -98,4 +108,4 @@ def _ours(pairs: Iterable[Pair]) -> tuple[str, ...]:
 
 
 def _theirs(pairs: Iterable[Pair]) -> tuple[str, ...]:
-    return tuple(tensor.name for pair in pairs for tensor in pair.theirs.values())
+    return tuple(dict.fromkeys(name for pair in pairs for name in pair.stored))

@@ -15,17 +15,17 @@ from registry.files.atomic import Writer, content_writer
 from registry.files.filenames import CONFIG_NAME, GENERATION_CONFIG_NAME
 from registry.loading.meta import build
 from registry.loading.slots import FLOATS
-from registry.loading.untrained import UNTRAINED, unchanged
+from registry.loading.untrained import UNTRAINED, fingerprints, unchanged
 from registry.saving.folder import write_folder
 from registry.weights.writable import DEQUANTIZE
 
 if TYPE_CHECKING:
     from registry.loading.model import Model
-    from registry.tokenization.base import Tokenizer
+    from registry.tokenization.load import Processor
 
 
 def save_model(
-    model: "Model", directory: str | Path, weights: Mapping[str, Writer], tokenizer: "Tokenizer | None" = None
+    model: "Model", directory: str | Path, weights: Mapping[str, Writer], tokenizer: "Processor | None" = None
 ) -> Path:
     """Save a model's configuration, its weights, and a tokenizer, as a directory which every door loads again.
 
@@ -33,7 +33,7 @@ def save_model(
         model: The model.
         directory: Where to save it.
         weights: Writers of the weight files, by file name.
-        tokenizer: The tokenizer to save with it.
+        tokenizer: The tokenizer, or other processor, to save with it.
 
     Returns:
         The directory.
@@ -83,11 +83,22 @@ def _config_of(model: "Model") -> str:
 
 def _about(model: "Model") -> dict[str, Any]:
     """What the manifest says of the model."""
-    untrained = unchanged(model.initial_values, model.state_dict(), model.layout)
+    untrained = _untrained(model)
     return {
         "origin": None if model.load_report is None else model.load_report.source,
         "architecture": model.config.architecture,
         "task": discovery.model_class_task(type(model)),
         "versions": {"torch-registry": __version__, "torch": torch.__version__},
-        **({UNTRAINED: dict(untrained)} if untrained else {}),
+        **({UNTRAINED: untrained} if untrained else {}),
     }
+
+
+def _untrained(model: "Model") -> dict[str, str]:
+    """Fingerprints of the tensors that were never trained, by their names in the file."""
+    tensors = model.state_dict()
+    same = unchanged(model.initial_values, tensors, model.layout)
+    if not same or not model.layout.names.rules:
+        return dict(same)
+    made = model.layout.published(tensors)
+    names = [name for name, one in made.items() if {*one.ours} <= same.keys()]
+    return dict(fingerprints({name: one.tensor for name, one in made.items()}, names))

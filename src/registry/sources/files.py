@@ -131,6 +131,36 @@ class Files:
         return None
 
 
+def files_of(
+    name: str | os.PathLike[str],
+    role: str,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    offline: bool | None = None,
+    revision: str | None = None,
+    progress: bool | None = None,
+) -> Paths:
+    """The files of a model that play a role, fetched where need be.
+
+    Args:
+        name: A name, path or URL.
+        role: A role of ``registry.records.ROLES``, or a plugin's own.  A directory gives all its files.
+        cache_dir: Directory for downloaded files.
+        offline: True forbids every download; None asks the environment.
+        revision: Branch, tag or commit of a repository of the hub.
+        progress: Whether downloads show a bar; None shows one on a terminal.
+
+    Returns:
+        Published file name -> path on this disk.
+
+    Raises:
+        UnknownModelError: Nothing has this name.
+        FetchError: A file is not available.
+    """
+    files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
+    return files.of(role)
+
+
 def _lock_in_force() -> "Lock | None":
     if not os.environ.get("REGISTRY_LOCK"):
         return None

@@ -1,27 +1,51 @@
-"""Reads the tokenizer among the files of a model."""
+"""Reads the tokenizer, or another processor of inputs, among the files of a model."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
+from registry import discovery
 from registry.files.filenames import TOKENIZER_NAME
 from registry.sources.files import Files
 from registry.sources.on_disk import FileSource
 from registry.tokenization.options import refuse_unknown
 
 if TYPE_CHECKING:
-    from registry.tokenization.base import Tokenizer
+    from registry.files.atomic import Writer
+    from registry.records import Paths
 
-TokenizerT = TypeVar("TokenizerT", bound="Tokenizer")
+
+class Processor(Protocol):
+    """Makes inputs of a model; read from its files, and saved with the model.
+
+    Every tokenizer is one.  A class of another kind needs no base class: it has these two methods, and is called as its
+    author likes.  A class attribute ``options`` lists the keywords of ``from_files``, where there are any.
+    """
+
+    @classmethod
+    def from_files(cls, paths: "Paths", **options: Any) -> Self:
+        """The processor in files, by their published names.
+
+        Raises:
+            MissingTokenizerError: Its files are not among them.
+        """
+        ...
+
+    def files(self) -> "Mapping[str, Writer]":
+        """The files that a saved directory needs for it: name -> what writes it to a path."""
+        ...
+
+
+ProcessorT = TypeVar("ProcessorT", bound="Processor")
 
 ROLES = ("vocab", "merges", "special_tokens", "tokenizer", "tokenizer_config")
 """Roles of the files which are the tokenizer's."""
 
 
-def read_tokenizer(cls: type[TokenizerT], files: Files, options: Mapping[str, Any]) -> TokenizerT:
-    """The tokenizer among the files of a model; the options of its card stand unless others are given.
+def read_tokenizer(cls: type[ProcessorT], files: Files, options: Mapping[str, Any]) -> ProcessorT:
+    """The tokenizer, or other processor, of a model; the options of its card stand unless others are given.
 
     Args:
-        cls: The tokenizer's class.
+        cls: Its class.
         files: The files of the model.
         options: Keywords of the constructor.
 
@@ -32,10 +56,19 @@ def read_tokenizer(cls: type[TokenizerT], files: Files, options: Mapping[str, An
         ConfigError: An option in a file is impossible.
         IntegrityError: The directory was saved over meanwhile.
     """
-    refuse_unknown(options, cls.options, cls.__name__)
-    paths = files.of(*ROLES)
+    known = getattr(cls, "options", {})  # a processor of another kind may have none
+    refuse_unknown(options, known, cls.__name__)
+    paths = files.of(*ROLES, *_own_roles(files))
     if isinstance(files.source, FileSource):  # a vocabulary, whatever its name
-        paths = {name if name == TOKENIZER_NAME else cls.vocabulary_name: path for name, path in paths.items()}
+        vocabulary = getattr(cls, "vocabulary_name", None)
+        paths = {name if vocabulary is None or name == TOKENIZER_NAME else vocabulary: paths[name] for name in paths}
     card = files.source.card
     with files.unchanged():
         return cls.from_files(paths, **{**({} if card is None else card.tokenizer), **options})
+
+
+def _own_roles(files: Files) -> tuple[str, ...]:
+    """The further roles that the architecture of a card declares for its tokenizer."""
+    card = files.source.card
+    spec = None if card is None else discovery.architecture(card.architecture).tokenizer
+    return () if spec is None else tuple(role for role in spec.files if role not in ROLES)

@@ -126,8 +126,10 @@ def largest_difference(one: "Tensor", other: "Tensor") -> float | None:
 def _layout(described: ConfigFile) -> Layout:
     """How an architecture names its weights; any of its classes has the answer."""
     spec = next(iter(described.architecture.models.values()), None)
-    layout: Layout = Layout() if spec is None else discovery.load_class(spec).layout_of(described.config)
-    return layout
+    if spec is None:
+        return Layout()
+    layout: Layout = discovery.load_class(spec).layout_of(described.config)
+    return layout.configured(described.config)
 
 
 def _tensors(files: Files, described: ConfigFile | None, layout: Layout) -> "Mapping[str, Tensor]":
@@ -135,5 +137,6 @@ def _tensors(files: Files, described: ConfigFile | None, layout: Layout) -> "Map
     checkpoint = open_checkpoint(
         files.of("weights"), None if described is None else described.architecture, files=files
     )
-    sources = translate_names(checkpoint.tensors, checkpoint.names, layout).sources
+    names = None if checkpoint.names is None or described is None else checkpoint.names.configured(described.config)
+    sources = translate_names(checkpoint.tensors, names, layout).sources
     return LazyTensors({name: partial(source.read, checkpoint.tensors) for name, source in sources.items()})

@@ -50,7 +50,17 @@ class Pair:
     @property
     def names(self) -> tuple[str, ...]:
         """The tensor's names in the model; where it has none, those in the file."""
-        return tuple(self.ours.values()) or tuple(source.name for source in self.theirs.values())
+        return tuple(self.ours.values()) or self.stored
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """All names in the file, each once: a tensor may be gathered from several."""
+        return tuple(dict.fromkeys(name for source in self.theirs.values() for name in source.names))
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Names that the file lacks, where it has some of those from which the tensor is gathered."""
+        return tuple(name for source in self.theirs.values() for name in source.missing)
 
 
 Outcomes: TypeAlias = Mapping[Outcome, list[Pair]]
@@ -139,7 +149,7 @@ def classify(
     outcomes: dict[Outcome, list[Pair]] = {outcome: [] for outcome in get_args(Outcome)}
     for pair in pairs:
         outcome: Outcome = "loaded"
-        if not pair.theirs:
+        if not pair.theirs or (pair.ours and pair.lacking):
             wrong: Outcome = "allowed_missing" if is_allowed(pair.names, allow_missing) else "missing"
             outcome = wrong if pair.part in parts_of_file else "new"
         elif not pair.ours:

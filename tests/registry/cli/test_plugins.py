@@ -77,6 +77,26 @@ def test_a_reference_that_leads_nowhere_is_broken(install: Install) -> None:
     assert "refers to toy_plugin_classes:Layer, which fails: ModuleNotFoundError" in result.stdout
 
 
+def test_a_card_that_nothing_can_load_is_reported(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REGISTRY_DISABLE_PLUGINS")
+    monkeypatch.setenv("REGISTRY_PLUGINS", "bert toy-dist")
+    cards = (
+        "Card(name='one', architecture='brt', task='base', files=())",
+        "Card(name='two', architecture='bert', task='masked', files=())",
+        "Card(name='three', architecture='bert', task='base', files=())",
+    )
+    install("toy-dist", f"{TOY}@hookimpl\ndef registry_cards():\n return [{', '.join(cards)}]")
+    result = check()
+    assert result.exit_code == 1
+    told = [line for line in result.stdout.splitlines() if "cannot be loaded" in line]
+    assert told == [
+        "The card 'one' of toy_plugin (toy-dist 1.0) cannot be loaded: no installed plugin declares the architecture "
+        "'brt'. Did you mean 'bert'?",
+        "The card 'two' of toy_plugin (toy-dist 1.0) cannot be loaded: 'bert' has no model for the task 'masked'. "
+        "Did you mean 'masked-lm' or 'base'?",
+    ]
+
+
 def test_what_is_heavy_or_changes_the_state_of_others_is_remarked_on(install: Install) -> None:
     install("toy-dist", "import numpy, os, sys\nos.environ['TOY'] = '1'\nsys.path.append('/nowhere')")
     result = check()

@@ -6,7 +6,14 @@ import click
 
 from registry.cli.names import name_argument
 from registry.cli.output import echo, json_option, print_json
-from registry.cli.run.trained import check_sampling, device_option, end_ids, generation_options, load_trained
+from registry.cli.run.trained import (
+    check_sampling,
+    device_option,
+    end_ids,
+    generation_options,
+    load_trained,
+    task_that_generates,
+)
 from registry.cli.texts import text_argument
 
 
@@ -37,7 +44,7 @@ def command(
 
     from registry.generation.streaming import TextStreamer
 
-    loaded = load_trained(name, "causal-lm", device)
+    loaded = load_trained(name, task_that_generates(name), device)
     where = next(loaded.model.parameters()).device
     ids = loaded.tokenizer([prompt], return_tensors="pt")["input_ids"].to(where)
     how = {

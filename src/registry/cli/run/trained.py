@@ -30,6 +30,25 @@ def _usable(_ctx: click.Context, _parameter: click.Parameter, device: str | None
 device_option = click.option("--device", metavar="NAME", callback=_usable, help="Device, such as cuda (default: cpu).")
 
 
+def task_that_generates(name: str) -> str:
+    """The task of the class that continues texts: ``causal-lm``, or of an architecture without it the model's own.
+
+    Raises:
+        RegistryError: Whatever ``registry.load_config`` raises.
+    """
+    from registry.config.load import find_config
+    from registry.loading.choose import class_for, task_of
+    from registry.sources.files import Files
+
+    files = Files.named(name)
+    described = find_config(files)
+    own = task_of(files.source.card, described)
+    if "causal-lm" in described.architecture.models or own not in described.architecture.models:
+        return "causal-lm"
+    cls = class_for(own, described.architecture, files)
+    return own if all(hasattr(cls, needed) for needed in ("context_size", "new_cache", "score")) else "causal-lm"
+
+
 def load_trained(name: str, task: str, device: str | None) -> "Pretrained":
     """Load a model for a task, with all of its weights; warns about those that were saved before they were trained.
 
@@ -42,7 +61,7 @@ def load_trained(name: str, task: str, device: str | None) -> "Pretrained":
     from registry.sources.resolve import resolve
 
     card = resolve(name).card
-    if card is not None and card.task in TASKS and card.task not in HELD_BY[task]:
+    if card is not None and card.task in TASKS and card.task not in HELD_BY.get(task, (task,)):
         raise _untrained(name, task, f"its card has the task {card.task!r}")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*newly initialized", UntrainedWarning)  # they are an error here
@@ -76,7 +95,7 @@ def load_for(name: str, tasks: Collection[str], device: str | None) -> "tuple[Pr
 
 
 def _untrained(name: str, task: str, why: str) -> UnknownTaskError:
-    listing = " or ".join(f"`registry list --task {held}`" for held in HELD_BY[task])
+    listing = " or ".join(f"`registry list --task {held}`" for held in HELD_BY.get(task, (task,)))
     return UnknownTaskError(
         f"the weights of {name!r} are not for {task!r}: {why}.", hint=f"{listing} lists suitable models."
     )

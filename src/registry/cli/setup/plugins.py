@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 def command(ctx: click.Context, as_json: bool, check: bool, timeout: float) -> None:
     """List plugins and their status.
 
-    With --check, each is imported in a separate process, so that one that hangs or crashes is reported as well; exits
-    with 1 if one is broken.
+    With --check, each is imported in a separate process, so that one that hangs or crashes is reported as well, and so
+    are cards of architectures or tasks that no plugin declares; exits with 1 if something is broken.
     """
     from registry.catalog import plugins
 
     probes = _probes(timeout) if check else {}
-    found = _without_harmful(probes) if check else plugins()
+    found, cards = _without_harmful(probes) if check else (plugins(), {})
     if as_json:
-        print_json([_keys(plugin, probes) for plugin in found])
+        print_json([_keys(plugin, probes, cards) for plugin in found])
     else:
-        _print(found, probes)
-    if any(probe.error or probe.broken for probe in probes.values()):
+        _print(found, probes, cards)
+    if cards or any(probe.error or probe.broken for probe in probes.values()):
         ctx.exit(ExitCode.ERROR)
 
 
@@ -56,35 +56,37 @@ def _probes(timeout: float) -> "Probes":
     }
 
 
-def _without_harmful(probes: "Probes") -> "list[PluginInfo]":
-    """All plugins; those that failed in their separate process are not imported in this one."""
-    from registry.catalog import plugins
+def _without_harmful(probes: "Probes") -> "tuple[list[PluginInfo], Mapping[str, str]]":
+    """All plugins, and cards that none can load; plugins that failed in their process are not imported in this one."""
+    from registry.catalog import plugins, unusable_cards
 
     failed = {name: probe.error for (name, _), probe in probes.items() if probe.error}
     before = os.environ.get("REGISTRY_DISABLE_PLUGINS")
     os.environ["REGISTRY_DISABLE_PLUGINS"] = " ".join([before or "", *failed])
     try:
-        found = plugins()
+        found, cards = plugins(), unusable_cards()
     finally:
         del os.environ["REGISTRY_DISABLE_PLUGINS"]
         if before is not None:
             os.environ["REGISTRY_DISABLE_PLUGINS"] = before
-    return [
+    listed = [
         attrs.evolve(plugin, state="failed", error=failed[plugin.name]) if plugin.name in failed else plugin
         for plugin in found
     ]
+    return listed, cards
 
 
 # --- Printing ---------------------------------------------------------------------------------------------------------
 
 
-def _keys(plugin: "PluginInfo", probes: "Probes") -> dict[str, Any]:
-    keys = {field.name: getattr(plugin, field.name) for field in attrs.fields(type(plugin))}
+def _keys(plugin: "PluginInfo", probes: "Probes", cards: Mapping[str, str]) -> dict[str, Any]:
+    keys: dict[str, Any] = {field.name: getattr(plugin, field.name) for field in attrs.fields(type(plugin))}
     probe = probes.get((plugin.name, plugin.distribution))
-    return keys if probe is None else {**keys, "check": probe}
+    unusable = {name: cards[name] for name in plugin.declares.get("cards", ()) if name in cards}
+    return keys if probe is None else {**keys, "check": probe, "unusable": unusable}
 
 
-def _print(found: "list[PluginInfo]", probes: "Probes") -> None:
+def _print(found: "list[PluginInfo]", probes: "Probes", cards: Mapping[str, str]) -> None:
     print_table(
         ("plugin", "distribution", "state", "imported in", "declares"),
         [
@@ -106,6 +108,9 @@ def _print(found: "list[PluginInfo]", probes: "Probes") -> None:
             echo(f"{record} of {plugin} is shadowed by the one of {winner}.")
         for line in _remarks(probes.get((plugin.name, plugin.distribution))):
             echo(f"{plugin} {line}.")
+        for name in plugin.declares.get("cards", ()):
+            if name in cards:
+                echo(f"The card {name!r} of {plugin} cannot be loaded: {cards[name]}")
 
 
 def _remarks(probe: "Probe | None") -> Iterator[str]:

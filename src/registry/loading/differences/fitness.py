@@ -23,7 +23,7 @@ class Misfit(NamedTuple):
 
 def misfit(cls: type[Model], config: Any, checkpoint: Checkpoint) -> Misfit:
     """How far a class is from holding exactly what a checkpoint holds."""
-    layout = cls.layout_of(config)
+    layout = cls.layout_of(config).configured(config)
     sources = translate_names(checkpoint.tensors, checkpoint.names, layout).sources
     names = build(lambda: cls(config)).state_dict().keys()
     outcomes = classify(match(names, [], sources, layout))

@@ -34,7 +34,7 @@ def advice(found: Comparison) -> str | None:
     prefix = _prefix_too_many(found)
     if prefix is not None:
         return _without_prefix(found, prefix)
-    reworked = rework_of(source.name for pair in found.outcomes["unexpected"] for source in pair.theirs.values())
+    reworked = rework_of(name for pair in found.outcomes["unexpected"] for name in pair.stored)
     if reworked is not None:
         return reworked
     options, layers = option_of_sizes(found), option_of_layers(found)
@@ -125,6 +125,12 @@ def _of_refused(found: Comparison) -> Iterator[str]:
 
 def _of_patterns(found: Comparison) -> Iterator[str]:
     missing, unexpected = found.outcomes["missing"], found.outcomes["unexpected"]
+    buffers = [name for pair in missing for name in pair.names if name in found.buffers]
+    if buffers:
+        yield (
+            f"{first_of(buffers, 2)} are buffers of {found.model}: where they are computed and not trained, the author "
+            f"of the class registers them with persistent=False, and no file needs them."
+        )
     if missing and any(pair.part is None for pair in found.outcomes["loaded"]):
         patterns = _patterns_of_parts(found, missing)
         yield f"If that is meant: allow_missing={patterns} newly initializes what the file lacks."
@@ -166,7 +172,7 @@ def _patterns_of_parts(found: Comparison, pairs: Iterable[Pair]) -> list[str]:
 
 def _patterns_of_file(found: Comparison, pairs: Iterable[Pair]) -> list[str]:
     """Patterns for names in the file: the directories of names which are unexpected as a whole, else the names."""
-    unexpected = [source.name for pair in pairs for source in pair.theirs.values()]
+    unexpected = [name for pair in pairs for name in pair.stored]
     kept = [name for name in found.checkpoint.tensors if name not in set(unexpected)]
     patterns: list[str] = []
     for name in unexpected:

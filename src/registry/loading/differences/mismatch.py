@@ -44,6 +44,8 @@ class Comparison(NamedTuple):
     shapes: Mapping[str, tuple[int, ...]]
     """Shapes in the file, by names in the model."""
     alternatives: Alternatives | None = None
+    buffers: Collection[str] = ()
+    """Names in the model of its buffers, for the advice of errors."""
 
     @property
     def differs(self) -> bool:
@@ -88,4 +90,6 @@ def mismatch(found: Comparison) -> WeightsMismatchError:
 
 
 def _shown(pair: Pair, side: str) -> str:
+    if pair.ours and pair.lacking:
+        return f"{pair.names[0]} (the file lacks {first_of(pair.lacking, 3)})"
     return pair.names[0] if pair.part is None else f"{pair.names[0]} (the {side} has only some of {pair.part}*)"
