@@ -91,7 +91,7 @@ def are_shared(query: Tensor, key: Tensor) -> bool:
     return bool(query.shape[-3] != key.shape[-3])  # sizes are tensors under torch.jit.trace
 
 
-def causal_mask(new: int, past: int, mask: Tensor | None, device: torch.device) -> Tensor:
+def causal_mask(new: int, past: int, mask: Tensor | None, device: torch.device, *, window: int | None = None) -> Tensor:
     """The causal mask of ``new`` tokens after ``past`` cached ones.
 
     Args:
@@ -99,12 +99,15 @@ def causal_mask(new: int, past: int, mask: Tensor | None, device: torch.device) 
         past: Number of tokens before them.
         mask: Boolean, ``(B, S)``, false at padding; None where there is none.
         device: Where to make it.
+        window: Tokens to which one attends, itself included; None for all before it.
 
     Returns:
         Boolean, ``(B or 1, 1, T, S)``, true where a token may attend.  Every token attends to itself, padding too: a
         softmax over nothing would give NaN.
     """
     causal = torch.ones(new, past + new, dtype=torch.bool, device=device).tril(past)
+    if window is not None:
+        causal = causal.triu(past - window + 1)
     if mask is None:
         return causal[None, None]
     return (mask[:, None, None, :] & causal) | causal.triu(past)
@@ -134,7 +137,8 @@ class CausalState:
         if not input_ids.numel():
             raise InputError(f"input_ids must hold at least one token, not have the shape {tuple(self._shape)}.")
         self._tokens = self._tokens_in(mask)
-        self._mask = self._make_mask(input_ids.device)
+        self._masks: dict[int | None, Tensor | None] = {}
+        self._device = input_ids.device
 
     def _tokens_in(self, mask: Tensor | None) -> Tensor | None:
         """Which of all tokens are no padding, ``(B, S)``; None where it is known that all are."""
@@ -150,12 +154,18 @@ class CausalState:
         tokens = mask.reshape(-1, self.length) != 0
         return None if can_branch_on(tokens) and tokens.all() else tokens
 
-    def _make_mask(self, device: torch.device) -> Tensor | None:
-        """The causal mask; None where ``causal_attention`` or no mask at all will do."""
+    def _mask(self, window: int | None) -> Tensor | None:
+        """The causal mask of a window, made once; None where ``causal_attention`` or no mask at all will do."""
+        window = None if window is None or window >= self.length else window
+        if window not in self._masks:
+            self._masks[window] = self._make_mask(window)
+        return self._masks[window]
+
+    def _make_mask(self, window: int | None) -> Tensor | None:
         new = self._shape[-1]
-        if self._tokens is None and (self._past == 0 or new == 1):
+        if self._tokens is None and window is None and (self._past == 0 or new == 1):
             return None
-        return causal_mask(new, self._past, self._tokens, device)
+        return causal_mask(new, self._past, self._tokens, self._device, window=window)
 
     @property
     def length(self) -> int:
@@ -168,18 +178,33 @@ class CausalState:
             return torch.arange(self._past, self.length, device=device)
         return (self._tokens.long().cumsum(-1) - 1).clamp(min=0)[:, self._past :].reshape(self._shape)
 
-    def attend_in(self, layer: int) -> Attend:
-        """Causal attention of the layer of this number, whose keys and values are appended to the cache."""
-        return partial(self._attend, layer)
+    def attend_in(self, layer: int, *, window: int | None = None) -> Attend:
+        """Causal attention of the layer of this number, whose keys and values are appended to the cache.
 
-    def _attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
+        Args:
+            layer: The number.
+            window: Tokens to which one attends, itself included (Beltagy et al., 2020); None for all before it.
+        """
+        return partial(self._attend, layer, self._mask(window))
+
+    def _attend(
+        self, layer: int, mask: Tensor | None, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0
+    ) -> Tensor:
         keys, values = self._cache.append(layer, key.transpose(-3, -2), value.transpose(-3, -2))
-        return self._mix(layer, query, keys.transpose(-3, -2), values.transpose(-3, -2), dropout)
+        return self._mix(layer, query, keys.transpose(-3, -2), values.transpose(-3, -2), mask, dropout)
 
-    def _mix(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:  # noqa: ARG002  # used below
-        if self._mask is None and self._past == 0:
+    def _mix(
+        self,
+        layer: int,  # noqa: ARG002  # used below
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        mask: Tensor | None,
+        dropout: float,
+    ) -> Tensor:
+        if mask is None and self._past == 0:
             return causal_attention(query, keys, values, dropout=dropout)
-        return attention(query, keys, values, mask=self._mask, dropout=dropout)
+        return attention(query, keys, values, mask=mask, dropout=dropout)
 
     def flat(self, x: Tensor) -> Tensor:
         """Features of the ids, with all leading axes as one: ``(B, T, width)``."""
@@ -217,11 +242,13 @@ class CausalStateWithWeights(CausalState):
         super().__init__(input_ids, mask, past)
         self._weights: dict[int, Tensor] = {}
 
-    def _make_mask(self, device: torch.device) -> Tensor:
-        return causal_mask(self._shape[-1], self._past, self._tokens, device)
+    def _make_mask(self, window: int | None) -> Tensor:
+        return causal_mask(self._shape[-1], self._past, self._tokens, self._device, window=window)
 
-    def _mix(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:
-        mixed, self._weights[layer] = eager_attention(query, keys, values, mask=self._mask, dropout=dropout)
+    def _mix(
+        self, layer: int, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, dropout: float
+    ) -> Tensor:
+        mixed, self._weights[layer] = eager_attention(query, keys, values, mask=mask, dropout=dropout)
         return mixed
 
     @property

@@ -92,6 +92,26 @@ def test_no_token_sees_a_later_one(qkv: list[Tensor]) -> None:
     assert_close(CausalState(IDS).attend_in(0)(*qkv), attention(*qkv, mask=mask))
 
 
+@pytest.mark.parametrize("kind", [CausalState, CausalStateWithWeights])
+@pytest.mark.parametrize("cut", [0, 3, 4])
+@pytest.mark.parametrize("window", [1, 2, 4, 5, 9])
+def test_a_token_sees_as_many_as_the_window_has(
+    qkv: list[Tensor], window: int, cut: int, kind: type[CausalState]
+) -> None:
+    within = torch.tensor([[key <= query < key + window for key in range(TOKENS)] for query in range(TOKENS)])
+    tokens = torch.tensor([[1, 1, 1, 1, 1], [0, 1, 1, 1, 1]])
+    seen = within & tokens[:, None, None, :].bool() | torch.eye(TOKENS, dtype=torch.bool)
+    for mask, expected in ((None, within), (tokens, seen)):
+        cache = DynamicKeyValueCache()
+        found = []
+        for start, stop in ((0, cut), (cut, TOKENS)):
+            if start < stop:
+                state = kind(IDS[:, start:stop], None if mask is None else mask[:, :stop], cache)
+                found.append(state.attend_in(0, window=window)(*(x[:, start:stop] for x in qkv)))
+                cache = DynamicKeyValueCache(state.past_key_values)
+        assert_close(torch.cat(found, dim=1), formula(*qkv, expected)[0])
+
+
 def test_the_mask_is_the_definition_of_causal() -> None:
     tokens = torch.tensor([[False, True, True, True, True], [True, True, False, True, False]])
     mask = causal_mask(3, 2, tokens, torch.device("cpu"))

@@ -33,6 +33,8 @@ def _token_ids(value: Any) -> Any:
 def _token_id(config: "LlamaConfig", attribute: "Attribute[Any]", value: Any) -> None:
     """Raise ConfigError unless a special token is an id, several, or null; -1 means null in some files."""
     ids = value if isinstance(value, tuple) else () if value is None else (value,)
+    if type(config.vocab_size) is not int:
+        return  # which its own check refuses
     if not all(type(number) is int and -1 <= number < config.vocab_size for number in ids):
         raise ConfigError(
             f"{attribute.name} must be an id below vocab_size ({config.vocab_size:,}), a list of them, or null, "
@@ -43,6 +45,40 @@ def _token_id(config: "LlamaConfig", attribute: "Attribute[Any]", value: Any) ->
 def token_id(default: int | None) -> Any:
     """The id of a special token; several where several tokens do the same; or none."""
     return field(default=default, converter=_token_ids, validator=_token_id)
+
+
+def _shared_evenly(config: "LlamaConfig", attribute: "Attribute[Any]", heads: int | None) -> None:
+    """Raise ConfigError unless as many heads of queries share each head of keys and values."""
+    if heads and config.num_attention_heads % heads:
+        raise ConfigError(f"{attribute.name} ({heads}) must divide num_attention_heads ({config.num_attention_heads}).")
+
+
+def shared_heads(default: int | None) -> Any:
+    """Heads of keys and values, each shared by as many neighboring heads of queries; as many as those when null."""
+    return _also(optional_size(default, most=100_000), _shared_evenly)
+
+
+def _even(config: "LlamaConfig", _attribute: "Attribute[Any]", width: int | None) -> None:
+    """Raise ConfigError unless heads divide the width, and have an even number of features."""
+    heads = config.num_attention_heads
+    if width is None and config.hidden_size % heads:
+        raise ConfigError(f"num_attention_heads ({heads}) must divide hidden_size ({config.hidden_size}).")
+    if config.head_width % 2:
+        raise ConfigError(
+            f"A head has {config.head_width} features (head_dim), where an even number is needed: positions turn them "
+            f"in pairs."
+        )
+
+
+def head_size(default: int | None) -> Any:
+    """Features of a head; when null, the heads split ``hidden_size`` evenly."""
+    return _also(optional_size(default, most=1_000_000), _even)
+
+
+def _also(attribute: Any, check: Any) -> Any:
+    """The same field with another check after its own."""
+    attribute.validator(check)
+    return attribute
 
 
 @frozen(kw_only=True)
@@ -67,9 +103,9 @@ class LlamaConfig(Config):
     """Blocks, one after the other."""
     num_attention_heads: int = size(32, most=100_000)
     """Heads of queries in each block."""
-    num_key_value_heads: int | None = optional_size(None, most=100_000)
+    num_key_value_heads: int | None = shared_heads(None)
     """Heads of keys and values, each shared by as many neighboring heads of queries; as many as those when null."""
-    head_dim: int | None = optional_size(None, most=1_000_000)
+    head_dim: int | None = head_size(None)
     """Features of a head; when null, the heads split ``hidden_size`` evenly."""
     hidden_act: str = choice("silu", ACTIVATIONS)
     """Activation of the gate in the feed-forward networks."""
@@ -97,24 +133,6 @@ class LlamaConfig(Config):
     """The token, or the tokens, that end a text."""
     pad_token_id: int | tuple[int, ...] | None = token_id(None)
     """The token of padding."""
-
-    @head_dim.validator
-    def _heads_divide_width(self, _attribute: "Attribute[int]", width: int | None) -> None:
-        heads = self.num_attention_heads
-        if width is None and self.hidden_size % heads:
-            raise ConfigError(f"num_attention_heads ({heads}) must divide hidden_size ({self.hidden_size}).")
-        if self.head_width % 2:
-            raise ConfigError(
-                f"A head has {self.head_width} features (head_dim), where an even number is needed: positions turn "
-                f"them in pairs."
-            )
-
-    @num_key_value_heads.validator
-    def _heads_are_shared_evenly(self, _attribute: "Attribute[int]", heads: int | None) -> None:
-        if heads and self.num_attention_heads % heads:
-            raise ConfigError(
-                f"num_key_value_heads ({heads}) must divide num_attention_heads ({self.num_attention_heads})."
-            )
 
     @rope_scaling.validator
     def _scaling_is_understood(self, _attribute: "Attribute[Any]", scaling: Mapping[str, Any] | None) -> None:
@@ -153,15 +171,25 @@ class LlamaConfig(Config):
         return self.num_key_value_heads or self.num_attention_heads
 
     @property
+    def num_experts(self) -> int:
+        """Feed-forward networks of a block."""
+        return 1
+
+    @property
     def scaling(self) -> str:
         """The kind of scaling."""
         found = self.rope_scaling or {}
         return str(found.get("rope_type", found.get("type", "default")))
 
+    @property
+    def windows(self) -> tuple[int | None, ...]:
+        """For each block the number of tokens to which one attends; None for all before it."""
+        return (None,) * self.num_hidden_layers
+
     def num_backbone_parameters(self) -> int:
         """Parameters of embeddings and blocks, normalizations excluded."""
         attention = 2 * self.head_width * (self.num_attention_heads + self.key_value_heads)
-        block = self.hidden_size * (attention + 3 * self.intermediate_size)
+        block = self.hidden_size * (attention + 3 * self.intermediate_size * self.num_experts)
         return self.hidden_size * self.vocab_size + self.num_hidden_layers * block
 
     # --- Files

@@ -9,9 +9,10 @@ values to the cache of the layer; ``at`` are the angles of the positions, by whi
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from attrs import evolve
 from torch import Tensor, nn
 
 from registry.errors import InputError
@@ -19,6 +20,7 @@ from registry.loading.model import Model
 from registry.nn.activations import ACTIVATION_FUNCTIONS
 from registry.nn.attention import Attend, CausalState, CausalStateWithWeights, causal_attention
 from registry.nn.cache import KeyValueCache, KeyValues, cache_after
+from registry.nn.experts import Experts
 from registry.nn.heads import CausalLM
 from registry.nn.inputs import check_shape, embed_tokens, tokens_of
 from registry.nn.outputs import CausalLMOutput, DecoderOutput
@@ -27,7 +29,7 @@ from registry.weights.names import Layout
 
 from .config import LlamaConfig
 from .rotary import Angles, angles, rotate
-from .weights import TIED, UNTIED
+from .weights import TIES, UNTIED
 
 # --- A block, upwards from its parts ----------------------------------------------------------------------------------
 
@@ -35,9 +37,9 @@ from .weights import TIED, UNTIED
 class LlamaRMSNorm(nn.Module):
     """Root mean square normalization (Zhang and Sennrich, 2019), computed in 32 bits."""
 
-    def __init__(self, config: LlamaConfig) -> None:
+    def __init__(self, config: LlamaConfig, width: int | None = None) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(config.hidden_size))
+        self.weight = nn.Parameter(torch.empty(width or config.hidden_size))
         self.eps = config.rms_norm_eps
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,12 +64,17 @@ class LlamaAttention(nn.Module):
 
     def forward(self, x: Tensor, at: Angles, attend: Attend = causal_attention) -> Tensor:
         """Mix the tokens of ``x``, ``(batch, tokens, width)``, which are at these angles, by ``attend``."""
-        query, key, value = (  # each (B, T, H, D); keys and values may have fewer heads
-            projection(x).unflatten(-1, (-1, self.head_width)) for projection in (self.q_proj, self.k_proj, self.v_proj)
-        )
+        query, key, value = self.project(x)
         check_heads(query, key, value, self.share)
         mixed = attend(rotate(query, at), rotate(key, at), value, dropout=self.dropout if self.training else 0.0)
         return self.o_proj(mixed.flatten(-2))  # (B, T, H * D)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of ``x``, each ``(B, T, H, D)``; keys and values may have fewer heads."""
+        query, key, value = (
+            projection(x).unflatten(-1, (-1, self.head_width)) for projection in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        return query, key, value
 
 
 class LlamaMLP(nn.Module):
@@ -86,14 +93,20 @@ class LlamaMLP(nn.Module):
 
 
 class LlamaDecoderLayer(nn.Module):
-    """Attention, then a feed-forward network, each normalized before and added after (pre-norm)."""
+    """Attention, then a feed-forward network, each normalized before and added after (pre-norm).
+
+    An architecture whose attention or feed-forward network is another one derives its class, and names theirs.
+    """
+
+    attention_class: ClassVar[type[nn.Module]] = LlamaAttention
+    mlp_class: ClassVar[type[nn.Module]] = LlamaMLP
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.input_layernorm = LlamaRMSNorm(config)
-        self.self_attn = LlamaAttention(config)
+        self.self_attn = self.attention_class(config)
         self.post_attention_layernorm = LlamaRMSNorm(config)
-        self.mlp = LlamaMLP(config)
+        self.mlp = self.mlp_class(config)
 
     def forward(self, x: Tensor, at: Angles, attend: Attend = causal_attention) -> Tensor:
         """Transform ``x``, ``(batch, tokens, width)``, whose tokens are at these angles."""
@@ -105,21 +118,24 @@ class LlamaDecoderLayer(nn.Module):
 
 
 class LlamaPreTrainedModel(Model):
-    """Base class of all Llama models."""
+    """Base class of all Llama models, and of those that differ in a block."""
 
-    config_class = LlamaConfig
+    config_class: ClassVar[type[LlamaConfig]] = LlamaConfig
     layout = UNTIED
-    block_classes = (LlamaDecoderLayer,)
+    block_classes: ClassVar[tuple[type[nn.Module], ...]] = (LlamaDecoderLayer,)
 
     @classmethod
     def layout_of(cls, config: Any) -> Layout:
         """How the weights of a model with this configuration are named, and which are tied."""
-        return TIED if config.tie_word_embeddings else UNTIED
+        return evolve(cls.layout, ties=TIES if config.tie_word_embeddings else ())
 
     def init_module(self, module: nn.Module) -> None:
         """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""
         if isinstance(module, (nn.Linear, nn.Embedding)):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
+        if isinstance(module, Experts):
+            nn.init.normal_(module.gate_up_proj, std=self.config.initializer_range)
+            nn.init.normal_(module.down_proj, std=self.config.initializer_range)
         if isinstance(module, LlamaRMSNorm):
             nn.init.ones_(module.weight)
         if isinstance(module, nn.Linear) and module.bias is not None:
@@ -132,7 +148,8 @@ class LlamaModel(LlamaPreTrainedModel):
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.layers = nn.ModuleList(LlamaDecoderLayer(config) for _ in range(config.num_hidden_layers))
+        (block,) = self.block_classes
+        self.layers = nn.ModuleList(block(config) for _ in range(config.num_hidden_layers))
         self.norm = LlamaRMSNorm(config)
         self.init_weights()
 
@@ -189,11 +206,11 @@ class LlamaModel(LlamaPreTrainedModel):
         x = state.flat(embed_tokens(self.embed_tokens, input_ids, inputs_embeds))
         at = angles(self.config, position_ids, x.dtype)
         hidden_states = []
-        for number, layer in enumerate(self.layers):
+        for number, (layer, window) in enumerate(zip(self.layers, self.config.windows, strict=True)):
             if output_hidden_states:
                 shown, x = state.show(x)
                 hidden_states.append(shown)
-            x = layer(x, at, state.attend_in(number))
+            x = layer(x, at, state.attend_in(number, window=window))
         x = state.restore(self.norm(x))
         return DecoderOutput(
             last_hidden_state=x,
@@ -218,10 +235,11 @@ class LlamaForCausalLM(CausalLM, LlamaPreTrainedModel):
     """Llama with a language model head."""
 
     backbone_name = "model"
+    model_class: ClassVar[type[LlamaModel]] = LlamaModel
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__(config)
-        self.model = LlamaModel(config)
+        self.model = self.model_class(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight

@@ -8,6 +8,16 @@ from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, TokenizerSp
 from .cards import CARDS
 from .layers import LAYERS
 
+PACKAGES = {
+    "llama": f"{__package__}",
+    "mistral": f"{__package__}.mistral",
+    "mixtral": f"{__package__}.mixtral",
+    "phi3": f"{__package__}.phi3",
+    "qwen2": f"{__package__}.qwen",
+    "qwen3": f"{__package__}.qwen",
+}
+"""The architectures, and the package of each."""
+
 
 @hookimpl
 def registry_cards() -> Iterable[Card]:
@@ -17,27 +27,30 @@ def registry_cards() -> Iterable[Card]:
 
 @hookimpl
 def registry_configs() -> Iterable[ConfigSpec]:
-    """Declare the configuration."""
-    yield ConfigSpec(
-        architecture="llama", cls=f"{__package__}.config:LlamaConfig", model_types=("llama",), default_task="causal-lm"
-    )
+    """Declare the configurations."""
+    for architecture, package in PACKAGES.items():
+        name = f"{package}.config:{architecture.capitalize()}Config"
+        yield ConfigSpec(architecture=architecture, cls=name, model_types=(architecture,), default_task="causal-lm")
 
 
 @hookimpl
 def registry_models() -> Iterable[ModelSpec]:
-    """Declare the two classes, one for each task."""
-    for task, name in (("base", "LlamaModel"), ("causal-lm", "LlamaForCausalLM")):
-        yield ModelSpec(architecture="llama", task=task, cls=f"{__package__}.modeling:{name}")
+    """Declare two classes of each architecture, one for each task."""
+    for architecture, package in PACKAGES.items():
+        for task, suffix in (("base", "Model"), ("causal-lm", "ForCausalLM")):
+            name = f"{package}.modeling:{architecture.capitalize()}{suffix}"
+            yield ModelSpec(architecture=architecture, task=task, cls=name)
 
 
 @hookimpl
 def registry_tokenizers() -> Iterable[TokenizerSpec]:
     """Declare the tokenizer, and the files of which it reads the first that is there."""
-    yield TokenizerSpec(
-        architecture="llama",
-        cls=f"{__package__}.tokenization:LlamaTokenizer",
-        files={"vocab": "tokenizer.model", "tokenizer": "tokenizer.json"},
-    )
+    for architecture in PACKAGES:
+        yield TokenizerSpec(
+            architecture=architecture,
+            cls=f"{__package__}.tokenization:LlamaTokenizer",
+            files={"vocab": "tokenizer.model", "tokenizer": "tokenizer.json"},
+        )
 
 
 @hookimpl

@@ -1,7 +1,5 @@
 """Names of Llama's weights: those of transformers, which all published files have."""
 
-from attrs import evolve
-
 from registry.weights.names import Layout, NameTable
 
 UNTIED = Layout(
@@ -10,5 +8,5 @@ UNTIED = Layout(
     vocabulary=("model.embed_tokens.weight", "lm_head.weight"),
     names=NameTable(dropped=("model.layers.{i}.self_attn.rotary_emb.inv_freq",)),  # a computed buffer in files of 2023
 )
-TIED = evolve(UNTIED, ties=(("model.embed_tokens.weight", "lm_head.weight"),))
-"""The same for models that score tokens with the matrix that embeds them."""
+TIES = (("model.embed_tokens.weight", "lm_head.weight"),)
+"""The tie group of models that score tokens with the matrix that embeds them."""

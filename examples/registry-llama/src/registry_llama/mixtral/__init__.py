@@ -1,0 +1,1 @@
+"""Mixtral (Jiang et al., 2024): a Mistral with experts."""
