@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,12 @@ from registry.loading import pretrained
 from registry.records import Card, FileSpec, WeightLoaderSpec
 from registry.testing.models import both, tensors_of
 from registry.testing.suite import Suite, needs
+from registry.tokenization.base import Tokenizer
 from registry.weights import checkpoint
 
 if TYPE_CHECKING:
     from registry.loading.model import Model
+    from registry.tokenization.load import Processor
 
 SAVED_FORMATS = ("safetensors", "torch")
 """Formats in which every model can be saved."""
@@ -66,23 +69,26 @@ class CheckpointSuite(Suite):
     ) -> None:
         """``registry.load`` of the directory restores the class, bit-equal weights, and the tokenizer."""
         model = self.make_model(task)
-        tokenizer = None if "tokenizer" in self.unsupported else request.getfixturevalue("registry_tokenizer")
+        tokenizer = request.getfixturevalue("registry_tokenizer") if self.has_processor() else None
         model.save_pretrained(registry_directory / "model", tokenizer=tokenizer, format=weights_format)
         loaded = pretrained.load(registry_directory / "model")
         assert type(loaded.model) is type(model), f"the directory is loaded as {type(loaded.model).__name__}"
         assert loaded.config == model.config
         assert set(loaded.report.loaded + loaded.report.tied) == set(model.state_dict()), f"{loaded.report}"
         self._assert_same(loaded.model, model, task)
-        if tokenizer is not None:
+        if isinstance(tokenizer, Tokenizer):
             for text in self.texts:
                 assert loaded.tokenizer.encode(text) == tokenizer.encode(text)
+        elif tokenizer is not None:
+            assert _contents(loaded.processor) == _contents(tokenizer), "the processor of the directory is another one"
 
     def test_it_loads_in_half_precision(self, task: str, registry_directory: Path) -> None:
         """With ``dtype=torch.bfloat16`` every parameter has that dtype, and a forward pass is finite."""
         self.make_model(task).save_pretrained(registry_directory / "model")
         model = pretrained.load_model(registry_directory / "model", task, dtype=torch.bfloat16)
         assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
-        for field, value in tensors_of(model(**self.make_inputs(task))):
+        inputs = {key: x.bfloat16() if x.is_floating_point() else x for key, x in self.make_inputs(task).items()}
+        for field, value in tensors_of(model(**inputs)):
             assert value.isfinite().all(), field
 
     def test_it_loads_by_name(self, registry_directory: Path) -> None:
@@ -138,7 +144,7 @@ class CheckpointSuite(Suite):
 
     def test_every_head_loads_from_the_base_model(self, task: str, registry_directory: Path) -> None:
         """A head that the file does not have is initialized and reported; it is a declared part, never the backbone."""
-        if "base" not in [spec.task for spec in self.specs()]:
+        if "base" not in discovery.architecture(self.architecture).models:
             pytest.skip("there is no base model")
         self.make_model("base").save_pretrained(registry_directory / "model")
         model = pretrained.load_model(registry_directory / "model", task)
@@ -231,7 +237,11 @@ class CheckpointSuite(Suite):
         self, damage: str, registry_directory: Path, request: pytest.FixtureRequest
     ) -> None:
         """With a RegistryError, for each file that the tokenizer writes."""
+        if not self.has_processor():
+            pytest.skip(f"{self.plugin} declares no tokenizer for {self.architecture}")
         tokenizer = request.getfixturevalue("registry_tokenizer")
+        if not isinstance(tokenizer, Tokenizer):
+            pytest.skip(f"the processor of {self.architecture} is a {type(tokenizer).__name__}, which is no tokenizer")
         tokenizer.save_pretrained(registry_directory)
         data = b"" if damage == "emptied" else b"\xff\xfe\x00\x80" * 16
         vocabulary = next(iter(tokenizer.files()))
@@ -264,6 +274,14 @@ def damaged(path: Path, damage: Callable[[bytes], bytes]) -> Iterator[None]:
     finally:
         path.unlink()
         path.write_bytes(data)
+
+
+def _contents(processor: "Processor") -> dict[str, bytes]:
+    """The files of a processor, as they are written."""
+    with TemporaryDirectory() as directory:
+        for name, write in processor.files().items():
+            write(Path(directory, name))
+        return {path.name: path.read_bytes() for path in Path(directory).iterdir()}
 
 
 def _save(model: Any, directory: Path, *, format: Any) -> None:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from registry import discovery
-from registry.errors import PluginIncompatibleError, PluginLoadError
+from registry.errors import PluginIncompatibleError, PluginLoadError, RegistryError, did_you_mean
 from registry.records import Card, ConfigSpec, LayerSpec, LazyRef, ModelSpec, TokenizerSpec, WeightLoaderSpec
+from registry.sources.packages import package_path
 from registry.sources.resolve import resolve
 from registry.testing.suite import Suite, needs, of_loading
 
@@ -50,6 +51,8 @@ class PluginSuite(Suite):
 
     def test_it_declares_the_architecture_completely(self) -> None:
         """There is a configuration, a model for its default task, and a tokenizer."""
+        if not self.declares(ConfigSpec):
+            pytest.skip(f"it adds to {self.architecture!r}, and declares no configuration of its own")
         tasks = [spec.task for spec in self.specs()]
         assert self.config_spec().default_task in tasks, f"default_task is not in {tasks}"
         if "tokenizer" not in self.unsupported:
@@ -64,6 +67,8 @@ class PluginSuite(Suite):
     def test_its_names_resolve_to_its_own_cards(self) -> None:
         """``registry.resolve`` finds each name and alias in this plugin and in no other."""
         cards = [record for record in discovery.records(self.plugin) if isinstance(record, Card)]
+        if not cards and not self.declares(ConfigSpec):
+            pytest.skip(f"it adds to {self.architecture!r}, and declares no card")
         assert cards, "it declares no card; if that is intended, say why: unsupported = {'cards': '...'}"
         for card in cards:
             for name in (card.name, *card.aliases):
@@ -76,14 +81,38 @@ class PluginSuite(Suite):
     def test_its_cards_name_tasks_and_files_that_it_can_read(self) -> None:
         """A card's task has a model class, its files include configuration and weights, its tokenizer options exist."""
         for card in (record for record in discovery.records(self.plugin) if isinstance(record, Card)):
-            if card.architecture != self.architecture:
-                continue
-            assert card.task in [spec.task for spec in self.specs()], f"{card.name}: no class for {card.task!r}"
+            known = discovery.architecture(card.architecture)
+            names = [spec.architecture for spec in discovery.every(ConfigSpec)]
+            assert known.config is not None, (
+                f"{card.name}: no installed plugin declares the architecture {card.architecture!r}."
+                f"{did_you_mean(card.architecture, names)}"
+            )
+            assert card.task in known.models, (
+                f"{card.name}: no class for {card.task!r}; there are {', '.join(known.models)}"
+            )
             missing = {"config", "weights"} - {file.role for file in card.files}
             assert not missing or card.archives, f"{card.name} lists no file of the role {missing}"
             if card.tokenizer:
-                known = discovery.load_class(self.tokenizer_spec()).options
-                assert not set(card.tokenizer) - set(known), f"{card.name}: the tokenizer's options are {sorted(known)}"
+                assert known.tokenizer is not None, f"{card.name} has options of a tokenizer, and there is none"
+                options = discovery.load_class(known.tokenizer).options
+                assert not set(card.tokenizer) - {*options}, (
+                    f"{card.name}: the tokenizer's options are {sorted(options)}"
+                )
+
+    @needs("cards")
+    def test_what_its_cards_name_in_its_package_is_there(self) -> None:
+        """Each ``pkg:`` path of a card leads to a file that the distribution of the plugin installs."""
+        plugin = next(p for p in discovery.plugins_called(self.plugin) if p.name == self.plugin)
+        own = f"pkg:{plugin.distribution}/".lower()
+        for card in (record for record in discovery.records(self.plugin) if isinstance(record, Card)):
+            for url in (url for file in card.files for url in file.urls if url.lower().startswith(own)):
+                try:
+                    package_path(url)
+                except RegistryError as problem:
+                    pytest.fail(
+                        f"{card.name} names {url}, which leads nowhere: {problem.message} Correct the path, or list "
+                        f"the file in [tool.setuptools.package-data] and install the package again."
+                    )
 
     # --- In a separate process
 
@@ -139,11 +168,13 @@ def _references(record: Any) -> "list[tuple[str, Any, Any]]":
 
     from registry.config import Config
     from registry.loading.model import Model
-    from registry.tokenization.base import Tokenizer
     from registry.weights.names import NameTable
 
     def subclass(base: type) -> Any:
         return lambda found: isinstance(found, type) and issubclass(found, base)
+
+    def processor(found: object) -> bool:
+        return isinstance(found, type) and all(callable(getattr(found, name, None)) for name in ("from_files", "files"))
 
     if isinstance(record, WeightLoaderSpec):
         wanted: list[tuple[LazyRef, Any]] = [(record.detect, callable), (record.loader, callable)]
@@ -151,8 +182,10 @@ def _references(record: Any) -> "list[tuple[str, Any, Any]]":
     elif isinstance(record, Card):
         wanted = []
     else:
-        base = {ConfigSpec: Config, ModelSpec: Model, TokenizerSpec: Tokenizer, LayerSpec: nn.Module}[type(record)]
-        wanted = [(record.cls, subclass(base))]
+        base = {ConfigSpec: Config, ModelSpec: Model, LayerSpec: nn.Module}.get(type(record))
+        wanted = [(record.cls, processor if base is None else subclass(base))]
+    if isinstance(record, ConfigSpec) and record.reader is not None:
+        wanted.append((record.reader, callable))
     found = []
     for reference, kind in wanted:
         try:
@@ -164,6 +197,8 @@ def _references(record: Any) -> "list[tuple[str, Any, Any]]":
 
 def _contradictions(record: Any) -> list[str]:
     """Contradictions between a record and the class that it names."""
+    from registry.tokenization.base import Tokenizer
+
     match record:
         case ConfigSpec():
             cls = record.cls.load()
@@ -175,7 +210,13 @@ def _contradictions(record: Any) -> list[str]:
             config = record.cls.load().config_class
             facts = [(config.architecture == record.architecture, f"its configuration is {config.__name__}")]
         case TokenizerSpec():
-            facts = [(bool(getattr(record.cls.load(), "published_classes", ())), "it has no published_classes")]
+            cls = record.cls.load()
+            facts = [
+                (
+                    not issubclass(cls, Tokenizer) or bool(getattr(cls, "published_classes", ())),
+                    "it has no published_classes",
+                )
+            ]
         case LayerSpec():
             facts = [(record.summary.endswith("."), "its summary does not end with a period")]
         case _:

@@ -9,12 +9,15 @@ from torch import Tensor
 if TYPE_CHECKING:
     from registry.config import Config
 
-BATCH, CHOICES, TOKENS = 3, 2, 9
+BATCH, CHOICES, TOKENS, TARGETS = 3, 2, 9, 6
 LENGTHS = (9, 5, 7)
 """Tokens of each sequence in a padded batch."""
 
 TASKS_WITH_CHOICES = ("multiple-choice", "double-heads")
 """Tasks whose ids have the shape ``(batch, choices, tokens)``."""
+
+TASKS_WITH_DECODERS = ("seq2seq-lm",)
+"""Tasks whose models read ``decoder_input_ids`` as well."""
 
 SHAPES: Mapping[str, Mapping[str, tuple[str | int, ...]]] = {
     "base": {"last_hidden_state": ("batch", "tokens", "any")},
@@ -30,8 +33,10 @@ SHAPES: Mapping[str, Mapping[str, tuple[str | int, ...]]] = {
     "question-answering": {"start_logits": ("batch", "tokens"), "end_logits": ("batch", "tokens")},
     "causal-lm": {"logits": ("batch", "tokens", "vocabulary")},
     "double-heads": {"logits": ("batch", "choices", "tokens", "vocabulary"), "mc_logits": ("batch", "choices")},
+    "seq2seq-lm": {"logits": ("batch", "tokens", "vocabulary")},
+    "image-classification": {"logits": ("batch", "labels")},
 }
-"""Required fields of the output by task, with their axes; a plugin's own task requires none."""
+"""Required fields of the output by task, with their axes; ``ModelSpec.outputs`` has those of a plugin's own task."""
 
 
 def vocabulary(config: "Config") -> int:
@@ -39,16 +44,35 @@ def vocabulary(config: "Config") -> int:
     return config.total_tokens_embeddings or 8
 
 
-def random_ids(config: "Config", task: str) -> Tensor:
-    """Random ids, the same at each call and never 0, ``(batch, tokens)`` or ``(batch, choices, tokens)``."""
-    shape = (BATCH, CHOICES, TOKENS) if task in TASKS_WITH_CHOICES else (BATCH, TOKENS)
-    return torch.randint(1, vocabulary(config), shape, generator=torch.Generator().manual_seed(1))
+def padding_id(config: "Config") -> int:
+    """The id of padding: ``pad_token_id`` of the configuration, or 0."""
+    number = getattr(config, "pad_token_id", None)
+    return number if type(number) is int else 0
 
 
-def labels_for(task: str, input_ids: Tensor, config: "Config") -> dict[str, Tensor]:
+def random_ids(config: "Config", task: str, tokens: int = TOKENS) -> Tensor:
+    """Random ids, the same at each call, never 0 nor padding, ``(batch, tokens)`` or ``(batch, choices, tokens)``."""
+    shape = (BATCH, CHOICES, tokens) if task in TASKS_WITH_CHOICES else (BATCH, tokens)
+    usual = [number for number in range(1, vocabulary(config)) if number != padding_id(config)]
+    return torch.tensor(usual)[torch.randint(0, len(usual), shape, generator=torch.Generator().manual_seed(1))]
+
+
+def random_inputs(config: "Config", task: str) -> dict[str, Tensor]:
+    """The ids of a task; one that makes a sequence of another has those of its decoder as well."""
+    inputs = {"input_ids": random_ids(config, task)}
+    if task in TASKS_WITH_DECODERS:
+        inputs["decoder_input_ids"] = random_ids(config, task, TARGETS)
+    return inputs
+
+
+def labels_for(task: str, inputs: Mapping[str, Tensor], config: "Config") -> dict[str, Tensor]:
     """The labels that a task needs for a loss; empty for ``base`` and for a plugin's own task."""
-    batch = input_ids.shape[0]
-    numbers = torch.arange(batch)
+    numbers = torch.arange(len(next(iter(inputs.values()))))
+    if task in ("sequence-classification", "image-classification"):
+        return {"labels": numbers % config.num_labels}
+    if task in TASKS_WITH_DECODERS:
+        return {"labels": inputs["decoder_input_ids"]}
+    input_ids = inputs.get("input_ids", numbers)
     match task:
         case "pretraining":
             return {"labels": input_ids, "next_sentence_label": numbers % 2}
@@ -56,8 +80,6 @@ def labels_for(task: str, input_ids: Tensor, config: "Config") -> dict[str, Tens
             return {"labels": input_ids}
         case "next-sentence-prediction" | "multiple-choice":
             return {"labels": numbers % 2}
-        case "sequence-classification":
-            return {"labels": numbers % config.num_labels}
         case "token-classification":
             return {"labels": input_ids % config.num_labels}
         case "question-answering":
@@ -67,28 +89,37 @@ def labels_for(task: str, input_ids: Tensor, config: "Config") -> dict[str, Tens
     return {}
 
 
-def expected_shapes(task: str, input_ids: Tensor, config: "Config") -> dict[str, tuple[int, ...]]:
-    """The required shape of each field of the output; -1 for an axis of any size."""
+def expected_shapes(
+    shapes: Mapping[str, tuple[str | int, ...]], inputs: Mapping[str, Tensor], config: "Config"
+) -> dict[str, tuple[int, ...]]:
+    """The required shape of each field of the output; -1 for an axis of any size.
+
+    Args:
+        shapes: Fields with their axes.
+        inputs: What the model is given; its answers are as long as ``decoder_input_ids``, where there are some.
+        config: The configuration.
+    """
+    ids = inputs.get("decoder_input_ids", inputs.get("input_ids"))
+    first = next(iter(inputs.values()))
     axes = {
-        "batch": input_ids.shape[0],
-        "choices": input_ids.shape[1],
-        "tokens": input_ids.shape[-1],
+        "batch": first.shape[0],
+        "choices": -1 if ids is None else ids.shape[1],
+        "tokens": -1 if ids is None else ids.shape[-1],
         "vocabulary": vocabulary(config),
         "labels": config.num_labels,
         "any": -1,
     }
     return {
-        field: tuple(axes[axis] if isinstance(axis, str) else axis for axis in shape)
-        for field, shape in SHAPES.get(task, {}).items()
+        field: tuple(axes[axis] if isinstance(axis, str) else axis for axis in shape) for field, shape in shapes.items()
     }
 
 
-def padded(input_ids: Tensor, side: str) -> tuple[Tensor, Tensor]:
-    """Sequences of ``LENGTHS`` tokens, padded with id 0 on one side, and their attention mask."""
+def padded(input_ids: Tensor, side: str, fill: int = 0) -> tuple[Tensor, Tensor]:
+    """Sequences of ``LENGTHS`` tokens, padded with the id ``fill`` on one side, and their attention mask."""
     lengths = torch.tensor([LENGTHS[number % len(LENGTHS)] for number in range(input_ids.shape[:-1].numel())])
     columns = torch.arange(input_ids.shape[-1])
     mask = (columns < lengths[:, None]).long()
     if side == "left":
         mask = mask.flip(-1)
     mask = mask.view(input_ids.shape)
-    return input_ids * mask, mask
+    return input_ids.where(mask != 0, fill), mask

@@ -10,11 +10,22 @@ import torch
 from torch import Tensor
 
 from registry import discovery
+from registry.formatting import first_of
 from registry.generation import CausalModel
 from registry.loading.meta import build
+from registry.loading.slots import shared_names, slots_of
 from registry.nn.outputs import Output
-from registry.testing.inputs import TASKS_WITH_CHOICES, TOKENS, expected_shapes, padded, random_ids
+from registry.testing.inputs import (
+    SHAPES,
+    TASKS_WITH_CHOICES,
+    TOKENS,
+    expected_shapes,
+    padded,
+    padding_id,
+    random_ids,
+)
 from registry.testing.suite import Suite, needs
+from registry.weights.matching import translate_names
 
 if TYPE_CHECKING:
     from registry.loading.model import Model
@@ -34,7 +45,9 @@ class ModelSuite(Suite):
         model, inputs = self.make_model(task), self.make_inputs(task)
         output = model(**inputs)
         assert fields_of(output), f"{type(output).__name__} is no record of registry.nn.outputs, nor a named tuple"
-        for field, wanted in expected_shapes(task, inputs["input_ids"], model.config).items():
+        promised = self.model_spec(task).outputs or SHAPES.get(task, {})
+        for field, wanted in expected_shapes(promised, inputs, model.config).items():
+            assert getattr(output, field, None) is not None, f"{type(output).__name__} has no {field}"
             found = tuple(getattr(output, field).shape)
             assert len(found) == len(wanted), f"{field} has the shape {found}, not {wanted}"
             assert all(w in (-1, f) for f, w in zip(found, wanted, strict=True)), f"{field}: {found}, not {wanted}"
@@ -73,6 +86,22 @@ class ModelSuite(Suite):
         left = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
         assert not left, f"init_module does not initialize {', '.join(left)}"
 
+    def test_a_constructed_model_is_initialized(self, task: str) -> None:
+        """Its constructors end with ``init_weights``: training from scratch begins with the values of the paper."""
+        cls: type[Model] = discovery.load_class(self.model_spec(task))
+        initialized: list[torch.nn.Module] = []
+        built = build(lambda: cls(self.make_config()))
+        with pytest.MonkeyPatch.context() as patch:
+            for owner in _classes_with(built, "init_module"):
+                patch.setattr(owner, "init_module", _noting(vars(owner)["init_module"], initialized))
+            model = cls(self.make_config())
+        reached = {id(parameter) for module in initialized for parameter in module._parameters.values()}
+        left = [name for name, parameter in model.named_parameters() if id(parameter) not in reached]
+        assert not left, (
+            f"{first_of(left, 5)} have the initial values of torch, since no constructor calls init_module for them: "
+            f"end the constructor of {cls.__name__} with self.init_weights()"
+        )
+
     def test_gradients_reach_every_parameter(self, task: str) -> None:
         """In training mode, from the loss or, for a task without labels, from all outputs."""
         model, inputs = self.make_model(task).train(), self.make_inputs(task)
@@ -100,23 +129,21 @@ class ModelSuite(Suite):
     @needs("padding")
     def test_a_sequence_of_padding_alone_has_finite_outputs(self, task: str) -> None:
         """A softmax over no tokens would be NaN and spread to the whole batch through the loss."""
-        model, inputs = self.make_model(task), self.make_inputs(task)
+        model, inputs = self.make_model(task), self._texts(task)
         mask = torch.ones_like(inputs["input_ids"])
         mask[0] = 0
         for field, value in tensors_of(model(**inputs, attention_mask=mask)):
             assert value.isfinite().all(), f"{field} is not finite"
 
     def _compare_with_each_sequence_alone(self, task: str, side: str) -> None:
-        model, inputs = self.make_model(task), self.make_inputs(task)
-        ids, mask = padded(inputs["input_ids"], side)
+        model, inputs = self.make_model(task), self._texts(task)
+        ids, mask = padded(inputs["input_ids"], side, padding_id(model.config))
         batch = dict(tensors_of(model(**{**inputs, "input_ids": ids}, attention_mask=mask)))
         lead = ids.shape[:-1]
         for index in product(*map(range, lead)):
             tokens = mask[index].bool()
-            sequence = {
-                key: x[index][tokens].view(*[1] * len(lead), -1) for key, x in inputs.items() if x.shape == ids.shape
-            }
-            for field, alone in tensors_of(model(**{**inputs, **sequence})):
+            sequence = {key: _of_one(x, index, tokens if x.shape == ids.shape else None) for key, x in inputs.items()}
+            for field, alone in tensors_of(model(**sequence)):
                 value = batch[field]
                 if value.shape[: ids.dim()] == ids.shape:
                     found, wanted = value[index][tokens], alone[(0,) * len(lead)]
@@ -125,6 +152,12 @@ class ModelSuite(Suite):
                 else:
                     continue
                 self.assert_close(f"{field} of sequence {index}", found, wanted)
+
+    def _texts(self, task: str) -> dict[str, Tensor]:
+        inputs = self.make_inputs(task)
+        if "input_ids" not in inputs:
+            pytest.skip(f"the inputs of {task!r} are {', '.join(inputs)}: no texts, which could be padded")
+        return inputs
 
     # --- Caching and generation
 
@@ -145,7 +178,7 @@ class ModelSuite(Suite):
     def test_greedy_generation_follows_the_logits(self, causal_task: str) -> None:
         """Greedy decoding with a cache takes the most likely token of ``forward`` without a cache at each step."""
         model, ids = self._causal(causal_task), self._ids(causal_task)[:, :PREFIX]
-        generated = model.generate(ids, max_new_tokens=TOKENS - PREFIX)
+        generated = model.generate(ids, max_new_tokens=TOKENS - PREFIX, eos_token_id=())  # it need not end early
         for _ in range(TOKENS - PREFIX):
             ids = torch.cat([ids, self._logits(model, causal_task, ids)[:, -1:].argmax(-1)], dim=1)
         assert generated.tolist() == ids.tolist()
@@ -182,7 +215,7 @@ class ModelSuite(Suite):
         self, task: str, registry_recorded: "RecordedWeights"
     ) -> None:
         """Nor do their shapes change, once ``pytest --record-weights`` has recorded them next to the suite."""
-        state = self.make_model(task).state_dict()
+        state = self.make_model(task).published_weights()
         found = {name: "x".join(map(str, tensor.shape)) or "scalar" for name, tensor in state.items()}
         if registry_recorded.renew:
             registry_recorded.write(found)
@@ -203,12 +236,59 @@ class ModelSuite(Suite):
             "after a change of the tiny configuration, record them again: `pytest --record-weights`."
         )
 
+    def test_tied_weights_are_named_by_the_layout(self, task: str) -> None:
+        """A parameter under two names is one of ``Layout.ties``; else saving writes it twice, and loading unties it."""
+        model = self.make_model(task)
+        full = model.layout.in_full(list(model.state_dict()))
+        for group in shared_names(slots_of(model)):
+            names = {full[name] for name in group if name in full}
+            assert any(names <= {*tie} for tie in model.layout.ties), (
+                f"{' and '.join(sorted(names))} are one parameter: name them in Layout.ties, "
+                f"ties=({tuple(sorted(names))},)"
+            )
+
+    def test_rows_that_gather_or_part_have_their_inverses(self, task: str) -> None:
+        """What a row of ``gathered``, ``parted`` or ``renamed`` makes is in the model, and is the same after saving."""
+        model = self.make_model(task)
+        rules, tensors = model.layout.names.rules, model.state_dict()
+        published, full = model.published_weights(), model.layout.in_full(tensors)
+        unused = [str(rule) for rule in rules if not model.layout.names.uses(rule, full.values())]
+        assert not unused, f"{'; '.join(unused)}: no weight of {type(model).__name__} has a name on its right side"
+        sources = translate_names(published, None, model.layout).sources
+        for name, tensor in tensors.items():
+            assert full[name] in sources, f"{name} is written, and not found again"
+            assert torch.equal(sources[full[name]].read(published), tensor), f"{name} is another after saving"
+
     def test_its_constructor_computes_nothing(self, task: str) -> None:
         """It allocates parameters with ``torch.empty`` or as constants, so that loading can skip even that."""
         cls: type[Model] = discovery.load_class(self.model_spec(task))
         built = build(lambda: cls(self.make_config())).named_parameters()
         computed = [name for name, tensor in built if not tensor.is_meta and not (tensor == tensor.flatten()[0]).all()]
         assert not computed, f"initialized or computed in the constructor: {', '.join(computed)}"
+
+
+def _of_one(x: Tensor, index: tuple[int, ...], tokens: Tensor | None) -> Tensor:
+    """The input of one sequence, as a batch of one; its tokens alone, where the input has one value for each."""
+    one = x[index] if tokens is None else x[index][tokens]
+    return one.view(*[1] * len(index), *one.shape)
+
+
+def _classes_with(model: torch.nn.Module, method: str) -> set[type]:
+    """The classes of a model, and of the models inside of it, that define a method."""
+    from registry.loading.model import Model
+
+    models = {type(module) for module in model.modules() if isinstance(module, Model)}
+    return {owner for cls in models for owner in cls.__mro__ if owner is not Model and method in vars(owner)}
+
+
+def _noting(init_module: Any, modules: list[torch.nn.Module]) -> Any:
+    """The same method, which notes the modules that it is called for."""
+
+    def noting(self: Any, module: torch.nn.Module) -> None:
+        modules.append(module)
+        init_module(self, module)
+
+    return noting
 
 
 def fields_of(output: Any) -> dict[str, Any]:

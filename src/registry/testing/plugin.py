@@ -17,7 +17,8 @@ for _module in ("declarations", "configs", "tokenizers", "models", "checkpoints"
         pytest.register_assert_rewrite(f"registry.testing.{_module}")
 
 from registry import discovery  # noqa: E402  # assertions are rewritten before suites are imported
-from registry.errors import PluginError  # noqa: E402
+from registry.errors import PluginError, RegistryError  # noqa: E402
+from registry.records import ConfigSpec, ModelSpec, TokenizerSpec, WeightLoaderSpec  # noqa: E402
 from registry.testing.recorded import RecordedWeights  # noqa: E402
 from registry.testing.suite import CAUSAL_TASKS, Suite  # noqa: E402
 
@@ -28,7 +29,18 @@ if TYPE_CHECKING:
 ENVIRONMENT = pytest.StashKey[Mapping[str, str]]()
 """The environment before plugins are imported, which may change it."""
 
-SETTINGS = ("REGISTRY_PLUGINS", "REGISTRY_DISABLE_PLUGINS", "REGISTRY_STRICT")
+BROKEN_CONFIGURATIONS = pytest.StashKey[dict[type, str]]()
+"""Suites whose tiny configuration cannot be made, with the first check that has met it."""
+
+OBJECTS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "ConfigSuite": ((ConfigSpec,), "configuration"),
+    "TokenizerSuite": ((TokenizerSpec,), "tokenizer"),
+    "ModelSuite": ((ModelSpec,), "model"),
+    "CheckpointSuite": ((ModelSpec, WeightLoaderSpec), "model or format of weights"),
+}
+"""The suites, with the records that their checks are about."""
+
+SETTINGS = ("REGISTRY_PLUGINS", "REGISTRY_DISABLE_PLUGINS", "REGISTRY_PREFER", "REGISTRY_STRICT")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,9 +81,50 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a check of an unsupported capability, with the author's reason."""
     suite = getattr(item, "cls", None)
     if isinstance(suite, type) and issubclass(suite, Suite):
+        _skip_what_is_not_declared(suite, item.name.partition("[")[0])
         for capability in getattr(getattr(item, "function", None), "needs", ()):
             if capability in suite.unsupported:
                 pytest.skip(f"{suite.architecture} does not support {capability!r}: {suite.unsupported[capability]}")
+
+
+def _skip_what_is_not_declared(suite: type[Suite], check: str) -> None:
+    """Skip a check of what a plugin that adds to an architecture does not declare: it is of another plugin."""
+    owner = next((cls.__name__ for cls in suite.__mro__ if check in vars(cls)), "")
+    kinds, noun = OBJECTS.get(owner, ((), ""))
+    try:
+        declared = not kinds or suite.declares(ConfigSpec, *kinds)
+    except RegistryError:
+        return  # the check loads the plugin as well, and raises the same error
+    if not declared:
+        pytest.skip(f"{suite.plugin} declares no {noun} for {suite.architecture}")
+    if owner == "TokenizerSuite" and suite.declares(TokenizerSpec):
+        _skip_unless_tokenizer(suite)
+
+
+def _skip_unless_tokenizer(suite: type[Suite]) -> None:
+    from registry.tokenization.base import Tokenizer
+
+    try:
+        cls = discovery.load_class(suite().tokenizer_spec())
+    except PluginError:
+        return  # another check reports it
+    if not issubclass(cls, Tokenizer):
+        pytest.skip(f"the processor of {suite.architecture} is a {cls.__name__}, which is no tokenizer")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of each suite, run the checks first that report why a plugin cannot be loaded."""
+    places: dict[type, list[int]] = {}
+    for number, item in enumerate(items):
+        cls = getattr(item, "cls", None)
+        if isinstance(cls, type) and issubclass(cls, Suite):
+            places.setdefault(cls, []).append(number)
+    for numbers in places.values():
+        checks = sorted(
+            (items[n] for n in numbers), key=lambda i: not hasattr(getattr(i, "function", None), "of_loading")
+        )
+        for number, check in zip(numbers, checks, strict=True):
+            items[number] = check
 
 
 @pytest.fixture(autouse=True)
@@ -87,8 +140,25 @@ def _registry_settings(
         if not hasattr(request.function, "of_loading"):
             try:
                 discovery.records(request.cls.plugin)
-            except PluginError as problem:
-                pytest.fail(f"This check cannot run, since the plugin cannot be loaded. {problem}")
+            except RegistryError as problem:
+                first = str(problem).partition("\n")[0]
+                pytest.fail(f"This check cannot run, since the plugin cannot be loaded: {first}", pytrace=False)
+            _require_tiny_configuration(request)
+
+
+def _require_tiny_configuration(request: pytest.FixtureRequest) -> None:
+    """Fail in one line where the tiny configuration cannot be made, once a check has failed in full for it."""
+    suite: Any = request.cls
+    failed = request.config.stash.setdefault(BROKEN_CONFIGURATIONS, {})
+    if suite not in failed and hasattr(suite, "config"):
+        try:
+            suite().make_config()
+        except (Exception, pytest.fail.Exception):  # noqa: BLE001  # the check itself raises it again
+            failed[suite] = request.node.name
+    elif failed.get(suite) not in (None, request.node.name):
+        pytest.fail(
+            f"This check cannot run: the tiny configuration cannot be made, see {failed[suite]}.", pytrace=False
+        )
 
 
 @pytest.fixture(scope="class")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 import pytest
 
@@ -35,6 +35,7 @@ CAPABILITIES: Mapping[str, str] = MappingProxyType(
 CAUSAL_TASKS = ("causal-lm", "double-heads")
 
 Check = TypeVar("Check", bound=Callable[..., Any])
+SpecT = TypeVar("SpecT", ConfigSpec, TokenizerSpec)
 
 
 def needs(*capabilities: str) -> Callable[[Check], Check]:
@@ -89,7 +90,7 @@ class Suite:
     # --- What a subclass may define
 
     def make_tokenizer(self, directory: Path) -> "Tokenizer":
-        """A tiny tokenizer with no more ids than the tiny configuration embeds.
+        """A tiny tokenizer with no more ids than the tiny configuration embeds; or another processor, if it has one.
 
         Args:
             directory: An empty directory for files that the tokenizer needs.
@@ -100,16 +101,19 @@ class Suite:
         )
 
     def make_inputs(self, task: str) -> "dict[str, Tensor]":
-        """The arguments of ``forward``: ids ``(3, 9)``, or ``(3, 2, 9)`` for a task with choices."""
-        from registry.testing.inputs import random_ids
+        """The arguments of ``forward``: ids ``(3, 9)``, or ``(3, 2, 9)`` for a task with choices.
 
-        return {"input_ids": random_ids(self.make_config(), task)}
+        Of tensors that are no ids of a text, such as ``pixel_values``, the first axis is the batch.
+        """
+        from registry.testing.inputs import random_inputs
+
+        return random_inputs(self.make_config(), task)
 
     def make_labels(self, task: str, inputs: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
         """The additional arguments that make ``forward`` return a loss; empty for a task without one."""
         from registry.testing.inputs import labels_for
 
-        return labels_for(task, inputs["input_ids"], self.make_config())
+        return labels_for(task, inputs, self.make_config())
 
     def write_checkpoint(self, format: str, model: "Model", directory: Path) -> None:
         """Write weights in a format that only this plugin reads; needed if it declares a ``WeightLoaderSpec``.
@@ -151,6 +155,17 @@ class Suite:
         return model.eval()
 
     @classmethod
+    def declares(cls, *kinds: type) -> bool:
+        """Whether the plugin declares a record of one of these kinds for the architecture."""
+        found = (record for record in discovery.records(cls.plugin) if isinstance(record, kinds))
+        return any(getattr(record, "architecture", None) in ("*", cls.architecture) for record in found)
+
+    @classmethod
+    def has_processor(cls) -> bool:
+        """Whether the plugin has a tokenizer, or another processor, to be tested."""
+        return "tokenizer" not in cls.unsupported and (cls.declares(TokenizerSpec) or cls.declares(ConfigSpec))
+
+    @classmethod
     def specs(cls) -> "list[ModelSpec]":
         """The model classes that the plugin declares for the architecture."""
         return [
@@ -161,26 +176,30 @@ class Suite:
 
     def main_task(self) -> str:
         """The task that is loaded by default."""
-        tasks = [spec.task for spec in self.specs()]
+        tasks = [spec.task for spec in self.specs()] or list(discovery.architecture(self.architecture).models)
         default = self.config_spec().default_task
         return default if default in tasks else tasks[0]
 
     def config_spec(self) -> ConfigSpec:
-        """The plugin's record of the configuration."""
-        spec: ConfigSpec = self._spec(ConfigSpec, "configuration (registry_configs)")
-        return spec
+        """The record of the configuration: the plugin's, or that of the architecture to which it adds."""
+        spec = self._own(ConfigSpec) or discovery.architecture(self.architecture).config
+        return spec or self._missing("configuration (registry_configs)")
 
     def tokenizer_spec(self) -> TokenizerSpec:
-        """The plugin's record of the tokenizer."""
-        spec: TokenizerSpec = self._spec(TokenizerSpec, "tokenizer (registry_tokenizers)")
-        return spec
+        """The record of the tokenizer: the plugin's, or that of the architecture to which it adds."""
+        spec = self._own(TokenizerSpec) or discovery.architecture(self.architecture).tokenizer
+        return spec or self._missing("tokenizer (registry_tokenizers)")
 
     def model_spec(self, task: str) -> ModelSpec:
-        """The plugin's record of the model class for a task."""
-        return next(spec for spec in self.specs() if spec.task == task)
+        """The record of the model class for a task: the plugin's, or that of the architecture to which it adds."""
+        own = next((spec for spec in self.specs() if spec.task == task), None)
+        return own or discovery.architecture(self.architecture).models[task]
 
-    def _spec(self, kind: Any, noun: str) -> Any:
+    def _own(self, kind: type[SpecT]) -> SpecT | None:
         for record in discovery.records(self.plugin):
             if isinstance(record, kind) and record.architecture == self.architecture:
                 return record
-        return pytest.fail(f"The plugin {self.plugin!r} declares no {noun} for {self.architecture!r}.")
+        return None
+
+    def _missing(self, noun: str) -> NoReturn:
+        pytest.fail(f"The plugin {self.plugin!r} declares no {noun} for {self.architecture!r}, nor does another.")

@@ -136,6 +136,12 @@ MUTATIONS: Mapping[str, Mutation] = {
     ),
     "a card is of a task without a class": mutation(CARD_FILES, (CARDS, 'task="causal-lm"', 'task="masked-lm"')),
     "a card lists no weights": mutation(CARD_FILES, (CARDS, '    "weights": "model.safetensors",\n', "")),
+    "a card is of an architecture that nobody declares": mutation(
+        CARD_FILES, (CARDS, 'architecture="my-tiny"', 'architecture="my-tinny"')
+    ),
+    "a card names a file that is not in the package": mutation(
+        "test_what_its_cards_name_in_its_package_is_there", (CARDS, "my_tiny/tiny", "my_tiny/tinny")
+    ),
     # --- the configuration
     "the defaults contradict each other": mutation(
         "test_the_defaults_are_a_configuration",
@@ -334,6 +340,22 @@ MUTATIONS: Mapping[str, Mutation] = {
     "the context length is too small": mutation(
         "test_greedy_generation_follows_the_logits",
         (MODELING, "return len(self.positions.weight)", "return 6"),
+    ),
+    "the constructor forgets to initialize": mutation(
+        "test_a_constructed_model_is_initialized", (MODELING, "        self.init_weights()\n", "")
+    ),
+    "a tie is not in the layout": mutation(
+        "test_tied_weights_are_named_by_the_layout",
+        (WEIGHTS, '    ties=(("model.tokens.weight", "lm_head.weight"),),  # names of one shared tensor\n', ""),
+    ),
+    "a row makes what no model has": mutation(
+        "test_rows_that_gather_or_part_have_their_inverses",
+        (WEIGHTS, "import Layout", "import Layout, NameTable, gathered"),
+        (
+            WEIGHTS,
+            "    prefix=",
+            '    names=NameTable(gathered("{p}.experts.{i}.weight", "{p}.experts")),\n    prefix=',
+        ),
     ),
     "training adds a buffer": mutation(
         "test_names_of_weights_do_not_change_by_use",
