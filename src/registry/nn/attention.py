@@ -45,7 +45,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None 
         query: ``(..., tokens, heads, width of a head)``.
         key: As for ``Attend``.
         value: As for ``Attend``.
-        mask: Boolean, broadcasts to ``(..., heads, tokens, tokens)``, and is true where a token may attend.
+        mask: Boolean, broadcasts to ``(..., heads, tokens, tokens)``, and is true where a token may attend; or of the
+            type of the query, and added to the scores.
         dropout: Probability with which a weight is dropped.
 
     Returns:
@@ -81,7 +82,7 @@ def eager_attention(
         key, value = (x.repeat_interleave(query.shape[-3] // x.shape[-3], dim=-3) for x in (key, value))
     scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
     if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
+        scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
     weights = scores.softmax(dim=-1)
     return (F.dropout(weights, dropout) @ value).transpose(-3, -2), weights
 
@@ -178,14 +179,20 @@ class CausalState:
             return torch.arange(self._past, self.length, device=device)
         return (self._tokens.long().cumsum(-1) - 1).clamp(min=0)[:, self._past :].reshape(self._shape)
 
-    def attend_in(self, layer: int, *, window: int | None = None) -> Attend:
+    def attend_in(self, layer: int, *, window: int | None = None, bias: Tensor | None = None) -> Attend:
         """Causal attention of the layer of this number, whose keys and values are appended to the cache.
 
         Args:
             layer: The number.
             window: Tokens to which one attends, itself included (Beltagy et al., 2020); None for all before it.
+            bias: Is added to the scores, ``(..., H, T, S)``: of relative positions, for example (Raffel et al., 2020).
         """
-        return partial(self._attend, layer, self._mask(window))
+        mask = self._mask(window)
+        if bias is not None:
+            if mask is None:
+                mask = causal_mask(self._shape[-1], self._past, None, self._device)
+            mask = bias.masked_fill(~mask, float("-inf"))
+        return partial(self._attend, layer, mask)
 
     def _attend(
         self, layer: int, mask: Tensor | None, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0

@@ -112,6 +112,30 @@ def test_a_token_sees_as_many_as_the_window_has(
         assert_close(torch.cat(found, dim=1), formula(*qkv, expected)[0])
 
 
+@pytest.mark.parametrize("kind", [CausalState, CausalStateWithWeights])
+@pytest.mark.parametrize("window", [None, 2])
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_bias_is_added_to_the_scores(
+    qkv: list[Tensor], kind: type[CausalState], window: int | None, padded: bool
+) -> None:
+    bias = torch.randn(1, HEADS, TOKENS, TOKENS, dtype=torch.float64)
+    tokens = torch.tensor([[1, 1, 1, 1, 1], [0, 1, 1, 1, 1]]) if padded else None
+    seen = causal_mask(TOKENS, 0, None if tokens is None else tokens.bool(), torch.device("cpu"), window=window)
+    query, key, value = qkv
+    scores = torch.einsum("bqhd,bkhd->bhqk", query, key) / WIDTH**0.5 + bias
+    weights = torch.where(seen, scores, -torch.inf).softmax(-1)
+    expected = torch.einsum("bhqk,bkhd->bqhd", weights, value)
+    state = kind(IDS, tokens)
+    assert_close(state.attend_in(0, window=window, bias=bias)(*qkv), expected)
+    if state.attentions is not None:
+        assert_close(state.attentions[0], weights)
+    past = kind(IDS[:, :4], None if tokens is None else tokens[:, :4])
+    past.attend_in(0, window=window, bias=bias[:, :, :4, :4])(*(x[:, :4] for x in qkv))
+    last = kind(IDS[:, 4:], tokens, past.past_key_values)
+    found = last.attend_in(0, window=window, bias=bias[:, :, 4:])(*(x[:, 4:] for x in qkv))
+    assert_close(found, expected[:, 4:])
+
+
 def test_the_mask_is_the_definition_of_causal() -> None:
     tokens = torch.tensor([[False, True, True, True, True], [True, True, False, True, False]])
     mask = causal_mask(3, 2, tokens, torch.device("cpu"))
