@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import transformers
+from safetensors.torch import save_file
 from torch import Tensor
 
 import registry
@@ -367,10 +368,27 @@ def nested(name: str, *beside: str) -> Callable[[Theirs], Path]:
     return made
 
 
-def adapter(theirs: Theirs) -> Path:
-    path = theirs.with_files("adapter_model.safetensors", keep=())
-    (path / "adapter_config.json").write_text('{"base_model_name_or_path": "bert-base-uncased", "peft_type": "LORA"}')
-    return path
+def adapter(theirs: Theirs, **keys: Any) -> tuple[Path, Tensor]:
+    """A LoRA adapter of a matrix, and what the model of transformers computes with their product."""
+    base, _ = theirs.saved()
+    model = transformers.BertForSequenceClassification.from_pretrained(base).eval()
+    layer = "bert.encoder.layer.0.attention.self.query"
+    weight = model.get_submodule(layer).weight
+    a, b = torch.randn(2, weight.shape[1]), torch.randn(weight.shape[0], 2)
+    path = theirs.home / "adapter"
+    path.mkdir(parents=True)
+    tensors = {f"base_model.model.{layer}.lora_{side}.weight": value for side, value in (("A", a), ("B", b))}
+    save_file(tensors, path / "adapter_model.safetensors")
+    settings = {"base_model_name_or_path": str(base), "peft_type": "LORA", "task_type": "SEQ_CLS", "r": 2, **keys}
+    (path / "adapter_config.json").write_text(json.dumps({"lora_alpha": 4, **settings}))
+    with torch.no_grad():
+        weight += 2 * (b @ a)
+    return path, logits(model)
+
+
+def adapted(**keys: Any) -> Case:
+    """Load an adapter whose configuration has other keys."""
+    return loads(lambda theirs: adapter(theirs, **keys))
 
 
 def saved_model(theirs: Theirs) -> Path:
@@ -594,7 +612,14 @@ CASES: dict[str, Case | str] = {
     "a `.ckpt` of Lightning alone": others("epoch=1-step=10.ckpt"),
     "DeepSpeed's partitions alone": others("global_step1/mp_rank_00_model_states.pt", "zero_to_fp32.py"),
     "shards of torch.distributed (FSDP) alone": others("pytorch_model_fsdp_0/__0_0.distcp"),
-    "an adapter of PEFT alone": opens(adapter),
+    "a LoRA adapter of PEFT alone": adapted(),
+    "a LoRA adapter whose base model is not here": adapted(base_model_name_or_path="./gone"),
+    "an adapter of another kind alone (IA3, DoRA, prompt tuning)": each_fails(
+        adapted(peft_type="IA3"), adapted(use_dora=True), adapted(peft_type="PROMPT_TUNING")
+    ),
+    "a directory of transformers' Trainer without a configuration": others(
+        "model.safetensors", "training_args.bin", keep=()
+    ),
     "a file of another library under one of our names": others("pytorch_model.bin", content=b"\x89HDF\r\n\x1a\n"),
     "a page of an error, or a git-lfs pointer, in place of weights": each_fails(
         others("model.safetensors", content=b"<!DOCTYPE html>"),

@@ -38,6 +38,7 @@ ORDER = {
     "embedding": "texts -> vectors, as sentence-transformers computes them",
     "loading": "files -> a model; a model -> files",
     "bulk": "texts -> vectors or numbers, over files, processes and machines",
+    "integrations": "classes of other libraries, made to fit",
     "catalog": "what is available: models, layers, plugins",
     "zoo": "every class by its name",
     "pages": "models and attention as web pages",

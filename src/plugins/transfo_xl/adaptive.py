@@ -20,17 +20,26 @@ from registry.nn.losses import IGNORED
 from .config import TransfoXLConfig
 
 
-def projections(config: TransfoXLConfig, number: int) -> nn.ParameterList:
+class Projections(nn.ParameterList):
     """Projections, ``(d_model, E)`` each, of the features of the clusters; none where the widths agree.
 
     Args:
         config: The configuration.
         number: How many there are with ``div_val`` 1, where all clusters have features of one width.
     """
-    widths = [width for _, width in config.tables] if config.div_val > 1 else [config.d_embed] * number
-    return nn.ParameterList(
-        [nn.Parameter(torch.empty(config.d_model, width)) for width in widths] if config.projects else []
-    )
+
+    __call__ = nn.Module.__call__  # libraries that offload parameters bring those of a module when it is called
+
+    def __init__(self, config: TransfoXLConfig, number: int) -> None:
+        widths = [width for _, width in config.tables] if config.div_val > 1 else [config.d_embed] * number
+        super().__init__(
+            [nn.Parameter(torch.empty(config.d_model, width)) for width in widths] if config.projects else []
+        )
+
+    def forward(self, number: int) -> Tensor:
+        """The projection of a cluster, ``(d_model, E)``."""
+        projection: Tensor = self[number]
+        return projection
 
 
 class AdaptiveEmbedding(nn.Module):
@@ -39,7 +48,7 @@ class AdaptiveEmbedding(nn.Module):
     def __init__(self, config: TransfoXLConfig) -> None:
         super().__init__()
         self.emb_layers: Any = nn.ModuleList(nn.Embedding(words, width) for words, width in config.tables)
-        self.emb_projs = projections(config, 1)
+        self.emb_projs = Projections(config, 1)
         self.linear = FunctionalLinear()
         self.scale = config.d_model**0.5
 
@@ -73,7 +82,7 @@ class AdaptiveEmbedding(nn.Module):
 
         With gradients, from all clusters: distributed training waits for a gradient of each parameter.
         """
-        embedded = self.emb_layers[0].weight.new_zeros(len(ids), self.emb_projs[0].shape[0])
+        embedded: Any = None
         start = 0
         for number, table in enumerate(self.emb_layers):
             stop = start + len(table.weight)
@@ -81,10 +90,13 @@ class AdaptiveEmbedding(nn.Module):
             if number + 1 < len(self.emb_layers):
                 inside = inside & (ids < stop)
             rows = inside.nonzero().flatten()  # an id below or above all words is embedded too, and refused
-            if len(rows) or torch.is_grad_enabled():
-                embedded.index_copy_(0, rows, self._embed(number, ids[rows] - start))
+            if not number or len(rows) or torch.is_grad_enabled():
+                of_cluster = self._embed(number, ids[rows] - start)
+                embedded = of_cluster.new_zeros(len(ids), of_cluster.shape[1]) if embedded is None else embedded
+                embedded.index_copy_(0, rows, of_cluster)
             start = stop
-        return embedded
+        found: Tensor = embedded
+        return found
 
     def _of_all(self, ids: Tensor) -> Tensor:
         """The same, from every cluster for each token: no shape depends on the ids."""
@@ -101,7 +113,7 @@ class AdaptiveEmbedding(nn.Module):
         embedded = self.emb_layers[number](ids)
         if not len(self.emb_projs):
             return embedded
-        return self.linear(embedded, self.emb_projs[number]).to(embedded.dtype)  # under autocast as without projections
+        return self.linear(embedded, self.emb_projs(number)).to(embedded.dtype)  # under autocast as without projections
 
 
 class AdaptiveLogSoftmax(nn.Module):
@@ -118,20 +130,23 @@ class AdaptiveLogSoftmax(nn.Module):
             self.cluster_weight = nn.Parameter(torch.empty(len(self.clusters) - 1, config.d_embed))
             self.cluster_bias = nn.Parameter(torch.empty(len(self.clusters) - 1))
         self.out_layers: Any = nn.ModuleList(nn.Linear(width, words) for words, width in config.tables)
-        self.out_projs = projections(config, len(self.clusters))
+        self.out_projs = Projections(config, len(self.clusters))
         self.linear = FunctionalLinear()
 
-    def forward(self, hidden: Tensor, top: int | None = None) -> Tensor:
-        """Log-probabilities of all words.
+    def forward(self, hidden: Tensor, top: int | None = None, *, target: Tensor | None = None) -> Tensor:
+        """Log-probabilities of all words; or the losses of given ones, which need a small part of them.
 
         Args:
             hidden: Features, ``(..., D)``.
             top: How many of the highest must be right; None for all.  A cluster that is less likely than all of them is
                 not scored: its words get equal shares of its probability, so that the sum stays one.
+            target: The words whose losses are wanted, ``(...)``; see ``losses``.
 
         Returns:
-            ``(..., V)``.
+            ``(..., V)``, or with a target ``(...)``.
         """
+        if target is not None:
+            return self.losses(hidden, target)
         rows = hidden.flatten(0, -2)
         head = self._head(rows).log_softmax(dim=-1)
         first = self.clusters[0][1]
@@ -206,7 +221,7 @@ class AdaptiveLogSoftmax(nn.Module):
 
     def _project(self, rows: Tensor, number: int) -> Tensor:
         """The features by which words of a cluster are scored, ``(N, E)``."""
-        return rows @ self.out_projs[number] if len(self.out_projs) else rows
+        return rows @ self.out_projs(number) if len(self.out_projs) else rows
 
     def _spread(self, rows: Tensor, number: int, of_cluster: Tensor, words: int, least: Tensor | None) -> Tensor:
         """Log-probabilities of the words of a cluster, itself of log-probability ``of_cluster``, ``(N, 1)``.

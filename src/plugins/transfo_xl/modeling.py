@@ -315,7 +315,7 @@ class TransfoXLLMHeadModel(TransfoXLHead):
             return MemoryLMOutput(
                 None, None, self.crit(read.last_hidden_state), read.mems, read.hidden_states, read.attentions
             )
-        losses = self.crit.losses(read.last_hidden_state, target)
+        losses = self.crit(read.last_hidden_state, target=target)
         loss = losses.sum() / (target >= 0).sum().clamp(min=1)
         return MemoryLMOutput(loss, losses, None, read.mems, read.hidden_states, read.attentions)
 
@@ -375,6 +375,10 @@ class TransfoXLLMHeadModel(TransfoXLHead):
             read = self.transformer(ids, attention_mask=mask, mems=cache.memory, use_cache=True, return_dict=True)
             cache.memory = read.mems
         return self.crit(read.last_hidden_state[:, -1], top)
+
+    def prepare_inputs_for_generation(self, input_ids: Tensor, **arguments: Any) -> dict[str, Any]:
+        """The arguments of a step, for libraries that wrap it (PEFT); ``generate`` here has no use for it."""
+        return {"input_ids": input_ids, **arguments}
 
     def read_on(self, input_ids: Tensor, target: Tensor, mems: Iterable[Tensor] | None) -> tuple[Tensor, Memory]:
         """The losses of ``target``, ``(batch, tokens)``, after ids of that shape; and the memory for what follows."""

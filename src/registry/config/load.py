@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from registry import discovery
+from registry.config.adapter import find_adapter
 from registry.config.config import Config, naming
 from registry.config.identify import identify
 from registry.config.keywords import refuse_unknown
@@ -143,7 +144,7 @@ def read_config(
     """Read the configuration among the files of a model, and check it.
 
     Args:
-        files: The files of the model.
+        files: The files of the model, or of an adapter, whose base model is then meant.
         overrides: Values that replace those of fields.
         expected: The only architecture that the caller can use.
 
@@ -153,7 +154,8 @@ def read_config(
         ConfigError: A value in the file is impossible.
         UnknownOptionError: An override names no field.
     """
-    file = find_config(files, expected=expected)
+    adapter = find_adapter(files)
+    file = find_config(files if adapter is None else adapter.base, expected=expected)
     found = ConfigFile(file.path, file.keys, file.architecture, overrides)
     found.config  # noqa: B018  # checks it
     return found

@@ -28,6 +28,10 @@ OLD_TRANSFORMERS = (
 )
 
 
+TRAINING_ARGUMENTS = "training_args.bin"
+"""The arguments of transformers' Trainer, which it saves with every model."""
+
+
 class Kind(NamedTuple):
     """A kind of files."""
 
@@ -49,8 +53,8 @@ KINDS = (
     Kind(
         r"adapter_model\..+|adapter_config\.json",
         "an adapter of PEFT",
-        "Load its base model with transformers and peft, merge and save it: PeftModel.from_pretrained(base, DIRECTORY)"
-        ".merge_and_unload().save_pretrained(NEW).",
+        "`registry.load(DIRECTORY)` adds a LoRA adapter to its base model. Others are loaded with peft, "
+        "PeftModel.from_pretrained(registry.load_model(BASE), DIRECTORY); its merge_and_unload() can be saved.",
     ),
     Kind(
         r"tf_model.*\.h5|.+\.(h5|keras)",
@@ -169,6 +173,13 @@ def explain(names: Collection[str], read: Callable[[str], Path | None], inside: 
             kinds.setdefault(kind, name)
     if len(kinds) > 1:
         kinds.pop(TRAINING_STATE, None)
+    if TRAINING_ARGUMENTS in names and CONFIG_NAME not in names and any(map(is_weights, names)):
+        return Explanation(
+            ordered,
+            " The Trainer of transformers wrote it, which saves no configuration of a model that is not its own.",
+            f"Write {CONFIG_NAME} there with `model.config.to_json_file(path)`; the Trainer of "
+            "registry.integrations.trainer saves complete directories.",
+        )
     if with_weights or (others and not kinds):
         nested = with_weights or others
         old = SENTENCE_MODULES_NAME in names

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from registry.config.keywords import refusing_foreign
-from registry.errors import InputError
+from registry.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:  # what generates is imported when something is generated: this module is imported with every model
     from registry.generation.beams import EarlyStopping
@@ -114,6 +114,7 @@ def generate(
 
     if not isinstance(model, CausalModel):
         raise InputError(f"{type(model).__name__} does not predict next tokens, and so cannot continue a text.")
+    _refuse_prompt_learning(model)
     padding = prompts_of(input_ids, attention_mask).padding
     options = settings_of(getattr(model, "generation_config", {}), given, input_ids.shape[1])
     options.setdefault("eos_token_id", getattr(getattr(model, "config", None), "eos_token_id", None))
@@ -126,6 +127,17 @@ def generate(
         select, options = _strategy(options)
         found = select(model, input_ids, attention_mask=attention_mask, record=record, **options)
     return found if record is None else record.output(found)
+
+
+def _refuse_prompt_learning(model: nn.Module) -> None:
+    """Raise UnsupportedError where PEFT puts virtual tokens before texts, by a method which is not used here."""
+    wrapper = getattr(vars(model).get("prepare_inputs_for_generation"), "__self__", None)
+    if wrapper is not None and wrapper is not model:
+        raise UnsupportedError(
+            f"{type(wrapper).__name__} of PEFT puts virtual tokens before each text, as in prompt tuning, and "
+            "generate would continue the text without them.",
+            hint="Adapters of another kind, such as LoRA, generate; virtual tokens work in forward and in training.",
+        )
 
 
 CALL = ("model", "input_ids", "attention_mask", "tokenizer", "return_dict")

@@ -10,6 +10,7 @@ from attrs import evolve
 
 from registry import discovery
 from registry.config import Config
+from registry.config.adapter import find_adapter
 from registry.config.keywords import unknown_keyword
 from registry.config.load import ConfigFile, find_config
 from registry.discovery import Architecture
@@ -32,6 +33,7 @@ from registry.weights.containers import state_dict as tensors_in
 from registry.weights.matching import is_allowed
 
 if TYPE_CHECKING:
+    from registry.loading.adapters.lora import LoraAdapter
     from registry.loading.model import Model
 
 ModelT = TypeVar("ModelT", bound="Model")
@@ -149,6 +151,7 @@ def load_into(
     *,
     described: ConfigFile | None = None,
     checkpoint: Checkpoint | None = None,
+    adapter: "LoraAdapter | None" = None,
 ) -> ModelT:
     """Build a model of a class, and fill it from files.
 
@@ -159,6 +162,7 @@ def load_into(
         options: How the weights go into the model.
         described: The configuration, where it was read already.
         checkpoint: The weights, where they are not those among the files.
+        adapter: What is added to the weights, whose base model the files are.
 
     Returns:
         The model, in evaluation mode.  A model is never returned half loaded.
@@ -175,6 +179,10 @@ def load_into(
     model = _built(cls, described, arguments)
     if checkpoint.names is not None:
         checkpoint = evolve(checkpoint, names=checkpoint.names.configured(model.config))
+    if adapter is not None:
+        from registry.loading.adapters.merge import adapted  # rarely needed
+
+        checkpoint = adapted(model, model.layout, checkpoint, adapter)
     alternatives = Alternatives(
         config=model.config,
         remake=lambda values: _built(cls, described, arguments.replaced(values)),
@@ -187,6 +195,7 @@ def load_into(
     meant = bool(report.new) and _means_new_head(model, report.new, described, arguments)
     _warn_of_untrained(model, report, options, meant=meant)
     model.generation_config = dict(checkpoint.generation_config)
+    model.name_or_path = (files if adapter is None else adapter.file.files).source.asked
     model.after_loading(**arguments.after_loading)
     if onednn.is_faster():
         onednn.enable(model)
@@ -250,6 +259,22 @@ def open_weights(files: Files, architecture: Architecture, formats: Collection[s
     defaults = paths.get(GENERATION_CONFIG_NAME)
     generation = {} if defaults is None else read_json_object(defaults)
     return evolve(checkpoint, source=str(files.source), untrained=untrained, generation_config=generation)
+
+
+def adapter_among(files: Files) -> "LoraAdapter | None":
+    """The adapter that files hold in place of the weights of a model; None where they hold none.
+
+    Raises:
+        UnsupportedError: It cannot be added to weights.
+        ConfigError: Its configuration is impossible.
+        MissingFileError: Its base model, or its weights, are missing.
+    """
+    file = find_adapter(files)
+    if file is None:
+        return None
+    from registry.loading.adapters.lora import read_lora  # rarely needed
+
+    return read_lora(file)
 
 
 def given_weights(state_dict: "Mapping[str, Any]", files: Files) -> Checkpoint:

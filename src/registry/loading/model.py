@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from registry.config import Config
-from registry.errors import InputError
 from registry.garbage import gc_paused
 from registry.generation.generate import generate
-from registry.loading.load import ClassArguments, given_weights, load_into
+from registry.loading.load import ClassArguments, adapter_among, given_weights, load_into
 from registry.loading.options import LoadOptions
 from registry.loading.report import LoadReport
 from registry.loading.slots import share_again, shared_names, slots_of
 from registry.loading.untrained import drawn, fingerprints, noting, unchanged
 from registry.namespace import reference_to, revive
-from registry.nn import checkpointing, onednn
+from registry.nn import onednn
+from registry.nn.checkpointing import WithCheckpointing
 from registry.nn.outputs import is_configured, with_defaults_of_configuration
 from registry.nn.packing import packing_of, set_packing
 from registry.nn.vocabulary import WithVocabulary
@@ -50,7 +50,7 @@ class _Constructed(type):
             return constructor.replace(parameters=list(constructor.parameters.values())[1:])
 
 
-class Model(WithVocabulary, metaclass=_Constructed):
+class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
     """A torch module that is built from a configuration, loaded by name, and saved as a directory.
 
     An architecture derives one class for each task, with parameters named as in the published files.  Construction
@@ -66,13 +66,12 @@ class Model(WithVocabulary, metaclass=_Constructed):
     layout: Layout
     """How the architecture's weights are named; a model's is that of its configuration."""
 
-    block_classes: ClassVar[tuple[type[nn.Module], ...]] = ()
-    """Classes of the layers which gradient checkpointing computes again."""
-
     config: Any
     """The configuration, of the class ``config_class``."""
     generation_config: dict[str, Any]
     """Defaults of ``generate``, by the keys of ``generation_config.json``; saved with the model."""
+    name_or_path: str = ""
+    """What was loaded, as the caller named it; PEFT notes it with an adapter.  Empty where nothing was."""
     load_report: LoadReport | None = None
     """What was loaded from where; None for a model that was not loaded."""
     initial_values: Mapping[str, str] = MappingProxyType({})
@@ -215,37 +214,33 @@ class Model(WithVocabulary, metaclass=_Constructed):
             allow_unexpected=allow_unexpected,
             formats=RELEASE_FORMATS if from_tf else None if format is None else (format,),
         )
+        adapter = None if from_tf or state_dict is not None else adapter_among(files)
+        if adapter is not None:
+            return load_into(cls, adapter.file.base, arguments, options, adapter=adapter)
         checkpoint = None if state_dict is None else given_weights(state_dict, files)
         return load_into(cls, files, arguments, options, checkpoint=checkpoint)
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
-        """Have the layers computed again in the backward pass: far less memory for a third more time.
-
-        Args:
-            gradient_checkpointing_kwargs: Keywords of ``torch.utils.checkpoint.checkpoint``; ``use_reentrant`` is false
-                unless given.
-
-        Raises:
-            InputError: The model does not declare its layers.
-        """
-        if not (blocks := self._blocks()):
-            raise InputError(
-                f"{type(self).__name__} does not declare which layers gradient checkpointing computes again.",
-                hint="Its class names them: block_classes = (MyLayer,).",
-            )
-        checkpointing.enable(blocks, gradient_checkpointing_kwargs or {})
-
-    def gradient_checkpointing_disable(self) -> None:
-        """Undo ``gradient_checkpointing_enable``."""
-        checkpointing.disable(self._blocks())
+    # --- What libraries that train a model ask for
 
     @property
-    def is_gradient_checkpointing(self) -> bool:
-        """Whether layers are computed again in the backward pass."""
-        return any(map(checkpointing.is_enabled, self._blocks()))
+    def num_labels(self) -> int:
+        """The number of classes."""
+        return int(self.config.num_labels)
 
-    def _blocks(self) -> list[nn.Module]:
-        return [module for module in self.modules() if isinstance(module, self.block_classes)]
+    @property
+    def transformer_backbone_name(self) -> str:
+        """The attribute that holds the backbone, by PEFT's name; empty where the model is one."""
+        name = self.layout.prefix.removesuffix(".")
+        return name if hasattr(self, name) else ""
+
+    @property
+    def _keys_to_ignore_on_save(self) -> list[str]:
+        """Names in the state dict which a saved directory lacks, since another one has their tensor.
+
+        Trainer takes a checkpoint without them for complete, and calls ``tie_weights``.
+        """
+        parameters = dict(self.named_parameters())  # each once
+        return [name for name in self.state_dict() if name not in parameters]
 
     generate = generate
     """``registry.generation.generate``, of this model."""

@@ -6,14 +6,18 @@ Torch is imported when a model is built or saved; configurations and tokenizers 
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
 from registry import discovery
 from registry.config import Config
+from registry.config.adapter import find_adapter
 from registry.config.load import ConfigFile, find_config
+from registry.discovery import Architecture
 from registry.errors import InputError, MissingTokenizerError, RegistryError, RegistryWarning, SaveError, VocabError
 from registry.files.filenames import SENTENCE_MODULES_NAME
 from registry.garbage import gc_paused
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from registry.embedding.modules import SentenceModules
+    from registry.loading.adapters.lora import LoraAdapter
     from registry.loading.model import Model
     from registry.loading.report import LoadReport
     from registry.tokenization.base import Tokenizer
@@ -227,10 +232,10 @@ def load(
         formats=None if format is None else (format,),
     )
     files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
-    described, model = _load(files, task, options, config_overrides)
+    described, model, base = _load(files, task, options, config_overrides)
     processor: Processor | MissingTokenizerError
     try:
-        processor = processor_of(described.architecture, files)
+        processor = _processor_of(described.architecture, files, base)
     except MissingTokenizerError as missing:
         processor = missing
     else:
@@ -242,7 +247,7 @@ def load(
         card=files.source.card,
         report=model.load_report,
         processor=processor,
-        modules=_sentence_modules(files),
+        modules=_sentence_modules(base),
     )
 
 
@@ -317,9 +322,11 @@ def load_tokenizer(
     """
     files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
     refuse_tokenizer_keywords(files.source, tokenizer_options)
-    card = files.source.card
-    known = find_config(files).architecture if card is None else discovery.architecture(card.architecture)
-    return processor_of(known, files, tokenizer_options)  # type: ignore[return-value]  # in most cases a tokenizer
+    adapter = find_adapter(files)
+    base = files if adapter is None else adapter.base
+    card = base.source.card
+    known = find_config(base).architecture if card is None else discovery.architecture(card.architecture)
+    return _processor_of(known, files, base, tokenizer_options)  # type: ignore[return-value]  # in most cases a tokenizer
 
 
 def save(
@@ -360,15 +367,40 @@ def save(
 @gc_paused()
 def _load(
     files: Files, task: str | None, options: LoadOptions, keywords: Mapping[str, Any]
-) -> "tuple[ConfigFile, Model]":
-    """Load the class for a task; return it with the configuration as the files have it."""
-    from registry.loading.load import ClassArguments, load_into
+) -> "tuple[ConfigFile, Model, Files]":
+    """Load the class for a task; return the configuration as the files have it, the model, and the model's own files.
+
+    These are others than the given ones where an adapter is given, which names its base model.
+    """
+    from registry.loading.load import ClassArguments, adapter_among, load_into
 
     refuse_model_keywords(files.source, task, keywords)
-    described = find_config(files)
+    adapter = adapter_among(files)
+    base = files if adapter is None else adapter.file.base
+    described = find_config(base)
     options = evolve(options, allow_new=task is not None)
-    cls = class_for(task or task_of(files.source.card, described), described.architecture, files)
-    return described, load_into(cls, files, ClassArguments.of(cls, (), keywords), options, described=described)
+    task = task or _task_of_adapter(adapter, described) or task_of(base.source.card, described)
+    cls = class_for(task, described.architecture, base)
+    arguments = ClassArguments.of(cls, (), keywords)
+    return described, load_into(cls, base, arguments, options, described=described, adapter=adapter), base
+
+
+def _task_of_adapter(adapter: "LoraAdapter | None", described: ConfigFile) -> str | None:
+    """The task that an adapter was trained for; None where there is none, or it does not say."""
+    if adapter is None:
+        return None
+    spec = described.architecture.model_named(adapter.file.class_name or "")
+    return adapter.file.task or (None if spec is None else spec.task)
+
+
+def _processor_of(
+    architecture: Architecture, files: Files, base: Files, options: Mapping[str, Any] = MappingProxyType({})
+) -> "Processor":
+    """The processor of a model, or the one that is saved with an adapter.  Raises MissingTokenizerError."""
+    if base is not files:
+        with suppress(MissingTokenizerError):
+            return processor_of(architecture, files, options)
+    return processor_of(architecture, base, options)
 
 
 def _sentence_modules(files: Files) -> "SentenceModules | RegistryError | None":
@@ -411,6 +443,12 @@ def _unwrapped(model: Any) -> "Model":
     found = model
     while not isinstance(found, Model):
         found = getattr(found, "module", None) or getattr(found, "_orig_mod", None)
+        if found is None and hasattr(model, "peft_config"):
+            raise SaveError(
+                f"A {type(model).__name__} is an adapter of PEFT around a model, and cannot be saved as one.",
+                hint="registry.save(model.merge_and_unload(), directory) saves the model with it; "
+                "model.save_pretrained(directory) the adapter alone, which registry.load applies to its base model.",
+            )
         if found is None:
             raise SaveError(
                 f"A {type(model).__name__} cannot be saved as a model of the registry.",

@@ -1,15 +1,60 @@
 """Linear layers which torch lacks."""
 
+import sys
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
+from registry.namespace import reference_to, revive
 
-class Conv1D(nn.Module):
+# --- The class for those who ask --------------------------------------------------------------------------------------
+
+_SEEN: dict[type, type] = {}
+"""Class of a layer -> the class that it has for other libraries."""
+
+
+def _seen_as(cls: type) -> type:
+    """The class that a layer of class ``cls`` has for other libraries: itself, and ``Conv1D`` of transformers.
+
+    Nothing is imported: who looks for the class of transformers has imported it.
+    """
+    theirs = getattr(sys.modules.get("transformers.pytorch_utils"), "Conv1D", None)
+    if theirs is None or issubclass(cls, theirs):
+        return cls
+    if cls not in _SEEN:
+        names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+        _SEEN[cls] = type(cls.__name__, (cls, theirs), {**names, "__repr__": nn.Module.__repr__})
+    return _SEEN[cls]
+
+
+class _KnownToOthers:
+    """Makes layers instances of transformers' ``Conv1D`` as well, the class for which PEFT and quantizers look.
+
+    ``isinstance`` asks ``__class__``, which a class may answer as it likes; ``type(layer)`` stays the class that is
+    written here, and transformers need not be installed.
+    """
+
+    @property
+    def __class__(self) -> Any:
+        return _seen_as(type(self))
+
+    @__class__.setter
+    def __class__(self, cls: type) -> None:  # FSDP and parametrizations set it, and set it back
+        own = next((own for own, seen in _SEEN.items() if seen is cls), cls)
+        vars(object)["__class__"].__set__(self, own)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return revive, (reference_to(type(self)),), self.__getstate__()
+
+
+class Conv1D(_KnownToOthers, nn.Module):
     """``x @ weight + bias``, with a weight of shape ``(in, out)``, where ``nn.Linear`` has ``(out, in)``.
 
     OpenAI wrote it as a convolution over single tokens, hence the name, and initialized weights with a standard
-    deviation of 0.02 (openai/gpt-2, src/model.py).
+    deviation of 0.02 (openai/gpt-2, src/model.py).  Where transformers is imported, ``isinstance`` says that it is a
+    ``transformers.pytorch_utils.Conv1D``, too: PEFT and quantizers treat it as they treat that one.
 
     Args:
         in_features: Features of each input.
@@ -21,6 +66,16 @@ class Conv1D(nn.Module):
         self.in_features, self.out_features = in_features, out_features
         self.weight = nn.Parameter(nn.init.normal_(torch.empty(in_features, out_features), std=0.02))
         self.bias = nn.Parameter(torch.zeros(out_features))
+
+    @property
+    def nx(self) -> int:
+        """Features of each input, as transformers names their number."""
+        return self.weight.shape[0]
+
+    @property
+    def nf(self) -> int:
+        """Features of each output, as transformers names their number."""
+        return self.weight.shape[1]
 
     def forward(self, x: Tensor) -> Tensor:
         """Project ``(..., in)`` to ``(..., out)``."""

@@ -48,6 +48,10 @@ class WithVocabulary(nn.Module):
             raise UnsupportedError(f"{type(self).__name__} has no layer that scores tokens.")
         _replace_submodule(self, paths[0], value)
 
+    def enable_input_require_grads(self) -> None:
+        """Have embedded tokens require gradients, which reentrant checkpointing needs where the weights are frozen."""
+        self.get_input_embeddings().register_forward_hook(lambda _module, _inputs, output: output.requires_grad_())
+
     def tie_weights(self) -> None:
         """Share the weights that the configuration says are shared, where another tool made them two."""
         parameters = self._parameters_in_full()
