@@ -23,6 +23,7 @@ COMPLETE = {
     "authors",
     "compatibility",
     "examples",
+    "integrations",
     "plugins",
     "cli",
     "pages",

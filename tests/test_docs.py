@@ -54,6 +54,15 @@ NOT_RUN: dict[str, str] = {
 """Sections which cannot be run in a test, and why."""
 
 
+LIBRARIES = {
+    "integrations.md # accelerate": "accelerate",
+    "integrations.md # datasets": "datasets",
+    "integrations.md # Lightning": "lightning",
+    "integrations.md # PEFT": "peft",
+    "integrations.md # Trainer": "accelerate",
+}
+"""Sections which need a library that only some have; without it they are not run."""
+
 DIRECTORIES = {
     "uncased_L-12_H-768_A-12": ROOT / "tests/fixtures/tensorflow/bert_pretraining",
     "examples": ROOT / "examples",
@@ -89,7 +98,8 @@ def blocks(page: str) -> Iterator[Block]:
     for match in FENCE.finditer(source):
         heading = next((h["words"] for h in reversed(headings) if h.start() < match.start()), "")
         section = f"{page} # {heading}"
-        if section not in NOT_RUN:
+        library = LIBRARIES.get(section)
+        if section not in NOT_RUN and (library is None or importlib.util.find_spec(library)):
             line = source.count("\n", 0, match.start("text")) + 1
             yield Block(section, match["language"], match["title"], match["text"], line)
 
@@ -106,6 +116,8 @@ def test_the_page_on_migrating_has_every_name_of_pytorch_pretrained_bert() -> No
 
 
 MARKS = {
+    # Of the libraries, that is; ours are errors.
+    "integrations.md": pytest.mark.filterwarnings("ignore", "error::registry.errors.RegistryWarning"),
     "ranks.md": pytest.mark.slow,
     # Its recipes are those of pytorch-pretrained-bert, to the letter; loading warns of their new heads.
     "migrating/pytorch-pretrained-bert.md": pytest.mark.filterwarnings("ignore::registry.errors.UntrainedWarning"),
@@ -153,7 +165,7 @@ def test_every_section_that_is_not_run_is_there() -> None:
     sections = {
         f"{page} # {heading['words']}" for page in PAGES for heading in HEADING.finditer(PAGES[page].read_text())
     }
-    assert set(NOT_RUN) <= sections
+    assert {*NOT_RUN, *LIBRARIES} <= sections
 
 
 def test_every_transcript_is_of_an_example_that_is_tested() -> None:
