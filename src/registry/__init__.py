@@ -80,7 +80,8 @@ if not TYPE_CHECKING:  # a type checker reads the imports above instead, and so 
         if name == "zoo":
             return import_module("registry.zoo")
         if name not in _MODULES:
-            raise AttributeError(f"module 'registry' has no attribute {name!r}")
+            advice = "" if name.startswith("_") else import_module("registry.config.keywords").instead_of(name)
+            raise AttributeError(f"module 'registry' has no attribute {name!r}.{advice}".rstrip("."))
         with import_module("registry.garbage").gc_paused():
             value = globals()[name] = getattr(import_module(_MODULES[name]), name)
         return value

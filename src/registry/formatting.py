@@ -1,6 +1,6 @@
 """Text for people: numbers with three digits and a unit, the first of many names, and control characters escaped."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 CONTROLS = (
@@ -71,6 +71,17 @@ def format_size(size: int | None) -> str:
     if size is None:
         return ""
     return f"{size:,} bytes" if size < 10_000 else _in_units(size, BYTES)
+
+
+def html_table(title: str, rows: Mapping[str, str]) -> str:
+    """A table of two columns for notebooks; texts are escaped, and empty rows are dropped."""
+    from html import escape  # notebooks alone need it
+
+    def shown(text: str) -> str:
+        return escape(printable(text)).replace("\n", "<br>")
+
+    cells = "".join(f"<tr><th>{shown(name)}</th><td>{shown(text)}</td></tr>" for name, text in rows.items() if text)
+    return f"<table><caption>{shown(title)}</caption><tbody>{cells}</tbody></table>"
 
 
 def percent(share: float) -> str:

@@ -14,6 +14,7 @@ from attrs import Attribute, evolve, field, fields, frozen
 
 from registry.files.filenames import ARCHIVE_SUFFIXES
 from registry.files.urls import redacted, shown
+from registry.formatting import format_count, format_size, html_table
 from registry.namespace import import_object
 
 TASKS = (
@@ -415,6 +416,26 @@ class Card:
         return (self.name,)
 
     __reduce__ = _reduce
+
+    def __repr__(self) -> str:
+        number = format_count(self.num_parameters)
+        texts = (self.architecture, self.task, number and f"{number} parameters", format_size(self.size))
+        return f"<Card {self.name!r}: {', '.join(text for text in texts if text)}>"
+
+    def _repr_html_(self) -> str:
+        card = self.without_secrets()
+        rows = {
+            "architecture": card.architecture,
+            "task": card.task,
+            "aliases": ", ".join(card.aliases),
+            "parameters": format_count(card.num_parameters),
+            "files": "\n".join(f"{file.filename} {format_size(file.size)}".strip() for file in card.files),
+            "languages": ", ".join(card.languages),
+            "license": card.license or "",
+            "source": card.source or "",
+            "description": card.description,
+        }
+        return html_table(card.name, rows)
 
     @property
     def size(self) -> int | None:

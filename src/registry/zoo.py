@@ -7,6 +7,7 @@ use.  Two plugins may declare classes of one name: a first-party one wins, two t
 from typing import Any
 
 from registry import discovery
+from registry.config.keywords import instead_of
 from registry.errors import did_you_mean
 from registry.records import ConfigSpec, ModelSpec, TokenizerSpec
 
@@ -25,9 +26,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     spec = discovery.class_named(name)
     if spec is None:
-        raise AttributeError(
-            f"no installed plugin declares a class {name!r}.{did_you_mean(name, __dir__())}{discovery.failures()}"
-        )
+        advice = instead_of(name) or did_you_mean(name, __dir__())
+        raise AttributeError(f"no installed plugin declares a class {name!r}.{advice}{discovery.failures()}")
     return discovery.load_class(spec)
 
 

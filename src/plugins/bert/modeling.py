@@ -4,6 +4,8 @@ The layers below the model are in ``encoder.py``, the tasks it is fine-tuned for
 parameters have the names of the published files.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -76,6 +78,10 @@ class BertPreTrainedModel(Model):
     config_class = BertConfig
     layout = LAYOUT
     block_classes = (BertLayer,)
+    former_order: ClassVar[tuple[str, ...]] = (
+        *("token_type_ids", "attention_mask"),
+        *("labels", "next_sentence_label", "start_positions", "end_positions"),
+    )
 
     def init_module(self, module: nn.Module) -> None:
         """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""

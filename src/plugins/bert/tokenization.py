@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, chain, permutations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from registry.errors import VocabError
 from registry.files.filenames import TOKENIZER_NAME
@@ -15,7 +15,7 @@ from registry.tokenization.added_tokens.matching import Normalizer
 from registry.tokenization.base import Tokenizer, missing
 from registry.tokenization.batches.encoding import Offsets, Span, Template
 from registry.tokenization.chunk_cache import CachedIds
-from registry.tokenization.options import FLAG, OPTIONAL_FLAG, OPTIONAL_WORDS, Option
+from registry.tokenization.options import FLAG, OPTIONAL_FLAG, OPTIONAL_WORDS, CommonOptions, Option
 from registry.tokenization.tokenizer_json import read_tokenizer_json
 from registry.tokenization.vocabulary import read_vocabulary as load_vocab
 from registry.tokenization.word_cache import WordCache
@@ -148,7 +148,7 @@ class BertTokenizer(Tokenizer):
         *,
         strip_accents: bool | None = None,
         tokenize_chinese_chars: bool = True,
-        **values: Any,
+        **values: Unpack[CommonOptions],
     ) -> None:
         if isinstance(vocab_file, Mapping):
             vocab, origin = dict(vocab_file), "the vocabulary"

@@ -13,6 +13,7 @@ cache and padding, takes ``causal_attention``.
 
 from abc import abstractmethod
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +96,7 @@ class OpenAIGPTPreTrainedModel(Model):
     config_class = OpenAIGPTConfig
     layout = LAYOUT
     block_classes = (OpenAIGPTBlock,)
+    former_order: ClassVar[tuple[str, ...]] = ("position_ids", "token_type_ids", "labels", "past_key_values")
 
     def init_module(self, module: nn.Module) -> None:
         """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 from registry.errors import RegistryWarning, UnsupportedError
 from registry.tokenization.added_tokens.matching import LowerCase, Normalizer
@@ -18,7 +18,7 @@ from registry.tokenization.batches.encoding import Offsets, Span
 from registry.tokenization.bpe import Pair
 from registry.tokenization.bpe_tokenizer import BytePairTokenizer
 from registry.tokenization.chunk_cache import CachedIds
-from registry.tokenization.options import OPTIONAL_FLAG, Option
+from registry.tokenization.options import OPTIONAL_FLAG, CommonOptions, Option
 from registry.tokenization.word_cache import WordCache
 from registry.tokenization.words import BasicTokenizer
 
@@ -158,7 +158,7 @@ class OpenAIGPTTokenizer(BytePairTokenizer):
         max_len: int | None = None,
         *,
         use_spacy: bool | None = None,
-        **values: Any,
+        **values: Unpack[CommonOptions],
     ) -> None:
         super().__init__(vocab_file, merges_file, special_tokens, max_len=max_len, use_spacy=use_spacy, **values)
         self._unknown = self.special_id("unk_token")  # missed at once: any text may need it

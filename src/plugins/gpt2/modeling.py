@@ -12,6 +12,7 @@ cache and padding, takes ``causal_attention``.
 """
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -94,6 +95,7 @@ class GPT2PreTrainedModel(Model):
     config_class = GPT2Config
     layout = LAYOUT
     block_classes = (GPT2Block,)
+    former_order: ClassVar[tuple[str, ...]] = ("position_ids", "token_type_ids", "labels", "past_key_values")
 
     def init_module(self, module: nn.Module) -> None:
         """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from registry.tokenization.added_tokens.pattern import WHITE_SPACE
 from registry.tokenization.batches.encoding import Offsets, Span, with_surrogates, without_prefix
@@ -18,7 +18,7 @@ from registry.tokenization.bpe import Pair
 from registry.tokenization.bpe_tokenizer import BytePairTokenizer
 from registry.tokenization.byte_level import SEPARATOR, WORD, ByteLevel, bytes_to_unicode, decode_bytes, utf8
 from registry.tokenization.chunk_cache import CachedIds, ChunkCache, TokenCache, ids_of_parts
-from registry.tokenization.options import FLAG, Option
+from registry.tokenization.options import FLAG, CommonOptions, Option
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -163,7 +163,7 @@ class GPT2Tokenizer(BytePairTokenizer):
         max_len: int | None = None,
         *,
         add_prefix_space: bool = False,
-        **values: Any,
+        **values: Unpack[CommonOptions],
     ) -> None:
         super().__init__(
             vocab_file,

@@ -9,7 +9,7 @@ appends its hidden states there, and the contexts then hold the next memory.
 
 from collections.abc import Iterable, Sequence
 from sys import maxsize
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,7 @@ class TransfoXLPreTrainedModel(Model):
     config_class = TransfoXLConfig
     layout = LAYOUT
     block_classes = (TransfoXLBlock,)
+    former_order: ClassVar[tuple[str, ...]] = ("target", "mems")
 
     @classmethod
     def layout_of(cls, config: Any) -> Layout:

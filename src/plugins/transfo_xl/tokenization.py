@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from registry.errors import VocabError
 from registry.tokenization.added_tokens.matching import FoundSpan, LowerCase
 from registry.tokenization.base import Tokenizer, missing
 from registry.tokenization.batches.encoding import Offsets, Span, joined_surrogates
 from registry.tokenization.chunk_cache import TokenIds, as_list
-from registry.tokenization.options import FLAG, LENGTH, WORDS, Option
+from registry.tokenization.options import FLAG, LENGTH, WORDS, CommonOptions, Option
 from registry.tokenization.vocabulary import read_bytes
 
 from .files import is_pickled, lines_of, parse_words, parts_of, read_counts, read_words
@@ -74,6 +74,7 @@ class TransfoXLTokenizer(Tokenizer):
         max_size: How many words may come into it.
         lower_case: Whether text is lowered.
         delimiter: What stands between words: white space when None, nothing (each character is a word) when empty.
+        max_len: Tokens of the longest input of the model.
         counter: How often words were counted before; or how often each of the vocabulary was, in its order.
         **values: Further options, of those in ``TransfoXLTokenizer.options``, special tokens among them.
 
@@ -112,8 +113,9 @@ class TransfoXLTokenizer(Tokenizer):
         max_size: int | None = None,
         lower_case: bool = False,
         delimiter: str | None = None,
+        max_len: int | None = None,
         counter: Mapping[str, int] | Sequence[int] | None = None,
-        **values: Any,
+        **values: Unpack[CommonOptions],
     ) -> None:
         self._is_given = vocab_file is not None and vocab_file != {}
         vocab, origin = read_words(vocab_file, delimiter)
@@ -127,6 +129,7 @@ class TransfoXLTokenizer(Tokenizer):
             max_size=max_size,
             lower_case=lower_case,
             delimiter=delimiter,
+            max_len=max_len,
             **values,
         )
         self.counter = Counter(self._by_word(counter or {}))

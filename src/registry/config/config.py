@@ -19,9 +19,9 @@ from attrs import field, frozen
 
 from registry.config import labels
 from registry.config.fields import choice
-from registry.config.keywords import unknown_keyword
+from registry.config.keywords import instead_of_attribute, unknown_keyword
 from registry.config.labels import labels_of, numbered
-from registry.errors import ArchitectureMismatchError, ConfigError, PluginIncompatibleError
+from registry.errors import ArchitectureMismatchError, ConfigError, PluginIncompatibleError, UnknownOptionError
 from registry.files.strict_json import read_json_object
 from registry.namespace import reference_to, revive
 
@@ -113,6 +113,20 @@ class Config:
     aside: dict[str, Any] = field(factory=dict, init=False, eq=False, repr=False)
     """Attributes that were set and that are no fields: kept, and written where JSON can hold them."""
 
+    if not TYPE_CHECKING:  # type checkers know that all fields are keywords
+
+        def __new__(cls, *positional: Any, **_fields: Any) -> Self:
+            """A configuration, whose constructor takes fields by name alone; other libraries take sizes and paths."""
+            if positional:
+                given = positional[0]
+                by_path = isinstance(given, (str, os.PathLike))
+                line = f"from_json_file({os.fspath(given)!r})" if by_path else f"(vocab_size={given!r}), if it is that"
+                raise UnknownOptionError(
+                    f"{cls.__name__} takes fields by their names, and was given {given!r:.80} without one.",
+                    hint=f"Write {cls.__name__}{'.' if by_path else ''}{line}.",
+                )
+            return object.__new__(cls)
+
     def __init_subclass__(cls) -> None:
         hidden = RESERVED & set(vars(cls).get("__annotations__", {}))
         if hidden:
@@ -161,7 +175,7 @@ class Config:
     @classmethod
     def keys(cls) -> tuple[str, ...]:
         """Every name by which a field can be given, other spellings included."""
-        return (*cls._fields(), *cls.aliases, *cls.general_names)
+        return (*cls._fields(), *cls.aliases, *cls.general_names, "label2id")
 
     # --- Reading
 
@@ -306,7 +320,7 @@ class Config:
         """The fields that these keywords give.  Raises UnknownOptionError."""
         known = cls._fields()
         fields: dict[str, Any] = {}
-        for key, value in overrides.items():
+        for key, value in labels.without_inverse(overrides).items():
             name = cls._field(key)
             if name not in known:
                 hint = f"Its fields are: {', '.join(sorted(known))}."
@@ -337,7 +351,8 @@ class Config:
                 return getattr(self, known)
             if name not in ("aside", "extra") and not name.startswith("__") and name in self.aside:
                 return self.aside[name]
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.", name=name, obj=self)
+            advice = instead_of_attribute(name)
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.{advice}", name=name, obj=self)
 
 
 def _set_attribute(config: Config, name: str, value: Any) -> None:

@@ -1,7 +1,8 @@
-"""Keywords of other libraries, each with the word to use here: one table for all doors, and for generate."""
+"""Keywords and names of other libraries, each with the word to use here: one table for all doors, and for generate."""
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
+from fnmatch import fnmatchcase
 from functools import wraps
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
@@ -14,10 +15,20 @@ _LOGIN = "write the token into the variable HF_TOKEN, or run `hf auth login`"
 _ALWAYS = "leave it out: models are always loaded that way"
 _QUANTIZED = "load the model, then quantize it with torchao or another library"
 _NO_SUCH = "leave it out: generate has greedy decoding, sampling and beam search"
+_TENSOR = "leave it out: vectors are a tensor, and .numpy() of it is an array"
+_NO_NEED = "leave it out"
 
 FOREIGN: Mapping[str, str] = MappingProxyType(
     {
         "assistant_model": _NO_SUCH,
+        "cache_position": "leave it out: it follows from past_key_values",
+        "constraints": _NO_SUCH,
+        "convert_to_numpy": _TENSOR,
+        "convert_to_tensor": _TENSOR,
+        "diversity_penalty": _NO_SUCH,
+        "encoder_hidden_states": "leave it out: no model here attends to an encoder",
+        "filename_prefix": "leave it out, or give save_vocabulary the path of a file",
+        "force_words_ids": _NO_SUCH,
         "attn_implementation": "leave it out: attention is torch's scaled_dot_product_attention",
         "auth_token": _LOGIN,
         "cache_folder": "write cache_dir=",
@@ -28,42 +39,111 @@ FOREIGN: Mapping[str, str] = MappingProxyType(
         "force_download": "call `registry.pull(name, update=True)` first",
         "from_flax": "convert the weights with the library that wrote them, to safetensors",
         "generation_config": "give its values as keywords, or set them in model.generation_config",
+        "head_mask": "leave it out: heads are removed with torch.nn.utils.prune, or not at all",
         "ignore_mismatched_sizes": "give the sizes that fit, as in num_labels=3, or allow_missing= for parts to be "
         "newly initialized",
         "load_in_4bit": _QUANTIZED,
         "load_in_8bit": _QUANTIZED,
+        "legacy_format": _NO_NEED,
+        "lm_labels": "write labels=",
         "local_files_only": "write offline=True",
         "low_cpu_mem_usage": _ALWAYS,
         "max_length": "write max_new_tokens= for generate, which counts no prompt; a tokenizer takes it in its call",
+        "masked_lm_labels": "write labels=",
         "max_memory": 'write device=, as in device="cuda"',
         "min_length": "write min_new_tokens=, which counts no prompt",
         "mirror": "write the URL of the mirror into the variable HF_ENDPOINT",
         "model_max_length": "write max_len=",
+        "normalize_embeddings": "write normalize=True",
         "num_beam_groups": _NO_SUCH,
         "offload_folder": 'write device=, as in device="cuda"',
+        "output_all_encoded_layers": "write output_hidden_states=True, which gives the embeddings as well",
         "output_loading_info": "read model.load_report",
+        "output_logits": "write return_dict=True: the result has the scores",
         "output_scores": "write return_dict=True: the result has the scores",
+        "pad_to_max_length": 'write padding="max_length"',
+        "past": "write past_key_values=",
         "penalty_alpha": _NO_SUCH,
+        "prompt_name": "write prompt=, which takes the name of a prompt or the prompt itself",
         "proxies": "write the proxy into the variable HTTPS_PROXY",
+        "push_to_hub": "save the directory, then run `hf upload`",
         "quantization_config": _QUANTIZED,
         "resume_download": "leave it out: downloads always continue",
         "return_dict_in_generate": "write return_dict=True",
+        "safe_serialization": 'leave it out for safetensors; write format="torch" for a pytorch_model.bin',
+        "save_directory": "give the directory as the first argument",
         "seed": "write generator=torch.Generator().manual_seed(0)",
+        "sentences": "give the texts as the first argument",
+        "show_progress_bar": "leave it out; `registry embed` shows one",
         "streamer": "write on_token=",
         "subfolder": "give the path of the subdirectory in a local copy",
-        "synced_gpus": "leave it out",
+        "synced_gpus": _NO_NEED,
+        "text_target": 'write tokenizer(texts)["input_ids"]',
         "token": _LOGIN,
         "torch_dtype": 'write dtype=, as in dtype="float16"',
         "tp_plan": "leave it out: models are loaded on one device",
+        "truncation_strategy": 'write truncation=, as in truncation="only_first"',
         "trust_remote_code": "leave it out: no code of a repository is executed; architectures are plugins, which "
         "pip installs",
         "use_auth_token": _LOGIN,
         "use_fast": "leave it out: each architecture has one tokenizer",
         "use_safetensors": "leave it out: safetensors files are preferred, and pickled code is never executed",
+        "verbose": _NO_NEED,
         "variant": "leave it out, or give the path of the file",
     }
 )
 """Keyword of another library -> what to do here."""
+
+NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "AutoConfig": "registry.load_config(name)",
+        "AutoModel": 'registry.load_model(name, "base")',
+        "AutoModelFor*": "registry.load_model(name, task)",
+        "AutoTokenizer": "registry.load_tokenizer(name)",
+        "*Adam": "torch.optim.AdamW, with clip_grad_norm_ and a schedule of torch.optim.lr_scheduler",
+        "*Corpus": "from plugins.<architecture>.corpus import ...",
+        "*TokenizerFast": "the name without Fast",
+        "BasicTokenizer": "from plugins.<architecture>.tokenization import BasicTokenizer",
+        "FullTokenizer": "the tokenizer of the architecture",
+        "SentenceTransformer": "registry.load(name).embed(texts)",
+        "WordpieceTokenizer": "from plugins.<architecture>.tokenization import WordpieceTokenizer",
+        "load_tf_weights_in_*": "Class.from_pretrained(path, from_tf=True)",
+        "pipeline": "registry.load(name), and its methods generate and embed",
+    }
+)
+"""Class or function of another library, or a pattern of several, -> the code to write here."""
+
+
+ATTRIBUTES: Mapping[str, str] = MappingProxyType(
+    {
+        "as_target_tokenizer": "a call with the target texts",
+        "backend_tokenizer": "the tokenizer itself, which needs no other",
+        "batch_encode_plus": "tokenizer(texts)",
+        "encode_batch": "tokenizer(texts)",
+        "encode_plus": "tokenizer(text)",
+        "prepare_for_model": "tokenizer(text, text_pair)",
+        "push_to_hub": "registry.save(loaded, directory), then `hf upload`",
+        "save_config": "config.to_json_file(path)",
+        "save_pretrained": "config.to_json_file(path)",
+        "to_diff_dict": "to_dict()",
+        "train_new_from_iterator": "the library tokenizers, and then registry.load_tokenizer(directory)",
+    }
+)
+"""Attribute or method of another library's tokenizer or configuration -> what to write here."""
+
+
+def instead_of(name: str) -> str:
+    """A sentence with the code to write instead of a name of another library; empty for all other names."""
+    return _sentence(next((code for pattern, code in NAMES.items() if fnmatchcase(name, pattern)), None))
+
+
+def instead_of_attribute(name: str) -> str:
+    """The same for an attribute of another library's tokenizer or configuration."""
+    return _sentence(ATTRIBUTES.get(name))
+
+
+def _sentence(code: str | None) -> str:
+    return "" if code is None else f" It is a name of another library; here, write {code}."
 
 
 def refuse_unknown(keywords: Iterable[str], known: Collection[str], owners: str) -> None:

@@ -61,6 +61,25 @@ def check_number(number: object) -> None:
         raise ConfigError(f"num_labels must be a whole number from 1 to {MOST:,}, not {number!r}.")
 
 
+def without_inverse(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Fields that a caller gives, without ``label2id``: it must say what ``id2label`` says, or says that alone.
+
+    Raises:
+        ConfigError: The two contradict each other, or ``label2id`` does not number its labels.
+    """
+    if "label2id" not in fields:
+        return fields
+    rest = {name: value for name, value in fields.items() if name != "label2id"}
+    if fields["label2id"] is None:
+        return rest
+    names, given = _inverted(fields["label2id"]), labels_of(rest.get("id2label"))
+    if names is None:
+        raise ConfigError(f"label2id must number its labels from 0 without gaps, not be {fields['label2id']!r:.80}.")
+    if given is not None and dict(given) != dict(names):
+        raise ConfigError(f"label2id and id2label contradict each other: {dict(names)!r:.80} and {dict(given)!r:.80}.")
+    return {**rest, "id2label": names}
+
+
 # --- Files that contradict themselves ---------------------------------------------------------------------------------
 
 

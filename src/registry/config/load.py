@@ -107,8 +107,8 @@ def load_config(
     revision: str | None = None,
     progress: bool | None = None,
     **overrides: Any,
-) -> Config:
-    """The configuration of a model; needs no torch.
+) -> Any:
+    """The configuration of a model, of the class of its architecture; needs no torch.
 
     Args:
         name: A name, path or URL.

@@ -12,8 +12,6 @@ from torch.nn.utils.rnn import pad_sequence
 from registry.embedding.modules import Dense, SentenceModules
 from registry.embedding.pooling import POOLINGS
 from registry.errors import InputError, UnsupportedError, WeightsMismatchError
-from registry.weights import safetensors
-from registry.weights.torch import reader
 
 if TYPE_CHECKING:
     from registry.tokenization.base import Tokenizer
@@ -167,20 +165,8 @@ def _hidden_states(model: nn.Module, columns: dict[str, Tensor]) -> Tensor:
 
 
 def _layer(dense: Dense) -> nn.Sequential:
-    """The module of a dense layer.  Raises WeightsMismatchError."""
-    read = safetensors.read if dense.weights.suffix == ".safetensors" else reader.read
-    tensors = read(dense.weights)
-    weight, bias = tensors.get("linear.weight"), tensors.get("linear.bias")
-    if (
-        weight is None
-        or weight.ndim != 2
-        or (bias is not None and bias.shape != weight.shape[:1])
-        or not all(tensor is None or tensor.is_floating_point() for tensor in (weight, bias))
-    ):
-        raise WeightsMismatchError(
-            f"{dense.weights} holds no dense layer: the matrix linear.weight, and linear.bias with a number for each "
-            f"of its rows."
-        )
+    """The module of a dense layer."""
+    weight, bias = dense.tensors["linear.weight"], dense.tensors.get("linear.bias")
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     linear.load_state_dict({"weight": weight, **({} if bias is None else {"bias": bias})}, assign=True)
     return nn.Sequential(linear, getattr(nn, dense.activation)())

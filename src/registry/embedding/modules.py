@@ -4,14 +4,15 @@
 their classes are compared, and never imported.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import field, frozen
 
-from registry.errors import ConfigError, MissingFileError, UnsupportedError
+from registry.errors import ConfigError, MissingFileError, UnsupportedError, WeightsMismatchError
+from registry.files.atomic import Writer, content_writer
 from registry.files.filenames import (
     CONFIG_NAME,
     SAFE_WEIGHTS_NAME,
@@ -21,6 +22,9 @@ from registry.files.filenames import (
     WEIGHTS_NAME,
 )
 from registry.files.strict_json import read_json_array, read_json_object
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Find: TypeAlias = Callable[[str], Path | None]
 """Finds a file of the model by its name, which may be in a subdirectory; None where there is none."""
@@ -37,16 +41,20 @@ POOLING_KEYS = {
 MODES = frozenset(POOLING_KEYS.values())
 ACTIVATIONS = frozenset(("Tanh", "Identity", "ReLU", "GELU", "Sigmoid", "SiLU"))
 """Activations of a dense layer, by the names of torch's modules."""
+SUBDIRECTORY = re.compile(r"[\w-][\w.-]*")
+"""Directories of modules: names from a file, which lead nowhere else."""
 
 
 @frozen
 class Dense:
     """A linear layer with an activation, after pooling."""
 
-    weights: Path
-    """The file of ``linear.weight`` and ``linear.bias``."""
+    path: str
+    """Its directory."""
     activation: str
     """The name of a module of torch."""
+    tensors: "Mapping[str, Tensor]" = field(eq=False, repr=False)
+    """``linear.weight``, ``(out, in)``, and ``linear.bias``, ``(out,)``, unless it has none."""
 
 
 @frozen(kw_only=True)
@@ -65,10 +73,22 @@ class SentenceModules:
     """Tokens of the longest text, special ones included; None for those of the tokenizer."""
     lowercases: bool = False
     """Whether texts are lower-cased before they are tokenized."""
-    prompts: Mapping[str, str] = field(default=MappingProxyType({}), hash=False)
+    prompts: Mapping[str, str] = field(factory=dict, hash=False)
     """Texts that are put before those which are embedded, by their names."""
     default_prompt: str | None = None
     """The name of the prompt where none is asked for."""
+    files: Mapping[str, bytes] = field(factory=dict, eq=False, repr=False)
+    """The JSON files that say all this, by their names: saving writes them back."""
+
+    def writers(self) -> dict[str, Writer]:
+        """What writes the files into a saved directory, by their names."""
+        from registry.weights.write import weight_writers  # loading needs none of it
+
+        found = {name: content_writer(content) for name, content in self.files.items()}
+        for dense in self.layers:
+            (weights,) = weight_writers(dense.tensors, ()).values()
+            found[f"{dense.path}/{SAFE_WEIGHTS_NAME}"] = weights
+        return found
 
 
 def read_modules(find: Find) -> SentenceModules | None:
@@ -79,9 +99,19 @@ def read_modules(find: Find) -> SentenceModules | None:
         ConfigError: A file is damaged.
         MissingFileError: The file of a module is missing.
     """
-    listing = find(SENTENCE_MODULES_NAME)
-    if listing is None:
-        return None
+    files: dict[str, bytes] = {}
+
+    def find_and_keep(name: str) -> Path | None:
+        path = find(name)
+        if path is not None and name.endswith(".json"):
+            files[name] = path.read_bytes()
+        return path
+
+    listing = find_and_keep(SENTENCE_MODULES_NAME)
+    return None if listing is None else _read(listing, find_and_keep, files)
+
+
+def _read(listing: Path, find: Find, files: Mapping[str, bytes]) -> SentenceModules:
     modules = read_json_array(listing)
     if not all(_is_module(module) for module in modules):
         raise ConfigError(f"{listing} must list modules, each with a type and a path.")
@@ -90,13 +120,13 @@ def read_modules(find: Find) -> SentenceModules | None:
         kind, path = module["type"].rpartition(".")[2], module["path"]
         if number == 0 and kind == "Transformer" and path in ("", "."):
             continue
-        if kind not in _READERS or number == 0 or found.get("normalizes"):
+        if kind not in _READERS or number == 0 or found.get("normalizes") or not SUBDIRECTORY.fullmatch(path):
             raise UnsupportedError(
                 f"{listing} lists the module {kind} in {path or '.'!r} as number {number}, which is not supported.",
                 hint="Supported are: Transformer, then Pooling, Dense and, in the end, Normalize.",
             )
         _READERS[kind](found, find, path)
-    return SentenceModules(**found)
+    return SentenceModules(**found, files=files)
 
 
 def _is_module(module: Any) -> bool:
@@ -118,7 +148,7 @@ def _of_texts(find: Find) -> dict[str, Any]:
             raise ConfigError(f"{path} must map the names of prompts to their texts.")
         if name is not None and not isinstance(name, str):
             raise ConfigError(f"{path} holds default_prompt_name={name!r:.80}, which is no name.")
-        found |= {"prompts": MappingProxyType(prompts), "default_prompt": name}
+        found |= {"prompts": dict(prompts), "default_prompt": name}
     return found
 
 
@@ -149,10 +179,31 @@ def _dense(found: dict[str, Any], find: Find, path: str) -> None:
         raise MissingFileError(
             f"{path} has neither {SAFE_WEIGHTS_NAME} nor {WEIGHTS_NAME}, which {SENTENCE_MODULES_NAME} needs."
         )
-    found["layers"] += (Dense(weights, activation),)
+    from registry.weights import safetensors  # few directories have such a layer
+    from registry.weights.torch import reader
+
+    read = safetensors.read if weights.suffix == ".safetensors" else reader.read
+    found["layers"] += (Dense(path, activation, _checked(dict(read(weights)), weights)),)
 
 
-def _normalize(found: dict[str, Any], _find: Find, _path: str) -> None:
+def _checked(tensors: "Mapping[str, Tensor]", path: Path) -> "Mapping[str, Tensor]":
+    """The tensors of a dense layer.  Raises WeightsMismatchError."""
+    weight, bias = tensors.get("linear.weight"), tensors.get("linear.bias")
+    if (
+        weight is None
+        or weight.ndim != 2
+        or (bias is not None and bias.shape != weight.shape[:1])
+        or not all(tensor is None or tensor.is_floating_point() for tensor in (weight, bias))
+    ):
+        raise WeightsMismatchError(
+            f"{path} holds no dense layer: the matrix linear.weight, and linear.bias with a number for each of its "
+            f"rows."
+        )
+    return tensors
+
+
+def _normalize(found: dict[str, Any], find: Find, path: str) -> None:
+    find(f"{path}/{CONFIG_NAME}")  # newer versions write one, which says nothing and is kept
     found["normalizes"] = True
 
 

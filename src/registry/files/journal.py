@@ -199,7 +199,7 @@ def read_journal(directory: Path) -> Journal | None:
         return None
     keys = read_json_object(path)
     try:
-        files = {_plain(name): StagedFile.from_json(entry) for name, entry in keys["files"].items()}
+        files = {_inside(name): StagedFile.from_json(entry) for name, entry in keys["files"].items()}
         removed = tuple(name for name in map(_plain, keys["removed"]) if _may_go(name))
         if len(files) + len(removed) > MOST_FILES:
             raise ValueError(f"there are more than {MOST_FILES:,} files")
@@ -230,6 +230,13 @@ def settled(directory: Path) -> Iterator[Journal | None]:
 def _may_go(name: str) -> bool:
     """Whether saving removes files of this name: of other weights, of another tokenizer, or of another model's use."""
     return name.endswith(WEIGHTS_ENDINGS) or name in (*TOKENIZER_NAMES, *VOCABULARY_NAMES, GENERATION_CONFIG_NAME)
+
+
+def _inside(name: Any) -> str:
+    """A name of a file in the directory itself, or in a subdirectory of it."""
+    for part in name.split("/", maxsplit=1):
+        _plain(part)
+    return str(name)
 
 
 def _plain(name: Any) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +21,46 @@ if TYPE_CHECKING:  # what generates is imported when something is generated: thi
     from registry.tokenization.base import Tokenizer
 
 
-@overload
-def generate(model: nn.Module, input_ids: Tensor, *, return_dict: Literal[False] = False, **options: Any) -> Tensor: ...
+class GenerationOptions(TypedDict, total=False):
+    """The keywords of ``generate`` for type checkers, which find misspelled ones."""
+
+    attention_mask: Tensor | None
+    max_new_tokens: int | None
+    min_new_tokens: int | None
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    typical_p: float | None
+    repetition_penalty: float | None
+    no_repeat_ngram_size: int | None
+    bad_words_ids: Sequence[Sequence[int]] | None
+    suppress_tokens: Sequence[int] | None
+    logits_processor: "Sequence[LogitsProcessor] | None"
+    num_beams: int | None
+    length_penalty: float | None
+    early_stopping: "EarlyStopping | None"
+    eos_token_id: "EndIds"
+    pad_token_id: int | None
+    stop_strings: str | Sequence[str] | None
+    tokenizer: "Tokenizer | None"
+    max_time: float | None
+    stopping_criteria: "Sequence[StoppingCriterion] | None"
+    num_return_sequences: int | None
+    generator: torch.Generator | None
+    when_full: "WhenFull | None"
+    on_token: "OnToken | None"
+
+
 @overload
 def generate(
-    model: nn.Module, input_ids: Tensor, *, return_dict: Literal[True], **options: Any
+    model: nn.Module, input_ids: Tensor, *, return_dict: Literal[False] = False, **options: Unpack[GenerationOptions]
+) -> Tensor: ...
+@overload
+def generate(
+    model: nn.Module, input_ids: Tensor, *, return_dict: Literal[True], **options: Unpack[GenerationOptions]
 ) -> "GenerationOutput": ...
-@refusing_foreign  # type: ignore[misc]  # the overloads tell only what is returned
+@refusing_foreign
 def generate(
     model: nn.Module,
     input_ids: Tensor,

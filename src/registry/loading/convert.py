@@ -18,7 +18,7 @@ from registry.loading.differences.fitness import misfit
 from registry.loading.load import ClassArguments, load_into, open_weights
 from registry.loading.model import Model
 from registry.loading.options import LoadOptions
-from registry.loading.pretrained import check_fit
+from registry.loading.pretrained import check_fit, sentence_modules_of, writers_of_modules
 from registry.loading.report import LoadReport
 from registry.loading.save import save_model
 from registry.sources.files import Files
@@ -89,7 +89,8 @@ def convert(
         counted = evolve(checkpoint, tensors=_Counted(checkpoint.tensors, bar.advance))
         options = LoadOptions(allow_missing=allow_missing, allow_unexpected=allow_unexpected)
         model = load_into(cls, files, ClassArguments.of(cls, (), {}), options, described=described, checkpoint=counted)
-        save_model(model, folder, _checked_writers(model, to, bar.advance), tokenizer)
+        further = writers_of_modules(sentence_modules_of(files), folder)
+        save_model(model, folder, _checked_writers(model, to, bar.advance), tokenizer, further)
     assert model.load_report is not None
     return Conversion(
         folder=Path(folder),

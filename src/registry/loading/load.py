@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 ModelT = TypeVar("ModelT", bound="Model")
 
-HEAD_OPTIONS = frozenset(("num_labels", "id2label"))
+HEAD_OPTIONS = frozenset(("num_labels", "id2label", "label2id"))
 """Options that describe a head, and so say that one is meant."""
 
 MOST_PATTERNS = 8

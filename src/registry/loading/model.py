@@ -5,12 +5,13 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, Self, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 
 from registry.config import Config
+from registry.config.keywords import refusing_foreign
 from registry.garbage import gc_paused
 from registry.generation.generate import generate
 from registry.loading.load import ClassArguments, adapter_among, given_weights, load_into
@@ -30,8 +31,30 @@ from registry.weights.matching import Patterns
 from registry.weights.names import Layout
 
 if TYPE_CHECKING:
+    from registry.files.atomic import Writer
     from registry.tokenization.load import Processor
     from registry.weights.write import Format
+
+
+if TYPE_CHECKING:
+    ParametersT = ParamSpec("ParametersT")
+    OutputT = TypeVar("OutputT", covariant=True)
+
+    class _HasForward(Protocol[ParametersT, OutputT]):
+        def forward(self, *args: ParametersT.args, **kwargs: ParametersT.kwargs) -> OutputT: ...
+
+    class _Call(Protocol[ParametersT, OutputT]):
+        @overload
+        def __call__(self, *args: ParametersT.args, **kwargs: ParametersT.kwargs) -> OutputT: ...
+        @overload
+        def __call__(self, *args: Any, return_dict: bool | None, **kwargs: Any) -> Any: ...
+
+    class _CallOfForward:
+        """The type of ``__call__``: that of the ``forward`` of the model's class, which takes ``return_dict`` too."""
+
+        def __get__(
+            self, model: _HasForward[ParametersT, OutputT], owner: type | None = None
+        ) -> _Call[ParametersT, OutputT]: ...
 
 
 class _Constructed(type):
@@ -66,6 +89,10 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
     layout: Layout
     """How the architecture's weights are named; a model's is that of its configuration."""
 
+    former_order: ClassVar[tuple[str, ...]] = ()
+    """The order in which pytorch-pretrained-bert has the arguments after ``input_ids``, for errors; those of the class
+    alone count."""
+
     config: Any
     """The configuration, of the class ``config_class``."""
     generation_config: dict[str, Any]
@@ -74,6 +101,11 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
     """What was loaded, as the caller named it; PEFT notes it with an adapter.  Empty where nothing was."""
     load_report: LoadReport | None = None
     """What was loaded from where; None for a model that was not loaded."""
+    if TYPE_CHECKING:
+        __call__: _CallOfForward
+
+        def __getattr__(self, name: str) -> Any: ...  # modules of a class that is not known
+
     initial_values: Mapping[str, str] = MappingProxyType({})
     """Fingerprints of the tensors as they were initialized, by which saving recognizes those never trained."""
 
@@ -245,6 +277,7 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
     generate = generate
     """``registry.generation.generate``, of this model."""
 
+    @refusing_foreign
     def save_pretrained(
         self,
         directory: str | Path,
@@ -252,6 +285,7 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
         tokenizer: "Processor | None" = None,
         format: "Format" = "safetensors",
         max_shard_size: int | str | None = None,
+        further: "Mapping[str, Writer]" = MappingProxyType({}),
     ) -> Path:
         """Save configuration, weights and, when given, the tokenizer, as a directory which every door loads again.
 
@@ -260,6 +294,7 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
             tokenizer: The tokenizer, or other processor, to save with it.
             format: ``"safetensors"``, or ``"torch"`` for a ``pytorch_model.bin``.
             max_shard_size: Bytes, also as text (``"2GB"``), of the largest file of weights.
+            further: Other files that belong to the model: what writes each to a path, by its name.
 
         Returns:
             The directory.
@@ -273,7 +308,7 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
         weights = weight_writers(
             self.published_weights(), self.layout.ties, format=format, max_shard_size=max_shard_size
         )
-        return save_model(self, directory, weights, tokenizer)
+        return save_model(self, directory, weights, tokenizer, further)
 
     def published_weights(self) -> dict[str, Tensor]:
         """The state dict as files have it: what the layout's table gathered or parted on loading is as it was there."""

@@ -9,17 +9,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from attrs import evolve, field, frozen
 
 from registry import discovery
 from registry.config import Config
 from registry.config.adapter import find_adapter
+from registry.config.keywords import refusing_foreign
 from registry.config.load import ConfigFile, find_config
 from registry.discovery import Architecture
 from registry.errors import InputError, MissingTokenizerError, RegistryError, RegistryWarning, SaveError, VocabError
 from registry.files.filenames import SENTENCE_MODULES_NAME
+from registry.formatting import format_count, html_table, printable
 from registry.garbage import gc_paused
 from registry.loading.choose import class_for, processor_of, task_of
 from registry.loading.keywords import refuse_model_keywords, refuse_tokenizer_keywords
@@ -31,8 +33,10 @@ from registry.weights.matching import Patterns
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+    from typing_extensions import TypeVar
 
     from registry.embedding.modules import SentenceModules
+    from registry.files.atomic import Writer
     from registry.loading.adapters.lora import LoraAdapter
     from registry.loading.model import Model
     from registry.loading.report import LoadReport
@@ -40,24 +44,52 @@ if TYPE_CHECKING:
     from registry.tokenization.load import Processor
     from registry.weights.write import Format
 
+    # With defaults, `Pretrained` alone is a complete type.  What has no class says nothing: it may be of any plugin.
+    ConfigT = TypeVar("ConfigT", bound=Config, default=Any)
+    ModelT = TypeVar("ModelT", bound="Model", default="Model")
+    TokenizerT = TypeVar("TokenizerT", bound="Tokenizer", default="Tokenizer")
+else:
+    from typing import TypeVar
+
+    ConfigT, ModelT, TokenizerT = TypeVar("ConfigT"), TypeVar("ModelT"), TypeVar("TokenizerT")
+
 
 @frozen(kw_only=True)
-class Pretrained:
-    """A model with its configuration, tokenizer, card and report."""
+class Pretrained(Generic[ConfigT, ModelT, TokenizerT]):
+    """A model with its configuration, tokenizer, card and report.
 
-    model: "Model"
+    For type checkers, ``Pretrained[BertConfig, BertForMaskedLM, BertTokenizer]`` says the classes of the three.
+    """
+
+    model: ModelT
     """In evaluation mode, its weights loaded."""
-    config: Config
+    config: ConfigT
     """The model's configuration."""
     card: Card | None
     """What a plugin declares of the model; None for directories and URLs."""
     report: "LoadReport"
     """What was loaded from where."""
-    _processor: "Processor | MissingTokenizerError" = field(alias="processor", repr=False)
-    _modules: "SentenceModules | RegistryError | None" = field(default=None, alias="modules", repr=False)
+    _processor: "TokenizerT | Processor | MissingTokenizerError" = field(alias="processor")
+    _modules: "SentenceModules | RegistryError | None" = field(default=None, alias="modules")
+
+    def __repr__(self) -> str:
+        model = self.model
+        size = f"{format_count(model.num_parameters())} parameters, {str(model.dtype)[6:]}, {model.device}"
+        return printable(f"<Pretrained {type(model).__name__} of {self.report.source}: {size}>", lines=False)
+
+    def _repr_html_(self) -> str:
+        missing = isinstance(self._processor, MissingTokenizerError)
+        rows = {
+            "parameters": format_count(self.model.num_parameters()),
+            "type": str(self.model.dtype),
+            "device": str(self.model.device),
+            "tokenizer": "none" if missing else repr(self._processor),
+            **self.report.rows(),
+        }
+        return html_table(f"{type(self.model).__name__} of {self.report.source}", rows)
 
     @property
-    def tokenizer(self) -> "Tokenizer":
+    def tokenizer(self) -> TokenizerT:
         """The model's tokenizer.
 
         Raises:
@@ -103,6 +135,7 @@ class Pretrained:
         texts = continue_texts(self.model, self.tokenizer, several, **options)
         return texts[0] if isinstance(prompts, str) and len(texts) == 1 else texts
 
+    @refusing_foreign
     def embed(
         self,
         texts: Sequence[str],
@@ -151,6 +184,7 @@ class Pretrained:
             raise self._modules
         return self._modules
 
+    @refusing_foreign
     def save(
         self,
         directory: str | Path,
@@ -159,17 +193,17 @@ class Pretrained:
         format: "Format" = "safetensors",
         max_shard_size: int | str | None = None,
     ) -> Path:
-        """Save model, configuration and tokenizer as a directory; takes the arguments of ``registry.save``."""
+        """Save all of it as a directory: model, configuration, tokenizer, and the modules of sentence-transformers.
+
+        Takes the arguments of ``registry.save``.
+        """
         if tokenizer is None and not isinstance(self._processor, MissingTokenizerError):
             tokenizer = self._processor
-        if self._modules is not None and not Path(directory, SENTENCE_MODULES_NAME).exists():
-            warnings.warn(
-                f"{SENTENCE_MODULES_NAME} of sentence-transformers and its directories, such as 1_Pooling, are not "
-                f"saved: copy them into {directory}, or texts are embedded by the mean of their tokens.",
-                RegistryWarning,
-                stacklevel=2,
-            )
-        return self.model.save_pretrained(directory, tokenizer=tokenizer, format=format, max_shard_size=max_shard_size)
+        further = writers_of_modules(self._modules, directory)
+        more: dict[str, Any] = {"further": further} if further else {}  # a class may have its own save_pretrained
+        return self.model.save_pretrained(
+            directory, tokenizer=tokenizer, format=format, max_shard_size=max_shard_size, **more
+        )
 
 
 # --- Doors ------------------------------------------------------------------------------------------------------------
@@ -247,7 +281,7 @@ def load(
         card=files.source.card,
         report=model.load_report,
         processor=processor,
-        modules=_sentence_modules(base),
+        modules=sentence_modules_of(base),
     )
 
 
@@ -329,6 +363,7 @@ def load_tokenizer(
     return _processor_of(known, files, base, tokenizer_options)  # type: ignore[return-value]  # in most cases a tokenizer
 
 
+@refusing_foreign
 def save(
     pretrained_or_model: "Pretrained | nn.Module",
     directory: str | Path,
@@ -403,7 +438,7 @@ def _processor_of(
     return processor_of(architecture, base, options)
 
 
-def _sentence_modules(files: Files) -> "SentenceModules | RegistryError | None":
+def sentence_modules_of(files: Files) -> "SentenceModules | RegistryError | None":
     """What the files say of vectors; what is wrong with it is raised when vectors are asked for."""
     try:
         if files.find(SENTENCE_MODULES_NAME) is None:
@@ -413,6 +448,21 @@ def _sentence_modules(files: Files) -> "SentenceModules | RegistryError | None":
         return read_modules(files.find)
     except RegistryError as problem:
         return problem
+
+
+def writers_of_modules(
+    modules: "SentenceModules | RegistryError | None", directory: str | Path
+) -> "Mapping[str, Writer]":
+    """What writes the modules of sentence-transformers into a directory; a warning where they are not understood."""
+    if isinstance(modules, RegistryError) and not Path(directory, SENTENCE_MODULES_NAME).exists():
+        warnings.warn(
+            f"{SENTENCE_MODULES_NAME} of sentence-transformers and its directories, such as 1_Pooling, are not "
+            f"understood, and so not saved: copy them into {directory}, or texts are embedded by the mean of their "
+            f"tokens.",
+            RegistryWarning,
+            stacklevel=3,
+        )
+    return {} if modules is None or isinstance(modules, RegistryError) else modules.writers()
 
 
 def check_fit(tokenizer: "Processor", config: Config) -> None:

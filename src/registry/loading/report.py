@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 
 from attrs import frozen
 
-from registry.formatting import first_of
+from registry.formatting import first_of, html_table, printable
 from registry.weights.checkpoint import Checkpoint
 from registry.weights.matching import Outcomes, Pair
 from registry.weights.names import Translation
@@ -39,13 +39,27 @@ class LoadReport:
     seconds: float = 0.0
     """Seconds that filling the model took."""
 
+    def __repr__(self) -> str:
+        counts = {name: len(getattr(self, name)) for name in ("loaded", *_REPORT_LABELS)}
+        listed = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        return printable(f"<LoadReport of {self.source}: {listed}>", lines=False)
+
+    def _repr_html_(self) -> str:
+        return html_table("Load report", self.rows())
+
+    def rows(self) -> dict[str, str]:
+        """What became of the names, by kind; empty kinds are dropped."""
+        named = {
+            label: [item if isinstance(item, str) else " -> ".join(item) for item in getattr(self, name)]
+            for name, label in _REPORT_LABELS.items()
+        }
+        loaded = f"{len(self.loaded)} tensors from {self.source} in {self.seconds:.3f} s"
+        return {"loaded": loaded, **{label: first_of(items) for label, items in named.items() if items}}
+
     def __str__(self) -> str:
-        lines = [f"{len(self.loaded)} tensors loaded from {self.source} in {self.seconds:.3f} s"]
-        for name, label in _REPORT_LABELS.items():
-            items = [item if isinstance(item, str) else " -> ".join(item) for item in getattr(self, name)]
-            if items:
-                lines.append(f"  {label}: {first_of(items)}")
-        return "\n".join(lines)
+        _, *others = self.rows().items()
+        first = f"{len(self.loaded)} tensors loaded from {self.source} in {self.seconds:.3f} s"
+        return "\n".join([first, *(f"  {label}: {items}" for label, items in others)])
 
 
 _REPORT_LABELS = {

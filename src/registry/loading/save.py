@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 
 
 def save_model(
-    model: "Model", directory: str | Path, weights: Mapping[str, Writer], tokenizer: "Processor | None" = None
+    model: "Model",
+    directory: str | Path,
+    weights: Mapping[str, Writer],
+    tokenizer: "Processor | None" = None,
+    further: Mapping[str, Writer] = MappingProxyType({}),
 ) -> Path:
     """Save a model's configuration, its weights, and a tokenizer, as a directory which every door loads again.
 
@@ -34,6 +39,7 @@ def save_model(
         directory: Where to save it.
         weights: Writers of the weight files, by file name.
         tokenizer: The tokenizer, or other processor, to save with it.
+        further: Writers of other files that belong to the model, by file name.
 
     Returns:
         The directory.
@@ -52,7 +58,7 @@ def save_model(
     if model.generation_config:
         writers[GENERATION_CONFIG_NAME] = content_writer(json.dumps(model.generation_config, indent=2) + "\n")
     writers |= {} if tokenizer is None else tokenizer.files()
-    return write_folder(directory, {**writers, **weights}, about=_about(model))
+    return write_folder(directory, {**writers, **further, **weights}, about=_about(model))
 
 
 def _refuse_quantized(model: "Model") -> None:

@@ -200,6 +200,14 @@ class DoubleHeadsModel(CausalLM):
     """A causal language model that also selects one of several texts (Radford et al., 2018, section 3.3)."""
 
     multiple_choice_head: ChoiceHead
+    former_order: ClassVar[tuple[str, ...]] = (
+        "mc_token_ids",
+        "labels",
+        "mc_labels",
+        "token_type_ids",
+        "position_ids",
+        "past_key_values",
+    )
 
     def forward(  # noqa: D417  # the others are those of the backbone
         self,

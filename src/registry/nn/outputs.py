@@ -17,13 +17,16 @@ A record is a dictionary of the fields that are there, and a node of torch's pyt
 export and trainers look inside.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import wraps
-from inspect import get_annotations, signature
-from typing import Any, ClassVar, TypeVar, dataclass_transform
+from inspect import Parameter, get_annotations, signature
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 from torch import Tensor
 from torch.utils import _pytree as pytree
+
+from registry.config.keywords import unknown_keyword
+from registry.errors import InputError, UnknownOptionError
 
 NEEDED: Any = None
 """The default of a field that a model always gives; libraries that copy a record give all fields as one mapping."""
@@ -78,8 +81,10 @@ class Output(dict[str, Any]):
 
     def __getitem__(self, key: int | str | slice) -> Any:
         """A field by its name, or by its position among those that are there; or several, by a slice."""
-        if not isinstance(key, str):
+        if isinstance(key, (int, slice)):
             return self.to_tuple()[key]
+        if not isinstance(key, str):
+            raise TypeError(f"A {type(self).__name__} is a record, and no tensor: write {self._of_field('[...]')}.")
         if key not in self:
             raise KeyError(f"{key}: this {type(self).__name__} has {', '.join(self.keys())}")
         return super().__getitem__(key)
@@ -94,6 +99,20 @@ class Output(dict[str, Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.values())
+
+    if not TYPE_CHECKING:  # a type checker knows the fields
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError; for what a tensor has, with the line to write."""
+            advice = (
+                f": it is a record, and no tensor. Write {self._of_field('.' + name)}" if hasattr(Tensor, name) else ""
+            )
+            raise AttributeError(f"A {type(self).__name__} has no attribute {name!r}{advice}.", name=name, obj=self)
+
+    def _of_field(self, what: str) -> str:
+        """How a part of the tensor is written that was meant by the record: of the loss for its gradients."""
+        fields = [name for name in self.keys() if name != "loss" or what in (".backward", ".item")]
+        return f"output.{(fields or ['loss'])[0]}{what}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.items())})"
@@ -290,10 +309,18 @@ def with_defaults_of_configuration(forward: Callable[..., Any]) -> Callable[...,
     Returns:
         The method, which takes ``return_dict`` as well: false makes a plain tuple of the output.
     """
-    flags = [name for name in FLAGS if name in signature(forward).parameters]
+    parameters = signature(forward).parameters
+    flags = [name for name in FLAGS if name in parameters]
+    takes_any = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())
+    positional = sum(parameter.kind is Parameter.POSITIONAL_OR_KEYWORD for parameter in parameters.values()) - 1
 
     @wraps(forward)
     def call(self: Any, *args: Any, return_dict: bool | None = None, **kwargs: Any) -> Any:
+        if len(args) > positional:
+            raise _too_many(type(self), [*parameters], len(args))
+        for name in kwargs:
+            if name not in parameters and not takes_any:
+                raise _unknown(type(self), name, [*parameters])
         config = self.config
         said = {name: getattr(config, name) for name in flags if kwargs.get(name) is None}
         output = forward(self, *args, **{**kwargs, **said})  # a new dictionary: torch.compile minds a change of its own
@@ -303,6 +330,25 @@ def with_defaults_of_configuration(forward: Callable[..., Any]) -> Callable[...,
 
     call.__configured__ = True  # type: ignore[attr-defined]
     return call
+
+
+def _too_many(model: Any, parameters: Sequence[str], given: int) -> InputError:
+    """The error for arguments without names, whose order is another one in each library."""
+    former = [name for name in getattr(model, "former_order", ()) if name in parameters]
+    names = former or [name for name in parameters if name not in ("self", "input_ids")]
+    shown = ", ".join(f"{name}=..." for name in names[: given - 1])
+    source = " This is the order of older programs; transformers has another." if former else ""
+    return InputError(
+        f"{model.__name__} takes one argument without a name, input_ids, and was given {given}: write the names of the "
+        f"others.",
+        hint=f"model(input_ids, {shown}), if that is what they are.{source}",
+    )
+
+
+def _unknown(model: type, name: str, parameters: Collection[str]) -> UnknownOptionError:
+    known = [parameter for parameter in parameters if parameter != "self"]
+    hint = f"It takes {', '.join(known)}."
+    return unknown_keyword(name, f"{model.__name__} does not take the argument {name!r}.", known, hint)
 
 
 def is_configured(forward: Callable[..., Any]) -> bool:

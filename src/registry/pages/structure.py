@@ -120,7 +120,8 @@ def module_tree(model: nn.Module) -> ModuleNode:
 def _config(card: Card) -> Config:
     if not card.config:
         try:
-            return load_config(card.name, offline=True)
+            found: Config = load_config(card.name, offline=True)
+            return found
         except RegistryError:  # not on this disk
             pass
     spec = discovery.architecture(card.architecture).config

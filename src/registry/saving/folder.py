@@ -50,7 +50,8 @@ def write_folder(directory: str | Path, writers: Mapping[str, Writer], *, about:
 
     Args:
         directory: The directory, new or existing.
-        writers: The writer of each file by its name, in the order of writing: weights last.
+        writers: The writer of each file by its name, in the order of writing: weights last.  A name may have a
+            directory before a slash.
         about: What the manifest says of the model.
 
     Returns:
@@ -134,6 +135,7 @@ def write_file(path: str | Path, writer: Writer) -> Path:
 def _write_new(target: Path, writers: Mapping[str, Writer], about: Mapping[str, Any]) -> None:
     def fill(new: Path) -> None:
         for name, writer in writers.items():
+            (new / name).parent.mkdir(exist_ok=True)
             write_new(new / name, writer)
         manifest = Manifest(files={name: FileDigest.of(new / name) for name in writers}, about=about)
         write_new(new / MANIFEST_NAME, content_writer(manifest.to_json()))
@@ -149,7 +151,8 @@ def _write_over(target: Path, writers: Mapping[str, Writer], about: Mapping[str,
     refuse_unfit(stale())
     replace_files(target, writers, lambda files: Manifest(files=files, about=about), stale)
     _warn_of_foreign(target)
-    _warn_of_modules(target)
+    if SENTENCE_MODULES_NAME not in writers:
+        _warn_of_modules(target)
 
 
 def _manifest_of(directory: Path) -> Manifest | None:

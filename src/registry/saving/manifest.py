@@ -1,6 +1,7 @@
 """The manifest of a saved directory, ``registry.json``: size and sha256 of each file, and where they come from."""
 
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from registry.formatting import first_of
 from registry.records import Paths
 
 SCHEMA = 1
+IN_SUBDIRECTORY = re.compile(r"(?!\.\.?/)[^/\\\x00-\x1f]+/(?!\.\.?$)[^/\\\x00-\x1f]+")
+"""Names of files in a subdirectory: ``1_Pooling/config.json``."""
 
 
 @frozen(kw_only=True)
@@ -33,9 +36,16 @@ class Manifest:
         files = {name: digest.to_json() for name, digest in self.files.items()}
         return json.dumps({"schema": SCHEMA, **self.about, "files": files}, indent=2) + "\n"
 
+    def located(self, paths: Paths) -> Paths:
+        """``paths``, with the listed files that lie in subdirectories of the saved directory."""
+        directory = paths[MANIFEST_NAME].parent
+        inside = {name: directory / name for name in self.files if IN_SUBDIRECTORY.fullmatch(name)}
+        return {**{name: path for name, path in inside.items() if path.is_file()}, **paths}
+
     def disagreements(self, paths: Paths) -> list[str]:
         """Names of files that are missing from ``paths``, or have another size; nothing is hashed."""
-        return [name for name, digest in self.files.items() if name not in paths or _size(paths[name]) != digest.size]
+        found = self.located(paths)
+        return [name for name, digest in self.files.items() if name not in found or _size(found[name]) != digest.size]
 
 
 def read_manifest(paths: Paths) -> Manifest | None:

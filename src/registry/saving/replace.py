@@ -74,6 +74,7 @@ def _staging(target: Path, names: Iterable[str]) -> Iterator[str]:
     with ExitStack() as stack:
         for directory in directories:
             if directory.parent != target:  # those of other journals may lie there, too
+                directory.parent.mkdir(exist_ok=True)
                 with suppress(OSError):
                     remove_stale(path for path in list_directory(directory.parent) if is_staging(path.name))
             stack.enter_context(locked_new_directory(directory))

@@ -51,6 +51,9 @@ def verify(
     source = resolve(name_or_dir, revision=revision)
     policy = Policy(cache_dir=cache_dir, offline=offline is not False, progress=progress)
     paths = Files(source, policy).of()
+    manifest = read_manifest(paths)
+    if manifest is not None:
+        paths = manifest.located(paths)
     promised = _promised(source, paths, policy)
     if not any(promised.values()) and not any(map(is_weight_like, paths)):
         raise MissingFileError(
@@ -59,7 +62,6 @@ def verify(
         )
     found = _hashed({name: paths[name] for name, digest in promised.items() if digest and name in paths}, progress)
     _compare(source, promised, found)
-    manifest = read_manifest(paths)
     unknown = {name: "no digest known" for name, digest in promised.items() if not digest}
     if manifest is not None:
         unknown |= {name: UNLISTED for name in unknown if is_weight_like(name)}

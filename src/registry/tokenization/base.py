@@ -43,11 +43,13 @@ NO_LIMIT = int(1e30)
 class Construction(type):
     """The class of classes whose objects have a flag, ``_is_made``, once their constructors have ended."""
 
-    def __call__(cls, *args: Any, **values: Any) -> Any:
-        """An object of the class."""
-        made = super().__call__(*args, **values)
-        vars(made)["_is_made"] = True
-        return made
+    if not TYPE_CHECKING:  # the constructor is what type checkers and editors should show
+
+        def __call__(cls, *args: Any, **values: Any) -> Any:
+            """An object of the class."""
+            made = super().__call__(*args, **values)
+            vars(made)["_is_made"] = True
+            return made
 
 
 class Tokenizer(ChatEncoder, metaclass=Construction):
@@ -111,6 +113,17 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
                 f"{did_you_mean(name, known)}",
                 hint=f"Its options are: {', '.join(self.options)}.",
             )
+
+    if not TYPE_CHECKING:  # type checkers know the attributes
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError, with what to write for a method of another library."""
+            advice = ""
+            if not name.startswith("_"):
+                from registry.config.keywords import instead_of_attribute  # and with it attrs
+
+                advice = instead_of_attribute(name)
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.{advice}", name=name, obj=self)
 
     def _set_option(self, name: str, value: Any) -> None:
         """Set an option; the tokenizer is made again where its algorithm depends on it."""

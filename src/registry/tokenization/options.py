@@ -7,7 +7,7 @@ transformers.  Older directories spread them over ``special_tokens_map.json`` an
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from registry.errors import ArchitectureMismatchError, ConfigError, VocabError
 from registry.files.filenames import (
@@ -23,6 +23,9 @@ from registry.tokenization.published.keys import further_special_tokens, kept_ke
 from registry.tokenization.published.sections import options_in
 from registry.tokenization.published.templates import as_files, templates_by_name, with_files
 
+if TYPE_CHECKING:
+    from registry.tokenization.added_tokens.token import AddedToken
+
 SPECIAL_TOKENS = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "bos_token", "eos_token")
 """Options that name a special token; a tokenizer may lack any of them."""
 PUBLISHED = {"max_len": "model_max_length", "additional_special_tokens": "extra_special_tokens"}
@@ -32,6 +35,27 @@ UNLIMITED = 10**9
 
 
 # --- Values -----------------------------------------------------------------------------------------------------------
+
+
+class CommonOptions(TypedDict, total=False):
+    """The keywords of ``COMMON`` for type checkers, which find misspelled ones; a tokenizer has ``max_len`` itself."""
+
+    unk_token: str | None
+    sep_token: str | None
+    pad_token: str | None
+    cls_token: str | None
+    mask_token: str | None
+    bos_token: str | None
+    eos_token: str | None
+    additional_special_tokens: Iterable[str]
+    added_tokens: "Mapping[str, int | AddedToken] | Iterable[AddedToken]"
+    split_special_tokens: bool
+    padding_side: str
+    truncation_side: str
+    model_input_names: Sequence[str]
+    clean_up_tokenization_spaces: bool | None
+    chat_template: str | Mapping[str, str] | None
+    extra: Mapping[str, Any]
 
 
 class Option(NamedTuple):

@@ -10,7 +10,15 @@ import torch
 import registry
 from registry.embedding.modules import MODES, SentenceModules, read_modules
 from registry.embedding.pooling import POOLINGS
-from registry.errors import ConfigError, InputError, MissingFileError, RegistryWarning, UnsupportedError
+from registry.errors import (
+    ConfigError,
+    InputError,
+    IntegrityError,
+    MissingFileError,
+    RegistryWarning,
+    UnsupportedError,
+)
+from registry.loading.convert import convert
 
 NAME = "all-minilm-l6-v2"
 TEXTS = ["Hello world.", "A much longer text. " * 100, "x", "", "The cat sat on the mat.", "Primes " * 9]
@@ -43,10 +51,9 @@ def test_pooling_is_its_formula_over_the_tokens_that_count(mode: str) -> None:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MiniLM as a directory without modules, which are named as not saved."""
+    """MiniLM as a directory without modules."""
     loaded = registry.load(NAME)
-    with pytest.warns(RegistryWarning, match="modules.json of sentence-transformers .* are not saved"):
-        return loaded.save(tmp_path_factory.mktemp("base") / "minilm")
+    return registry.save(loaded.model, tmp_path_factory.mktemp("base") / "minilm", tokenizer=loaded.tokenizer)
 
 
 @pytest.mark.parametrize(
@@ -74,11 +81,18 @@ def test_vectors_are_those_of_sentence_transformers(
     theirs = library.SentenceTransformer(modules=chain, prompts={"query": "ask: "}, device="cpu")
     theirs.save(str(tmp_path / "saved"))
     loaded = registry.load(tmp_path / "saved")
+    registry.save(registry.load(NAME), tmp_path / "again")  # whose modules are replaced
+    again = registry.load(registry.save(loaded, tmp_path / "again"))
+    assert again.sentence_modules == loaded.sentence_modules
+    assert set(registry.verify(tmp_path / "again").values()) == {"ok"}
+    reopened = library.SentenceTransformer(str(tmp_path / "again"), device="cpu")
     for prompt in (None, "query", "tell me: "):
         how = {"prompt_name": prompt} if prompt == "query" else {"prompt": prompt}
         expected = torch.from_numpy(theirs.encode(TEXTS, **how))
-        found = loaded.embed(TEXTS, prompt=prompt, batch_size=2)
-        torch.testing.assert_close(found, expected, rtol=0, atol=2e-6 * expected.norm(dim=1).max().item())
+        close = {"rtol": 0, "atol": 2e-6 * expected.norm(dim=1).max().item()}
+        torch.testing.assert_close(loaded.embed(TEXTS, prompt=prompt, batch_size=2), expected, **close)
+        torch.testing.assert_close(again.embed(TEXTS, prompt=prompt), expected, **close)
+        torch.testing.assert_close(torch.from_numpy(reopened.encode(TEXTS, **how)), expected, **close)
 
 
 def test_without_modules_sentence_transformers_gives_the_same_vectors(base: Path) -> None:
@@ -167,6 +181,33 @@ def test_a_model_whose_modules_are_not_understood_loads_and_does_not_embed(base:
     loaded = registry.load(tmp_path)
     with pytest.raises(UnsupportedError, match="module Other"):
         loaded.embed(["a"])
+    with pytest.warns(RegistryWarning, match="modules.json .* not understood, and so not saved"):
+        registry.save(loaded, tmp_path / "saved")
+    assert not (tmp_path / "saved/modules.json").exists()
+
+
+@pytest.mark.parametrize("path", ["", ".", "..", "../other", "/tmp", "1_Pooling/more", ".hidden", "a\\b"])
+def test_a_directory_of_a_module_leads_nowhere_else(tmp_path: Path, path: str) -> None:
+    (tmp_path / "modules.json").write_text(
+        json.dumps([{"type": "a.Transformer", "path": ""}, {"type": "a.Pooling", "path": path}])
+    )
+    with pytest.raises(UnsupportedError, match="module Pooling in"):
+        read_modules(lambda name: tmp_path / name if name == "modules.json" else None)
+
+
+def test_the_modules_of_a_card_are_saved_and_damage_to_them_is_found(tmp_path: Path) -> None:
+    saved = registry.save(registry.load(NAME), tmp_path / "saved")
+    torch.testing.assert_close(registry.load(saved).embed(TEXTS), registry.load(NAME).embed(TEXTS))
+    (saved / "1_Pooling/config.json").write_text('{"pooling_mode": "cls"}')
+    with pytest.raises(IntegrityError, match=r"1_Pooling/config.json is changed"):
+        registry.verify(saved)
+    with pytest.warns(RegistryWarning, match=r"1_Pooling/config.json in .* differ in size"):
+        assert registry.load(saved).sentence_modules.pooling == ("cls",)
+
+
+def test_a_conversion_keeps_the_modules(tmp_path: Path) -> None:
+    convert(NAME, tmp_path / "converted", to="torch")
+    torch.testing.assert_close(registry.load(tmp_path / "converted").embed(["a"]), registry.load(NAME).embed(["a"]))
 
 
 # --- Texts ------------------------------------------------------------------------------------------------------------

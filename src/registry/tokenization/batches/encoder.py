@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Never
 
 from registry.errors import RegistryWarning, UnknownOptionError
 from registry.garbage import gc_paused
@@ -66,7 +66,7 @@ class BatchEncoder(TextEncoder):
         return_special_tokens_mask: bool = False,
         return_offsets_mapping: bool = False,
         return_length: bool = False,
-        **unknown: Any,
+        **unknown: Never,
     ) -> Batch:
         """Turn texts into what a model takes: ``model(**tokenizer(texts, padding=True, return_tensors="pt"))``.
 
