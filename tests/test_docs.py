@@ -56,9 +56,16 @@ NOT_RUN: dict[str, str] = {
 
 LIBRARIES = {
     "integrations.md # accelerate": "accelerate",
+    "integrations.md # AOTInductor": "torchao",  # the extra; and a C++ compiler
     "integrations.md # datasets": "datasets",
+    "integrations.md # joblib and pickle": "joblib",
     "integrations.md # Lightning": "lightning",
+    "integrations.md # ONNX": "onnxscript",
+    "integrations.md # pandas and polars": "polars",
     "integrations.md # PEFT": "peft",
+    "integrations.md # scikit-learn": "sklearn",
+    "integrations.md # sentence-transformers": "sentence_transformers",
+    "integrations.md # torchao": "torchao",
     "integrations.md # Trainer": "accelerate",
 }
 """Sections which need a library that only some have; without it they are not run."""
@@ -116,9 +123,13 @@ def test_the_page_on_migrating_has_every_name_of_pytorch_pretrained_bert() -> No
 
 
 MARKS = {
-    # Of the libraries, that is; ours are errors.
-    "integrations.md": pytest.mark.filterwarnings("ignore", "error::registry.errors.RegistryWarning"),
     "ranks.md": pytest.mark.slow,
+    "integrations.md": (
+        *(pytest.mark.slow, pytest.mark.integrations),
+        pytest.mark.filterwarnings(
+            "ignore", "error::registry.errors.RegistryWarning"
+        ),  # libraries warn of their own code
+    ),
     # Its recipes are those of pytorch-pretrained-bert, to the letter; loading warns of their new heads.
     "migrating/pytorch-pretrained-bert.md": pytest.mark.filterwarnings("ignore::registry.errors.UntrainedWarning"),
 }
@@ -128,6 +139,8 @@ MARKS = {
 def test_every_block_does_what_the_page_says(
     page: str, published: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    if page == "integrations.md" and shutil.which("g++") is None:
+        pytest.skip("AOTInductor needs a C++ compiler")
     monkeypatch.chdir(tmp_path)
     for name, directory in DIRECTORIES.items():
         if directory.is_dir() and name in PAGES[page].read_text(encoding="utf-8"):

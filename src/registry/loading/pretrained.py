@@ -102,7 +102,7 @@ class Pretrained(Generic[ConfigT, ModelT, TokenizerT]):
                 f"The model's processor is a {type(self.processor).__name__}, which is no tokenizer.",
                 hint="It is loaded.processor.",
             )
-        return self.processor
+        return self.processor  # type: ignore[return-value]  # the class is the caller's word
 
     @property
     def processor(self) -> "Processor":

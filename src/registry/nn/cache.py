@@ -143,7 +143,7 @@ class StaticKeyValueCache(KeyValueCache):
         shape = (self.batch, like.shape[1], self.capacity, like.shape[-1])
         if not torch.is_inference_mode_enabled():
             return like.new_empty(shape)
-        with torch.inference_mode(mode=False):  # a cache that is filled in this mode may be continued outside of it
+        with torch.inference_mode(False):  # a cache that is filled in this mode may be continued outside of it
             return torch.empty(shape, dtype=like.dtype, device=like.device)
 
     def reorder(self, rows: Tensor) -> None:

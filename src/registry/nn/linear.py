@@ -80,6 +80,9 @@ class Conv1D(_KnownToOthers, nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Project ``(..., in)`` to ``(..., out)``."""
         weight, bias = self.weight, self.bias
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            # The older exporter of ONNX would take the shape of the view below for a constant.
+            return x @ weight if bias is None else x @ weight + bias
         rows = x.reshape(-1, weight.shape[0])
         product = rows @ weight if bias is None else torch.addmm(bias, rows, weight)
         return product.view(*x.shape[:-1], weight.shape[1])
