@@ -348,7 +348,7 @@ class TransfoXLTokenizer(Tokenizer):
         """The words, and how often each was counted, one a line.  Raises VocabError where no line can hold them."""
         words = self.ids_to_tokens[: self.vocab_size]
         text = "".join(f"{word}\n" for word in words)
-        if not words or list(parse_words(text.encode(), "This vocabulary", self.delimiter)) != words:
+        if not words or list(parse_words(text.encode(errors="replace"), "This vocabulary", self.delimiter)) != words:
             raise VocabError(
                 "This vocabulary is not built yet, or one of its words has a blank or a line end in it: no line can "
                 "hold it."

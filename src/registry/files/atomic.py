@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from registry.errors import RegistryError
+from registry.errors import RegistryError, SaveError
 
 Writer: TypeAlias = Callable[[Path], None]
 """Writes one file to the path it is given."""
@@ -33,7 +33,12 @@ STAGING = "saving"
 
 def content_writer(content: str | bytes) -> Writer:
     """A writer of bytes, or of text in UTF-8 with line ends as they stand."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        data = content.encode("utf-8") if isinstance(content, str) else content
+    except UnicodeEncodeError as problem:
+        raise SaveError(
+            f"A text holds {content[problem.start]!r}, half of a character, which cannot be saved."
+        ) from problem
 
     def write(path: Path) -> None:
         path.write_bytes(data)

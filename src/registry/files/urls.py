@@ -15,7 +15,7 @@ HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
 
 _LOGIN = re.compile(r"^(//|)(?!hub:|pkg:|file:)[^/@:]+:[^/@]+@")
 """User and password before a server."""
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"'<>]+")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _SAFE = "%/:=&?~#+!$,;'@()*[]"
 

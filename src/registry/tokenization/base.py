@@ -167,9 +167,10 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
         """
         tokens = self.ids_to_tokens[: self.vocab_size]
         text = "".join(f"{token}\n" for token in tokens)
-        if list(parse_vocabulary(text.encode(), origin="This vocabulary")) != tokens:
+        if list(parse_vocabulary(text.encode(errors="replace"), origin="This vocabulary")) != tokens:
             raise VocabError(
-                "A token of this vocabulary has a line end in it, or blanks around it: no line can hold it."
+                "A token of this vocabulary has a line end or half of a character in it, or blanks around it: no line "
+                "can hold it."
             )
         return {self.vocabulary_name: text}
 

@@ -143,7 +143,7 @@ class BytePairTokenizer(CausalTokenizer):
         """The vocabulary, the rules and the special tokens.  Raises VocabError for a rule that no line can hold."""
         vocab = dict(islice(self.vocab.items(), self.vocab_size))
         rules = f"{VERSION}\n" + "".join(f"{first} {second}\n" for first, second in self._pairs())
-        if parse_merges(rules.encode(), origin="This tokenizer")[:2] != self.byte_pairs.merges[:2]:
+        if parse_merges(rules.encode(errors="replace"), origin="This tokenizer")[:2] != self.byte_pairs.merges[:2]:
             raise VocabError("A rule of this tokenizer has a line end or a blank in it: no line can hold it.")
         contents = {self.vocabulary_name: json.dumps(vocab, ensure_ascii=False), MERGES_NAME: rules}
         if self.special_tokens:

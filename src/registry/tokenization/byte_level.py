@@ -126,7 +126,9 @@ def utf8(text: str) -> bytes:
 
 def decode_bytes(tokens: Iterable[str], added: Collection[str]) -> bytes:
     """The bytes that tokens stand for; those among ``added`` stand for themselves."""
-    return b"".join(token.encode() if token in added else bytes(map(BYTES.__getitem__, token)) for token in tokens)
+    return b"".join(
+        token.encode(errors="replace") if token in added else bytes(map(BYTES.__getitem__, token)) for token in tokens
+    )
 
 
 def _escaped(some: Iterable[int]) -> bytes:

@@ -38,7 +38,7 @@ def bos_and_eos(processor: Mapping[str, Any] | None, origin: str) -> dict[str, A
     for part in _parts(processor):
         if part.get("type") == "ByteLevel":  # is about offsets
             continue
-        single, pair = ([_special(one) for one in part.get(kind) or ()] for kind in ("single", "pair"))
+        single, pair = ([_special(one) for one in _listed(part.get(kind))] for kind in ("single", "pair"))
         if part.get("type") == "TemplateProcessing" and pair == 2 * single:
             match single:
                 case [None]:
@@ -58,10 +58,22 @@ def bos_and_eos(processor: Mapping[str, Any] | None, origin: str) -> dict[str, A
 
 def _parts(processor: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
     """The processors that a ``post_processor`` consists of."""
-    if processor is not None:
-        yield from processor.get("processors") or () if processor.get("type") == "Sequence" else (processor,)
+    if processor is None:
+        return
+    is_sequence = isinstance(processor, Mapping) and processor.get("type") == "Sequence"
+    for part in _listed(processor.get("processors")) if is_sequence else (processor,):
+        yield part if isinstance(part, Mapping) else {}
 
 
-def _special(part: Mapping[str, Any]) -> Any:
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _special(part: Any) -> Any:
     """The special token in a part of a template; None for a text."""
-    return part["SpecialToken"]["id"] if "SpecialToken" in part else None
+    special = part.get("SpecialToken") if isinstance(part, Mapping) else {}
+    return special.get("id", UNKNOWN) if isinstance(special, Mapping) else special
+
+
+UNKNOWN = object()
+"""Stands for a part that nobody understands."""

@@ -1,9 +1,12 @@
 """URLs: one spelling, no secrets, and the digest that may follow one."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from registry.errors import UnsafeURLError
-from registry.files.urls import credentials, is_at_or_below, name_in, normalized, redacted, split_digest
+from registry.files.urls import credentials, is_at_or_below, name_in, normalized, redacted, redacted_in, split_digest
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -33,6 +36,12 @@ def test_messages_hold_no_secrets() -> None:
     assert redacted("https://me:secret@a.org/x?token=secret&secret#secret") == "https://a.org/x?token=...&..."
     assert "secret" not in redacted("https://me:secret@[a/x?secret")
     assert redacted("https://me:sec/ret@a.org/x") == "https://a.org/x", "a password with a slash"
+
+
+def test_urls_in_texts_are_found_in_linear_time(limits: Callable[..., Any]) -> None:
+    assert redacted_in("see https://me:secret@a.org/x?secret, or b") == "see https://a.org/x?... or b"
+    with limits(seconds=5):
+        assert redacted_in("a" * 200_000) == "a" * 200_000
 
 
 @pytest.mark.parametrize(
