@@ -30,7 +30,7 @@ PAGES += [ROOT / "src/registry/README.md", ROOT / "src/plugins/README.md"]
 
 # --- Import paths -----------------------------------------------------------------------------------------------------
 
-NO_MODULES = {"registry.json", "registry.lock", "registry.v1", "registry.v2"}
+NO_MODULES = {"registry.py", "registry.json", "registry.lock", "registry.v1", "registry.v2"}
 """Files and entry-point groups, which look like import paths."""
 
 PATH = re.compile(r"(?<![\w./:-])(?:registry|plugins)(?:\.[A-Za-z_]\w*)+(?![\w/])")
