@@ -6,6 +6,7 @@ number was confirmed: by two sources, by one and the rebuilt content (``-r``), b
 """
 
 import csv
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from registry import Card, FileSpec
 from registry.catalog import search
 
 TABLE = Path(__file__).parent.parent / "fixtures" / "published_files.csv"
+LLAMA = Path(__file__).parents[2] / "examples" / "registry-llama" / "src" / "registry_llama" / "cards.py"
 CONFIRMED = {"confirmed", "confirmed-r", "confirmed-1"}
 KNOWN_SIZES = {"confirmed", "derived", "recalculated"}
 
@@ -27,8 +29,8 @@ def table() -> dict[tuple[str, str], dict[str, str]]:
 
 
 def cards() -> list[Card]:
-    """First-party cards, and those of the example plugin where it is installed."""
-    return search()
+    """First-party cards, and those of the example plugin, which need not be installed."""
+    return [*search(), *runpy.run_path(str(LLAMA))["CARDS"]]
 
 
 def on_the_hub() -> Iterator[tuple[str, str | None, FileSpec]]:
