@@ -124,7 +124,11 @@ PARAMETER = re.compile(r"^ +\w+(?=: )")
 
 WORDS = "|".join(map(re.escape, sorted(BANNED, key=len, reverse=True)))
 PHRASES = re.compile(rf"(?<![\w.`/'-])(?:{WORDS})(?![\w`/-]|\.\w)", re.IGNORECASE)
-CODE = re.compile(r"```.*?^```|``[^`\n]+``|`[^`\n]+`|\]\([^)\n]*\)|https?://\S+", re.DOTALL | re.MULTILINE)
+CODE = re.compile(
+    r"```.*?^```|``[^`\n]+``|`[^`\n]+`|\]\([^)\n]*\)|https?://\S+"
+    r"|{[{%].*?[%}]}",  # of templates
+    re.DOTALL | re.MULTILINE,
+)
 
 
 def prose(source: str, name: str) -> Iterator[tuple[int, str]]:
