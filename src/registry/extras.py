@@ -12,7 +12,7 @@ EXTRAS = {
     "google_crc32c": "tensorflow-files",
     "cramjam": "tensorflow-files",
     "numpy": "all",
-    "pyarrow.parquet": "bulk",
+    "pyarrow": "bulk",
     "ray": "ray",
 }
 """Module -> the extra of ``torch-registry`` that installs it."""
@@ -22,7 +22,7 @@ def import_extra(module: str, needed_for: str) -> Any:
     """Import a package of an extra.
 
     Args:
-        module: The module's name, one of ``EXTRAS``.
+        module: The module's name, of a package in ``EXTRAS``.
         needed_for: What needs it, as the subject of a sentence: ``"A TensorFlow checkpoint"``.
 
     Returns:
@@ -31,12 +31,13 @@ def import_extra(module: str, needed_for: str) -> Any:
     Raises:
         MissingDependencyError: It is not installed.
     """
+    package = module.partition(".")[0]
     try:
         return import_module(module)
     except ModuleNotFoundError as problem:
-        if problem.name not in (module, module.partition(".")[0]):
+        if problem.name not in (module, package):
             raise
         raise MissingDependencyError(
-            f"{needed_for} needs the package {module}, which is not installed.",
-            hint=f'pip install "torch-registry[{EXTRAS[module]}]" installs it.',
+            f"{needed_for} needs the package {package}, which is not installed.",
+            hint=f'pip install "torch-registry[{EXTRAS[package]}]" installs it.',
         ) from problem

@@ -12,8 +12,8 @@ from torch.testing import assert_close
 
 import registry
 from registry.errors import SaveError
+from registry.integrations.quantizers import as_linear
 from registry.nn import onednn
-from registry.nn.as_linear import as_linear
 from registry.nn.linear import Conv1D
 from registry.zoo import (
     BertConfig,

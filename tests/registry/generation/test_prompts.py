@@ -26,7 +26,7 @@ def refused(toy, write: Callable, ids: torch.Tensor = IDS, **options) -> str:
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (torch.tensor([1, 2]), "shape (batch, tokens), not torch.int64 of the shape (2,)"),
+        (torch.tensor([1, 2]), "two dimensions, (batch, tokens), not the shape (2,)"),
         (torch.ones(1, 2), "must be whole numbers"),
         (torch.ones(1, 2, dtype=torch.bool), "must be whole numbers"),
         (torch.ones(2, 0, dtype=torch.long), "A prompt is empty"),
@@ -115,8 +115,8 @@ def test_options_of_sampling_are_checked(toy, options, message) -> None:
     [
         ({"num_beams": 0}, "num_beams must be a whole number above 0, not 0"),
         ({"num_return_sequences": 3}, "num_return_sequences must be a whole number above 0 and at most 2, not 3"),
-        ({"length_penalty": float("inf")}, "length_penalty must be a number, not inf"),
-        ({"length_penalty": None}, "length_penalty must be a number, not None"),
+        ({"length_penalty": float("inf")}, "length_penalty must be a number from -20 to 20, not inf"),
+        ({"length_penalty": None}, "length_penalty must be a number from -20 to 20, not None"),
     ],
     ids=str,
 )

@@ -169,8 +169,8 @@ def test_a_field_that_is_none_is_wrong_usage(tensorflow: Path, tmp_path: Path) -
 def test_inspect_prints_a_table_of_headers(tmp_path: Path) -> None:
     save_file({"b": torch.zeros(2, 3), "a": torch.tensor(7)}, tmp_path / "weights.any")
     assert run("inspect", tmp_path / "weights.any").stdout.splitlines() == [
-        "name  shape   type     size",
-        "a     scalar  int64    8 bytes",
+        "name  shape   type         size",
+        "a     scalar  int64     8 bytes",
         "b     2 x 3   float32  24 bytes",
         "2 tensors, 32 bytes, format safetensors: weights.any.",
     ]

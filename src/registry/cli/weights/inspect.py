@@ -29,7 +29,8 @@ def command(name: str, summary: bool, as_json: bool) -> None:
     found = find(name)
     headers = found.headers()
     if as_json:
-        print_json(headers)
+        fields = ("shape", "dtype", "nbytes")
+        print_json({name: {field: getattr(header, field) for field in fields} for name, header in headers.items()})
         return
     if summary:
         rows = [
