@@ -53,6 +53,8 @@ def cached_path(
         text = _at_revision(text, revision)
     if text.lower().startswith(WEB):
         return fetch(text, Policy(cache_dir=cache_dir, offline=offline, progress=progress))
+    if "\0" in text:
+        raise MissingFileError(f"no file is named {text!r:.200}: there is a NUL in it.")
     path = Path(os.path.expanduser(text))  # noqa: PTH111  # Path.expanduser raises where there is no home
     if os.path.lexists(path):
         return path

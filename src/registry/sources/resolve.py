@@ -86,7 +86,7 @@ def _misspelled(name: str) -> str:
 
 
 def _first_that_applies(asked: str) -> Source:
-    for rule in (_url, _path, _card, _existing, _repository):
+    for rule in () if "\0" in asked else (_url, _path, _card, _existing, _repository):
         source = rule(asked)
         if source is not None:
             return source
