@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from registry.discovery import prefer as prefer
     from registry.discovery import refresh as refresh
     from registry.discovery import register as register
+    from registry.distributed import checkpoint as checkpoint
+    from registry.distributed.planning import plan as plan
     from registry.download.fetch import cached_path as cached_path
     from registry.errors import RegistryError as RegistryError
     from registry.files.filenames import CONFIG_NAME as CONFIG_NAME
@@ -48,6 +50,8 @@ _NAMES = {
     "catalog": ("info", "layer", "list_layers", "list_models", "plugins"),
     "config.load": ("load_config",),
     "discovery": ("only", "prefer", "refresh", "register"),
+    "distributed": ("checkpoint",),
+    "distributed.planning": ("plan",),
     "errors": ("RegistryError",),
     "download.fetch": ("cached_path",),
     "sources.files": ("files_of",),
@@ -64,6 +68,9 @@ _NAMES = {
     "tokenization.added_tokens.token": ("AddedToken",),
 }
 """The public names, by the module in which each is at home."""
+
+_NAMESPACES = ("checkpoint",)
+"""Public names that are modules of functions: ``registry.checkpoint.save``."""
 
 _MODULES = {name: f"registry.{module}" for module, names in _NAMES.items() for name in names}
 
@@ -83,7 +90,9 @@ if not TYPE_CHECKING:  # a type checker reads the imports above instead, and so 
             advice = "" if name.startswith("_") else import_module("registry.config.keywords").instead_of(name)
             raise AttributeError(f"module 'registry' has no attribute {name!r}.{advice}".rstrip("."))
         with import_module("registry.garbage").gc_paused():
-            value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+            module = import_module(_MODULES[name])
+            found = import_module(f"{_MODULES[name]}.{name}") if name in _NAMESPACES else getattr(module, name)
+            value = globals()[name] = found
         return value
 
     def __dir__() -> list[str]:

@@ -12,6 +12,7 @@
      ├─ UnsupportedError (NotImplementedError)   not supported by this version
      ├─ ConflictingOptionsError (ValueError)     two options that exclude each other
      ├─ MissingDependencyError (ImportError)     a package of an extra that is not installed
+     ├─ ParallelError (RuntimeError)             processes that cannot share a model, or do not agree
      ├─ FetchError (OSError)
      │   ├─ MissingFileError (FileNotFoundError) a required file is missing
      │   │   ├─ MissingTokenizerError            ... and it is the tokenizer's
@@ -179,6 +180,10 @@ class MissingDependencyError(RegistryError, ImportError):
 
 class UnsupportedError(RegistryError, NotImplementedError):
     """The request is valid, but this version of the registry does not support it."""
+
+
+class ParallelError(RegistryError, RuntimeError):
+    """Processes cannot share a model in this way, or do not do the same."""
 
 
 class FetchError(RegistryError, OSError):

@@ -19,6 +19,7 @@ from registry.nn.packing import rows_of
 
 from .config import BertConfig
 from .encoder import BertEmbeddings, BertEncoder, BertLayer
+from .parallel import PLAN
 from .weights import LAYOUT
 
 # --- On top of the encoder --------------------------------------------------------------------------------------------
@@ -82,6 +83,7 @@ class BertPreTrainedModel(Model):
         *("token_type_ids", "attention_mask"),
         *("labels", "next_sentence_label", "start_positions", "end_positions"),
     )
+    parallel_plan = PLAN
 
     def init_module(self, module: nn.Module) -> None:
         """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""

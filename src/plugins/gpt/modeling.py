@@ -27,8 +27,10 @@ from registry.nn.inputs import check_length, check_shape, embed_ids, embed_token
 from registry.nn.linear import Conv1D
 from registry.nn.outputs import DecoderOutput
 from registry.nn.projections import separate
+from registry.nn.vocabulary import refuse_without_rows
 
 from .config import OpenAIGPTConfig
+from .parallel import PLAN
 from .weights import LAYOUT
 
 # --- A block, upwards from its parts ----------------------------------------------------------------------------------
@@ -97,6 +99,7 @@ class OpenAIGPTPreTrainedModel(Model):
     layout = LAYOUT
     block_classes = (OpenAIGPTBlock,)
     former_order: ClassVar[tuple[str, ...]] = ("position_ids", "token_type_ids", "labels", "past_key_values")
+    parallel_plan = PLAN
 
     def init_module(self, module: nn.Module) -> None:
         """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""
@@ -135,6 +138,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         """Have ``number`` special tokens after the vocabulary: kept ones keep their rows, new ones are initialized."""
         if number == self.config.n_special:
             return
+        refuse_without_rows(self.tokens_embed._parameters["weight"], "tokens_embed.weight")
         self.config = self.config.replace(n_special=number)
         before = self.tokens_embed.weight
         rows, width = self.config.total_tokens_embeddings, before.shape[1]

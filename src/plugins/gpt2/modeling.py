@@ -27,6 +27,7 @@ from registry.nn.outputs import DecoderOutput
 from registry.nn.projections import separate
 
 from .config import GPT2Config
+from .parallel import PLAN
 from .weights import LAYOUT
 
 # --- A block, upwards from its parts ----------------------------------------------------------------------------------
@@ -96,6 +97,7 @@ class GPT2PreTrainedModel(Model):
     layout = LAYOUT
     block_classes = (GPT2Block,)
     former_order: ClassVar[tuple[str, ...]] = ("position_ids", "token_type_ids", "labels", "past_key_values")
+    parallel_plan = PLAN
 
     def init_module(self, module: nn.Module) -> None:
         """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""

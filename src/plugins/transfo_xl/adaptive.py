@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from registry.nn.inputs import can_branch_on, carries_hook, check_type, class_numbers, is_traced, unknown_ids
+from registry.nn.inputs import can_branch_on, carries_hook, check_type, class_numbers, is_traced, rows_in, unknown_ids
 from registry.nn.linear import FunctionalLinear
 from registry.nn.losses import IGNORED
 
@@ -68,7 +68,7 @@ class AdaptiveEmbedding(nn.Module):
         try:
             embedded = self._embed(0, input_ids) if len(self.emb_layers) == 1 else self._by_cluster(input_ids)
         except IndexError as problem:
-            words = sum(len(table.weight) for table in self.emb_layers)
+            words = sum(rows_in(table) for table in self.emb_layers)
             raise unknown_ids(input_ids, words, "input_ids") from problem
         return embedded * self.scale
 
@@ -85,7 +85,7 @@ class AdaptiveEmbedding(nn.Module):
         embedded: Any = None
         start = 0
         for number, table in enumerate(self.emb_layers):
-            stop = start + len(table.weight)
+            stop = start + rows_in(table)
             inside = (ids >= start) if number else torch.ones_like(ids, dtype=torch.bool)
             if number + 1 < len(self.emb_layers):
                 inside = inside & (ids < stop)
@@ -100,11 +100,11 @@ class AdaptiveEmbedding(nn.Module):
 
     def _of_all(self, ids: Tensor) -> Tensor:
         """The same, from every cluster for each token: no shape depends on the ids."""
-        embedded = self._embed(0, ids.clamp(max=len(self.emb_layers[0].weight) - 1))
+        embedded = self._embed(0, ids.clamp(max=rows_in(self.emb_layers[0]) - 1))
         start = 0
         for number, table in enumerate(self.emb_layers[1:], start=1):
-            start += len(self.emb_layers[number - 1].weight)
-            last = None if number + 1 == len(self.emb_layers) else len(table.weight) - 1
+            start += rows_in(self.emb_layers[number - 1])
+            last = None if number + 1 == len(self.emb_layers) else rows_in(table) - 1
             of_cluster = self._embed(number, (ids - start).clamp(min=0, max=last))
             embedded = of_cluster.where((ids >= start)[:, None], embedded)
         return embedded

@@ -28,6 +28,7 @@ from .cache import Memory, MemoryCache, ProjectionKey
 from .config import TransfoXLConfig
 from .context import LayerContext, LayerContextWithWeights, Lengths, SegmentContext
 from .mask import padding_of
+from .parallel import PLAN
 from .positions import sinusoids
 from .weights import BIASES, LAYOUT, layout_of
 
@@ -41,6 +42,7 @@ class TransfoXLPreTrainedModel(Model):
     layout = LAYOUT
     block_classes = (TransfoXLBlock,)
     former_order: ClassVar[tuple[str, ...]] = ("target", "mems")
+    parallel_plan = PLAN
 
     @classmethod
     def layout_of(cls, config: Any) -> Layout:

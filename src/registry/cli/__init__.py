@@ -52,6 +52,7 @@ COMMANDS = {
     "inspect": "weights",
     "diff": "weights",
     "convert": "weights",
+    "plan": "weights",
     "plugins": "setup",
     "new": "setup",
     "env": "setup",

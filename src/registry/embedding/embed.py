@@ -44,7 +44,8 @@ class SentenceEncoder:
         modules = modules or SentenceModules()
         self._model, self.tokenizer, self._modules = model, tokenizer, modules
         self._normalizes = normalize or modules.normalizes
-        self._layers = nn.Sequential(*map(_layer, modules.layers)).to(next(model.parameters()))
+        like = next(model.parameters())
+        self._layers = nn.Sequential(*map(_layer, modules.layers)).to(device=like.device, dtype=like.dtype)
         name = modules.default_prompt if prompt is None else prompt
         self._prompt = "" if name is None else modules.prompts.get(name, "" if prompt is None else name)
         self._prompt_tokens = 0 if modules.pools_prompt or not self._prompt else self._length_of_prompt()
@@ -77,6 +78,7 @@ class SentenceEncoder:
             batch_size: Texts that are computed together.
             most_tokens: Tokens that are computed together at most, padding included; a longer text is alone.
         """
+        self._check_together(texts, batch_size, most_tokens)
         for start in range(0, len(texts), SORTED_AT_A_TIME):
             rows = self._tokenized(texts[start : start + SORTED_AT_A_TIME], start)
             lengths = [len(ids) for ids in rows["input_ids"]]
@@ -92,6 +94,13 @@ class SentenceEncoder:
             vectors = torch.empty_like(sorted_vectors)
             vectors[torch.tensor(order)] = sorted_vectors
             yield vectors
+
+    def _check_together(self, texts: Sequence[str], batch_size: int, most_tokens: int | None) -> None:
+        """Raise ParallelError where processes share the model, and would not compute as many batches."""
+        processes = getattr(self._model, "processes", None)
+        if processes is not None:
+            lengths = len(texts) if most_tokens is None else tuple(map(len, texts))
+            processes.check_same(texts=lengths, batch_size=batch_size, most_tokens=most_tokens)
 
     def _tokenized(self, texts: Sequence[str], start: int) -> dict[str, list[list[int]]]:
         lower = str.lower if self._modules.lowercases else str

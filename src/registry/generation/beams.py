@@ -186,20 +186,24 @@ def _search(
         ending = torch.isin(steps.tokens, ends.ids) | last
         if ends.criteria:
             ending |= _stopped(state, steps, scores, ends)
+        tokens, ending = state.same_step(steps.tokens, ending)
+        steps = steps._replace(tokens=tokens)
         for number, found in enumerate(ended):
             if not done[number]:
                 columns = ending[number, : beams.number].nonzero().flatten()
                 found += _end(state, paths, Steps(*(values[number, columns] for values in steps)), beams.length_penalty)
                 found.sort(key=lambda hypothesis: hypothesis.score, reverse=True)
                 del found[beams.number :]
-        if last or bool(ending.all()):
+        if last:
             return ended
         going = ending.int().sort(dim=1, stable=True).indices[:, : beams.number]  # the best that do not end
         totals, rows, tokens = steps.at(going)
         totals = totals.masked_fill(ending.gather(1, going), DEAD)
         for number, (found, total) in enumerate(zip(ended, totals[:, 0].tolist(), strict=True)):
             done[number] = done[number] or beams.is_done(found, total, state.new.shape[1] + 1)
-        if all(done):
+        if bool(ending.all()):
+            done = [True] * len(done)
+        if state.is_finished(all(done)):
             return ended
         paths.rows, paths.totals = paths.after(rows.flatten(), totals.flatten())
         state.reorder(rows.flatten())

@@ -143,22 +143,23 @@ def generate(
     from registry.generation.output import Record
     from registry.generation.prompts import prompts_of
     from registry.generation.settings import settings_of
-    from registry.generation.state import CausalModel
+    from registry.generation.state import CausalModel, starting
 
     if not isinstance(model, CausalModel):
         raise InputError(f"{type(model).__name__} does not predict next tokens, and so cannot continue a text.")
     _refuse_prompt_learning(model)
-    padding = prompts_of(input_ids, attention_mask).padding
-    options = settings_of(getattr(model, "generation_config", {}), given, input_ids.shape[1])
-    options.setdefault("eos_token_id", getattr(getattr(model, "config", None), "eos_token_id", None))
-    if "max_new_tokens" not in options:
-        raise InputError("max_new_tokens is not given: the most tokens to generate.")
-    _name_processors(options, padding, input_ids)
-    _name_criteria(options, padding, tokenizer)
-    record = Record() if return_dict else None
-    with evaluating(model):
-        select, options = _strategy(options)
-        found = select(model, input_ids, attention_mask=attention_mask, record=record, **options)
+    with starting(model):
+        padding = prompts_of(input_ids, attention_mask).padding
+        options = settings_of(getattr(model, "generation_config", {}), given, input_ids.shape[1])
+        options.setdefault("eos_token_id", getattr(getattr(model, "config", None), "eos_token_id", None))
+        if "max_new_tokens" not in options:
+            raise InputError("max_new_tokens is not given: the most tokens to generate.")
+        _name_processors(options, padding, input_ids)
+        _name_criteria(options, padding, tokenizer)
+        record = Record() if return_dict else None
+        with evaluating(model):
+            select, options = _strategy(options)
+            found = select(model, input_ids, attention_mask=attention_mask, record=record, **options)
     return found if record is None else record.output(found)
 
 

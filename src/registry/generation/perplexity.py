@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from registry.errors import InputError
 from registry.generation.prompts import check_positive_int
-from registry.generation.state import CausalModel
+from registry.generation.state import CausalModel, starting
 
 OnTokens = Callable[[int], object]
 """Called with the number of tokens that were predicted since the last call."""
@@ -79,16 +79,20 @@ def evaluate(
     Raises:
         InputError: There are less than two tokens in a row, or the model does not predict next tokens.
     """
-    check_positive_int("batch_size", batch_size)
-    check_positive_int("segment", 1 if segment is None else segment)
-    length = len(ids) // batch_size
-    if length < 2:
-        raise InputError(f"{len(ids)} tokens are too few to predict some of them in each of {batch_size} rows.")
-    device = next(model.parameters()).device
-    rows = torch.as_tensor(ids, dtype=torch.long)[: length * batch_size].view(batch_size, length).to(device)
+    with starting(model):
+        check_positive_int("batch_size", batch_size)
+        check_positive_int("segment", 1 if segment is None else segment)
+        length = len(ids) // batch_size
+        if length < 2:
+            raise InputError(f"{len(ids)} tokens are too few to predict some of them in each of {batch_size} rows.")
+        device = next(model.parameters()).device
+        rows = torch.as_tensor(ids, dtype=torch.long)[: length * batch_size].view(batch_size, length).to(device)
+        parts = _sums(model, rows, segment)
+        if (processes := getattr(model, "processes", None)) is not None:  # all of them compute as often
+            processes.check_same(rows=tuple(rows.shape), segment=segment)
     loss, tokens = 0.0, 0
     with torch.inference_mode():
-        for part in _sums(model, rows, segment):
+        for part in parts:
             loss, tokens = loss + part.loss, tokens + part.tokens
             if on_tokens is not None:
                 on_tokens(part.tokens)

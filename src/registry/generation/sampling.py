@@ -229,7 +229,7 @@ def _generate(state: DecodingState, logits: Tensor, select: Selection, ends: End
     ended = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
     while True:
         scores = processed(select.processors, state.ids, logits.float())  # bfloat16 is slow to compare
-        tokens = select.pick(scores)
+        tokens, ended = state.same_step(select.pick(scores), ended)
         if select.record is not None:
             select.record.add(scores, tokens, ended)
         if ends:
@@ -240,6 +240,6 @@ def _generate(state: DecodingState, logits: Tensor, select: Selection, ends: End
             ended |= stopped(ends.criteria, state.ids, scores)
         if select.on_token is not None:
             select.on_token(tokens)
-        if not state.room or (ends and ended.all()):
+        if not state.room or state.is_finished(bool(ends and ended.all())):
             return state.new
         logits = state.read()

@@ -1,11 +1,15 @@
 """The state of decoding: the ids of all sequences, and how much of them the model has read."""
 
-from typing import Any, Protocol, runtime_checkable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from registry.generation.prompts import Prompts, WhenFull, check_room
+
+if TYPE_CHECKING:
+    from registry.sharding.meshes import ProcessMesh
 
 
 class DecodingCache(Protocol):
@@ -58,6 +62,12 @@ class CausalModel(Protocol):
         ...
 
 
+def starting(model: object) -> AbstractContextManager[None]:
+    """A block that computes with a model; where processes share it, all raise the error of one until they begin."""
+    processes: ProcessMesh | None = getattr(model, "processes", None)
+    return nullcontext() if processes is None else processes.agreement.starting()
+
+
 class DecodingState:
     """Sequences that grow in step, one in each row, all ending in the same column.
 
@@ -95,6 +105,9 @@ class DecodingState:
         top: int | None = None,
     ) -> None:
         check_room(prompts.longest, max_new_tokens, model.context_size, when_full)
+        self._processes: ProcessMesh | None = getattr(model, "processes", None)
+        if self._processes is not None:  # all of them compute as often
+            self._processes.check_same(max_new_tokens=max_new_tokens)
         rows, width = prompts.ids.shape
         self._model = model
         self._top = top
@@ -142,6 +155,14 @@ class DecodingState:
         """Append ``tokens``, ``(rows,)``, one to each row."""
         self._ids[:, self._length] = tokens
         self._length += 1
+
+    def same_step(self, tokens: Tensor, ended: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens that were selected, and what has ended, the same in all processes that share the model's layers."""
+        return (tokens, ended) if self._processes is None else self._processes.same_step(tokens, ended)
+
+    def is_finished(self, done: bool) -> bool:
+        """Whether decoding ends: where processes share the model, once all are done."""
+        return done if self._processes is None else self._processes.everywhere(done)
 
     def reorder(self, rows: Tensor) -> None:
         """Make row ``i`` what row ``rows[i]`` was; there may be more rows than before."""

@@ -7,6 +7,7 @@ an error as well.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 
 from torch import Tensor, nn
@@ -17,8 +18,9 @@ from registry.loading.initialize import newly_initialized
 from registry.loading.options import LoadOptions
 from registry.loading.report import LoadReport, report_of
 from registry.loading.slots import FLOATS, Slot, Values, assign, move_buffers, shared_names, slots_of
+from registry.sharding.shares import own_class
 from registry.weights.checkpoint import Checkpoint
-from registry.weights.matching import Pair, classify, match, require_backbone, translate_names
+from registry.weights.matching import Outcomes, Pair, classify, match, require_backbone, translate_names
 from registry.weights.names import Layout
 
 
@@ -60,7 +62,7 @@ def fill(
     values, flaws = read_values(outcomes, slots, checkpoint.tensors, options, layout)
     require_backbone(outcomes)
     found = Comparison(
-        model=type(model).__name__,
+        model=own_class(model).__name__,
         checkpoint=checkpoint,
         layout=layout,
         outcomes=outcomes,
@@ -73,11 +75,31 @@ def fill(
     if found.differs:
         buffers = [name for name, slot in slots.items() if not isinstance(slot.tensor, nn.Parameter)]
         raise mismatch(found._replace(buffers=buffers))
-    new = newly_initialized([*outcomes["new"], *outcomes["allowed_missing"]], slots, init_module)
+    with _agreed(model, checkpoint, outcomes, options):
+        new = newly_initialized([*outcomes["new"], *outcomes["allowed_missing"]], slots, init_module)
     converted = _converted(values, slots, options, copy=checkpoint.borrowed)
     assign(converted + _converted(new, slots, options), slots)
     move_buffers(model, options.dtype, options.device)
     return report_of(outcomes, translation, checkpoint, perf_counter() - started)
+
+
+def _agreed(
+    model: nn.Module, checkpoint: Checkpoint, outcomes: Outcomes, options: LoadOptions
+) -> AbstractContextManager[None]:
+    """Where processes share the model: all have come here with the same files, and draw the same random numbers."""
+    if options.processes is None:
+        return nullcontext()
+    agreement = options.processes.agreement
+    names = {kind: [pair.names for pair in pairs] for kind, pairs in outcomes.items()}
+    agreement.agree(
+        {
+            "the class": own_class(model).__name__,
+            "the format": checkpoint.format,
+            "files": dict(checkpoint.sizes),
+            "what they hold": names,
+        }
+    )
+    return agreement.equal_draws() if outcomes["new"] or outcomes["allowed_missing"] else nullcontext()
 
 
 def _empty_buffers(model: nn.Module, loaded: Iterable[Pair]) -> list[str]:
@@ -91,9 +113,10 @@ def _converted(values: Values, slots: Mapping[str, Slot], options: LoadOptions, 
     converted: Values = []
     taken: set[int] = set()
     for pair, value in values:
-        wanted = slots[pair.names[0]].tensor
-        target = options.dtype if options.dtype is not None and wanted.dtype in FLOATS else wanted.dtype
-        value = value.detach().to(device=options.device, dtype=target, copy=copy).contiguous()
+        slot = slots[pair.names[0]]
+        wanted = slot.tensor.dtype
+        target = options.dtype if options.dtype is not None and wanted in FLOATS else wanted
+        value = slot.part_of(value.detach()).to(device=options.device, dtype=target, copy=copy).contiguous()
         converted.append((pair, value.clone() if value.data_ptr() in taken else value))
         taken.add(value.data_ptr())
     return converted

@@ -31,7 +31,7 @@ def newly_initialized(
     values: Values = []
     swapped: dict[nn.Module, dict[str, Tensor]] = defaultdict(dict)
     for pair in pairs:
-        value = _blank(slots[pair.names[0]].tensor)
+        value = _blank(slots[pair.names[0]])
         values.append((pair, value))
         for slot in map(slots.__getitem__, pair.ours.values()):
             if isinstance(slot.tensor, nn.Parameter):
@@ -48,11 +48,12 @@ def newly_initialized(
     return values
 
 
-def _blank(tensor: Tensor) -> Tensor:
+def _blank(slot: Slot) -> Tensor:
     """The constructor's values; where it computed none, NaN, which shows when a parameter is left so."""
+    tensor = slot.tensor
     if tensor.is_meta:
         nothing = nan if tensor.is_floating_point() else 0
-        return nn.Parameter(torch.full(tensor.shape, nothing, dtype=tensor.dtype), requires_grad=False)
+        return nn.Parameter(torch.full(slot.shape, nothing, dtype=tensor.dtype), requires_grad=False)
     return nn.Parameter(tensor.detach().clone(), requires_grad=False)
 
 
@@ -68,4 +69,6 @@ def _swapped_parameters(module: nn.Module, tensors: Mapping[str, Tensor]) -> Ite
 
 
 def _without_memory(parameter: nn.Parameter | None) -> nn.Parameter | None:
-    return None if parameter is None else nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
+    if parameter is None:
+        return None
+    return nn.Parameter(torch.empty(parameter.shape, dtype=parameter.dtype, device="meta"), requires_grad=False)

@@ -23,9 +23,11 @@ from registry.loading.fill import fill
 from registry.loading.meta import build, within_memory
 from registry.loading.options import LoadOptions
 from registry.loading.report import LoadReport
+from registry.loading.slots import slots_of
 from registry.loading.untrained import fingerprints, recorded
 from registry.nn import onednn
 from registry.saving.manifest import read_manifest, warn_of_disagreements
+from registry.sharding.shares import own_class
 from registry.sources.files import Files
 from registry.weights.checkpoint import Checkpoint, open_checkpoint
 from registry.weights.containers import opened
@@ -175,7 +177,7 @@ def load_into(
         WeightsLimitError: The weights need more memory than there is.
     """
     described = described or find_config(files, expected=cls.config_class.architecture)
-    checkpoint = checkpoint or open_weights(files, described.architecture, options.formats)
+    checkpoint = checkpoint or _opened(files, described.architecture, options)
     model = _built(cls, described, arguments)
     if checkpoint.names is not None:
         checkpoint = evolve(checkpoint, names=checkpoint.names.configured(model.config))
@@ -188,10 +190,11 @@ def load_into(
         remake=lambda values: _built(cls, described, arguments.replaced(values)),
         tasks=lambda: _fitting_tasks(described.architecture, model.config, checkpoint),
     )
+    _divide(model, options)
     report = fill(model, checkpoint, model.layout, model.init_module, options, alternatives)
     model.load_report = report
     initial = (*report.new, *report.missing, *report.untrained)
-    model.initial_values = fingerprints(model.state_dict(), initial) if initial else {}
+    model.initial_values = fingerprints(model.local_state(), initial) if initial else {}
     meant = bool(report.new) and _means_new_head(model, report.new, described, arguments)
     _warn_of_untrained(model, report, options, meant=meant)
     model.generation_config = dict(checkpoint.generation_config)
@@ -199,7 +202,38 @@ def load_into(
     model.after_loading(**arguments.after_loading)
     if onednn.is_faster():
         onednn.enable(model)
+    _start(model, options)
     return model.eval()
+
+
+def _divide(model: "Model", options: LoadOptions) -> None:
+    """Divide a model that has no values yet over the processes that are to share it, if there are any."""
+    if options.processes is None:
+        return
+    from registry.sharding.dividing import divide  # which imports torch.distributed
+
+    divide(model, options.processes)
+    model.processes = options.processes
+
+
+def _start(model: "Model", options: LoadOptions) -> None:
+    """Make a divided model ready, once all processes have theirs."""
+    if options.processes is None:
+        return
+    from registry.sharding.dividing import start
+
+    options.processes.agreement.agree()
+    start(model, options.processes)
+
+
+def _opened(files: Files, architecture: Architecture, options: LoadOptions) -> Checkpoint:
+    """The weights among the files; which parts were never trained, one process finds out for all that share them."""
+    if options.processes is None:
+        return open_weights(files, architecture, options.formats)
+    agreement = options.processes.agreement
+    checkpoint = open_weights(files, architecture, options.formats, compares=agreement.is_first)
+    agreement.agree()
+    return evolve(checkpoint, untrained=agreement.exchange(list(checkpoint.untrained))[0])
 
 
 def _built(cls: type[ModelT], described: ConfigFile, arguments: ClassArguments) -> ModelT:
@@ -218,12 +252,12 @@ def _means_new_head(model: "Model", new: Collection[str], described: ConfigFile,
     """Whether a number of classes was given, and a new part is a head whose size it is."""
     if not arguments.means_a_head:
         return False
-    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    shapes = {name: slot.shape for name, slot in slots_of(model).items()}
     try:
-        other = _built(type(model), described, arguments.with_labels(model.config.num_labels + 1)).state_dict()
+        other = _built(own_class(model), described, arguments.with_labels(model.config.num_labels + 1)).state_dict()
     except (RegistryError, TypeError, ValueError):  # the class alone says how it takes the number
         return True
-    return any(other[name].shape != shapes[name] for name in new)
+    return any(tuple(other[name].shape) != shapes[name] for name in new)
 
 
 def _warn_of_untrained(model: "Model", report: LoadReport, options: LoadOptions, *, meant: bool) -> None:
@@ -236,8 +270,9 @@ def _warn_of_untrained(model: "Model", report: LoadReport, options: LoadOptions,
         unmeant = [name for name in names if not is_allowed([name], options.allow_missing)]
         if unmeant:
             warnings.warn(
-                f"{report.source} {kind.format(first_of(unmeant, 4))}: what this {type(model).__name__} computes with "
-                f"them means nothing before training. If that is meant: {_silenced(part_patterns(model, unmeant))}.",
+                f"{report.source} {kind.format(first_of(unmeant, 4))}: what this {own_class(model).__name__} computes "
+                f"with them means nothing before training. If that is meant: "
+                f"{_silenced(part_patterns(model, unmeant))}.",
                 UntrainedWarning,
                 stacklevel=6,
             )
@@ -249,13 +284,22 @@ def _silenced(patterns: Sequence[str]) -> str:
     return f"allow_missing={patterns}" if few else "warnings.simplefilter('ignore', registry.errors.UntrainedWarning)"
 
 
-def open_weights(files: Files, architecture: Architecture, formats: Collection[str] | None = None) -> Checkpoint:
-    """The weights among the files of a model; warns about files that differ from the manifest of a saved directory."""
+def open_weights(
+    files: Files, architecture: Architecture, formats: Collection[str] | None = None, *, compares: bool = True
+) -> Checkpoint:
+    """The weights among the files of a model; warns about files that differ from the manifest of a saved directory.
+
+    Args:
+        files: The files of the model.
+        architecture: Its architecture.
+        formats: The only formats to look for.
+        compares: Whether to compare tensors with what the manifest says of those that were never trained.
+    """
     paths = files.of("weights")
     warn_of_disagreements(paths)
     checkpoint = open_checkpoint(paths, architecture, formats, files)
     manifest = read_manifest(paths)
-    untrained = [] if manifest is None else recorded(manifest.about, checkpoint.tensors)
+    untrained = [] if manifest is None or not compares else recorded(manifest.about, checkpoint.tensors)
     defaults = paths.get(GENERATION_CONFIG_NAME)
     generation = {} if defaults is None else read_json_object(defaults)
     return evolve(checkpoint, source=str(files.source), untrained=untrained, generation_config=generation)

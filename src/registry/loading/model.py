@@ -15,7 +15,7 @@ from registry.config.keywords import refusing_foreign
 from registry.garbage import gc_paused
 from registry.generation.generate import generate
 from registry.loading.load import ClassArguments, adapter_among, given_weights, load_into
-from registry.loading.options import LoadOptions
+from registry.loading.options import LoadOptions, sharing
 from registry.loading.report import LoadReport
 from registry.loading.slots import share_again, shared_names, slots_of
 from registry.loading.untrained import drawn, fingerprints, noting, unchanged
@@ -25,13 +25,18 @@ from registry.nn.checkpointing import WithCheckpointing
 from registry.nn.outputs import is_configured, with_defaults_of_configuration
 from registry.nn.packing import packing_of, set_packing
 from registry.nn.vocabulary import WithVocabulary
+from registry.sharding.shares import local_of
 from registry.sources.files import Files
 from registry.weights.checkpoint import RELEASE_FORMATS
 from registry.weights.matching import Patterns
 from registry.weights.names import Layout
 
 if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
     from registry.files.atomic import Writer
+    from registry.sharding.meshes import ProcessMesh
+    from registry.sharding.plans import ParallelPlan
     from registry.tokenization.load import Processor
     from registry.weights.write import Format
 
@@ -93,6 +98,9 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
     """The order in which pytorch-pretrained-bert has the arguments after ``input_ids``, for errors; those of the class
     alone count."""
 
+    parallel_plan: "ClassVar[ParallelPlan | None]" = None
+    """How the architecture is divided over processes; None for one that cannot be."""
+
     config: Any
     """The configuration, of the class ``config_class``."""
     generation_config: dict[str, Any]
@@ -101,6 +109,8 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
     """What was loaded, as the caller named it; PEFT notes it with an adapter.  Empty where nothing was."""
     load_report: LoadReport | None = None
     """What was loaded from where; None for a model that was not loaded."""
+    processes: "ProcessMesh | None" = None
+    """The processes that share the model; None for a model that is complete in this one."""
     if TYPE_CHECKING:
         __call__: _CallOfForward
 
@@ -170,6 +180,10 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
         counted = (p for p in self.parameters() if id(p) not in excluded and (p.requires_grad or not only_trainable))
         return sum(parameter.numel() for parameter in counted)
 
+    def local_state(self) -> dict[str, Tensor]:
+        """The tensors of the state dict, of a divided model as far as this process has them."""
+        return {name: local_of(tensor) for name, tensor in self.state_dict().items()}
+
     @property
     def pack_padding(self) -> bool:
         """Whether padding is skipped on a CPU, as it is unless a module carries a hook.
@@ -200,6 +214,8 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
         allow_unexpected: Patterns = (),
         progress: bool | None = None,
         format: str | None = None,
+        mesh: "DeviceMesh | None" = None,
+        parallel: str | None = None,
         **kwargs: Any,
     ) -> Self:
         """A model of this class, loaded.
@@ -221,6 +237,8 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
             allow_unexpected: Patterns of names in the file which the model may lack; they are dropped.
             progress: Whether downloads show a bar; None shows one on a terminal.
             format: The format of weights to read, where the files have several: ``"torch"``.
+            mesh: The processes that are to share the model, each of which calls this.
+            parallel: How they share it: ``"tp"``, ``"fsdp"`` or ``"fsdp+tp"``; see ``registry.load``.
             kwargs: Keywords of the constructor (``num_labels=3``); all others replace fields of the configuration.
 
         Returns:
@@ -235,22 +253,28 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
             ConfigError: The configuration is impossible.
             WeightsMismatchError: Weights are missing, unexpected, or of another shape.
         """
-        arguments = ClassArguments.of(cls, inputs, kwargs)  # refuses unknown keywords before anything is fetched
-        files = Files.named(
-            pretrained_model_name_or_path, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress
-        )
-        options = LoadOptions(
-            dtype=dtype,
-            device=device,
-            allow_missing=allow_missing,
-            allow_unexpected=allow_unexpected,
-            formats=RELEASE_FORMATS if from_tf else None if format is None else (format,),
-        )
-        adapter = None if from_tf or state_dict is not None else adapter_among(files)
-        if adapter is not None:
-            return load_into(cls, adapter.file.base, arguments, options, adapter=adapter)
-        checkpoint = None if state_dict is None else given_weights(state_dict, files)
-        return load_into(cls, files, arguments, options, checkpoint=checkpoint)
+        with sharing(mesh, parallel) as processes:
+            arguments = ClassArguments.of(cls, inputs, kwargs)  # refuses unknown keywords before anything is fetched
+            files = Files.named(
+                pretrained_model_name_or_path,
+                cache_dir=cache_dir,
+                offline=offline,
+                revision=revision,
+                progress=progress,
+            )
+            options = LoadOptions(
+                dtype=dtype,
+                device=device,
+                allow_missing=allow_missing,
+                allow_unexpected=allow_unexpected,
+                formats=RELEASE_FORMATS if from_tf else None if format is None else (format,),
+                processes=processes,
+            )
+            adapter = None if from_tf or state_dict is not None else adapter_among(files)
+            if adapter is not None:
+                return load_into(cls, adapter.file.base, arguments, options, adapter=adapter)
+            checkpoint = None if state_dict is None else given_weights(state_dict, files)
+            return load_into(cls, files, arguments, options, checkpoint=checkpoint)
 
     # --- What libraries that train a model ask for
 
@@ -299,12 +323,18 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
         Returns:
             The directory.
 
+        Of a model that processes share, all of them call this; the first one writes.
+
         Raises:
             SaveError: A file could not be written; what was there before is then intact.
         """
-        from registry.loading.save import save_model  # loading needs none of it
+        from registry.loading.save import save_divided, save_model  # loading needs none of it
         from registry.weights.write import weight_writers
 
+        if self.processes is not None:
+            return save_divided(
+                self, directory, tokenizer, format=format, max_shard_size=max_shard_size, further=further
+            )
         weights = weight_writers(
             self.published_weights(), self.layout.ties, format=format, max_shard_size=max_shard_size
         )

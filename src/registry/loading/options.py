@@ -1,15 +1,19 @@
 """Options of filling a model with weights, checked before anything is read."""
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from registry.errors import UnknownOptionError, UnsupportedError, did_you_mean
+from registry.weights.checks import shared_among
 from registry.weights.matching import Patterns
 
 if TYPE_CHECKING:
     import torch
+
+    from registry.sharding.meshes import ProcessMesh
 
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -69,6 +73,33 @@ def _tuple(patterns: Patterns) -> tuple[str, ...]:
     return (patterns,) if isinstance(patterns, str) else tuple(patterns)
 
 
+@contextmanager
+def sharing(mesh: Any, parallel: Any) -> "Iterator[ProcessMesh | None]":
+    """A block of loading that all processes of a mesh run; where one raises an error in it, all do.
+
+    Args:
+        mesh: The mesh; None for a model that this process has for itself.
+        parallel: How the processes share the model.
+
+    Yields:
+        The processes; None without a mesh.
+
+    Raises:
+        UnknownOptionError: ``parallel`` is no way to share a model, or only one of the two is given.
+        ParallelError: The mesh does not have the dimensions that are needed, or the processes do not do the same.
+    """
+    if mesh is None and parallel is None:
+        yield None
+        return
+
+    from registry.sharding.meshes import ProcessMesh  # which imports torch.distributed
+
+    processes = ProcessMesh.of(mesh, parallel)
+    assert processes is not None
+    with processes.agreement.together(), shared_among(*processes.on_this_machine()):
+        yield processes
+
+
 @frozen(kw_only=True)
 class LoadOptions:
     """How weights go into a model, as opposed to what is loaded and where it comes from."""
@@ -85,3 +116,9 @@ class LoadOptions:
     """The only formats of weights to look for; None for all."""
     allow_new: bool = True
     """Whether whole parts may be missing in the file: only where the caller chose the class, not the checkpoint."""
+    processes: "ProcessMesh | None" = None
+    """The processes that divide the model; None for one that is complete in this process."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.processes is not None:
+            object.__setattr__(self, "device", self.processes.device(self.device))

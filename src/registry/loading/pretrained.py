@@ -25,7 +25,7 @@ from registry.formatting import format_count, html_table, printable
 from registry.garbage import gc_paused
 from registry.loading.choose import class_for, processor_of, task_of
 from registry.loading.keywords import refuse_model_keywords, refuse_tokenizer_keywords
-from registry.loading.options import LoadOptions
+from registry.loading.options import LoadOptions, sharing
 from registry.records import Card
 from registry.sources.files import Files
 from registry.weights.matching import Patterns
@@ -33,6 +33,7 @@ from registry.weights.matching import Patterns
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+    from torch.distributed.device_mesh import DeviceMesh
     from typing_extensions import TypeVar
 
     from registry.embedding.modules import SentenceModules
@@ -222,6 +223,8 @@ def load(
     allow_unexpected: Patterns = (),
     progress: bool | None = None,
     format: str | None = None,
+    mesh: "DeviceMesh | None" = None,
+    parallel: str | None = None,
     **config_overrides: Any,
 ) -> Pretrained:
     """A model with its configuration and tokenizer.
@@ -241,6 +244,11 @@ def load(
         progress: Whether downloads show a bar; None shows one on a terminal.
         format: The format of weights to read, where the files have several: ``"safetensors"``, ``"torch"``, or the name
             of a plugin's.
+        mesh: The processes that are to share the model, as a DeviceMesh of torch.distributed; each of them calls this.
+            Without it, the model is complete in this process.
+        parallel: How they share it.  With ``"tp"`` each computes a part of each layer, with ``"fsdp"`` each keeps a
+            part of the parameters and gathers layer by layer; a mesh of one dimension will do for one of them.  With
+            ``"fsdp+tp"`` both, over the dimensions of these names.
         config_overrides: Keywords of the model's class (``num_labels=3``); all others replace fields of the
             configuration.
 
@@ -257,32 +265,35 @@ def load(
         ConfigError: The configuration is impossible.
         VocabError: The vocabulary is damaged, or does not belong to the model.
         WeightsMismatchError: Weights are missing, unexpected, or of another shape.
+        ParallelError: The processes cannot share the model in this way, or do not load the same.
     """
-    options = LoadOptions(
-        dtype=dtype,
-        device=device,
-        allow_missing=allow_missing,
-        allow_unexpected=allow_unexpected,
-        formats=None if format is None else (format,),
-    )
-    files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
-    described, model, base = _load(files, task, options, config_overrides)
-    processor: Processor | MissingTokenizerError
-    try:
-        processor = _processor_of(described.architecture, files, base)
-    except MissingTokenizerError as missing:
-        processor = missing
-    else:
-        check_fit(processor, model.config)
-    assert model.load_report is not None
-    return Pretrained(
-        model=model,
-        config=model.config,
-        card=files.source.card,
-        report=model.load_report,
-        processor=processor,
-        modules=sentence_modules_of(base),
-    )
+    with sharing(mesh, parallel) as processes:
+        options = LoadOptions(
+            dtype=dtype,
+            device=device,
+            allow_missing=allow_missing,
+            allow_unexpected=allow_unexpected,
+            formats=None if format is None else (format,),
+            processes=processes,
+        )
+        files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
+        described, model, base = _load(files, task, options, config_overrides)
+        processor: Processor | MissingTokenizerError
+        try:
+            processor = _processor_of(described.architecture, files, base)
+        except MissingTokenizerError as missing:
+            processor = missing
+        else:
+            check_fit(processor, model.config)
+        assert model.load_report is not None
+        return Pretrained(
+            model=model,
+            config=model.config,
+            card=files.source.card,
+            report=model.load_report,
+            processor=processor,
+            modules=sentence_modules_of(base),
+        )
 
 
 def load_model(
@@ -298,6 +309,8 @@ def load_model(
     allow_unexpected: Patterns = (),
     progress: bool | None = None,
     format: str | None = None,
+    mesh: "DeviceMesh | None" = None,
+    parallel: str | None = None,
     **config_overrides: Any,
 ) -> "Model":
     """A model without its tokenizer; takes the arguments of ``load``, and raises its errors.
@@ -314,17 +327,21 @@ def load_model(
         allow_unexpected: Patterns of names in the file which the model may lack.
         progress: Whether downloads show a bar.
         format: The format of weights to read, where the files have several.
+        mesh: The processes that are to share the model.
+        parallel: How they share it: ``"tp"``, ``"fsdp"`` or ``"fsdp+tp"``.
         config_overrides: Keywords of the model's class, and values that replace those of configuration fields.
     """
-    options = LoadOptions(
-        dtype=dtype,
-        device=device,
-        allow_missing=allow_missing,
-        allow_unexpected=allow_unexpected,
-        formats=None if format is None else (format,),
-    )
-    files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
-    return _load(files, task, options, config_overrides)[1]
+    with sharing(mesh, parallel) as processes:
+        options = LoadOptions(
+            dtype=dtype,
+            device=device,
+            allow_missing=allow_missing,
+            allow_unexpected=allow_unexpected,
+            formats=None if format is None else (format,),
+            processes=processes,
+        )
+        files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
+        return _load(files, task, options, config_overrides)[1]
 
 
 def load_tokenizer(

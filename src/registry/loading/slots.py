@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from registry.sharding.shares import Share, divided_like, fused_axis, is_divided, share_of
 from registry.weights.matching import Pair
 
 FLOATS = frozenset([torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -22,16 +23,34 @@ class Slot(NamedTuple):
     module: nn.Module
     key: str
     tensor: Tensor
+    share: Share | None = None
+    """What this process has of a tensor that is divided; None for a tensor that is not."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the tensor in files."""
+        return tuple(self.tensor.shape) if self.share is None else self.share.shape
+
+    def part_of(self, tensor: Tensor) -> Tensor:
+        """What this process needs of a tensor in a file."""
+        if self.share is None:
+            return tensor
+        part: Tensor = self.share.of(tensor)
+        return part
 
 
 def slots_of(model: nn.Module) -> dict[str, Slot]:
     """The slots of a model's state dict, by name; a shared parameter has one under each of its names."""
     return {
-        f"{path}.{key}" if path else key: Slot(module, key, tensor)
+        f"{path}.{key}" if path else key: Slot(module, key, tensor, _share_of(module, key, tensor))
         for path, module in model.named_modules(remove_duplicate=False)
         for key, tensor in [*module._parameters.items(), *module._buffers.items()]
         if tensor is not None and key not in module._non_persistent_buffers_set
     }
+
+
+def _share_of(module: nn.Module, key: str, tensor: Tensor) -> Share | None:
+    return share_of(tensor, fused_axis(module, key)) if is_divided(tensor) else None
 
 
 def shared_names(slots: Mapping[str, Slot]) -> list[list[str]]:
@@ -54,8 +73,8 @@ def share_again(model: nn.Module, groups: Iterable[list[str]]) -> None:
 def assign(values: Values, slots: Mapping[str, Slot]) -> None:
     """Put each tensor into all its slots, as one parameter with the attributes of the previous one."""
     for pair, value in values:
-        before = slots[pair.names[0]].tensor
-        after = value
+        before, share = slots[pair.names[0]].tensor, slots[pair.names[0]].share
+        after = value = value if share is None else divided_like(value, before)
         if isinstance(before, nn.Parameter):
             after = nn.Parameter(value, requires_grad=before.requires_grad)
             vars(after).update(vars(before))

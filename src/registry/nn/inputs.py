@@ -77,7 +77,12 @@ def embed_ids(table: nn.Embedding, ids: Tensor, name: str, tokens: Tensor | None
     try:
         return table(ids)
     except IndexError as problem:
-        raise unknown_ids(ids, table.weight.shape[0], name) from problem
+        raise unknown_ids(ids, rows_in(table), name) from problem
+
+
+def rows_in(table: nn.Module) -> int:
+    """The rows of an embedding, also of one of which this process has a part."""
+    return getattr(table, "num_embeddings", None) or len(table.weight)  # type: ignore[arg-type]
 
 
 def tokens_of(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from registry.errors import UnsupportedError
+from registry.nn.inputs import rows_in
 from registry.weights.names import Layout
 
 
@@ -81,8 +82,8 @@ class WithVocabulary(nn.Module):
             UnsupportedError: The vocabulary of this architecture cannot be changed, or a parameter is sharded.
         """
         table: Any = self.get_input_embeddings()
-        number = rounded_up(new_num_tokens or len(table.weight), pad_to_multiple_of)
-        if number == len(table.weight):
+        number = rounded_up(new_num_tokens or rows_in(table), pad_to_multiple_of)
+        if number == rows_in(table):
             return table
         config = self.config.with_vocabulary(number)
         self._replace_rows(number, mean_resizing)
@@ -97,7 +98,7 @@ class WithVocabulary(nn.Module):
         parameters = self._parameters_in_full()
         owners = {name: parameters[name] for name in self.layout.vocabulary if name in parameters}
         for name, owner in owners.items():
-            refuse_without_rows(getattr(*owner), name)
+            refuse_without_rows(owner[0]._parameters[owner[1]], name)
         made: dict[int, nn.Parameter] = {}
         for module, key in owners.values():
             before = getattr(module, key)
@@ -178,9 +179,9 @@ def share(module: nn.Module, key: str, parameter: nn.Parameter) -> None:
             setattr(module, size, len(parameter))
 
 
-def refuse_without_rows(tensor: Tensor, name: str) -> None:
+def refuse_without_rows(tensor: Tensor | None, name: str) -> None:
     """Raise UnsupportedError for a parameter whose rows are not all in the memory of this process."""
-    if type(tensor) not in (Tensor, nn.Parameter) or tensor.is_meta:
+    if tensor is not None and (type(tensor) not in (Tensor, nn.Parameter) or tensor.is_meta):
         raise UnsupportedError(
             f"{name} is a {type(tensor).__name__} on {tensor.device}, whose rows cannot be changed.",
             hint="Resize before the model is sharded, quantized or moved.",

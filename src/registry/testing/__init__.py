@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from registry.testing.conformance import Conformance as Conformance
     from registry.testing.declarations import PluginSuite as PluginSuite
     from registry.testing.models import ModelSuite as ModelSuite
+    from registry.testing.parallel import ParallelSuite as ParallelSuite
     from registry.testing.suite import CAPABILITIES as CAPABILITIES
     from registry.testing.suite import Suite as Suite
     from registry.testing.tokenizers import TokenizerSuite as TokenizerSuite
@@ -37,6 +38,7 @@ _MODULES = {
     "ConfigSuite": "configs",
     "Conformance": "conformance",
     "ModelSuite": "models",
+    "ParallelSuite": "parallel",
     "PluginSuite": "declarations",
     "Suite": "suite",
     "TokenizerSuite": "tokenizers",

@@ -6,13 +6,13 @@ and settings of the machine.  Other tests are not affected.
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-for _module in ("declarations", "configs", "tokenizers", "models", "checkpoints"):
+for _module in ("declarations", "configs", "tokenizers", "models", "checkpoints", "parallel"):
     if f"registry.testing.{_module}" not in sys.modules:  # else its assertions explain less
         pytest.register_assert_rewrite(f"registry.testing.{_module}")
 
@@ -24,6 +24,7 @@ from registry.testing.suite import CAUSAL_TASKS, Suite  # noqa: E402
 
 if TYPE_CHECKING:
     from registry.discovery.probe import Probe
+    from registry.testing.ranks import RankPool
     from registry.tokenization.base import Tokenizer
 
 ENVIRONMENT = pytest.StashKey[Mapping[str, str]]()
@@ -179,6 +180,16 @@ def registry_probe(request: pytest.FixtureRequest) -> "Probe":
     if found.error is not None:
         pytest.fail(f"{suite.plugin!r} could not be checked in a separate process: {found.error}")
     return found
+
+
+@pytest.fixture(scope="session")
+def registry_ranks() -> "Iterator[RankPool]":
+    """Two processes that run functions together; they are started when a check first needs them."""
+    from registry.testing.ranks import RankPool
+
+    ranks = RankPool(2)
+    yield ranks
+    ranks.close()
 
 
 @pytest.fixture

@@ -131,18 +131,23 @@ def _header(entry: dict[str, Any]) -> Header:
 # --- The header -------------------------------------------------------------------------------------------------------
 
 
-def header_bytes(tensors: Headers) -> bytes:
+def header_bytes(tensors: Headers, metadata: "Mapping[str, str] | None" = None) -> bytes:
     """The bytes before those of the tensors, which follow in this order.
+
+    Args:
+        tensors: The header of each tensor.
+        metadata: Texts about the file.
 
     Raises:
         KeyError: A dtype is not torch's.
     """
     types = {dtype: kind for kind, dtype in DTYPES.items()}
-    entries, end = {}, 0
+    entries: dict[str, Any] = {} if metadata is None else {METADATA: dict(metadata)}
+    end = 0
     for name, header in tensors.items():
         begin, end = end, end + header.nbytes
         entries[name] = {"dtype": types[header.dtype], "shape": header.shape, "data_offsets": (begin, end)}
-    text = json.dumps(entries).encode()
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % LENGTH)
     return len(text).to_bytes(LENGTH, "little") + text
 

@@ -1,11 +1,12 @@
 """Writes weights, as safetensors or as torch does, in one file or in shards with an index."""
 
+import ctypes
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from attrs import frozen
@@ -20,6 +21,8 @@ from registry.files.filenames import (
     WEIGHTS_NAME,
 )
 from registry.files.paths import utf8_path
+from registry.weights import safetensors
+from registry.weights.headers import Header, Headers
 from registry.weights.writable import check_writable
 
 Format: TypeAlias = Literal["safetensors", "torch"]
@@ -82,6 +85,13 @@ _SAFE_DTYPES = frozenset(
     + ["float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2"]
 )
 
+WIDTHS = (
+    *("bool", "float4_e2m1fn_x2", "uint8", "int8", "float8_e5m2", "float8_e4m3fn", "float8_e8m0fnu"),
+    *("float8_e4m3fnuz", "float8_e5m2fnuz", "int16", "uint16", "float16", "bfloat16", "int32", "uint32", "float32"),
+    *("complex64", "float64", "int64", "uint64"),
+)
+"""Types from the narrowest to the widest, as safetensors orders them."""
+
 WRITE_FORMATS: Mapping[str, _WriteFormat] = {
     "safetensors": _WriteFormat(SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, False, _save_safetensors, _SAFE_DTYPES),
     "torch": _WriteFormat(WEIGHTS_NAME, WEIGHTS_INDEX_NAME, True, _save_torch),
@@ -116,15 +126,72 @@ def weight_writers(
     _check_dtypes(tensors, kind.dtypes)
     kept = _own_memory(tensors if kind.keeps_ties else _without_tied(tensors, ties))
     shards = _shards(kept, _bytes(max_shard_size))
+    return _writers(kind, shards, lambda shard: _shard_writer(kind, shard))
+
+
+def _writers(
+    kind: _WriteFormat, shards: Sequence[Mapping[str, Any]], writer: Callable[[Any], Writer]
+) -> dict[str, Writer]:
+    """Writers of one file, or of several with their index, by file name."""
     if len(shards) == 1:
-        return {kind.filename: lambda path: kind.save(kept, path)}
+        return {kind.filename: writer(shards[0])}
     stem, _, ending = kind.filename.rpartition(".")
     names = [f"{stem}-{number:05d}-of-{len(shards):05d}.{ending}" for number in range(1, len(shards) + 1)]
-    writers = {name: _shard_writer(kind, shard) for name, shard in zip(names, shards, strict=True)}
-    total = sum(tensor.nbytes for tensor in kept.values())
+    writers = {name: writer(shard) for name, shard in zip(names, shards, strict=True)}
+    total = sum(tensor.nbytes for shard in shards for tensor in shard.values())
     where = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
     index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))}
     return {**writers, kind.index: content_writer(json.dumps(index, indent=2) + "\n")}
+
+
+def streamed_shards(headers: Headers, max_shard_size: int | str | None = None) -> list[dict[str, Header]]:
+    """The tensors of each file of safetensors, in the order in which the file keeps them.
+
+    That is the widest types first, and then by name.
+
+    Args:
+        headers: Shape and type of each tensor.
+        max_shard_size: As for ``weight_writers``.
+
+    Raises:
+        SaveError: The size is unknown.
+    """
+    order = list(WIDTHS)
+    return [
+        dict(sorted(shard.items(), key=lambda item: (-order.index(item[1].dtype), item[0])))
+        for shard in _shards(headers, _bytes(max_shard_size))
+    ]
+
+
+def streamed_writers(shards: Sequence[Headers], tensors: Iterator[tuple[str, Tensor | None]]) -> dict[str, Writer]:
+    """Writers of safetensors that take one tensor after the other, and so need memory for one alone.
+
+    The bytes are those that ``weight_writers`` writes.
+
+    Args:
+        shards: What ``streamed_shards`` gives.
+        tensors: The tensors of all shards in that order, on the CPU; each file can be written once.
+    """
+    return _writers(WRITE_FORMATS["safetensors"], shards, lambda shard: _stream_writer(shard, tensors))
+
+
+def _stream_writer(shard: Headers, tensors: Iterator[tuple[str, Tensor | None]]) -> Writer:
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            file.write(safetensors.header_bytes(shard, {"format": "pt"}))
+            for expected in shard:
+                name, tensor = next(tensors)
+                if name != expected or tensor is None:
+                    raise SaveError(f"{path} cannot be written a second time: its tensors were gathered once.")
+                file.write(_bytes_of(tensor))
+
+    return write
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor on the CPU, not copied where they lie next to each other."""
+    flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+    return memoryview((ctypes.c_char * flat.numel()).from_address(flat.data_ptr())) if flat.numel() else memoryview(b"")
 
 
 def _shard_writer(kind: _WriteFormat, shard: Mapping[str, Tensor]) -> Writer:
@@ -157,9 +224,9 @@ def _own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return kept
 
 
-def _shards(tensors: Mapping[str, Tensor], limit: int | None) -> list[dict[str, Tensor]]:
+def _shards(tensors: Mapping[str, Any], limit: int | None) -> list[dict[str, Any]]:
     """Fill shards in the order of the tensors, each up to ``limit`` bytes; a larger tensor gets one of its own."""
-    shards: list[dict[str, Tensor]] = [{}]
+    shards: list[dict[str, Any]] = [{}]
     used = 0
     for name, tensor in tensors.items():
         if limit is not None and shards[-1] and used + tensor.nbytes > limit:

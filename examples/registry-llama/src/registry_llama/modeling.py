@@ -28,6 +28,7 @@ from registry.nn.projections import check_heads
 from registry.weights.names import Layout
 
 from .config import LlamaConfig
+from .parallel import PLAN
 from .rotary import Angles, angles, rotate
 from .weights import TIES, UNTIED
 
@@ -123,6 +124,7 @@ class LlamaPreTrainedModel(Model):
     config_class: ClassVar[type[LlamaConfig]] = LlamaConfig
     layout = UNTIED
     block_classes: ClassVar[tuple[type[nn.Module], ...]] = (LlamaDecoderLayer,)
+    parallel_plan = PLAN
 
     @classmethod
     def layout_of(cls, config: Any) -> Layout:

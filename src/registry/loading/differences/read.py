@@ -47,8 +47,8 @@ def read_values(
     parts = {layout.part_of(full) for pairs in outcomes.values() for pair in pairs for full in pair.ours}
     for pair in outcomes.pop("loaded"):
         theirs = {full: source for full, source in pair.theirs.items() if layout.part_of(full) in parts}
-        pair, tensor, found = _read_pair(pair, theirs or pair.theirs, tensors, options, outcomes)
-        flaw = next(filter(None, (_unfit(pair, ours, tensor, slots[ours].tensor) for ours in pair.names)), None)
+        pair, tensor, found = _read_pair(pair, theirs or pair.theirs, tensors, options, outcomes, slots[pair.names[0]])
+        flaw = next(filter(None, (_unfit(pair, ours, tensor, slots[ours]) for ours in pair.names)), None)
         if flaw is not None and is_allowed(pair.names, options.allow_missing):
             outcomes["allowed_missing"].append(pair)
             continue
@@ -64,6 +64,7 @@ def _read_pair(
     tensors: Mapping[str, Tensor],
     options: LoadOptions,
     outcomes: dict[Outcome, list[Pair]],
+    slot: Slot,
 ) -> tuple[Pair, Tensor, list[Flaw]]:
     """The tensor of a pair, of its names in the file the most precise one, and those that differ from it.
 
@@ -73,14 +74,14 @@ def _read_pair(
     read = {full: source.read(tensors) for full, source in needed.items()}
     if len(read) == 1:  # as nearly always
         return pair, next(iter(read.values())), []
-    unequal = _unequal(read)
+    unequal = _unequal(read, slot)
     if unequal:
         extra = {full: needed[full] for full in read if is_allowed([needed[full].name], options.allow_unexpected)}
         if extra and len(extra) < len(read):
             outcomes["allowed_unexpected"].append(Pair(pair.part, {}, extra))
             pair = evolve(pair, theirs={full: source for full, source in pair.theirs.items() if full not in extra})
             read = {full: tensor for full, tensor in read.items() if full not in extra}
-            unequal = _unequal(read)
+            unequal = _unequal(read, slot)
     flaws = [_differs(needed[one], needed[other]) for one, other in unequal]
     return pair, read[_most_precise(read)], flaws
 
@@ -93,31 +94,34 @@ def _most_precise(read: Mapping[str, Tensor]) -> str:
     return max(read, key=lambda full: read[full].itemsize if isinstance(read[full], Tensor) else 0)
 
 
-def _unequal(read: Mapping[str, Tensor]) -> list[tuple[str, str]]:
+def _unequal(read: Mapping[str, Tensor], slot: Slot) -> list[tuple[str, str]]:
     """The names whose tensors differ, each with the name of the most precise one."""
     best = _most_precise(read)
-    return [(best, name) for name, tensor in read.items() if name != best and not _equal(read[best], tensor)]
+    return [(best, name) for name, tensor in read.items() if name != best and not _equal(read[best], tensor, slot)]
 
 
-def _equal(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same numbers, at the precision of ``other``."""
+def _equal(one: Tensor, other: Tensor, slot: Slot) -> bool:
+    """Whether two tensors have the same numbers, at the precision of ``other``, in what this process has of them."""
     if not isinstance(one, Tensor) or not isinstance(other, Tensor) or one.shape != other.shape:
         return False
     if one.dtype != other.dtype and not {one.dtype, other.dtype} <= FLOATS:
         return False
     if one.dtype == other.dtype and one.data_ptr() == other.data_ptr() and one.stride() == other.stride():
         return True
+    if tuple(one.shape) == slot.shape:
+        one, other = slot.part_of(one), slot.part_of(other)
     return equal(one.to(other.dtype), other)
 
 
-def _unfit(pair: Pair, name: str, tensor: object, wanted: Tensor) -> Flaw | None:
-    """The reason why a tensor cannot replace ``wanted``; None if it can."""
+def _unfit(pair: Pair, name: str, tensor: object, slot: Slot) -> Flaw | None:
+    """The reason why a tensor cannot replace that of a slot; None if it can."""
+    wanted = slot.tensor
     if not isinstance(tensor, Tensor):
         reason = f"a {type(tensor).__name__} in the file, a tensor in the model"
     elif tensor.layout != strided or tensor.is_quantized or tensor.is_meta:
         reason = WITHOUT_VALUES
-    elif tensor.shape != wanted.shape:
-        sizes = tuple(tensor.shape), tuple(wanted.shape)
+    elif tuple(tensor.shape) != slot.shape:
+        sizes = tuple(tensor.shape), slot.shape
         reason = f"{sizes[0]} in the file, {sizes[1]} in the model"
         return Flaw(name=name, reason=reason, part=pair.part, sizes=sizes)
     elif tensor.dtype != wanted.dtype and not {tensor.dtype, wanted.dtype} <= FLOATS:

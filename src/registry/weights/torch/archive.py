@@ -16,6 +16,7 @@ from attrs import frozen
 from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsLimitError
 from registry.files import zip_format
 from registry.files.zip_format import EndRecord, LocalHeader, Zip64EndRecord, Zip64Locator
+from registry.weights.checks import is_mine
 from registry.weights.torch.pickle_scan import LARGEST_PICKLE, RESAVE, Outline, read_outline
 
 PICKLE, VERSION = "data.pkl", "version"
@@ -107,11 +108,12 @@ def read_archive(file: IO[bytes], origin: str, *, largest: int = LARGEST_PICKLE)
 def check_sums(file: IO[bytes], origin: str) -> None:
     """Compare every record with its CRC-32, which torch does not; a writer that computes none leaves 0 there.
 
-    Raises CorruptWeightsError.
+    Processes that load the file together compare each record in one of them.  Raises CorruptWeightsError.
     """
     portion = memoryview(bytearray(PORTION))
     with zipfile.ZipFile(file) as archive:
-        for record in filter(lambda record: record.CRC, archive.infolist()):
+        own = (record for record in archive.infolist() if record.CRC and is_mine(crc32(record.filename.encode())))
+        for record in own:
             file.seek(_offset_of_data(file, record, origin))
             found, left = 0, record.file_size
             while left > 0 and (count := file.readinto(portion[:left])):  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ from registry.nn.experts import Experts, MixtureOfExperts
 from registry.weights.names import NameTable, gathered, renamed
 
 from ..modeling import LlamaDecoderLayer, LlamaForCausalLM, LlamaModel, LlamaPreTrainedModel
+from ..parallel import SHARDED
 from ..weights import UNTIED
 from .config import MixtralConfig
 
@@ -32,6 +33,7 @@ class MixtralPreTrainedModel(LlamaPreTrainedModel):
 
     config_class = MixtralConfig
     block_classes = (MixtralDecoderLayer,)
+    parallel_plan = SHARDED
     layout = evolve(
         UNTIED,
         names=NameTable(

@@ -11,6 +11,7 @@ from ..modeling import (
     LlamaPreTrainedModel,
     LlamaRMSNorm,
 )
+from ..parallel import SHARDED
 from .config import Qwen2Config, Qwen3Config
 
 # --- Qwen 2 (Yang et al., 2024, section 2.2.1) ------------------------------------------------------------------------
@@ -76,6 +77,7 @@ class Qwen3PreTrainedModel(LlamaPreTrainedModel):
 
     config_class = Qwen3Config
     block_classes = (Qwen3DecoderLayer,)
+    parallel_plan = SHARDED
 
 
 class Qwen3Model(Qwen3PreTrainedModel, LlamaModel):

@@ -1,0 +1,16 @@
+"""How GPT is divided over processes."""
+
+from registry.sharding.plans import ParallelPlan
+
+PLAN = ParallelPlan(
+    blocks=("transformer.h.*",),
+    tensor={
+        "transformer.tokens_embed": "vocabulary",
+        "transformer.h.*.attn.c_attn": "colwise:3",
+        "transformer.h.*.attn.c_proj": "rowwise",
+        "transformer.h.*.mlp.c_fc": "colwise",
+        "transformer.h.*.mlp.c_proj": "rowwise",
+        "lm_head": "scores",
+    },
+    divisible=("n_head",),
+)

@@ -1,0 +1,1 @@
+"""What is done with models that processes share: estimates without any process, checkpoints of training."""

@@ -1,0 +1,162 @@
+"""A model without memory is divided: its parameters become DTensors, which loading then gives this process's share.
+
+First by tensor parallelism, as the plan's rules say, and then by sharding (FSDP2), block by block.  Nothing is
+exchanged meanwhile, and nothing has memory yet.
+"""
+
+from collections import defaultdict
+from inspect import ismethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor, Replicate, Shard
+from torch.utils import _pytree as pytree
+
+from registry.errors import ParallelError
+from registry.nn.packing import set_packing
+from registry.sharding.agreement import random_state
+from registry.sharding.assignment import Assignment, assignments, blocks_of, plan_of, rules_of, sharding_axis
+from registry.sharding.layers import become_divided
+from registry.sharding.meshes import ProcessMesh
+from registry.sharding.shares import FUSED, portion
+
+METHODS = ("score", "score_best")
+"""Methods that compute without ``forward``, in generation, and need the parameters of the model complete."""
+
+
+def divide(model: nn.Module, processes: ProcessMesh) -> None:
+    """Divide a model, whose parameters must not have values yet.
+
+    Args:
+        model: A model of a class with a ``parallel_plan``.
+        processes: Those that divide it.
+
+    Raises:
+        ParallelError: There is no plan, or it does not fit the model or the number of processes.
+    """
+    plan_of(model)
+    _drop_values(model)
+    if processes.tensor is not None:
+        _divide_layers(model, processes.tensor)
+        model.register_forward_pre_hook(_RandomNumbers(processes.tensor))
+    if processes.sharded is not None:
+        _shard(model, processes.sharded)
+
+
+def start(model: nn.Module, processes: ProcessMesh) -> None:
+    """Make a loaded model ready: all processes must call it.
+
+    Buffers into which FSDP gathers parameters are made here, so that they can be used in training even where the
+    first call of the model is under ``torch.inference_mode()``.
+    """
+    if processes.sharded is None:
+        return
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.unshard()
+            module.reshard()
+
+
+# --- Tensor parallelism -----------------------------------------------------------------------------------------------
+
+
+def _drop_values(model: nn.Module) -> None:
+    """Move all parameters to the meta device; what is shared stays so."""
+    made: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        for key, parameter in module._parameters.items():
+            if parameter is not None:
+                if id(parameter) not in made:
+                    empty = torch.empty_like(parameter, device="meta", requires_grad=False)
+                    made[id(parameter)] = nn.Parameter(empty, requires_grad=parameter.requires_grad)
+                module._parameters[key] = made[id(parameter)]
+
+
+def _divide_layers(model: Any, mesh: DeviceMesh) -> None:
+    rules, fused = rules_of(model), defaultdict[nn.Module, dict[str, int]](dict)
+    for assignment in assignments(model, mesh.size()):
+        made = _divided_parameter(assignment, mesh)
+        for use in assignment.uses:
+            use.module._parameters[use.key] = made
+            if assignment.fused is not None:
+                fused[use.module][use.key] = assignment.fused
+    for module, rule in rules.items():
+        if any(parameter is not None for parameter in module._parameters.values()):
+            become_divided(module, rule, mesh, fused[module])
+
+
+def _divided_parameter(assignment: Assignment, mesh: DeviceMesh) -> nn.Parameter:
+    """A parameter as a DTensor on the meta device."""
+    before, shape, axis = assignment.parameter, assignment.shape, assignment.axis
+    local, placement = list(shape), Replicate() if axis is None else Shard(axis)
+    if axis is not None:
+        first, last = portion(0, shape[axis], mesh.get_local_rank(), mesh.size())
+        local[axis] = last - first
+    part = torch.empty(local, dtype=before.dtype, device="meta")
+    strides = torch.empty(shape, device="meta").stride()
+    tensor = DTensor.from_local(part, mesh, [placement], run_check=False, shape=torch.Size(shape), stride=strides)
+    return nn.Parameter(tensor, requires_grad=before.requires_grad)
+
+
+class _RandomNumbers:
+    """A hook: in training, the processes of a tensor parallel group must draw the same random numbers.
+
+    Otherwise dropout would be another in each, and what should be the same numbers would drift apart.
+    """
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        self._group = mesh.get_group()
+        self._device = mesh.device_type
+
+    def __call__(self, model: nn.Module, _inputs: Any) -> None:
+        if not model.training:
+            return
+        words = random_state(self._device).view(torch.int32).long()
+        mark = (words * torch.arange(1, len(words) + 1)).sum().reshape(1)
+        both = torch.cat([mark, -mark]).to(self._device)
+        dist.all_reduce(both, op=dist.ReduceOp.MAX, group=self._group)
+        if int(both[0]) != -int(both[1]):
+            raise ParallelError(
+                "The processes that share the layers of a model have different states of random numbers, with which "
+                "dropout would make their numbers drift apart.",
+                hint="Call torch.manual_seed with the same number in all processes of a tensor parallel group.",
+            )
+
+
+# --- Sharding ---------------------------------------------------------------------------------------------------------
+
+
+def _shard(model: Any, mesh: DeviceMesh) -> None:
+    fused = {
+        id(module._parameters[key]): axis
+        for module in model.modules()
+        for key, axis in vars(module).get(FUSED, {}).items()
+    }
+
+    def place(parameter: nn.Parameter) -> Shard:
+        return Shard(sharding_axis(tuple(parameter.shape), fused.get(id(parameter)), mesh.size()))
+
+    for block in blocks_of(model):
+        fully_shard(block, mesh=mesh, shard_placement_fn=place)
+    model.register_forward_hook(_without_views)  # before the hook of FSDP, which warns about views
+    fully_shard(model, mesh=mesh, shard_placement_fn=place, reshard_after_forward=True)
+    set_packing(model, False)
+    for name in METHODS:
+        if ismethod(getattr(model, name, None)):
+            register_fsdp_forward_method(model, name)
+
+
+def _without_views(_model: nn.Module, _inputs: Any, output: Any) -> Any:
+    """Copies in place of views: writing into a view would take away the hook by which FSDP gathers for the backward."""
+    if not torch.is_grad_enabled():
+        return output
+
+    def plain(value: Any) -> Any:
+        is_view = isinstance(value, Tensor) and value.requires_grad and value._base is not None
+        return value.clone() if is_view else value
+
+    return pytree.tree_map(plain, output)
