@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from registry.bulk.over_files import Summary, run
-    from registry.bulk.work import Embedder, Perplexity
+    from registry.bulk.work import Classifier, Embedder, Perplexity, Tagger
 
-__all__ = ["Embedder", "Perplexity", "Summary", "run"]
+__all__ = ["Classifier", "Embedder", "Perplexity", "Summary", "Tagger", "run"]
 
 
 def __getattr__(name: str) -> object:

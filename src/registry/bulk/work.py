@@ -4,6 +4,7 @@ They serve a loop, ``run``, Ray Data's ``map_batches`` and Dask's ``map_partitio
 process that first calls one, and once per process; what is pickled is only its name and the options.
 """
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from attrs import asdict, field, frozen
 
-from registry.errors import InputError
+from registry.errors import InputError, UnknownTaskError, UntrainedWarning
 
 if TYPE_CHECKING:
     from registry.embedding.embed import SentenceEncoder
@@ -100,7 +101,17 @@ class Work:
 def _loaded(name: str, task: str, options: tuple[tuple[str, Any], ...]) -> "Pretrained":
     from registry.loading.pretrained import load
 
-    return load(name, task, **dict(options))
+    if task == Embedder.task:
+        return load(name, task, **dict(options))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*newly initialized", UntrainedWarning)  # they are an error here
+        loaded = load(name, task, **dict(options))
+    if loaded.report.new:
+        raise UnknownTaskError(
+            f"the weights of {name!r} are not for {task!r}: {loaded.report.new[0]} and others would be random.",
+            hint=f"`registry list --task {task}` lists suitable models.",
+        )
+    return loaded
 
 
 @frozen
@@ -130,6 +141,51 @@ class Embedder(Work):
         return SentenceEncoder(
             loaded.model, loaded.tokenizer, loaded.sentence_modules, normalize=self.normalize, prompt=self.prompt
         )
+
+
+@frozen
+class _Prediction(Work):
+    """What a head that was trained predicts of each text, as ``registry predict`` does."""
+
+    into = "prediction"
+
+    def computed(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """Predictions as mappings, without the text."""
+        from registry.bulk.predictions import predicted
+        from registry.embedding.embed import batched_by_tokens
+
+        loaded = self.loaded
+        lengths = [len(ids) for ids in loaded.tokenizer(list(texts))["input_ids"]]
+        found: list[dict[str, Any]] = [{}] * len(texts)
+        order = sorted(range(len(texts)), key=lengths.__getitem__)
+        for batch in batched_by_tokens(order, lengths, len(texts) or 1, self.tokens_per_batch):
+            answers = predicted(loaded, self.task, [texts[row] for row in batch], None)
+            for row, answer in zip(batch, answers, strict=True):
+                found[row] = {key: value for key, value in answer.items() if key != "text"}
+        return found
+
+
+@frozen
+class Classifier(_Prediction):
+    """The label of each text: column ``prediction``, with label, probability, and the probabilities of all labels.
+
+    The model must have been trained for it; a head that is missing is an error.  Several labels of a text, and numbers,
+    are as ``registry predict`` has them.
+    """
+
+    kind = "classify"
+    task = "sequence-classification"
+
+
+@frozen
+class Tagger(_Prediction):
+    """The labeled spans of each text: column ``prediction``, with ``spans``: label, text, start, end and probability.
+
+    The model must have been trained for it; a head that is missing is an error.
+    """
+
+    kind = "tag"
+    task = "token-classification"
 
 
 @frozen

@@ -49,7 +49,7 @@ class SentenceEncoder:
         name = modules.default_prompt if prompt is None else prompt
         self._prompt = "" if name is None else modules.prompts.get(name, "" if prompt is None else name)
         self._prompt_tokens = 0 if modules.pools_prompt or not self._prompt else self._length_of_prompt()
-        limits = (modules.max_tokens, tokenizer.max_len, _positions(model))
+        limits = (modules.max_tokens, longest_input(model, tokenizer))
         self.max_tokens = min((limit for limit in limits if limit is not None), default=None)
         """Tokens of the longest text; longer ones are truncated."""
         self._added = len(tokenizer.encode(""))
@@ -88,7 +88,7 @@ class SentenceEncoder:
             sorted_vectors = torch.cat(
                 [
                     self._compute({key: [of_key[row] for row in batch] for key, of_key in rows.items()})
-                    for batch in _batched(order, lengths, batch_size, most_tokens or inf)
+                    for batch in batched_by_tokens(order, lengths, batch_size, most_tokens or inf)
                 ]
             )
             vectors = torch.empty_like(sorted_vectors)
@@ -143,13 +143,15 @@ class SentenceEncoder:
         return vectors.cpu()
 
 
-def _positions(model: nn.Module) -> int | None:
-    """The longest input, as configurations have it under either name; None for a model without positions."""
-    names = ("max_position_embeddings", "n_positions")
-    return next((found for name in names if (found := getattr(model.config, name, None))), None)
+def longest_input(model: nn.Module, tokenizer: "Tokenizer") -> int | None:
+    """Tokens of the longest input: what the tokenizer says, and the model's positions; None without either."""
+    positions = (getattr(model.config, name, None) for name in ("max_position_embeddings", "n_positions"))
+    return min((limit for limit in (tokenizer.max_len, *positions) if limit), default=None)
 
 
-def _batched(order: Sequence[int], lengths: Sequence[int], most: int, most_tokens: float) -> Iterator[list[int]]:
+def batched_by_tokens(
+    order: Sequence[int], lengths: Sequence[int], most: int, most_tokens: float
+) -> Iterator[list[int]]:
     """Runs of ``order``, which is by length, of so many texts and padded tokens at most."""
     batch: list[int] = []
     for row in order:

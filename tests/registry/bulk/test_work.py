@@ -11,11 +11,12 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import registry
+from plugins.bert.finetuning import BertForSequenceClassification, BertForTokenClassification
 from plugins.gpt2.config import GPT2Config
 from plugins.gpt2.modeling import GPT2LMHeadModel
 from plugins.gpt2.tokenization import GPT2Tokenizer
-from registry.bulk import Embedder, Perplexity
-from registry.errors import InputError
+from registry.bulk import Classifier, Embedder, Perplexity, Tagger
+from registry.errors import InputError, UnknownTaskError
 from registry.tokenization.byte_level import bytes_to_unicode
 
 
@@ -87,3 +88,40 @@ def test_perplexities_are_those_of_each_text_alone(tmp_path: Path) -> None:
         with torch.inference_mode():
             loss = cross_entropy(model(ids).logits[0, :-1], ids[0, 1:])
         assert found[number] == pytest.approx(loss.exp().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("work", "cls", "keys"),
+    [
+        (Classifier, BertForSequenceClassification, {"label", "probability", "probabilities"}),
+        (Tagger, BertForTokenClassification, {"spans"}),
+    ],
+)
+def test_predictions_are_those_of_each_text_alone(
+    work: Any, cls: Any, keys: set[str], bert: Path, texts: list[str], tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    tokenizer = registry.load_tokenizer(bert)
+    model = cls(registry.load_config(bert), num_labels=3).eval()
+    with torch.no_grad():
+        model.classifier.weight.mul_(50)  # far from uniform
+    registry.save(model, tmp_path / "model", tokenizer=tokenizer)
+    some = [text for text in texts if text.strip()][:20]
+    found = work(str(tmp_path / "model"), tokens_per_batch=64)({"text": some})["prediction"]
+    assert [set(answer) for answer in found] == [keys] * len(some)
+    for text, answer in zip(some, found, strict=True):
+        inputs = tokenizer([text], return_tensors="pt", truncation=True, max_length=32)
+        with torch.inference_mode():
+            probabilities = model(**inputs).logits[0].softmax(-1)
+        if work is Classifier:
+            assert answer["label"] == f"LABEL_{int(probabilities.argmax())}"
+            assert answer["probability"] == pytest.approx(float(probabilities.max()), abs=1e-5)
+        else:
+            first = answer["spans"][0]
+            assert first["label"] == f"LABEL_{int(probabilities[1].argmax())}"
+            assert first["text"] == text[first["start"] : first["end"]]
+
+
+def test_a_head_that_was_not_trained_is_an_error(bert: Path) -> None:
+    with pytest.raises(UnknownTaskError, match=r"not for 'sequence-classification': classifier\."):
+        Classifier(str(bert))({"text": ["a"]})

@@ -61,7 +61,7 @@ def test_several_labels_and_numbers_are_what_the_problem_type_says(saved: Any, r
 
 
 def test_consecutive_words_of_one_label_are_a_span(saved: Any, run: Any) -> None:
-    from registry.cli.run.predictions import _spans
+    from registry.bulk.predictions import _spans
 
     text = "Ada Lovelace met Charles in London ."
     labels = ["B-PER", "I-PER", "O", "B-PER", "O", "I-LOC", "O"]

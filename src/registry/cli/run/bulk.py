@@ -9,7 +9,7 @@ from registry.cli.names import name_argument
 from registry.cli.output import json_option, print_json, say
 from registry.cli.run.trained import device_option
 
-KINDS = {"embed": "Embedder", "perplexity": "Perplexity"}
+KINDS = {"embed": "Embedder", "classify": "Classifier", "tag": "Tagger", "perplexity": "Perplexity"}
 """What can be computed, and the class of ``registry.bulk`` that computes it."""
 ONLY_EMBED = ("normalize", "prompt")
 

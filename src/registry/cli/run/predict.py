@@ -50,7 +50,7 @@ def command(
         )
     if task != ANSWERING:
         _warn_of_truncated(loaded, lines)
-    from registry.cli.run.predictions import predicted
+    from registry.bulk.predictions import predicted
 
     found: list[Answer] = []
     with progress("Predicting", len(lines), unit="texts") as advance:

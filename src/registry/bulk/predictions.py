@@ -1,16 +1,14 @@
 """Labels of texts, of words, and answers in texts, by the heads that were trained for them."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from registry.embedding.embed import longest_input
 from registry.errors import InputError
 from registry.loading.pretrained import Pretrained
-
-if TYPE_CHECKING:
-    from registry.tokenization.base import Tokenizer
 
 OUTSIDE = frozenset(("o", "none", "nothing", "outside"))
 """Labels, in lower case, of words that belong to no span."""
@@ -47,7 +45,7 @@ def classified(loaded: Pretrained, texts: Sequence[str]) -> list[dict[str, Any]]
     ``labels`` are those from one half on; one for a single number gives a ``value``.
     """
     config: Any = loaded.config
-    logits = _outputs(loaded, _batch(loaded.tokenizer, texts)).logits
+    logits = _outputs(loaded, _batch(loaded, texts)).logits
     kind = getattr(config, "problem_type", None)
     if kind == "regression" or (kind is None and config.num_labels == 1):
         return [{"text": text, "value": value} for text, value in zip(texts, logits[:, 0].tolist(), strict=True)]
@@ -71,7 +69,7 @@ def tagged(loaded: Pretrained, texts: Sequence[str]) -> list[dict[str, Any]]:
 
     Where no label says that a word belongs to no span, as with parts of speech, each word is a span of its own.
     """
-    batch = _batch(loaded.tokenizer, texts)
+    batch = _batch(loaded, texts)
     probabilities = _outputs(loaded, batch).logits.softmax(-1)
     labels = loaded.config.id2label
     merges = not OUTSIDE.isdisjoint(map(str.lower, labels.values()))
@@ -130,7 +128,7 @@ def answered(loaded: Pretrained, texts: Sequence[str], question: str) -> list[di
         InputError: The question leaves no room for the text.
     """
     tokenizer = loaded.tokenizer
-    longest: int = tokenizer.max_len or getattr(loaded.config, "max_position_embeddings", None) or WINDOW
+    longest = longest_input(loaded.model, tokenizer) or WINDOW
     batch = tokenizer(
         [question] * len(texts),
         list(texts),
@@ -172,8 +170,10 @@ def _best_span(starts: Tensor, ends: Tensor, inside: Sequence[int]) -> tuple[flo
     return float(scores[start, end]), start, end
 
 
-def _batch(tokenizer: "Tokenizer", texts: Sequence[str]) -> Any:
-    return tokenizer(list(texts), padding=len(texts) > 1, truncation=tokenizer.max_len is not None, return_tensors="pt")
+def _batch(loaded: Pretrained, texts: Sequence[str]) -> Any:
+    longest = longest_input(loaded.model, loaded.tokenizer)
+    how: dict[str, Any] = {"truncation": longest is not None, "max_length": longest, "return_tensors": "pt"}
+    return loaded.tokenizer(list(texts), padding=len(texts) > 1, **how)
 
 
 def _outputs(loaded: Pretrained, batch: Any) -> Any:
