@@ -176,5 +176,6 @@ def _others(path: list[str]) -> Iterator[Metadata]:
 
     for distribution in metadata.distributions(path=path):
         where = str(getattr(distribution, "_path", None) or distribution.locate_file(""))
-        if not os.path.basename(where).startswith(LEFTOVERS):  # noqa: PTH119  # of whatever finder it may be
+        name = os.path.basename(where)  # noqa: PTH119  # of whatever finder it may be
+        if not (name.startswith(LEFTOVERS) and name.lower().endswith(METADATA_SUFFIXES)):
             yield where, distribution.read_text

@@ -37,6 +37,7 @@ OBJECTS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "ConfigSuite": ((ConfigSpec,), "configuration"),
     "TokenizerSuite": ((TokenizerSpec,), "tokenizer"),
     "ModelSuite": ((ModelSpec,), "model"),
+    "ParallelSuite": ((ModelSpec,), "model"),
     "CheckpointSuite": ((ModelSpec, WeightLoaderSpec), "model or format of weights"),
 }
 """The suites, with the records that their checks are about."""

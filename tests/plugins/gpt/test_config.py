@@ -6,6 +6,7 @@ import pytest
 
 import registry
 from plugins.gpt.config import OpenAIGPTConfig
+from plugins.gpt.tokenization import OpenAIGPTTokenizer
 from registry.errors import ConfigError, VocabError
 from registry.loading.pretrained import check_fit
 
@@ -46,13 +47,16 @@ def test_what_would_give_other_numbers_is_refused(key: str, value: Any) -> None:
 
 
 def test_special_tokens_of_a_tokenizer_fit_a_model_that_embeds_them() -> None:
-    class Tokenizer:
+    class Tokenizer(OpenAIGPTTokenizer):
+        def __init__(self) -> None:
+            """No files."""
+
         def get_vocab(self) -> dict[str, int]:
             return {"a": 0, "_start_": 10}
 
         def convert_ids_to_tokens(self, number: int) -> str:
             return "_start_"
 
-    check_fit(Tokenizer(), OpenAIGPTConfig(vocab_size=10, n_special=1))  # type: ignore[arg-type]
+    check_fit(Tokenizer(), OpenAIGPTConfig(vocab_size=10, n_special=1))
     with pytest.raises(VocabError, match=r"embeds 10 tokens"):
-        check_fit(Tokenizer(), OpenAIGPTConfig(vocab_size=10))  # type: ignore[arg-type]
+        check_fit(Tokenizer(), OpenAIGPTConfig(vocab_size=10))

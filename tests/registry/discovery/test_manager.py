@@ -423,7 +423,7 @@ BREACHES = {
     "Argument(s) {'config'} are declared": "@hookimpl\ndef registry_models(config): return []",
     "registry_models must yield records of the type ModelSpec, but yielded 'x'": "@hookimpl\n"
     "def registry_models(): yield 'x'",
-    "registry_cards must yield records of the type Card, but returned Card(": "@hookimpl\ndef registry_cards():\n"
+    "registry_cards must yield records of the type Card, but returned <Card 'toy'": "@hookimpl\ndef registry_cards():\n"
     " return Card(name='toy', architecture='toy', task='base', files=())",
     "registry_cards declares 'toy' twice": "@hookimpl\ndef registry_cards():\n"
     " for i in (1, 2): yield Card(name='toy', architecture='toy', task='base', files=(), num_parameters=i)",

@@ -117,16 +117,17 @@ def test_without_threads_the_jobs_are_done_one_after_another(monkeypatch: pytest
 def test_a_model_comes_over_several_connections_and_complete(sharded: Any, reply: Any, cache: Cache) -> None:
     for path in [path for path in sharded.replies if path.startswith("/cdn/")]:
         body = sharded.replies[path][0].body
-        sharded.add(path, reply(body, stall=(len(body) // 2, 0.1), etag=None))
+        sharded.add(path, reply(body, stall=(len(body) // 2, 0.4), etag=None))
     started = time.monotonic()
     found = Files(resolve("me/toy")).of()
-    assert time.monotonic() - started < 0.75 * 0.1 * 12, "twelve shards that wait for 0.1 s each"
+    assert time.monotonic() - started < 0.75 * 0.4 * 12, "twelve shards that wait for 0.4 s each"
     assert [name for name in found if "-of-" in name] == SHARDS
     assert all(found[name].read_bytes() == name.encode() + BODY for name in SHARDS)
     sharded.forget()
     before = threading.active_count()
     assert Files(resolve("me/toy")).of() == found
-    assert (sharded.count(), threading.active_count()) == (0, before)
+    assert sharded.count() == 0
+    assert threading.active_count() <= before, "threads of the server may have ended meanwhile"
 
 
 def test_an_error_is_as_with_one_connection(sharded: Any, reply: Any, cache: Cache, tmp_path: Path) -> None:

@@ -57,6 +57,12 @@ def checks(reports: list[pytest.TestReport], when: str = "call") -> set[str]:
     return {re.sub(r"\[.*", "", report.nodeid.rpartition("::")[2]) for report in reports if report.when == when}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _compiler() -> None:
+    """Import what an optimizer imports: pytester forgets what a run imports, and torch cannot be imported twice."""
+    import torch._dynamo  # noqa: F401
+
+
 @pytest.fixture
 def run(
     pytester: pytest.Pytester, files: dict[str, str], weights: dict[str, bytes], monkeypatch: pytest.MonkeyPatch

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from registry.testing import CAPABILITIES, ConfigSuite, Conformance, ModelSuite, Suite, TokenizerSuite
+from registry.testing import CAPABILITIES, ConfigSuite, Conformance, ModelSuite, ParallelSuite, Suite, TokenizerSuite
 
 Run = Callable[..., Any]
 
@@ -496,7 +496,38 @@ def changed(files: Mapping[str, str], mutation: Mutation) -> dict[str, str]:
     return texts
 
 
+PLAN = """
+from registry.sharding.plans import ParallelPlan
+MyTinyPreTrainedModel.parallel_plan = ParallelPlan(
+    blocks=("model.blocks.*",),
+    tensor={
+        "model.blocks.*.attention.project": "colwise:3",
+        "model.blocks.*.attention.output": "rowwise",
+    },
+    divisible=("num_attention_heads",),
+)
+"""
+"""A right plan, for the model that the scaffold writes."""
+OF_PLANS = {name for name in vars(ParallelSuite) if name.startswith("test_")}
+
+
+def planned(*replaced: tuple[str, str]) -> tuple[str, str, str]:
+    """Give the model a plan, with some of its text replaced."""
+    code = PLAN
+    for old, new in replaced:
+        assert old in code
+        code = code.replace(old, new)
+    return at_end(MODELING, code)
+
+
 ELSEWHERE: Mapping[str, Mutation] = {
+    "its plan divides outputs that nobody adds up": mutation(
+        "test_two_processes_compute_what_one_does", planned(('"model.blocks.*.attention.output": "rowwise",', ""))
+    ),
+    "its plan names no module": mutation(
+        "test_its_plan_fits test_every_rule_of_its_plan_is_used test_two_processes_compute_what_one_does",
+        planned(("attention.output", "attention.outputs")),
+    ),
     "asking it imports numpy": mutation(
         "test_its_hooks_import_nothing_heavy test_its_hooks_stay_within_their_budget",
         (PLUGIN, "from .cards", "import numpy\nfrom .cards"),
@@ -575,7 +606,8 @@ def test_a_plugin_that_is_broken_in_one_way_fails_the_check_for_it(run: Run, fil
 @pytest.mark.slow
 @pytest.mark.parametrize("broken", ELSEWHERE)
 def test_what_only_a_separate_process_can_show_is_found(run: Run, files: Any, broken: str) -> None:
-    outcome = run(changed(files, ELSEWHERE[broken]), "-m", "another_process")
+    chosen = ("-k", " or ".join(OF_PLANS)) if "plan" in broken else ("-m", "another_process")
+    outcome = run(changed(files, ELSEWHERE[broken]), *chosen)
     assert outcome.failed == set(ELSEWHERE[broken].failing.split())
     assert not outcome.not_begun
 
@@ -596,7 +628,13 @@ def test_the_scaffold_passes_every_check(run: Run) -> None:
     outcome = run({})
     assert outcome.failed == outcome.not_begun == outcome.skipped == set()
     every = {name for name in dir(Conformance) if name.startswith("test_")}
-    assert outcome.passed == every | {"test_the_trained_model_completes_its_sentence"}
+    assert outcome.passed == (every - OF_PLANS) | {"test_the_trained_model_completes_its_sentence"}
+
+
+@pytest.mark.slow
+def test_a_right_plan_passes(run: Run, files: Any) -> None:
+    outcome = run(changed(files, mutation("", planned())), "-k", " or ".join(OF_PLANS))
+    assert (outcome.passed, outcome.skipped, outcome.failed | outcome.not_begun) == (OF_PLANS, set(), set())
 
 
 def test_every_check_has_a_plugin_that_fails_it() -> None:
