@@ -1,13 +1,14 @@
 """Options and fixtures of every test."""
 
 import ctypes
+import faulthandler
 import importlib.util
 import json
 import mmap
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +34,20 @@ COMPLETE = {
     "test_extras.py",
 }
 """Tests of complete programs and models, which ``--quick`` leaves to the full run."""
+
+
+HANGS = 900
+"""Seconds after which a test hangs, also on a machine that does much else."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """End the process of a test that hangs, and show where; another process of xdist runs what is left."""
+    faulthandler.dump_traceback_later(HANGS, exit=True, file=sys.__stderr__)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

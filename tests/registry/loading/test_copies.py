@@ -1,8 +1,10 @@
 """What loading and looking up return can be pickled, copied and shown."""
 
 import copy
-import multiprocessing
+import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,16 +77,14 @@ def test_what_is_known_of_a_model(copied: Callable[[Any], Any], tmp_path: Path) 
     assert copied(registry.plugins()) == registry.plugins()
 
 
-def _embed(loaded: Any) -> list[float]:
-    found: list[float] = loaded.embed(["A text."])[0, :3].tolist()
-    return found
-
-
 @pytest.mark.slow
-def test_another_process_takes_it() -> None:
+def test_another_process_takes_it(tmp_path: Path) -> None:
     loaded = registry.load(NAME)
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(_embed, (loaded,)) == pytest.approx(_embed(loaded), abs=1e-5)
+    (tmp_path / "loaded").write_bytes(pickle.dumps(loaded))
+    code = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).embed(['A text.'])[0, :3].tolist())"
+    line = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "loaded")]
+    printed = subprocess.run(line, capture_output=True, check=True, text=True, timeout=300).stdout
+    assert json.loads(printed) == pytest.approx(loaded.embed(["A text."])[0, :3].tolist(), abs=1e-5)
 
 
 # --- Shown ------------------------------------------------------------------------------------------------------------
