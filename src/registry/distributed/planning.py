@@ -35,7 +35,7 @@ class RuleEstimate:
     """What one rule of the plan does."""
 
     rule: str
-    """The pattern and the word; for what no rule names, what it is."""
+    """The pattern and the word; for parameters without a rule, a description of them."""
     tensors: int
     nbytes: int
     """Bytes of these tensors in all."""
@@ -61,7 +61,7 @@ class Estimate:
     gathered: int
     """Bytes of the largest group of parameters that is gathered at a time, where they are sharded."""
     rules: tuple[RuleEstimate, ...]
-    """What each rule does, and what no rule names."""
+    """The effect of each rule, and the parameters without a rule."""
     complete: tuple[str, ...]
     """Tensors that every process of a tensor parallel group has complete; `*` stands for a number."""
     gradients: int

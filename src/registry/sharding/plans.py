@@ -80,7 +80,7 @@ def _are_names(_plan: object, attribute: "Attribute[Any]", names: tuple[str, ...
 class ParallelPlan:
     """How the models of an architecture are divided over processes.
 
-    One plan serves all tasks.  What no rule names, every process of a tensor parallel group has complete::
+    One plan serves all tasks.  Modules without a rule are replicated in a tensor parallel group::
 
         PLAN = ParallelPlan(
             blocks=("transformer.h.*",),

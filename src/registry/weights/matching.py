@@ -58,8 +58,8 @@ class Pair:
         return tuple(dict.fromkeys(name for source in self.theirs.values() for name in source.names))
 
     @property
-    def lacking(self) -> tuple[str, ...]:
-        """Names that the file lacks, where it has some of those from which the tensor is gathered."""
+    def missing(self) -> tuple[str, ...]:
+        """Names that are not in the file, where it has some of those from which the tensor is gathered."""
         return tuple(name for source in self.theirs.values() for name in source.missing)
 
 
@@ -149,7 +149,7 @@ def classify(
     outcomes: dict[Outcome, list[Pair]] = {outcome: [] for outcome in get_args(Outcome)}
     for pair in pairs:
         outcome: Outcome = "loaded"
-        if not pair.theirs or (pair.ours and pair.lacking):
+        if not pair.theirs or (pair.ours and pair.missing):
             wrong: Outcome = "allowed_missing" if is_allowed(pair.names, allow_missing) else "missing"
             outcome = wrong if pair.part in parts_of_file else "new"
         elif not pair.ours:

@@ -90,6 +90,6 @@ def mismatch(found: Comparison) -> WeightsMismatchError:
 
 
 def _shown(pair: Pair, side: str) -> str:
-    if pair.ours and pair.lacking:
-        return f"{pair.names[0]} (the file lacks {first_of(pair.lacking, 3)})"
+    if pair.ours and pair.missing:
+        return f"{pair.names[0]} (the file lacks {first_of(pair.missing, 3)})"
     return pair.names[0] if pair.part is None else f"{pair.names[0]} (the {side} has only some of {pair.part}*)"

@@ -239,9 +239,9 @@ class NameTable:
             if rule is None:
                 found[names[0]] = PublishedTensor(tensors[names[0]], names)
                 continue
-            lacking = [name for name in names if name not in tensors]
-            if lacking:
-                raise WeightsMismatchError(f"{rule} makes {', '.join(names)}, of which the model lacks {lacking[0]}.")
+            missing = [name for name in names if name not in tensors]
+            if missing:
+                raise WeightsMismatchError(f"{rule} makes {', '.join(names)}, of which the model lacks {missing[0]}.")
             found |= inverse(rule, words, [(name, tensors[name]) for name in names])
         return found
 
