@@ -146,6 +146,15 @@ def _reduce(record: Any) -> tuple[Any, ...]:
     return _remade, (type(record), plain)
 
 
+def _repr(record: Any) -> str:
+    """The fields of a record.  One function for all: those that attrs generates take a tenth of a start."""
+    texts = []
+    for attribute in fields(type(record)):
+        show = attribute.repr if callable(attribute.repr) else repr
+        texts.append(f"{attribute.name}={show(getattr(record, attribute.name))}")
+    return f"{type(record).__name__}({', '.join(texts)})"
+
+
 _word = matching(r"[a-z0-9]+([_-][a-z0-9]+)*", "lower-case letters, digits, '-' and '_'")
 _card_name = matching(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", "lower-case ASCII letters, digits, '.', '_' and '-'")
 _alias = matching(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?", "a model name or 'organization/name'")
@@ -173,6 +182,8 @@ class LazyRef:
 
     target: str = field(validator=matching(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", "a reference of the form 'module:name'"))
     """``"package.module:Class"``; dots after the colon name attributes of attributes."""
+
+    __repr__ = _repr
 
     @property
     def name(self) -> str:
@@ -222,6 +233,8 @@ class ConfigSpec:
     such as a single file with all of a model; None where the files are not of its kind.  It needs no torch, and is
     asked where no file of ``filenames`` is found."""
 
+    __repr__ = _repr
+
     @property
     def key(self) -> tuple[str, ...]:
         """Identifies the record: no two of a plugin may have the same."""
@@ -242,6 +255,7 @@ class ModelSpec:
     """For a task of the plugin's own, the fields of the output that it promises, with their axes:
     ``{"logits": ("batch", "tokens", "labels")}``.  An axis is a size, or a word of ``AXES``."""
 
+    __repr__ = _repr
     __reduce__ = _reduce
 
     @property
@@ -262,6 +276,7 @@ class TokenizerSpec:
     files: Mapping[str, str] = field(converter=_mapping, hash=False)
     """Role -> file name: ``{"vocab": "vocab.txt"}``.  These roles of a card are collected, whatever they are called."""
 
+    __repr__ = _repr
     __reduce__ = _reduce
 
     @property
@@ -297,6 +312,8 @@ class WeightLoaderSpec:
     """Names of its files in a hub repository or web directory, where there are none in the formats of the core; files
     of other names are not fetched."""
 
+    __repr__ = _repr
+
     @property
     def key(self) -> tuple[str, ...]:
         """Identifies the record: no two of a plugin may have the same."""
@@ -317,6 +334,8 @@ class FileSpec:
     """The digest; None where it is not known."""
     size: int | None = field(default=None, validator=optional(_count))
     """Bytes; None where the number is not known."""
+
+    __repr__ = _repr
 
     @urls.validator
     def _plain_http_needs_a_digest(self, _attribute: object, urls: tuple[str, ...]) -> None:
@@ -462,6 +481,8 @@ class LayerSpec:
     """The layer's class, a subclass of ``torch.nn.Module``."""
     summary: str
     """One sentence."""
+
+    __repr__ = _repr
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -16,10 +16,10 @@ from registry.nn.inputs import check_mask, check_shape, is_observed, tokens_of
 from registry.nn.losses import classification_loss, token_loss
 from registry.nn.outputs import ClassificationOutput, EncoderOutput, MaskedLMOutput, PretrainingOutput
 from registry.nn.packing import rows_of
+from registry.records import LazyRef
 
 from .config import BertConfig
 from .encoder import BertEmbeddings, BertEncoder, BertLayer
-from .parallel import PLAN
 from .weights import LAYOUT
 
 # --- On top of the encoder --------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ class BertPreTrainedModel(Model):
         *("token_type_ids", "attention_mask"),
         *("labels", "next_sentence_label", "start_positions", "end_positions"),
     )
-    parallel_plan = PLAN
+    parallel_plan = LazyRef("plugins.bert.parallel:PLAN")
 
     def init_module(self, module: nn.Module) -> None:
         """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""

@@ -28,9 +28,9 @@ from registry.nn.linear import Conv1D
 from registry.nn.outputs import DecoderOutput
 from registry.nn.projections import separate
 from registry.nn.vocabulary import refuse_without_rows
+from registry.records import LazyRef
 
 from .config import OpenAIGPTConfig
-from .parallel import PLAN
 from .weights import LAYOUT
 
 # --- A block, upwards from its parts ----------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ class OpenAIGPTPreTrainedModel(Model):
     layout = LAYOUT
     block_classes = (OpenAIGPTBlock,)
     former_order: ClassVar[tuple[str, ...]] = ("position_ids", "token_type_ids", "labels", "past_key_values")
-    parallel_plan = PLAN
+    parallel_plan = LazyRef("plugins.gpt.parallel:PLAN")
 
     def init_module(self, module: nn.Module) -> None:
         """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""

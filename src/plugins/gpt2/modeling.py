@@ -25,9 +25,9 @@ from registry.nn.inputs import check_length, check_shape, embed_ids, embed_token
 from registry.nn.linear import Conv1D
 from registry.nn.outputs import DecoderOutput
 from registry.nn.projections import separate
+from registry.records import LazyRef
 
 from .config import GPT2Config
-from .parallel import PLAN
 from .weights import LAYOUT
 
 # --- A block, upwards from its parts ----------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ class GPT2PreTrainedModel(Model):
     layout = LAYOUT
     block_classes = (GPT2Block,)
     former_order: ClassVar[tuple[str, ...]] = ("position_ids", "token_type_ids", "labels", "past_key_values")
-    parallel_plan = PLAN
+    parallel_plan = LazyRef("plugins.gpt2.parallel:PLAN")
 
     def init_module(self, module: nn.Module) -> None:
         """Initialize the parameters that ``module`` itself owns: matrices normally distributed, norms 1, biases 0."""

@@ -20,6 +20,7 @@ from registry.nn.heads import last_tokens
 from registry.nn.inputs import carries_hook, check_shape, class_numbers, is_traced, tokens_of
 from registry.nn.losses import IGNORED, next_tokens, sequence_loss
 from registry.nn.outputs import ClassificationOutput, MemoryLMOutput, MemoryOutput
+from registry.records import LazyRef
 from registry.weights.names import Layout
 
 from .adaptive import AdaptiveEmbedding, AdaptiveLogSoftmax
@@ -28,7 +29,6 @@ from .cache import Memory, MemoryCache, ProjectionKey
 from .config import TransfoXLConfig
 from .context import LayerContext, LayerContextWithWeights, Lengths, SegmentContext
 from .mask import padding_of
-from .parallel import PLAN
 from .positions import sinusoids
 from .weights import BIASES, LAYOUT, layout_of
 
@@ -42,7 +42,7 @@ class TransfoXLPreTrainedModel(Model):
     layout = LAYOUT
     block_classes = (TransfoXLBlock,)
     former_order: ClassVar[tuple[str, ...]] = ("target", "mems")
-    parallel_plan = PLAN
+    parallel_plan = LazyRef("plugins.transfo_xl.parallel:PLAN")
 
     @classmethod
     def layout_of(cls, config: Any) -> Layout:

@@ -4,9 +4,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-from attrs import frozen
+from typing import Any, NamedTuple
 
 from registry.errors import ConfigError, MissingFileError, RegistryError, UnknownModelError
 from registry.files.filenames import ADAPTER_CONFIG_NAME, is_weights
@@ -24,12 +22,11 @@ TASKS = {
 }
 """Tasks of PEFT -> ours."""
 
-URL = re.compile(r"(?!(hub|pkg):)[A-Za-z][A-Za-z0-9+.-]+:")
+URL = r"(?!(hub|pkg):)[A-Za-z][A-Za-z0-9+.-]+:"
 """The beginning of a base model that is not looked for: what an adapter says opens no URL of any server."""
 
 
-@frozen
-class AdapterFile:
+class AdapterFile(NamedTuple):
     """The configuration of an adapter; what its kind makes of the other keys is decided when it is applied."""
 
     path: Path
@@ -84,7 +81,7 @@ def _base(keys: Mapping[str, Any], path: Path, files: Files) -> Files:
             f"{path} does not name the base model of the adapter: base_model_name_or_path is {name!r:.200}.",
             hint="Write the name or the path of the model there, as registry.load takes it.",
         )
-    if URL.match(name):
+    if re.match(URL, name):
         raise ConfigError(f"{path} gives a URL for its base model, {shown(name)}, which is not opened.")
     try:
         source = resolve(name)

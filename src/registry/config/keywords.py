@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
-from fnmatch import fnmatchcase
 from functools import wraps
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
@@ -134,7 +133,13 @@ ATTRIBUTES: Mapping[str, str] = MappingProxyType(
 
 def instead_of(name: str) -> str:
     """A sentence with the code to write instead of a name of another library; empty for all other names."""
-    return _sentence(next((code for pattern, code in NAMES.items() if fnmatchcase(name, pattern)), None))
+    return _sentence(next((code for pattern, code in NAMES.items() if _fits(name, pattern)), None))
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Whether a name fits a pattern with at most one ``*``."""
+    start, star, end = pattern.partition("*")
+    return name.startswith(start) and name.endswith(end) if star else name == pattern
 
 
 def instead_of_attribute(name: str) -> str:

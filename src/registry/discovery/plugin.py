@@ -58,7 +58,7 @@ class PluginInfo:
         return self.name if self.distribution is None else f"{self.name} ({self.distribution} {self.version})"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Plugin:
     """A plugin of this process: its distribution, and its records."""
 

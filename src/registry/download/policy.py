@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from registry.cache.cache import Cache
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Policy:
     """How files are fetched; every door that fetches takes these fields as keywords.
 

@@ -6,21 +6,19 @@ the model lacks is dropped, and half a part is an error.  Where the checkpoint c
 an error as well.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 
 from torch import Tensor, nn
 
-from registry.loading.differences.mismatch import Alternatives, Comparison, mismatch, refused_parts
 from registry.loading.differences.read import read_values
-from registry.loading.initialize import newly_initialized
-from registry.loading.options import LoadOptions
+from registry.loading.options import Alternatives, LoadOptions
 from registry.loading.report import LoadReport, report_of
 from registry.loading.slots import FLOATS, Slot, Values, assign, move_buffers, shared_names, slots_of
 from registry.sharding.shares import own_class
 from registry.weights.checkpoint import Checkpoint
-from registry.weights.matching import Outcomes, Pair, classify, match, require_backbone, translate_names
+from registry.weights.matching import Outcomes, Pair, classify, is_allowed, match, require_backbone, translate_names
 from registry.weights.names import Layout
 
 
@@ -61,26 +59,49 @@ def fill(
     outcomes = classify(pairs, options.allow_missing, options.allow_unexpected)
     values, flaws = read_values(outcomes, slots, checkpoint.tensors, options, layout)
     require_backbone(outcomes)
-    found = Comparison(
-        model=own_class(model).__name__,
-        checkpoint=checkpoint,
-        layout=layout,
-        outcomes=outcomes,
-        refused=[] if options.allow_new else refused_parts(outcomes["new"], options.allow_missing),
-        flaws=flaws,
-        empty=_empty_buffers(model, outcomes["loaded"]),
-        shapes={name: tensor.shape for pair, tensor in values for name in pair.names if isinstance(tensor, Tensor)},
-        alternatives=alternatives,
-    )
-    if found.differs:
-        buffers = [name for name, slot in slots.items() if not isinstance(slot.tensor, nn.Parameter)]
-        raise mismatch(found._replace(buffers=buffers))
+    refused = [] if options.allow_new else _not_allowed(outcomes["new"], options)
+    empty = _empty_buffers(model, outcomes["loaded"])
+    if outcomes["missing"] or outcomes["unexpected"] or refused or flaws or empty:
+        from registry.loading.differences.mismatch import Comparison, mismatch  # only for errors
+
+        raise mismatch(
+            Comparison(
+                model=own_class(model).__name__,
+                checkpoint=checkpoint,
+                layout=layout,
+                outcomes=outcomes,
+                refused=refused,
+                flaws=flaws,
+                empty=empty,
+                shapes={
+                    name: tensor.shape for pair, tensor in values for name in pair.names if isinstance(tensor, Tensor)
+                },
+                buffers=[name for name, slot in slots.items() if not isinstance(slot.tensor, nn.Parameter)],
+                alternatives=alternatives,
+            )
+        )
     with _agreed(model, checkpoint, outcomes, options):
-        new = newly_initialized([*outcomes["new"], *outcomes["allowed_missing"]], slots, init_module)
+        new = _initialized([*outcomes["new"], *outcomes["allowed_missing"]], slots, init_module)
     converted = _converted(values, slots, options, copy=checkpoint.borrowed)
     assign(converted + _converted(new, slots, options), slots)
     move_buffers(model, options.dtype, options.device)
     return report_of(outcomes, translation, checkpoint, perf_counter() - started)
+
+
+def _not_allowed(new: Iterable[Pair], options: LoadOptions) -> list[Pair]:
+    """The new tensors which the caller does not allow to be missing."""
+    return [pair for pair in new if not is_allowed(pair.names, options.allow_missing)]
+
+
+def _initialized(
+    pairs: Collection[Pair], slots: Mapping[str, Slot], init_module: Callable[[nn.Module], None]
+) -> Values:
+    """Values of the tensors that no file holds, of which most models have none."""
+    if not pairs:
+        return []
+    from registry.loading.initialize import newly_initialized
+
+    return newly_initialized(pairs, slots, init_module)
 
 
 def _agreed(

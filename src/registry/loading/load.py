@@ -3,7 +3,7 @@
 import inspect
 import os
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from attrs import evolve
@@ -15,18 +15,17 @@ from registry.config.keywords import unknown_keyword
 from registry.config.load import ConfigFile, find_config
 from registry.discovery import Architecture
 from registry.errors import RegistryError, UnknownOptionError, UntrainedWarning
-from registry.files.filenames import GENERATION_CONFIG_NAME
+from registry.files.filenames import GENERATION_CONFIG_NAME, JOURNAL_NAME, MANIFEST_NAME
 from registry.files.strict_json import read_json_object
 from registry.formatting import first_of
-from registry.loading.differences.mismatch import Alternatives, part_patterns
 from registry.loading.fill import fill
 from registry.loading.meta import build, within_memory
-from registry.loading.options import LoadOptions
+from registry.loading.options import Alternatives, LoadOptions
 from registry.loading.report import LoadReport
 from registry.loading.slots import slots_of
 from registry.loading.untrained import fingerprints, recorded
 from registry.nn import onednn
-from registry.saving.manifest import read_manifest, warn_of_disagreements
+from registry.records import Paths
 from registry.sharding.shares import own_class
 from registry.sources.files import Files
 from registry.weights.checkpoint import Checkpoint, open_checkpoint
@@ -272,10 +271,19 @@ def _warn_of_untrained(model: "Model", report: LoadReport, options: LoadOptions,
             warnings.warn(
                 f"{report.source} {kind.format(first_of(unmeant, 4))}: what this {own_class(model).__name__} computes "
                 f"with them means nothing before training. If that is meant: "
-                f"{_silenced(part_patterns(model, unmeant))}.",
+                f"{_silenced(_part_patterns(model, unmeant))}.",
                 UntrainedWarning,
                 stacklevel=6,
             )
+
+
+def _part_patterns(model: Any, names: Iterable[str]) -> list[str]:
+    """Patterns for the parts of a model to which these names belong; the names themselves where they are in none."""
+    every = list(model.state_dict())
+    full = model.layout.in_full(every)
+    parts = ((name, model.layout.part_of(full[name])) for name in names)
+    found = (name if part is None else f"{model.layout.as_in(every, part)}*" for name, part in parts)
+    return list(dict.fromkeys(found))
 
 
 def _silenced(patterns: Sequence[str]) -> str:
@@ -296,13 +304,24 @@ def open_weights(
         compares: Whether to compare tensors with what the manifest says of those that were never trained.
     """
     paths = files.of("weights")
-    warn_of_disagreements(paths)
+    saved_here = MANIFEST_NAME in paths or JOURNAL_NAME in paths
+    if saved_here:
+        from registry.saving.manifest import warn_of_disagreements  # which other libraries' files need not
+
+        warn_of_disagreements(paths)
     checkpoint = open_checkpoint(paths, architecture, formats, files)
-    manifest = read_manifest(paths)
-    untrained = [] if manifest is None or not compares else recorded(manifest.about, checkpoint.tensors)
+    untrained = _untrained_in(paths, checkpoint) if saved_here and compares else []
     defaults = paths.get(GENERATION_CONFIG_NAME)
     generation = {} if defaults is None else read_json_object(defaults)
     return evolve(checkpoint, source=str(files.source), untrained=untrained, generation_config=generation)
+
+
+def _untrained_in(paths: Paths, checkpoint: Checkpoint) -> list[str]:
+    """Names of tensors that were saved as they were initialized, by the manifest of a saved directory."""
+    from registry.saving.manifest import read_manifest
+
+    manifest = read_manifest(paths)
+    return [] if manifest is None else recorded(manifest.about, checkpoint.tensors)
 
 
 def adapter_among(files: Files) -> "LoraAdapter | None":

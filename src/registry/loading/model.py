@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
     from registry.files.atomic import Writer
+    from registry.records import LazyRef
     from registry.sharding.meshes import ProcessMesh
     from registry.sharding.plans import ParallelPlan
     from registry.tokenization.load import Processor
@@ -98,8 +99,8 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
     """The order in which pytorch-pretrained-bert has the arguments after ``input_ids``, for errors; those of the class
     alone count."""
 
-    parallel_plan: "ClassVar[ParallelPlan | None]" = None
-    """How the architecture is divided over processes; None for one that cannot be."""
+    parallel_plan: "ClassVar[ParallelPlan | LazyRef | None]" = None
+    """How the architecture is divided over processes, or where its plan is; None for one that cannot be."""
 
     config: Any
     """The configuration, of the class ``config_class``."""

@@ -1,17 +1,19 @@
 """Options of filling a model with weights, checked before anything is read."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import field, frozen
 
+from registry.config import Config
 from registry.errors import UnknownOptionError, UnsupportedError, did_you_mean
 from registry.weights.checks import shared_among
 from registry.weights.matching import Patterns
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from registry.sharding.meshes import ProcessMesh
 
@@ -100,7 +102,7 @@ def sharing(mesh: Any, parallel: Any) -> "Iterator[ProcessMesh | None]":
         yield processes
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class LoadOptions:
     """How weights go into a model, as opposed to what is loaded and where it comes from."""
 
@@ -122,3 +124,14 @@ class LoadOptions:
     def __attrs_post_init__(self) -> None:
         if self.processes is not None:
             object.__setattr__(self, "device", self.processes.device(self.device))
+
+
+class Alternatives(NamedTuple):
+    """How else a model could be built; asked only when weights do not fit."""
+
+    config: Config
+    """The model's configuration."""
+    remake: "Callable[[Mapping[str, int]], nn.Module]"
+    """The model with other values for some options; raises what constructors raise."""
+    tasks: Callable[[], list[str]]
+    """Tasks of the architecture whose classes miss nothing in the file, the one that drops least first."""

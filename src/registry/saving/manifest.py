@@ -18,7 +18,7 @@ from registry.formatting import first_of
 from registry.records import Paths
 
 SCHEMA = 1
-IN_SUBDIRECTORY = re.compile(r"(?!\.\.?/)[^/\\\x00-\x1f]+/(?!\.\.?$)[^/\\\x00-\x1f]+")
+IN_SUBDIRECTORY = r"(?!\.\.?/)[^/\\\x00-\x1f]+/(?!\.\.?$)[^/\\\x00-\x1f]+"
 """Names of files in a subdirectory: ``1_Pooling/config.json``."""
 
 
@@ -39,7 +39,7 @@ class Manifest:
     def located(self, paths: Paths) -> Paths:
         """``paths``, with the listed files that lie in subdirectories of the saved directory."""
         directory = paths[MANIFEST_NAME].parent
-        inside = {name: directory / name for name in self.files if IN_SUBDIRECTORY.fullmatch(name)}
+        inside = {name: directory / name for name in self.files if re.fullmatch(IN_SUBDIRECTORY, name)}
         return {**{name: path for name, path in inside.items() if path.is_file()}, **paths}
 
     def disagreements(self, paths: Paths) -> list[str]:

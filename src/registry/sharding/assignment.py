@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from registry.errors import ParallelError
+from registry.records import LazyRef
 from registry.sharding.layers import Division, divisions
 from registry.sharding.plans import ParallelPlan, PlanRule
 from registry.sharding.shares import Cut, own_class, portion, with_fused_axis
@@ -56,6 +57,7 @@ def plan_of(model: nn.Module) -> ParallelPlan:
         ParallelError: There is none.
     """
     plan = getattr(model, "parallel_plan", None)
+    plan = plan.load() if isinstance(plan, LazyRef) else plan
     if not isinstance(plan, ParallelPlan):
         raise ParallelError(
             f"{own_class(model).__name__} cannot be divided: its architecture declares no parallel plan.",

@@ -76,7 +76,7 @@ def _are_names(_plan: object, attribute: "Attribute[Any]", names: tuple[str, ...
         raise ValueError(f"ParallelPlan.{attribute.name} must be names, none of them empty, not {names!r}.")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class ParallelPlan:
     """How the models of an architecture are divided over processes.
 

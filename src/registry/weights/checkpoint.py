@@ -29,7 +29,6 @@ from registry.files.filenames import (
 )
 from registry.formatting import first_of
 from registry.records import LazyRef, Paths, WeightLoaderSpec
-from registry.saving.manifest import read_manifest
 from registry.sources.files import Files
 from registry.weights.headers import Headers, header_of
 from registry.weights.names import NameTable
@@ -102,7 +101,7 @@ class WeightFiles(NamedTuple):
         return {name: header_of(tensor) for name, tensor in self.spec.loader.load()(self.paths).items()}
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Checkpoint:
     """The weights of a model as its files have them."""
 
@@ -267,6 +266,8 @@ def _meant(detected: Sequence[_Set], paths: Paths) -> _Set:
     A set that was written after the manifest is read where the one that it lists has lost files: other libraries remove
     the shards of before when they save over them, and not the index.
     """
+    from registry.saving.manifest import read_manifest  # few directories hold several sets
+
     manifest = read_manifest(paths)
     if manifest is None or not manifest.files.keys() & {name for each in detected for name in each.files}:
         return detected[0]

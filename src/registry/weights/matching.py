@@ -32,7 +32,7 @@ allowed_unexpected only the file has it, which the caller allows
 """
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Pair:
     """One tensor on both sides; a side may be empty, and has several names where they are tied."""
 

@@ -13,7 +13,8 @@ import attrs
 from registry.config.config import Config
 from registry.errors import WeightsMismatchError
 from registry.formatting import first_of
-from registry.loading.differences.mismatch import Alternatives, Comparison
+from registry.loading.differences.mismatch import Comparison
+from registry.loading.options import Alternatives
 from registry.weights.matching import classify, match, translate_names
 
 MOST_TRIES = 60

@@ -1,28 +1,15 @@
 """The error for weights that do not fit a model: all that differs, in one message."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
-from torch import nn
-
-from registry.config.config import Config
 from registry.errors import WeightsMismatchError
 from registry.formatting import first_of
 from registry.loading.differences.read import Flaw
+from registry.loading.options import Alternatives
 from registry.weights.checkpoint import Checkpoint
-from registry.weights.matching import Outcomes, Pair, Patterns, is_allowed
+from registry.weights.matching import Outcomes, Pair
 from registry.weights.names import Layout
-
-
-class Alternatives(NamedTuple):
-    """How else a model could be built; asked only when weights do not fit."""
-
-    config: Config
-    """The model's configuration."""
-    remake: Callable[[Mapping[str, int]], nn.Module]
-    """The model with other values for some options; raises what constructors raise."""
-    tasks: Callable[[], list[str]]
-    """Tasks of the architecture whose classes miss nothing in the file, the one that drops least first."""
 
 
 class Comparison(NamedTuple):
@@ -48,29 +35,9 @@ class Comparison(NamedTuple):
     """Names in the model of its buffers, for the advice of errors."""
 
     @property
-    def differs(self) -> bool:
-        """Whether anything does not fit."""
-        wrong = self.outcomes["missing"] or self.outcomes["unexpected"]
-        return bool(wrong or self.refused or self.flaws or self.empty)
-
-    @property
     def names(self) -> list[str]:
         """All names in the model."""
         return [name for pairs in self.outcomes.values() for pair in pairs for name in pair.ours.values()]
-
-
-def refused_parts(new: Iterable[Pair], allow_missing: Patterns) -> list[Pair]:
-    """The new tensors which the caller does not allow to be missing."""
-    return [pair for pair in new if not is_allowed(pair.names, allow_missing)]
-
-
-def part_patterns(model: Any, names: Iterable[str]) -> list[str]:
-    """Patterns for the parts of a model to which these names belong; the names themselves where they are in none."""
-    every = list(model.state_dict())
-    full = model.layout.in_full(every)
-    parts = ((name, model.layout.part_of(full[name])) for name in names)
-    found = (name if part is None else f"{model.layout.as_in(every, part)}*" for name, part in parts)
-    return list(dict.fromkeys(found))
 
 
 def mismatch(found: Comparison) -> WeightsMismatchError:

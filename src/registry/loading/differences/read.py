@@ -44,7 +44,7 @@ def read_values(
     """
     values: Values = []
     flaws: list[Flaw] = []
-    parts = {layout.part_of(full) for pairs in outcomes.values() for pair in pairs for full in pair.ours}
+    parts = set[str | None]().union(*(pair.parts_of_ours for pairs in outcomes.values() for pair in pairs))
     for pair in outcomes.pop("loaded"):
         theirs = {full: source for full, source in pair.theirs.items() if layout.part_of(full) in parts}
         pair, tensor, found = _read_pair(pair, theirs or pair.theirs, tensors, options, outcomes, slots[pair.names[0]])

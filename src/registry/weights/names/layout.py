@@ -57,7 +57,7 @@ def _groups_are_apart(_layout: object, _attribute: object, groups: tuple[tuple[s
 _NO_NAMES = NameTable()
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Layout:
     """The names of an architecture's weights.
 
@@ -80,7 +80,9 @@ class Layout:
 
     def part_of(self, name: str) -> str | None:
         """The part to which a name belongs, the longest where one lies in another; None for the backbone."""
-        return max((part for part in self.parts if name.startswith(part)), key=len, default=None)
+        if not name.startswith(self.parts):  # as nearly always, and one call for all parts
+            return None
+        return max((part for part in self.parts if name.startswith(part)), key=len)
 
     def in_full(self, names: Collection[str]) -> dict[str, str]:
         """Map the names of a model, with or without its heads, to full names."""

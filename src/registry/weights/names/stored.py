@@ -16,7 +16,7 @@ Operation: TypeAlias = Callable[["Tensor"], "Tensor"]
 """What a row does to a tensor in addition to renaming it; it returns a view where it can."""
 
 
-@frozen
+@frozen(repr=False)
 class StoredTensor:
     """The origin of a tensor of ours: its name in the file, and the operations on it, in order."""
 

@@ -46,7 +46,7 @@ def squeezed(tensor: "Tensor") -> "Tensor":
 # --- Tables -----------------------------------------------------------------------------------------------------------
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Translation:
     """The names in a file, as a table translates them."""
 
@@ -58,7 +58,7 @@ class Translation:
     """Wrappers that were removed from the names."""
 
 
-@frozen
+@frozen(repr=False)
 class Row:
     """One line of a table: their name, and ours with the operation on each; none where the tensor is dropped."""
 
@@ -114,7 +114,7 @@ def _example(name: str) -> str:
     return PLACEHOLDER.sub(lambda brace: "0" if brace[1] in NUMBERS else "x", name)
 
 
-@frozen(init=False)
+@frozen(init=False, eq=False, repr=False)
 class NameTable:
     """Names in a file on the left, ours on the right.
 
