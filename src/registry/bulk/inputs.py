@@ -4,6 +4,7 @@ A row is a dictionary of columns, with ``id`` among them: its own, or its number
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -107,7 +108,17 @@ def _array_rows(path: Path, column: str) -> Iterator[Row]:
         raise InputError(f"{path} is no array: it is an archive of arrays, by its first bytes.")
     if array.ndim != 1 or array.dtype.kind != "U":
         raise InputError(f"{path} is no array of texts: its type is {array.dtype}, its shape {array.shape}.")
-    return ({column: str(text)} for text in array)
+    return ({column: text} for text in _texts_in(array, path))
+
+
+def _texts_in(array: Any, path: Path) -> Iterator[str]:
+    """The texts of an array, read block by block.  Of numbers beyond Unicode numpy makes damaged texts, or none."""
+    number = array.dtype.byteorder + "u4"
+    for start in range(0, len(array), 1024):
+        block = array[start : start + 1024]
+        if array.dtype.itemsize and block.view(number).max() > sys.maxunicode:
+            raise InputError(f"{path} cannot be read as an array of texts: it has numbers beyond those of characters.")
+        yield from map(str, block)
 
 
 FORMATS: Mapping[str, Reader] = {

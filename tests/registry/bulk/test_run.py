@@ -15,7 +15,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 import registry
-from registry.bulk import Embedder, run
+from registry.bulk import Embedder, inputs, run
 from registry.bulk.engines import RayCluster
 from registry.errors import BulkError, InputError, MissingFileError, SaveError
 from registry.files.atomic import locked
@@ -108,6 +108,24 @@ def test_a_damaged_input_is_named_before_anything_is_computed(
     with pytest.raises(InputError, match=said):
         run(Embedder("no model is loaded"), [tmp_path / name], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("number", [0x110000, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_an_array_whose_numbers_are_no_characters_is_refused(number: int, tmp_path: Path) -> None:
+    array = np.array(["good", "text"])
+    array.view(np.uint32)[5] = number
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(InputError, match="cannot be read as an array of texts"):
+        list(inputs.rows_of([tmp_path / "a.npy"], "text"))
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_arrays_of_any_byte_order_and_width_are_read(order: str, tmp_path: Path) -> None:
+    texts = ["", "\U0010ffff grüßt", *map(str, range(2000))]
+    np.save(tmp_path / "a.npy", np.array(texts, dtype=f"{order}U20"))
+    np.save(tmp_path / "empty.npy", np.zeros(3, dtype="U0"))
+    rows = list(inputs.rows_of([tmp_path / "a.npy", tmp_path / "empty.npy"], "text"))
+    assert [row["text"] for row in rows] == [*texts, "", "", ""]
 
 
 def test_impossible_requests_are_refused(bert: Path, lines: Path, tmp_path: Path) -> None:
