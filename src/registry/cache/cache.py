@@ -32,11 +32,11 @@ from registry.files.atomic import (
     TEMPORARY,
     content_writer,
     is_stale,
-    list_directory,
     remove_stale,
     replace_file,
     write_directory,
 )
+from registry.files.paths import list_directory
 from registry.files.urls import redacted
 
 

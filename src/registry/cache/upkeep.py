@@ -17,8 +17,8 @@ from registry.cache.entry import CacheEntry, PulledDirectory, Record, read_recor
 from registry.cache.provenance import place_of
 from registry.cache.unpacked import FILES, MANIFEST, discard, read_manifest
 from registry.errors import CacheError, MissingFileError
-from registry.files.atomic import list_directory
 from registry.files.digests import FileDigest, sha256_of
+from registry.files.paths import list_directory
 from registry.files.urls import is_at_or_below, shown
 
 YOUNG = 3600

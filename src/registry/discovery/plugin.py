@@ -9,9 +9,9 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from time import perf_counter
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
-from attrs import define, frozen
+from attrs import define
 
 from registry.discovery.hooks import HookManager
 from registry.errors import PluginError, PluginIncompatibleError, PluginLoadError
@@ -31,8 +31,7 @@ ClassSpec: TypeAlias = ModelSpec | TokenizerSpec | ConfigSpec
 """A record of a class that ``registry.zoo`` has."""
 
 
-@frozen(kw_only=True)
-class PluginInfo:
+class PluginInfo(NamedTuple):
     """A plugin as it is listed; also a site's card file, which is none."""
 
     name: str

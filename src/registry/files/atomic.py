@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from registry.errors import RegistryError, SaveError
+from registry.files.paths import list_directory
 
 Writer: TypeAlias = Callable[[Path], None]
 """Writes one file to the path it is given."""
@@ -238,14 +239,6 @@ def remove_stale(paths: Iterable[Path]) -> None:
 def is_stale(path: Path) -> bool:
     """Whether a file or directory is older than a day.  Raises FileNotFoundError, and other OSError."""
     return time.time() - path.lstat().st_mtime > STALE_AFTER
-
-
-def list_directory(directory: Path) -> list[Path]:
-    """What is in a directory, sorted; nothing where it cannot be read."""
-    try:
-        return sorted(directory.iterdir())
-    except OSError:
-        return []
 
 
 # --- Locks of directories ---------------------------------------------------------------------------------------------

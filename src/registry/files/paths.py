@@ -1,9 +1,17 @@
-"""Paths of files, for libraries that take only text."""
+"""What is in a directory, and paths of files for libraries that take only text."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def list_directory(directory: Path) -> list[Path]:
+    """What is in a directory, sorted; nothing where it cannot be read."""
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
 
 
 @contextmanager

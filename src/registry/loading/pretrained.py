@@ -25,10 +25,8 @@ from registry.formatting import format_count, html_table, printable
 from registry.garbage import gc_paused
 from registry.loading.choose import class_for, processor_of, task_of
 from registry.loading.keywords import refuse_model_keywords, refuse_tokenizer_keywords
-from registry.loading.options import LoadOptions, sharing
 from registry.records import Card
 from registry.sources.files import Files
-from registry.weights.matching import Patterns
 
 if TYPE_CHECKING:
     import torch
@@ -40,9 +38,11 @@ if TYPE_CHECKING:
     from registry.files.atomic import Writer
     from registry.loading.adapters.lora import LoraAdapter
     from registry.loading.model import Model
+    from registry.loading.options import LoadOptions
     from registry.loading.report import LoadReport
     from registry.tokenization.base import Tokenizer
     from registry.tokenization.load import Processor
+    from registry.weights.matching import Patterns
     from registry.weights.write import Format
 
     # With defaults, `Pretrained` alone is a complete type.  What has no class says nothing: it may be of any plugin.
@@ -219,8 +219,8 @@ def load(
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
     revision: str | None = None,
-    allow_missing: Patterns = (),
-    allow_unexpected: Patterns = (),
+    allow_missing: "Patterns" = (),
+    allow_unexpected: "Patterns" = (),
     progress: bool | None = None,
     format: str | None = None,
     mesh: "DeviceMesh | None" = None,
@@ -267,6 +267,8 @@ def load(
         WeightsMismatchError: Weights are missing, unexpected, or of another shape.
         ParallelError: The processes cannot share the model in this way, or do not load the same.
     """
+    from registry.loading.options import LoadOptions, sharing  # tokenizers need none
+
     with sharing(mesh, parallel) as processes:
         options = LoadOptions(
             dtype=dtype,
@@ -305,8 +307,8 @@ def load_model(
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
     revision: str | None = None,
-    allow_missing: Patterns = (),
-    allow_unexpected: Patterns = (),
+    allow_missing: "Patterns" = (),
+    allow_unexpected: "Patterns" = (),
     progress: bool | None = None,
     format: str | None = None,
     mesh: "DeviceMesh | None" = None,
@@ -331,6 +333,8 @@ def load_model(
         parallel: How they share it: ``"tp"``, ``"fsdp"`` or ``"fsdp+tp"``.
         config_overrides: Keywords of the model's class, and values that replace those of configuration fields.
     """
+    from registry.loading.options import LoadOptions, sharing  # tokenizers need none
+
     with sharing(mesh, parallel) as processes:
         options = LoadOptions(
             dtype=dtype,
@@ -418,7 +422,7 @@ def save(
 
 @gc_paused()
 def _load(
-    files: Files, task: str | None, options: LoadOptions, keywords: Mapping[str, Any]
+    files: Files, task: str | None, options: "LoadOptions", keywords: Mapping[str, Any]
 ) -> "tuple[ConfigFile, Model, Files]":
     """Load the class for a task; return the configuration as the files have it, the model, and the model's own files.
 

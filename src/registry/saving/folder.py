@@ -19,7 +19,6 @@ from registry.errors import RegistryWarning, SaveError
 from registry.files.atomic import (
     Writer,
     content_writer,
-    list_directory,
     locked,
     replace_file,
     write_directory,
@@ -36,6 +35,7 @@ from registry.files.filenames import (
     WEIGHTS_ENDINGS,
 )
 from registry.files.foreign import is_left, is_rewritten
+from registry.files.paths import list_directory
 from registry.formatting import first_of
 from registry.saving.manifest import Manifest, read_manifest
 from registry.saving.replace import refuse_unfit, replace_files, settle

@@ -12,7 +12,6 @@ from registry.files.atomic import (
     Writer,
     content_writer,
     is_staging,
-    list_directory,
     locked,
     locked_new_directory,
     remove_dead,
@@ -24,6 +23,7 @@ from registry.files.atomic import (
 from registry.files.digests import FileDigest
 from registry.files.filenames import MANIFEST_NAME
 from registry.files.journal import Journal, StagedFile, read_journal, staged_path, staging_name
+from registry.files.paths import list_directory
 from registry.formatting import first_of
 from registry.saving.manifest import Manifest
 

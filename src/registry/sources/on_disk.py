@@ -9,8 +9,8 @@ from attrs import frozen
 
 from registry.download.policy import Policy
 from registry.errors import FetchError
-from registry.files.atomic import list_directory
 from registry.files.filenames import INDEX_SUFFIX, JOURNAL_NAME, MANIFEST_NAME
+from registry.files.paths import list_directory
 from registry.records import Paths
 from registry.sources.source import Roles, Source
 

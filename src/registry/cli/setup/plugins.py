@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import attrs
 import click
 
 from registry.cli.exit_codes import ExitCode
@@ -70,7 +69,7 @@ def _without_harmful(probes: "Probes") -> "tuple[list[PluginInfo], Mapping[str, 
         if before is not None:
             os.environ["REGISTRY_DISABLE_PLUGINS"] = before
     listed = [
-        attrs.evolve(plugin, state="failed", error=failed[plugin.name]) if plugin.name in failed else plugin
+        plugin._replace(state="failed", error=failed[plugin.name]) if plugin.name in failed else plugin
         for plugin in found
     ]
     return listed, cards
@@ -80,7 +79,7 @@ def _without_harmful(probes: "Probes") -> "tuple[list[PluginInfo], Mapping[str, 
 
 
 def _keys(plugin: "PluginInfo", probes: "Probes", cards: Mapping[str, str]) -> dict[str, Any]:
-    keys: dict[str, Any] = {field.name: getattr(plugin, field.name) for field in attrs.fields(type(plugin))}
+    keys: dict[str, Any] = plugin._asdict()
     probe = probes.get((plugin.name, plugin.distribution))
     unusable = {name: cards[name] for name in plugin.declares.get("cards", ()) if name in cards}
     return keys if probe is None else {**keys, "check": probe, "unusable": unusable}
