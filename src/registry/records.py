@@ -311,6 +311,13 @@ class WeightLoaderSpec:
     filenames: tuple[str, ...] = field(default=(), converter=_strings, validator=each(_file_name))
     """Names of its files in a hub repository or web directory, where there are none in the formats of the core; files
     of other names are not fetched."""
+    config: LazyRef | None = field(default=None, converter=_optional_ref)
+    """``config(paths: Paths) -> Mapping[str, Any]``: the keys of the configuration, ``model_type`` among them, in a
+    format that carries it.  It needs no torch, and is asked where no configuration in JSON is found."""
+    tokenizer: LazyRef | None = field(default=None, converter=_optional_ref)
+    """``tokenizer(paths: Paths) -> Mapping[str, str | bytes]``: the published files of the tokenizer, name and
+    content, in a format that carries it; none where these files have no tokenizer.  It needs no torch, and is asked
+    where no other file of a tokenizer is found."""
 
     __repr__ = _repr
 

@@ -15,9 +15,10 @@ from registry.config.config import Config, naming
 from registry.config.identify import identify
 from registry.config.keywords import refuse_unknown
 from registry.discovery import Architecture
+from registry.discovery.carried import carried_by
 from registry.discovery.filenames import config_names
 from registry.errors import ArchitectureMismatchError, ConfigError, MissingFileError, RegistryWarning
-from registry.files.filenames import CONFIG_NAME
+from registry.files.filenames import CONFIG_NAME, is_weight_like
 from registry.files.strict_json import read_json_object
 from registry.files.urls import shown
 from registry.formatting import first_of, plural
@@ -173,7 +174,8 @@ def find_config(files: Files, *, expected: str | None = None) -> ConfigFile:
     card = files.source.card
     declared = None if card is None else card.architecture
     if path is None:
-        path, keys, declared = _of_readers(files)
+        path, keys, reading = _of_readers(files)
+        declared = reading or declared
     else:
         keys = read_json_object(path)
     if keys.keys() == {"__version__"}:  # older sentence-transformers: the model's is in a subdirectory
@@ -203,16 +205,23 @@ def _readers() -> list[ConfigSpec]:
     return [spec for spec in discovery.every(ConfigSpec) if spec.reader is not None]
 
 
-def _of_readers(files: Files) -> tuple[Path, Mapping[str, Any], str]:
+def _of_readers(files: Files) -> tuple[Path, Mapping[str, Any], str | None]:
     """The configuration in files that are no JSON: one of them, the keys, and the architecture of the reader."""
     readers = _readers()
-    paths = {**files.of("config"), **files.of("weights")} if readers else {}
-    for spec in readers if paths else ():
+    carried = any(spec.config is not None for spec in discovery.weight_loaders())
+    paths = files.whole() if readers or carried else {}
+    path = next((path for name, path in paths.items() if is_weight_like(name)), next(iter(paths.values()), None))
+    if path is None:
+        raise _no_config(files)
+    for spec in readers:
         assert spec.reader is not None
         keys = spec.reader.load()(paths)
         if keys is not None:
-            return next(iter(paths.values())), keys, spec.architecture
-    raise _no_config(files)
+            return path, keys, spec.architecture
+    keys = carried_by("config", paths)
+    if not keys:
+        raise _no_config(files)
+    return path, keys, None
 
 
 def _no_config(files: Files) -> MissingFileError:

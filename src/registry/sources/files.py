@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from registry.download.policy import Policy
 from registry.errors import IntegrityError, RegistryError
+from registry.files.filenames import is_weights
 from registry.records import Paths
 from registry.sources.resolve import resolve
 from registry.sources.source import Source
@@ -82,6 +83,16 @@ class Files:
                 self._lock.check(self.source, found, self.policy, complete=not asked)
             self._answers[asked] = found
         return self._answers[asked]
+
+    def whole(self) -> Paths:
+        """The files that may hold all of a model; none is fetched where its weights are in files of their own.
+
+        Raises:
+            FetchError: Whatever ``of`` raises.
+        """
+        if self.source.path is None and any(map(is_weights, self._pinned.names(self.policy))):
+            return {}
+        return {**self.of("config"), **self.of("weights")}
 
     def find(self, name: str) -> Path | None:
         """A file by its name, which may be in a subdirectory; None where there is none.

@@ -21,12 +21,12 @@ from registry.errors import (
     RegistryWarning,
     UnexpectedContentError,
 )
-from registry.files.filenames import is_weights
+from registry.files.filenames import FORMATS, is_weights
 from registry.files.urls import name_in, redacted, shown
 from registry.records import Paths
 from registry.sources.source import Roles, Source
 
-SINGLE_FILE = re.compile(r".+\.(bin|safetensors|json|txt|model|npy|pt|pth|ckpt|zip|tar|gz|pkl)", re.IGNORECASE)
+SINGLE_FILE = re.compile(rf".+\.({'|'.join(FORMATS)}|json|txt|model|npy|pt|pth|zip|tar|gz|pkl)", re.IGNORECASE)
 """Last part of a URL that names one file."""
 ABSENT = (404, 410)
 """HTTP statuses of a file that a server does not have."""

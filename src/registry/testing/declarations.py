@@ -179,6 +179,8 @@ def _references(record: Any) -> "list[tuple[str, Any, Any]]":
     if isinstance(record, WeightLoaderSpec):
         wanted: list[tuple[LazyRef, Any]] = [(record.detect, callable), (record.loader, callable)]
         wanted += [] if record.names is None else [(record.names, lambda found: isinstance(found, NameTable))]
+        optional = (record.headers, record.config, record.tokenizer)
+        wanted += [(reference, callable) for reference in optional if reference is not None]
     elif isinstance(record, Card):
         wanted = []
     else:

@@ -1,10 +1,15 @@
 """Reads the tokenizer, or another processor of inputs, among the files of a model."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from registry import discovery
-from registry.files.filenames import TOKENIZER_NAME
+from registry.discovery.carried import carried_by
+from registry.errors import MissingTokenizerError, RegistryError
+from registry.files.filenames import TOKENIZER_NAME, VOCABULARY_NAMES
 from registry.sources.files import Files
 from registry.sources.on_disk import FileSource
 from registry.tokenization.options import refuse_unknown
@@ -40,6 +45,9 @@ ProcessorT = TypeVar("ProcessorT", bound="Processor")
 ROLES = ("vocab", "merges", "special_tokens", "tokenizer", "tokenizer_config")
 """Roles of the files which are the tokenizer's."""
 
+VOCABULARY_ENDINGS = frozenset(name[name.rindex(".") :] for name in VOCABULARY_NAMES)
+"""Endings of files that are vocabularies; a single file with another one may be a whole model."""
+
 
 def read_tokenizer(cls: type[ProcessorT], files: Files, options: Mapping[str, Any]) -> ProcessorT:
     """The tokenizer, or other processor, of a model; the options of its card stand unless others are given.
@@ -59,12 +67,38 @@ def read_tokenizer(cls: type[ProcessorT], files: Files, options: Mapping[str, An
     known = getattr(cls, "options", {})  # a processor of another kind may have none
     refuse_unknown(options, known, cls.__name__)
     paths = files.of(*ROLES, *_own_roles(files))
-    if isinstance(files.source, FileSource):  # a vocabulary, whatever its name
-        vocabulary = getattr(cls, "vocabulary_name", None)
-        paths = {name if vocabulary is None or name == TOKENIZER_NAME else vocabulary: paths[name] for name in paths}
     card = files.source.card
+    options = {**({} if card is None else card.tokenizer), **options}
     with files.unchanged():
-        return cls.from_files(paths, **{**({} if card is None else card.tokenizer), **options})
+        if isinstance(files.source, FileSource) and files.source.path.suffix not in VOCABULARY_ENDINGS:
+            contents = carried_by("tokenizer", paths)
+            if contents is not None:
+                return _read_contents(cls, contents, options, str(files.source))
+        if isinstance(files.source, FileSource):  # a vocabulary, whatever its name
+            vocabulary = getattr(cls, "vocabulary_name", None)
+            paths = {n if vocabulary is None or n == TOKENIZER_NAME else vocabulary: paths[n] for n in paths}
+        try:
+            return cls.from_files(paths, **options)
+        except MissingTokenizerError:
+            contents = carried_by("tokenizer", files.whole())
+            if contents is None:
+                raise
+            return _read_contents(cls, contents, options, str(files.source))
+
+
+def _read_contents(
+    cls: type[ProcessorT], contents: Mapping[str, str | bytes], options: Mapping[str, Any], origin: str
+) -> ProcessorT:
+    """The processor in files that a format of weights carries, which are on disk while it is read."""
+    with TemporaryDirectory() as directory:
+        paths = {name: Path(directory, name) for name in contents}
+        for name, content in contents.items():
+            paths[name].write_bytes(content.encode() if isinstance(content, str) else content)
+        try:
+            return cls.from_files(paths, **options)
+        except RegistryError as problem:  # these files are nobody's
+            problem.message = problem.message.replace(f"{directory}{os.sep}", f"{origin}: ")
+            raise
 
 
 def _own_roles(files: Files) -> tuple[str, ...]:

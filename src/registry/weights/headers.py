@@ -15,7 +15,7 @@ class Header:
 
     shape: tuple[int, ...]
     dtype: str
-    """The name that torch has for it: ``float32``."""
+    """The name that torch has for it, ``float32``; or the format's own, where it packs several numbers together."""
     nbytes: int
     """Bytes of all its elements."""
     memory: Hashable = field(default=None, eq=False, repr=False)

@@ -1,0 +1,1 @@
+"""GGUF, the format of llama.cpp, for the registry: one file with configuration, tokenizer and weights."""

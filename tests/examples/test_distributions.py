@@ -1,0 +1,69 @@
+"""Distributions of third parties: built, installed and tested on their own, next to the registry, as authors do it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NAMES = sorted(path.name for path in EXAMPLES.glob("registry-*"))
+
+
+def run(*arguments: str | Path, cwd: Path, site: Path | None = None) -> str:
+    """Run this Python with ``site`` among the places where it finds distributions; return what it prints."""
+    environment = {**os.environ, **({} if site is None else {"PYTHONPATH": str(site)})}
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+def install(names: list[str], directory: Path) -> Path:
+    """A directory with the wheels of some examples in it, and nothing else.
+
+    They are built apart, from a copy of the sources, and unpacked without what they depend on: torch and the registry
+    are those of this environment, so that nothing of gigabytes is fetched again, and other tests, which run without
+    this directory, meet no further plugin.
+    """
+    pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")
+    run(*pip, "wheel", "--no-deps", "--wheel-dir", directory, *(EXAMPLES / name for name in names), cwd=directory)
+    run(*pip, "install", "--no-deps", "--target", directory / "site", *directory.glob("*.whl"), cwd=directory)
+    return directory / "site"
+
+
+def needed_by(name: str) -> list[str]:
+    """The example, and those others that its tests use."""
+    requirements = (EXAMPLES / name / "pyproject.toml").read_text(encoding="utf-8")
+    return [other for other in NAMES if other == name or re.search(rf'"{other}\b', requirements)]
+
+
+@pytest.mark.slow
+def test_it_is_found_without_being_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys, registry\n"
+        "assert registry.info('smollm2-135m').architecture == 'llama'\n"
+        "assert registry.resolve('TinyLlama/TinyLlama-1.1B-Chat-v1.0').card.license == 'Apache-2.0'\n"
+        "assert 'registry_llama.cards' in sys.modules\n"
+        "assert not {'torch', 'registry_llama.modeling', 'sentencepiece'} & set(sys.modules)\n"
+        "from registry.zoo import LlamaForCausalLM, LlamaTokenizer\n"
+    )
+    site = install(["registry-llama"], tmp_path)
+    run("-c", code, site=site, cwd=tmp_path)
+    assert "llama" in run("-m", "registry", "plugins", site=site, cwd=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_its_own_tests_pass(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    site = install(needed_by(name), tmp_path)
+    shared = Path(request.config.getoption("--shared"))
+    takes_shared = "--shared" in (EXAMPLES / name / "tests" / "conftest.py").read_text(encoding="utf-8")
+    options = [f"--shared={shared}"] if takes_shared and (shared / "data").is_dir() else []
+    options.append(f"--basetemp={tmp_path / 'tests'}")
+    told = run("-m", "pytest", "-q", "-p", "no:cacheprovider", *options, site=site, cwd=EXAMPLES / name)
+    assert " passed" in told
+    assert " failed" not in told
