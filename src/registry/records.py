@@ -17,20 +17,28 @@ from registry.files.urls import redacted, shown
 from registry.formatting import format_count, format_size, html_table
 from registry.namespace import import_object
 
-TASKS = (
-    "base",
-    "pretraining",
-    "masked-lm",
-    "next-sentence-prediction",
-    "sequence-classification",
-    "token-classification",
-    "multiple-choice",
-    "question-answering",
-    "causal-lm",
-    "double-heads",
-    "seq2seq-lm",
-    "image-classification",
+OUTPUTS: Mapping[str, Mapping[str, tuple[str | int, ...]]] = MappingProxyType(
+    {
+        "base": {"last_hidden_state": ("batch", "tokens", "any")},
+        "pretraining": {
+            "prediction_logits": ("batch", "tokens", "vocabulary"),
+            "seq_relationship_logits": ("batch", 2),
+        },
+        "masked-lm": {"logits": ("batch", "tokens", "vocabulary")},
+        "next-sentence-prediction": {"logits": ("batch", 2)},
+        "sequence-classification": {"logits": ("batch", "labels")},
+        "token-classification": {"logits": ("batch", "tokens", "labels")},
+        "multiple-choice": {"logits": ("batch", "choices")},
+        "question-answering": {"start_logits": ("batch", "tokens"), "end_logits": ("batch", "tokens")},
+        "causal-lm": {"logits": ("batch", "tokens", "vocabulary")},
+        "double-heads": {"logits": ("batch", "choices", "tokens", "vocabulary"), "mc_logits": ("batch", "choices")},
+        "seq2seq-lm": {"logits": ("batch", "tokens", "vocabulary")},
+        "image-classification": {"logits": ("batch", "labels")},
+    }
 )
+"""Fields of the output that every model of a task has, with their axes, each a size or a word of ``AXES``."""
+
+TASKS = tuple(OUTPUTS)
 """The field's words for tasks; a plugin may add words of its own."""
 
 TASK_ALIASES: Mapping[str, str] = MappingProxyType(

@@ -1,6 +1,7 @@
 """Labels of texts, of words, and answers in texts, by the heads that were trained for them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,17 +45,28 @@ def classified(loaded: Pretrained, texts: Sequence[str]) -> list[dict[str, Any]]
     A model that was trained for several labels of a text (``problem_type``) gives each its own probability, and
     ``labels`` are those from one half on; one for a single number gives a ``value``.
     """
-    config: Any = loaded.config
-    logits = _outputs(loaded, _batch(loaded, texts)).logits
+    answers = _labels(loaded.config, _outputs(loaded, _batch(loaded, texts)).logits)
+    return [{"text": text, **answer} for text, answer in zip(texts, answers, strict=True)]
+
+
+def classified_files(loaded: Pretrained, paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """The labels of files, such as images, which the model's processor reads; as ``classified`` has those of texts."""
+    processor: Any = loaded.processor
+    answers = _labels(loaded.config, _outputs(loaded, processor(paths)).logits)
+    return [{"file": str(path), **answer} for path, answer in zip(paths, answers, strict=True)]
+
+
+def _labels(config: Any, logits: Tensor) -> list[dict[str, Any]]:
+    """What each row of logits, ``(batch, labels)``, says."""
     kind = getattr(config, "problem_type", None)
     if kind == "regression" or (kind is None and config.num_labels == 1):
-        return [{"text": text, "value": value} for text, value in zip(texts, logits[:, 0].tolist(), strict=True)]
+        return [{"value": value} for value in logits[:, 0].tolist()]
     several = kind == "multi_label_classification"
     found = []
-    for text, row in zip(texts, (logits.sigmoid() if several else logits.softmax(-1)).tolist(), strict=True):
+    for row in (logits.sigmoid() if several else logits.softmax(-1)).tolist():
         probabilities = {config.id2label[number]: probability for number, probability in enumerate(row)}
         best = max(probabilities, key=lambda label: probabilities[label])
-        answer = {"text": text, "label": best, "probability": probabilities[best], "probabilities": probabilities}
+        answer = {"label": best, "probability": probabilities[best], "probabilities": probabilities}
         if several:
             answer["labels"] = [label for label, probability in probabilities.items() if probability >= 0.5]
         found.append(answer)

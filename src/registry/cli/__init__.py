@@ -37,6 +37,7 @@ COMMANDS = {
     "tokenize": "run",
     "embed": "run",
     "predict": "run",
+    "classify": "run",
     "fill-mask": "run",
     "generate": "run",
     "chat": "run",
@@ -66,7 +67,6 @@ A command is the function ``command`` in the module of its name (``fill_mask``),
 
 ELSEWHERE = {
     "answer": "predict",
-    "classify": "predict",
     "compare": "diff",
     "delete": "rm",
     "describe": "info",

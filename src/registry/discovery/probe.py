@@ -157,7 +157,8 @@ def references(record: Record, *, heavy: bool) -> list[LazyRef]:
     if isinstance(record, WeightLoaderSpec):
         others = [record.loader] + ([record.names] if record.names is not None else [])
         others += [record.headers] if record.headers is not None else []
-        return others if heavy else [record.detect]
+        light = [reference for reference in (record.detect, record.config, record.tokenizer) if reference is not None]
+        return others if heavy else light
     if isinstance(record, Card):
         return []
     if isinstance(record, ConfigSpec) and record.reader is not None and not heavy:

@@ -236,18 +236,27 @@ class CheckpointSuite(Suite):
     def test_a_damaged_vocabulary_is_refused(
         self, damage: str, registry_directory: Path, request: pytest.FixtureRequest
     ) -> None:
-        """With a RegistryError, for each file that the tokenizer writes."""
+        """With a RegistryError, for each file that the tokenizer, or another processor, writes."""
         if not self.has_processor():
             pytest.skip(f"{self.plugin} declares no tokenizer for {self.architecture}")
-        tokenizer = request.getfixturevalue("registry_tokenizer")
-        if not isinstance(tokenizer, Tokenizer):
-            pytest.skip(f"the processor of {self.architecture} is a {type(tokenizer).__name__}, which is no tokenizer")
-        tokenizer.save_pretrained(registry_directory)
+        processor = request.getfixturevalue("registry_tokenizer")
         data = b"" if damage == "emptied" else b"\xff\xfe\x00\x80" * 16
-        vocabulary = next(iter(tokenizer.files()))
-        for path in (registry_directory / vocabulary, registry_directory / "tokenizer_config.json"):
+        names = list(processor.files())
+        if isinstance(processor, Tokenizer):
+            names = [names[0], "tokenizer_config.json"]
+            processor.save_pretrained(registry_directory)
+        else:
+            for name, write in processor.files().items():
+                write(registry_directory / name)
+        for path in [registry_directory / name for name in names]:
             with damaged(path, lambda _: data), refused(RegistryError, f"{path.name} was read although {damage}"):
-                type(tokenizer).from_pretrained(registry_directory)
+                self._read_processor(type(processor), registry_directory)
+
+    def _read_processor(self, cls: Any, directory: Path) -> None:
+        if issubclass(cls, Tokenizer):
+            cls.from_pretrained(directory)
+        else:
+            cls.from_files({path.name: path for path in sorted(directory.iterdir())})
 
 
 # --- Shared helpers --------------------------------------------------------------------------------------------

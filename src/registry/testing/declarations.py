@@ -135,10 +135,10 @@ class PluginSuite(Suite):
 
     @pytest.mark.another_process
     def test_configurations_and_tokenizers_need_no_torch(self, registry_probe: "Probe") -> None:
-        """``registry.load_config`` and ``load_tokenizer`` import no torch."""
-        assert registry_probe.heavy_for_text == (), (
-            f"a configuration, tokenizer or detector imports {', '.join(registry_probe.heavy_for_text)}"
-        )
+        """``registry.load_config`` and ``load_tokenizer`` import no torch; processors of images may import NumPy."""
+        allowed = () if self.processor_is_tokenizer() else ("numpy",)
+        heavy = [name for name in registry_probe.heavy_for_text if name not in allowed]
+        assert not heavy, f"a configuration, tokenizer or detector imports {', '.join(heavy)}"
 
     @pytest.mark.another_process
     def test_importing_it_changes_nothing_for_others(self, registry_probe: "Probe") -> None:

@@ -19,25 +19,6 @@ TASKS_WITH_CHOICES = ("multiple-choice", "double-heads")
 TASKS_WITH_DECODERS = ("seq2seq-lm",)
 """Tasks whose models read ``decoder_input_ids`` as well."""
 
-SHAPES: Mapping[str, Mapping[str, tuple[str | int, ...]]] = {
-    "base": {"last_hidden_state": ("batch", "tokens", "any")},
-    "pretraining": {
-        "prediction_logits": ("batch", "tokens", "vocabulary"),
-        "seq_relationship_logits": ("batch", 2),
-    },
-    "masked-lm": {"logits": ("batch", "tokens", "vocabulary")},
-    "next-sentence-prediction": {"logits": ("batch", 2)},
-    "sequence-classification": {"logits": ("batch", "labels")},
-    "token-classification": {"logits": ("batch", "tokens", "labels")},
-    "multiple-choice": {"logits": ("batch", "choices")},
-    "question-answering": {"start_logits": ("batch", "tokens"), "end_logits": ("batch", "tokens")},
-    "causal-lm": {"logits": ("batch", "tokens", "vocabulary")},
-    "double-heads": {"logits": ("batch", "choices", "tokens", "vocabulary"), "mc_logits": ("batch", "choices")},
-    "seq2seq-lm": {"logits": ("batch", "tokens", "vocabulary")},
-    "image-classification": {"logits": ("batch", "labels")},
-}
-"""Required fields of the output by task, with their axes; ``ModelSpec.outputs`` has those of a plugin's own task."""
-
 
 def vocabulary(config: "Config") -> int:
     """The number of valid ids: the rows of the embedding, or 8 where the configuration has no such number."""

@@ -15,8 +15,8 @@ from registry.generation import CausalModel
 from registry.loading.meta import build
 from registry.loading.slots import shared_names, slots_of
 from registry.nn.outputs import Output
+from registry.records import OUTPUTS
 from registry.testing.inputs import (
-    SHAPES,
     TASKS_WITH_CHOICES,
     TOKENS,
     expected_shapes,
@@ -45,7 +45,7 @@ class ModelSuite(Suite):
         model, inputs = self.make_model(task), self.make_inputs(task)
         output = model(**inputs)
         assert fields_of(output), f"{type(output).__name__} is no record of registry.nn.outputs, nor a named tuple"
-        promised = self.model_spec(task).outputs or SHAPES.get(task, {})
+        promised = self.model_spec(task).outputs or OUTPUTS.get(task, {})
         for field, wanted in expected_shapes(promised, inputs, model.config).items():
             assert getattr(output, field, None) is not None, f"{type(output).__name__} has no {field}"
             found = tuple(getattr(output, field).shape)

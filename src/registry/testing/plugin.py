@@ -104,14 +104,13 @@ def _skip_what_is_not_declared(suite: type[Suite], check: str) -> None:
 
 
 def _skip_unless_tokenizer(suite: type[Suite]) -> None:
-    from registry.tokenization.base import Tokenizer
-
     try:
-        cls = discovery.load_class(suite().tokenizer_spec())
+        is_tokenizer = suite().processor_is_tokenizer()
     except PluginError:
         return  # another check reports it
-    if not issubclass(cls, Tokenizer):
-        pytest.skip(f"the processor of {suite.architecture} is a {cls.__name__}, which is no tokenizer")
+    if not is_tokenizer:
+        name = suite().tokenizer_spec().cls.name
+        pytest.skip(f"the processor of {suite.architecture} is a {name}, which is no tokenizer")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -165,6 +165,13 @@ class Suite:
         """Whether the plugin has a tokenizer, or another processor, to be tested."""
         return "tokenizer" not in cls.unsupported and (cls.declares(TokenizerSpec) or cls.declares(ConfigSpec))
 
+    def processor_is_tokenizer(self) -> bool:
+        """Whether the processor, if there is one, is a tokenizer."""
+        from registry.tokenization.base import Tokenizer
+
+        spec = self._own(TokenizerSpec) or discovery.architecture(self.architecture).tokenizer
+        return spec is None or issubclass(discovery.load_class(spec), Tokenizer)
+
     @classmethod
     def specs(cls) -> "list[ModelSpec]":
         """The model classes that the plugin declares for the architecture."""

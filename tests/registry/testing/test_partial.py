@@ -121,6 +121,7 @@ from registry.config import Config
 from registry.config.fields import size
 from registry.errors import MissingTokenizerError
 from registry.files.atomic import content_writer
+from registry.files.strict_json import read_json_object
 
 
 @frozen(kw_only=True)
@@ -139,7 +140,7 @@ class Patches:
     def from_files(cls, paths):
         if "preprocessor_config.json" not in paths:
             raise MissingTokenizerError("There is no preprocessor_config.json.")
-        return cls(json.loads(paths["preprocessor_config.json"].read_text())["patch"])
+        return cls(read_json_object(paths["preprocessor_config.json"])["patch"])
 
     def files(self):
         return {"preprocessor_config.json": content_writer(json.dumps({"patch": self.patch}))}
@@ -270,6 +271,14 @@ def test_a_head_that_breaks_its_promise_is_found(run: Run) -> None:
     changes = {**FILES, "src/my_tiny/head.py": HEAD.replace(".squeeze(-1)", "")}
     outcome = run(changes, "-k", "TestHead and outputs_have")
     assert outcome.failed == {"test_outputs_have_the_fields_and_shapes_of_the_task"}
+
+
+@pytest.mark.slow
+def test_a_processor_that_raises_any_error_for_a_damaged_file_is_found(run: Run) -> None:
+    reads, raises = "read_json_object(", "(lambda path: json.loads(path.read_text()))("
+    changes = {**FILES, "src/my_tiny/eyes_config.py": EYES_CONFIG.replace(reads, raises)}
+    outcome = run(changes, "-k", "TestEyes and damaged_vocabulary")
+    assert outcome.failed == {"test_a_damaged_vocabulary_is_refused"}
 
 
 def test_padding_is_that_of_the_configuration() -> None:

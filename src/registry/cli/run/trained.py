@@ -49,6 +49,25 @@ def task_that_generates(name: str) -> str:
     return own if all(hasattr(cls, needed) for needed in ("context_size", "new_cache", "score")) else "causal-lm"
 
 
+def tasks_with_labels(name: str) -> list[str]:
+    """The tasks of a model's architecture whose records promise a label of each input; those of any, if it has none.
+
+    Raises:
+        RegistryError: Whatever ``registry.load_config`` raises.
+    """
+    from registry.config.load import find_config
+    from registry.records import OUTPUTS
+    from registry.sources.files import Files
+
+    models = find_config(Files.named(name)).architecture.models
+    promised = {task: spec.outputs or OUTPUTS.get(task, {}) for task, spec in models.items()}
+    found, usual = (
+        [task for task, fields in outputs.items() if fields.get("logits") == ("batch", "labels")]
+        for outputs in (promised, OUTPUTS)
+    )
+    return found or usual
+
+
 def load_trained(name: str, task: str, device: str | None) -> "Pretrained":
     """Load a model for a task, with all of its weights; warns about those that were saved before they were trained.
 

@@ -1,0 +1,1 @@
+"""Vision transformers for the registry: models, and the processor of their images."""
