@@ -22,7 +22,7 @@ from registry.errors import (
     WeightsLimitError,
 )
 from registry.records import Paths
-from registry.weights.headers import Header, Headers
+from registry.weights.headers import Header
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -93,7 +93,7 @@ def detect(paths: Paths) -> bool:
     return any(_begins(path) for path in _candidates(paths).values())
 
 
-def headers(paths: Paths) -> Headers:
+def headers(paths: Paths) -> Mapping[str, Header]:
     """The headers of the tensors among ``paths``.  Errors are those of ``read``."""
     return {name: tensor.header for name, tensor in read(paths).tensors.items()}
 

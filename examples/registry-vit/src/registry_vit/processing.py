@@ -1,7 +1,7 @@
 """The processor of ViT: images become pixel values, with the numbers of transformers' ``ViTImageProcessor``."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from registry.errors import ConfigError, InputError, MissingTokenizerError
-from registry.files.atomic import Writer, content_writer
+from registry.files.atomic import content_writer
 from registry.files.strict_json import read_json_object
 from registry.records import Paths
 
@@ -84,7 +84,7 @@ class ViTProcessor:
         except ConfigError as problem:
             raise ConfigError(f"{paths[FILENAME]}: {problem.message}") from problem
 
-    def files(self) -> dict[str, Writer]:
+    def files(self) -> dict[str, Callable[[Path], None]]:
         """What saving writes."""
         return {FILENAME: content_writer(json.dumps({**WRITTEN, **self.keys}, indent=2, sort_keys=True) + "\n")}
 
