@@ -90,7 +90,9 @@ class Files:
         Raises:
             FetchError: Whatever ``of`` raises.
         """
-        if self.source.path is None and any(map(is_weights, self._pinned.names(self.policy))):
+        card = self.source.card
+        names = self._pinned.names(self.policy) if card is None else [file.filename for file in card.files]
+        if self.source.path is None and any(map(is_weights, names)):
             return {}
         return {**self.of("config"), **self.of("weights")}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from registry import discovery
 from registry.discovery.carried import carried_by
 from registry.errors import MissingTokenizerError, RegistryError
-from registry.files.filenames import TOKENIZER_NAME, VOCABULARY_NAMES
+from registry.files.filenames import TOKENIZER_NAME, VOCABULARY_NAMES, is_weights
 from registry.sources.files import Files
 from registry.sources.on_disk import FileSource
 from registry.tokenization.options import refuse_unknown
@@ -80,7 +80,8 @@ def read_tokenizer(cls: type[ProcessorT], files: Files, options: Mapping[str, An
         try:
             return cls.from_files(paths, **options)
         except MissingTokenizerError:
-            contents = carried_by("tokenizer", files.whole())
+            is_apart = any(map(is_weights, paths))  # weights in files of their own: no plugin needs to be imported
+            contents = None if is_apart else carried_by("tokenizer", files.whole())
             if contents is None:
                 raise
             return _read_contents(cls, contents, options, str(files.source))

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 import registry
-from registry import Card, FileSpec, hookimpl
+from registry import Card, FileSpec, discovery, hookimpl
 from registry.cache.directories import cache_directory
 from registry.errors import (
     FetchError,
@@ -81,6 +81,22 @@ def test_what_only_a_network_has_is_not_had_offline() -> None:
     for name in ("hub:org/name", "org/name", "https://example.org/model.bin", "https://example.org/directory"):
         with pytest.raises(NotCachedError, match="the variable REGISTRY_OFFLINE forbids downloads"):
             Files(resolve(name)).of()
+
+
+def test_weights_are_not_fetched_to_look_for_a_model_inside(tmp_path: Path) -> None:
+    weights, one = (
+        FileSpec(role="weights", filename=name, urls=(f"https://example.org/{name}",))
+        for name in ("model.safetensors", "model.one")
+    )
+    declare(weights)
+    assert Files(resolve("toy")).whole() == {}
+    discovery.unregister("toys")
+    declare(one)
+    with pytest.raises(NotCachedError):
+        Files(resolve("toy")).whole()
+    for name in ("model.safetensors", "model.one"):  # what is here costs nothing
+        (tmp_path / name).touch()
+    assert len(Files(resolve(tmp_path)).whole()) == 2
 
 
 # --- Packages ---------------------------------------------------------------------------------------------------------

@@ -210,6 +210,22 @@ class _Cursor:
         except UnicodeDecodeError as problem:
             raise self.damaged(f"the text at byte {begin:,} is not UTF-8: {problem.reason}") from problem
 
+    def texts(self, count: int) -> list[str]:
+        """So many texts; a vocabulary has hundreds of thousands."""
+        data, limit, length = self.data, min(self.size, LARGEST_HEADER), U64.unpack_from
+        found = []
+        for _ in range(count):
+            begin = self.at + U64.size
+            end = begin + length(data, self.at)[0] if begin <= limit else begin
+            if end > limit:
+                self.text()  # raises the error
+            found.append(data[begin:end])
+            self.at = end
+        try:
+            return [text.decode() for text in found]
+        except UnicodeDecodeError as problem:
+            raise self.damaged(f"a text before byte {self.at:,} is not UTF-8: {problem.reason}") from problem
+
     def value(self) -> Any:
         """A value, behind its type."""
         kind = self.number(U32)
@@ -224,7 +240,7 @@ class _Cursor:
     def several(self, kind: int, count: int) -> list[Any]:
         """Values of one type."""
         if kind == TEXT:
-            return [self.text() for _ in range(count)]
+            return self.texts(count)
         if kind not in NUMBERS:
             what = "an array in an array" if kind == ARRAY else f"a value of the type {kind}"
             raise UnsupportedError(f"{self.path} has {what} before byte {self.at:,}, which no model needs.")
