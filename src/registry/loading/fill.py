@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from registry.loading.differences.read import read_values
 from registry.loading.options import Alternatives, LoadOptions
 from registry.loading.report import LoadReport, report_of
-from registry.loading.slots import FLOATS, Slot, Values, assign, move_buffers, shared_names, slots_of
+from registry.loading.slots import Slot, Values, assign, move_buffers, shared_names, slots_of, type_of
 from registry.sharding.shares import own_class
 from registry.weights.checkpoint import Checkpoint
 from registry.weights.matching import Outcomes, Pair, classify, is_allowed, match, require_backbone, translate_names
@@ -135,8 +135,7 @@ def _converted(values: Values, slots: Mapping[str, Slot], options: LoadOptions, 
     taken: set[int] = set()
     for pair, value in values:
         slot = slots[pair.names[0]]
-        wanted = slot.tensor.dtype
-        target = options.dtype if options.dtype is not None and wanted in FLOATS else wanted
+        target = type_of(slot.tensor, options.dtype)
         value = slot.part_of(value.detach()).to(device=options.device, dtype=target, copy=copy).contiguous()
         converted.append((pair, value.clone() if value.data_ptr() in taken else value))
         taken.add(value.data_ptr())

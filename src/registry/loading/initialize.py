@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from registry.errors import WeightsMismatchError
 from registry.formatting import first_of
 from registry.loading.meta import SkipInit
-from registry.loading.slots import Slot, Values
+from registry.loading.slots import Slot, Values, type_of
 from registry.weights.matching import Pair
 
 
@@ -53,7 +53,7 @@ def _blank(slot: Slot) -> Tensor:
     tensor = slot.tensor
     if tensor.is_meta:
         nothing = nan if tensor.is_floating_point() else 0
-        return nn.Parameter(torch.full(slot.shape, nothing, dtype=tensor.dtype), requires_grad=False)
+        return nn.Parameter(torch.full(slot.shape, nothing, dtype=type_of(tensor)), requires_grad=False)
     return nn.Parameter(tensor.detach().clone(), requires_grad=False)
 
 

@@ -107,7 +107,7 @@ class LoadOptions:
     """How weights go into a model, as opposed to what is loaded and where it comes from."""
 
     dtype: "torch.dtype | None" = field(default=None, converter=dtype_of)
-    """Type of the parameters; None for that of a constructed model, float32 by default."""
+    """Type of the parameters; None for float32, where the class names no other."""
     device: "torch.device | None" = field(default=None, converter=device_of)
     """Device of the parameters; None for the CPU."""
     allow_missing: tuple[str, ...] = field(default=(), converter=_tuple)

@@ -17,6 +17,17 @@ Values: TypeAlias = list[tuple[Pair, Tensor]]
 """Tensors with the names in a model that they are for."""
 
 
+def type_of(tensor: Tensor, wanted: torch.dtype | None = None) -> torch.dtype:
+    """The type of a tensor in a loaded model: the one that is wanted, else the one that its constructor gave it.
+
+    ``torch.set_default_dtype`` is of models that are constructed: loaded ones are float32 wherever their class names no
+    type.
+    """
+    if wanted is not None and tensor.dtype in FLOATS:
+        return wanted
+    return torch.float32 if tensor.dtype is torch.get_default_dtype() else tensor.dtype
+
+
 class Slot(NamedTuple):
     """A module, and the attribute under which it keeps a parameter or a buffer."""
 
@@ -88,4 +99,4 @@ def move_buffers(model: nn.Module, dtype: torch.dtype | None, device: Any) -> No
         for key in module._non_persistent_buffers_set:
             buffer = module._buffers[key]
             if buffer is not None:
-                module._buffers[key] = buffer.to(device=device, dtype=dtype if buffer.dtype in FLOATS else None)
+                module._buffers[key] = buffer.to(device=device, dtype=type_of(buffer, dtype))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 import registry
 from registry.errors import MissingFileError, UnknownOptionError, UnsupportedError
@@ -28,6 +29,24 @@ def test_a_type_is_given_as_an_object_or_by_its_name(saved: Path, door: Callable
     model = loaded if isinstance(loaded, torch.nn.Module) else loaded.model
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
     assert {parameter.device for parameter in model.parameters()} == {torch.device("cpu")}
+
+
+@pytest.mark.parametrize("default", [torch.bfloat16, torch.float64])
+def test_a_loaded_model_has_float32_whatever_type_torch_constructs(
+    saved: Path, sizes: dict[str, int], default: torch.dtype
+) -> None:
+    heads = {}
+    before = torch.get_default_dtype()
+    for dtype in (before, default):
+        torch.set_default_dtype(dtype)
+        try:
+            torch.manual_seed(0)
+            heads[dtype] = registry.load_model(saved, "sequence-classification", num_labels=3)
+            assert BertModel(BertConfig(**sizes)).dtype is dtype  # a constructed one is as torch says
+        finally:
+            torch.set_default_dtype(before)
+    assert {parameter.dtype for parameter in heads[default].parameters()} == {torch.float32}
+    assert_close(heads[default].state_dict(), heads[before].state_dict(), atol=0, rtol=0)  # a new head, too
 
 
 @pytest.mark.parametrize("door", DOORS)
