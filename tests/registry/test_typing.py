@@ -1,7 +1,7 @@
 """What type checkers say of a user's script: nothing of a right one, and each misspelled word of a wrong one."""
 
 import importlib.util
-import shutil
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -89,19 +89,26 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+CHECKERS: dict[str, list[str]] = {
+    "mypy": ["--config-file", str(ROOT / "pyproject.toml"), "--no-error-summary"],  # with the cache of the repository
+    "basedpyright": ["--pythonpath", sys.executable],  # pyright, which brings its node along
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+@pytest.mark.parametrize(
+    "checker",
+    ["mypy", pytest.param("basedpyright", marks=pytest.mark.integrations)],  # of the extra `integrations`
+)
 def test_a_right_script_passes_and_each_misspelled_word_is_found(checker: str, scripts: Path) -> None:
+    pytest.importorskip(checker)
+    settings = {"typeCheckingMode": "standard", "extraPaths": [str(ROOT / "src")]}  # the mode of pyright itself
+    (scripts / "pyrightconfig.json").write_text(json.dumps(settings))
     files = [str(scripts / name) for name in ("right.py", "wrong.py")]
-    if checker == "mypy":
-        pytest.importorskip("mypy")
-        settings = ["--config-file", str(ROOT / "pyproject.toml"), "--no-error-summary"]
-        command = [sys.executable, "-m", "mypy", *settings, *files]  # with the cache of the check of this repository
-    else:
-        if shutil.which(checker) is None:
-            pytest.skip("pyright is not installed; npm or pip installs it")
-        command = [checker, "--pythonpath", sys.executable, *files]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    command = [sys.executable, "-m", checker, *CHECKERS[checker], *files]
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=ROOT if checker == "mypy" else scripts
+    )
     assert found_wrong(run.stdout, "right.py") == [], run.stdout + run.stderr
     lines = WRONG.splitlines()
     wrong = [number for number, line in enumerate(lines, 1) if line.endswith("# wrong")]
