@@ -113,42 +113,77 @@ NAMES: Mapping[str, str] = MappingProxyType(
 """Class or function of another library, or a pattern of several, -> the code to write here."""
 
 
+_ADAPTED = "peft.get_peft_model(model, config); registry.load reads the directory of an adapter"
+
 ATTRIBUTES: Mapping[str, str] = MappingProxyType(
     {
+        "*_adapter": _ADAPTED,
+        "*_adapters": _ADAPTED,
+        "add_special": 'special=["<eos>"], before the vocabulary is built',
+        "add_symbol": "a mapping of tokens to ids as the first argument of the class",
+        "added_tokens_decoder": "added_tokens, by their texts",
+        "added_tokens_encoder": "get_added_vocab()",
         "as_target_tokenizer": "a call with the target texts",
         "backend_tokenizer": "the tokenizer itself, which needs no other",
         "batch_encode_plus": "tokenizer(texts)",
+        "bpe": "tokenizer.tokenize(text)",
+        "compute_transition_scores": "generate(input_ids, return_dict=True).log_probs",
+        "convert_to_tensors": 'tokenizer(texts, padding=True, return_tensors="pt")',
+        "data": "dict(batch)",
+        "encode": "loaded.embed(texts) for vectors, loaded.tokenizer.encode(text) for ids",
         "encode_batch": "tokenizer(texts)",
         "encode_plus": "tokenizer(text)",
+        "encodings": "batch.tokens(row), batch.word_ids(row) and the other methods of a batch",
+        "generate_batch": "generate(input_ids, attention_mask=mask), with prompts that are padded",
+        "get_*coder": "model.base_model",
+        "get_extended_attention_mask": "the mask of the tokens as it is, with 0 at padding",
+        "get_memory_footprint": "sum(parameter.nbytes for parameter in model.parameters())",
+        "get_head_mask": "torch.nn.utils.prune, on the weights of the heads",
+        "init_bert_weights": "init_weights()",
+        "init_bias": "init_weights()",
+        "init_mems": "a first call without mems=",
+        "init_weight": "init_weights()",
+        "max_len_sentences_pair": "max_len - num_special_tokens_to_add(pair=True)",
+        "max_len_single_sentence": "max_len - num_special_tokens_to_add()",
+        "post_init": "init_weights()",
         "prepare_for_model": "tokenizer(text, text_pair)",
+        "prepare_seq2seq_batch": "tokenizer(texts)",
+        "prune_heads": "torch.nn.utils.prune, on the weights of the heads",
         "push_to_hub": "registry.save(loaded, directory), then `hf upload`",
+        "sample_softmax": "generate(input_ids, temperature=1.0)",
         "save_config": "config.to_json_file(path)",
         "save_pretrained": "config.to_json_file(path)",
+        "set_attn_implementation": "torch.nn.attention.sdpa_kernel(backend) around the call",
+        "set_num_special_tokens": "resize_token_embeddings(number)",
+        "to_bettertransformer": "the model itself, whose attention is torch's scaled_dot_product_attention",
         "to_diff_dict": "to_dict()",
         "train_new_from_iterator": "the library tokenizers, and then registry.load_tokenizer(directory)",
+        "update": "config.replace(field=value), or set the field",
+        "use_return_dict": "return_dict",
     }
 )
-"""Attribute or method of another library's tokenizer or configuration -> what to write here."""
+"""Attribute or method of another library's objects, or a pattern of several, -> what to write here."""
 
 
 def instead_of(name: str) -> str:
     """A sentence with the code to write instead of a name of another library; empty for all other names."""
-    return _sentence(next((code for pattern, code in NAMES.items() if _fits(name, pattern)), None))
+    return _advice(name, NAMES)
+
+
+def instead_of_attribute(name: str) -> str:
+    """The same for an attribute of a model, a tokenizer, a batch, a configuration, or what ``load`` returns."""
+    return _advice(name, ATTRIBUTES)
+
+
+def _advice(name: str, table: Mapping[str, str]) -> str:
+    code = table.get(name) or next((table[key] for key in table if _fits(name, key)), None)
+    return "" if code is None else f" It is a name of another library; here, write {code}."
 
 
 def _fits(name: str, pattern: str) -> bool:
     """Whether a name fits a pattern with at most one ``*``."""
     start, star, end = pattern.partition("*")
-    return name.startswith(start) and name.endswith(end) if star else name == pattern
-
-
-def instead_of_attribute(name: str) -> str:
-    """The same for an attribute of another library's tokenizer or configuration."""
-    return _sentence(ATTRIBUTES.get(name))
-
-
-def _sentence(code: str | None) -> str:
-    return "" if code is None else f" It is a name of another library; here, write {code}."
+    return bool(star) and name.startswith(start) and name.endswith(end)
 
 
 def refuse_unknown(keywords: Iterable[str], known: Collection[str], owners: str) -> None:

@@ -141,7 +141,7 @@ def generate(
     arguments = locals()
     given = {key: value for key, value in arguments.items() if value is not None and key not in CALL}
     from registry.generation.output import Record
-    from registry.generation.prompts import prompts_of
+    from registry.generation.prompts import configured_end, prompts_of
     from registry.generation.settings import settings_of
     from registry.generation.state import CausalModel, starting
 
@@ -151,7 +151,7 @@ def generate(
     with starting(model):
         padding = prompts_of(input_ids, attention_mask).padding
         options = settings_of(getattr(model, "generation_config", {}), given, input_ids.shape[1])
-        options.setdefault("eos_token_id", getattr(getattr(model, "config", None), "eos_token_id", None))
+        options.setdefault("eos_token_id", configured_end(model))
         if "max_new_tokens" not in options:
             raise InputError("max_new_tokens is not given: the most tokens to generate.")
         _name_processors(options, padding, input_ids)

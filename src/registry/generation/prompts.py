@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -82,6 +82,16 @@ def check_room(longest: int, max_new_tokens: int, context: int, when_full: WhenF
             f"A prompt of {longest} tokens and {max_new_tokens} new ones outgrow the {context} which the model sees.",
             hint=f"Ask for at most {context - longest + 1}, or drop the oldest tokens: when_full='slide'.",
         )
+
+
+def configured_end(model: Any) -> EndIds:
+    """The id, or the ids, that end a text by the configuration of a model; None where it has none.
+
+    Files of before 2023 have no other place for it, whether the architecture has a field for it or not.
+    """
+    config = getattr(model, "config", None)
+    found = getattr(config, "eos_token_id", None)
+    return getattr(config, "extra", {}).get("eos_token_id") if found is None else found
 
 
 def end_ids(eos_token_id: EndIds, device: torch.device) -> Tensor:

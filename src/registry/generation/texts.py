@@ -8,6 +8,7 @@ from torch import nn
 
 from registry.errors import InputError
 from registry.generation.generate import generate
+from registry.generation.prompts import configured_end
 
 if TYPE_CHECKING:
     from registry.tokenization.base import Tokenizer
@@ -37,7 +38,7 @@ def continue_texts(model: nn.Module, tokenizer: "Tokenizer", prompts: Sequence[s
     lengths = torch.tensor([[len(row)] for row in encoded])
     mask = (torch.arange(ids.shape[1]) >= ids.shape[1] - lengths).long()
     where = next(model.parameters()).device
-    known = (getattr(model, "generation_config", {}).get("eos_token_id"), getattr(model.config, "eos_token_id", None))
+    known = (getattr(model, "generation_config", {}).get("eos_token_id"), configured_end(model))
     if all(end is None for end in (*known, options.get("eos_token_id"))):
         options["eos_token_id"] = tokenizer.eos_token_id
     found = generate(model, ids.to(where), attention_mask=mask.to(where), **{"tokenizer": tokenizer, **options})

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from registry.config import Config
-from registry.config.keywords import refusing_foreign
+from registry.config.keywords import instead_of_attribute, refusing_foreign
 from registry.garbage import gc_paused
 from registry.generation.generate import generate
 from registry.loading.load import ClassArguments, adapter_among, given_weights, load_into
@@ -92,6 +92,8 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
 
     config_class: ClassVar[type[Config]]
     """The class of its configurations."""
+    main_input_name: ClassVar[str] = "input_ids"
+    """The argument of ``forward`` that has no need of its name."""
     layout: Layout
     """How the architecture's weights are named; a model's is that of its configuration."""
 
@@ -285,10 +287,36 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
         return int(self.config.num_labels)
 
     @property
+    def base_model_prefix(self) -> str:
+        """The attribute that holds the backbone of a model with a head."""
+        return self.layout.prefix.removesuffix(".")
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The backbone; the model itself where it is one."""
+        return getattr(self, self.base_model_prefix, self)
+
+    @property
     def transformer_backbone_name(self) -> str:
         """The attribute that holds the backbone, by PEFT's name; empty where the model is one."""
-        name = self.layout.prefix.removesuffix(".")
-        return name if hasattr(self, name) else ""
+        return self.base_model_prefix if hasattr(self, self.base_model_prefix) else ""
+
+    def can_generate(self) -> bool:
+        """Whether ``generate`` continues texts with this model."""
+        from registry.generation.state import CausalModel  # loading needs none of it
+
+        return isinstance(self, CausalModel)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """A module or a parameter; an error, with what to write for a method of another library."""
+            try:
+                return super().__getattr__(name)
+            except AttributeError as problem:
+                if not (advice := instead_of_attribute(name)):
+                    raise
+                raise AttributeError(f"{problem}.{advice}", name=name, obj=self) from None
 
     @property
     def _keys_to_ignore_on_save(self) -> list[str]:

@@ -16,7 +16,7 @@ from attrs import evolve, field, frozen
 from registry import discovery
 from registry.config import Config
 from registry.config.adapter import find_adapter
-from registry.config.keywords import refusing_foreign
+from registry.config.keywords import instead_of_attribute, refusing_foreign
 from registry.config.load import ConfigFile, find_config
 from registry.discovery import Architecture
 from registry.errors import InputError, MissingTokenizerError, RegistryError, RegistryWarning, SaveError, VocabError
@@ -77,6 +77,15 @@ class Pretrained(Generic[ConfigT, ModelT, TokenizerT]):
         model = self.model
         size = f"{format_count(model.num_parameters())} parameters, {str(model.dtype)[6:]}, {model.device}"
         return printable(f"<Pretrained {type(model).__name__} of {self.report.source}: {size}>", lines=False)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError, with what to write for an attribute of one of the parts or of another library."""
+            parts = () if name.startswith("_") else ("model", "config", "_processor")
+            owner = next((part.strip("_") for part in parts if hasattr(getattr(self, part), name)), None)
+            advice = instead_of_attribute(name) or ("" if owner is None else f" Write loaded.{owner}.{name}.")
+            raise AttributeError(f"A Pretrained has no attribute {name!r}.{advice}", name=name, obj=self)
 
     def _repr_html_(self) -> str:
         missing = isinstance(self._processor, MissingTokenizerError)

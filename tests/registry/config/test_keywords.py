@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,14 @@ import registry
 from registry import Card, FileSpec, hookimpl
 from registry.config.keywords import FOREIGN
 from registry.errors import UnknownOptionError
-from registry.zoo import BertConfig, BertModel, BertTokenizer, GPT2Config, GPT2LMHeadModel
+from registry.zoo import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    BertTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
 
 DOORS: dict[str, Callable[..., Any]] = {
     "load": registry.load,
@@ -47,6 +55,58 @@ def test_an_unknown_keyword_is_refused_before_any_file_is_fetched(server: Any, n
         with pytest.raises(UnknownOptionError, match="hidden_dropuot_prob"):
             DOORS[door](name, hidden_dropuot_prob=0.2)
     assert server.count() == 0
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, Any]:
+    config = BertConfig(vocab_size=9, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4)
+    model, tokenizer = BertModel(config), BertTokenizer({"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "a": 4})
+    report: Any = SimpleNamespace(source="here")
+    loaded = registry.Pretrained(model=model, config=config, card=None, report=report, processor=tokenizer)
+    return {"model": model, "tokenizer": tokenizer, "batch": tokenizer("a"), "loaded": loaded}
+
+
+@pytest.mark.parametrize(
+    ("owner", "attribute", "word"),
+    [
+        ("model", "prune_heads", "torch.nn.utils.prune"),
+        ("model", "add_adapter", "peft.get_peft_model"),
+        ("model", "disable_adapters", "peft.get_peft_model"),
+        ("model", "get_encoder", "model.base_model"),
+        ("model", "post_init", "init_weights()"),
+        ("model.config", "update", "config.replace"),
+        ("model.config", "save_pretrained", "to_json_file"),
+        ("tokenizer", "encode_plus", "tokenizer(text)"),
+        ("tokenizer", "max_len_single_sentence", "num_special_tokens_to_add()"),
+        ("batch", "encodings", "batch.word_ids(row)"),
+        ("loaded", "encode", "loaded.embed(texts)"),
+        ("loaded", "to", "loaded.model.to"),
+        ("loaded", "hidden_size", "loaded.config.hidden_size"),
+        ("loaded", "batch_decode", "loaded.processor.batch_decode"),
+    ],
+)
+def test_an_attribute_of_another_library_is_answered_with_the_code_to_write_here(
+    known: dict[str, Any], owner: str, attribute: str, word: str
+) -> None:
+    thing = attrgetter(owner)(SimpleNamespace(**known))
+    assert not hasattr(thing, attribute)
+    with pytest.raises(AttributeError, match=f"'{attribute}'") as caught:
+        getattr(thing, attribute)
+    assert word in str(caught.value)
+    with pytest.raises(AttributeError) as caught:
+        attrgetter("no_such_thing")(thing)
+    assert "rite" not in str(caught.value)
+
+
+def test_generic_code_finds_the_backbone_and_whether_a_model_generates(known: dict[str, Any]) -> None:
+    backbone = known["model"]
+    head = BertForSequenceClassification(backbone.config)
+    assert head.base_model is head.bert is getattr(head, head.base_model_prefix)
+    assert backbone.base_model is backbone
+    assert head.main_input_name == next(iter(inspect.signature(head.forward).parameters))
+    causal = GPT2LMHeadModel(CAUSAL)
+    assert causal.base_model_prefix == "transformer"
+    assert [each.can_generate() for each in (causal, causal.base_model, head)] == [True, False, False]
 
 
 @pytest.mark.parametrize("door", DOORS)

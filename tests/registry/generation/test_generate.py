@@ -223,6 +223,24 @@ def test_without_such_a_file_none_is_written(ours: Any, tmp_path: Path) -> None:
         ours.generate(IDS)
 
 
+def test_without_it_the_end_of_the_configuration_ends_a_text(directory: Path, tmp_path: Path) -> None:
+    """GPT-2 has no field for it; the files of older models have it nowhere else."""
+    for path in directory.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    config = json.loads((directory / "config.json").read_text())
+    (tmp_path / "config.json").unlink()
+    prompt = IDS[:1]
+    free = registry.load_model(directory).generate(prompt, max_new_tokens=12, eos_token_id=())
+    config["eos_token_id"] = end = free[0, prompt.shape[1] + 4].item()
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = registry.load_model(tmp_path).generate(prompt, max_new_tokens=12)
+    again = transformers.GPT2LMHeadModel.from_pretrained(tmp_path)
+    expected = again.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=12, do_sample=False)
+    assert found.tolist() == expected.tolist()
+    assert found[0, -1] == end
+    assert found.shape[1] < free.shape[1]
+
+
 def test_a_length_counts_the_prompt(directory: Path, tmp_path: Path) -> None:
     model = with_file(directory, tmp_path, max_length=10, eos_token_id=[])
     assert model.generate(IDS).shape == (3, 10)

@@ -169,8 +169,10 @@ def check_sampling(*, beams: bool = False, **options: Any) -> None:
 
 def end_ids(loaded: "Pretrained") -> list[int] | None:
     """The ids that end a text: those of the model's files and of the tokenizer."""
+    from registry.generation.prompts import configured_end
+
     files = getattr(loaded.model, "generation_config", {}).get("eos_token_id")
     token = loaded.tokenizer.vocab.get(loaded.tokenizer.eos_token or "")  # some vocabularies lack it
-    found = [files, getattr(loaded.config, "eos_token_id", None), token]
+    found = [files, configured_end(loaded.model), token]
     ids = [one for each in found if each is not None for one in (each if isinstance(each, list | tuple) else [each])]
     return list(dict.fromkeys(ids)) or None

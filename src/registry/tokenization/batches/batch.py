@@ -41,7 +41,11 @@ class Batch(dict[str, Any]):
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"This batch has no {name!r}; it has {', '.join(self)}.") from None
+            from registry.config.keywords import instead_of_attribute  # and with it attrs
+
+            raise AttributeError(
+                f"This batch has no {name!r}; it has {', '.join(self)}.{instead_of_attribute(name)}"
+            ) from None
 
     @property
     def text_index(self) -> tuple[int, ...]:
