@@ -1,17 +1,15 @@
 """``adapter_config.json``: the configuration of an adapter of PEFT, which names the model that it adapts."""
 
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from registry.errors import ConfigError, MissingFileError, RegistryError, UnknownModelError
+from registry.errors import RegistryError
 from registry.files.filenames import ADAPTER_CONFIG_NAME, is_weights
 from registry.files.strict_json import read_json_object
-from registry.files.urls import shown
 from registry.sources.files import Files
-from registry.sources.resolve import resolve
+from registry.sources.resolve import resolve_base
 
 TASKS = {
     "CAUSAL_LM": "causal-lm",
@@ -21,9 +19,6 @@ TASKS = {
     "TOKEN_CLS": "token-classification",
 }
 """Tasks of PEFT -> ours."""
-
-URL = r"(?!(hub|pkg):)[A-Za-z][A-Za-z0-9+.-]+:"
-"""The beginning of a base model that is not looked for: what an adapter says opens no URL of any server."""
 
 
 class AdapterFile(NamedTuple):
@@ -70,26 +65,4 @@ def find_adapter(files: Files) -> AdapterFile | None:
     if path is None or any(map(is_weights, found)):
         return None
     keys = read_json_object(path)
-    return AdapterFile(path, keys, files, _base(keys, path, files))
-
-
-def _base(keys: Mapping[str, Any], path: Path, files: Files) -> Files:
-    """The files of the model that an adapter adapts, under the policy of its own."""
-    name, revision = keys.get("base_model_name_or_path"), keys.get("revision")
-    if not isinstance(name, str) or not name or not isinstance(revision, str | None):
-        raise ConfigError(
-            f"{path} does not name the base model of the adapter: base_model_name_or_path is {name!r:.200}.",
-            hint="Write the name or the path of the model there, as registry.load takes it.",
-        )
-    if re.match(URL, name):
-        raise ConfigError(f"{path} gives a URL for its base model, {shown(name)}, which is not opened.")
-    try:
-        source = resolve(name)
-    except (MissingFileError, UnknownModelError) as problem:
-        kind = f"{keys.get('peft_type')!s:.80}"
-        raise MissingFileError(
-            f"{path.parent} holds an adapter of PEFT ({kind}) for the base model {name!r:.200}, which is not here: "
-            f"{problem.message}",
-            hint=f"Write where it is into base_model_name_or_path of {ADAPTER_CONFIG_NAME}.",
-        ) from problem
-    return Files(source.at(revision) if revision and not source.in_place else source, files.policy)
+    return AdapterFile(path, keys, files, Files(resolve_base(path, keys), files.policy))

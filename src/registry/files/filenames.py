@@ -74,6 +74,8 @@ def is_weights(name: str) -> bool:
 
 ADAPTER_CONFIG_NAME = "adapter_config.json"
 """The configuration of an adapter of PEFT."""
+ADAPTER_WEIGHTS_NAMES = ("adapter_model.safetensors", "adapter_model.bin")
+"""The weights of one, the first that is there."""
 
 FORMATS = ("safetensors", "bin", "h5", "keras", "msgpack", "onnx", "gguf", "ckpt", "ot", "tflite", "distcp")
 """Endings of files that hold weights in all likelihood."""

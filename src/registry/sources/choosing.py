@@ -13,6 +13,8 @@ from registry.discovery.filenames import config_names, tokenizer_names, vocabula
 from registry.download.policy import Policy
 from registry.errors import CacheCorruptError, CorruptWeightsError, NotCachedError
 from registry.files.filenames import (
+    ADAPTER_CONFIG_NAME,
+    ADAPTER_WEIGHTS_NAMES,
     CONFIG_NAME,
     GENERATION_CONFIG_NAME,
     SAFE_WEIGHTS_NAME,
@@ -52,7 +54,11 @@ def choose(find: Find, roles: Roles, policy: Policy, *, other_weights: Iterable[
     if roles is None or "config" in roles:
         parts.append(partial(_first, config_names()))
     if roles is None or "weights" in roles:
-        parts += [partial(_weights, tuple(other_weights)), partial(_first, [GENERATION_CONFIG_NAME])]
+        weights = partial(_weights, tuple(other_weights))
+        parts += [
+            partial(_or_adapter, weights) if roles is None else weights,
+            partial(_first, [GENERATION_CONFIG_NAME]),
+        ]
     if roles is None or set(roles) - {"config", "weights"}:
         parts += [partial(_first, [name]) for name in tokenizer_names()]
     if roles is None:
@@ -111,6 +117,14 @@ def _weights(others: Iterable[str], find: Named, several: Several) -> Paths:
         if (path := find(index)) is not None:
             return {index: path, **_all(_shards(path), find, several)}
     return _all(others, find, several)
+
+
+def _or_adapter(weights: Part, find: Named, several: Several) -> Paths:
+    """The weights or, where there are none, the files of an adapter of PEFT."""
+    found = weights(find, several)
+    if found or (config := find(ADAPTER_CONFIG_NAME)) is None:
+        return found
+    return {ADAPTER_CONFIG_NAME: config, **_first(ADAPTER_WEIGHTS_NAMES, find, several)}
 
 
 def _shards(index: Path) -> Iterator[str]:

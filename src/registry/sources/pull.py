@@ -16,10 +16,11 @@ from registry.cache.cache import Cache
 from registry.download.policy import Policy
 from registry.errors import CacheError, FetchError, MissingFileError, RegistryWarning
 from registry.files.digests import sha256_of
-from registry.files.filenames import TOKENIZER_CONFIG_KEYS, TOKENIZER_CONFIG_NAME
+from registry.files.filenames import ADAPTER_CONFIG_NAME, TOKENIZER_CONFIG_KEYS, TOKENIZER_CONFIG_NAME, is_weights
+from registry.files.strict_json import read_json_object
 from registry.records import ROLES, Paths
 from registry.sources.files import Files
-from registry.sources.resolve import resolve
+from registry.sources.resolve import resolve, resolve_base
 from registry.sources.source import Source
 
 
@@ -43,6 +44,8 @@ def pull(
     progress: bool | None = None,
 ) -> Path:
     """Download all files of a model into the cache; it then loads without a network.
+
+    With an adapter of PEFT come the files of its base model, which are read from the cache.
 
     What a server did not have the last time is requested again.
 
@@ -79,14 +82,21 @@ def pull_files(
     progress: bool | None = None,
 ) -> PullResult:
     """``pull``, with the outcome for each file."""
-    source = resolve(name, revision=revision)
     policy = Policy(cache_dir=cache_dir, offline=offline, progress=progress, update=update, requests_absent=True)
+    return _pulled(resolve(name, revision=revision), policy)
+
+
+def _pulled(source: Source, policy: Policy) -> PullResult:
+    """The files of a source and, where these are an adapter, those of its base model as well."""
     before = _digests_here(source, policy)
     after = Files(source, policy).of()
     if not after:
         raise MissingFileError(f"{source} has no files that are known to belong to a model.")
     digests = {file: _digest(path) for file, path in after.items()}
-    states = _states(before, digests, update=update)
+    if ADAPTER_CONFIG_NAME in after and not any(map(is_weights, after)):
+        config = after[ADAPTER_CONFIG_NAME]
+        _pulled(resolve_base(config, read_json_object(config)), policy)
+    states = _states(before, digests, update=policy.update)
     for file, state in states.items():
         if state == "changed":
             told = f"{file} changed; its sha256 was {before[file]}, and is {digests[file]}."
@@ -114,9 +124,9 @@ def _digests_here(source: Source, policy: Policy) -> Mapping[str, str]:
     files = Files(source, evolve(policy, offline=True, update=False))
     roles = ROLES if source.card is None else {file.role for file in source.card.files} or ROLES
     found: dict[str, str] = {}
-    for role in roles:
+    for asked in (*((role,) for role in roles), ()):
         with suppress(FetchError, CacheError):
-            found |= {file: _digest(path) for file, path in files.of(role).items() if file not in found}
+            found |= {file: _digest(path) for file, path in files.of(*asked).items() if file not in found}
     return found
 
 

@@ -7,13 +7,21 @@ are imported where they are made: most names are those of cards, whose lookup is
 import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from registry import discovery
-from registry.errors import MissingFileError, RegistryWarning, UnknownModelError, did_you_mean, suggestions
-from registry.files.filenames import ARCHIVE_SUFFIXES, INDEX_SUFFIX
+from registry.errors import (
+    ConfigError,
+    MissingFileError,
+    RegistryWarning,
+    UnknownModelError,
+    did_you_mean,
+    suggestions,
+)
+from registry.files.filenames import ADAPTER_CONFIG_NAME, ARCHIVE_SUFFIXES, INDEX_SUFFIX
 from registry.files.signatures import TABLE_END
 from registry.files.urls import HUB_HOSTS, is_url, shown, split_digest
 from registry.records import HUB, Card
@@ -233,6 +241,43 @@ def _instead(scheme: str, rest: str) -> str:
         return ""
     repository = re.fullmatch(r"//([\w.-]+/[\w.-]+)/?", rest)
     return f" A repository of the hub is hub:{repository[1] if repository else 'organization/name'}."
+
+
+# --- Base models of adapters ------------------------------------------------------------------------------------------
+
+OPENED = re.compile(r"(?!(hub|pkg):)[A-Za-z][A-Za-z0-9+.-]+:")
+"""The beginning of a base model that is not looked for: what an adapter says opens no URL of any server."""
+
+
+def resolve_base(path: Path, keys: Mapping[str, Any]) -> Source:
+    """Where the base model of an adapter of PEFT is.
+
+    Args:
+        path: The ``adapter_config.json``, for errors.
+        keys: Its content.
+
+    Raises:
+        ConfigError: It names no base model, or one that is not looked for.
+        MissingFileError: There is no such model.
+    """
+    name, revision = keys.get("base_model_name_or_path"), keys.get("revision")
+    if not isinstance(name, str) or not name or not isinstance(revision, str | None):
+        raise ConfigError(
+            f"{path} does not name the base model of the adapter: base_model_name_or_path is {name!r:.200}.",
+            hint="Write the name or the path of the model there, as registry.load takes it.",
+        )
+    if OPENED.match(name):
+        raise ConfigError(f"{path} gives a URL for its base model, {shown(name)}, which is not opened.")
+    try:
+        source = resolve(name)
+    except (MissingFileError, UnknownModelError) as problem:
+        kind = f"{keys.get('peft_type')!s:.80}"
+        raise MissingFileError(
+            f"{path.parent} holds an adapter of PEFT ({kind}) for the base model {name!r:.200}, which is not here: "
+            f"{problem.message}",
+            hint=f"Write where it is into base_model_name_or_path of {ADAPTER_CONFIG_NAME}.",
+        ) from problem
+    return source.at(revision) if revision and not source.in_place else source
 
 
 # --- Parts ------------------------------------------------------------------------------------------------------------

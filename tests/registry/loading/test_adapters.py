@@ -1,6 +1,7 @@
 """A directory with an adapter of PEFT loads its base model with the adapter; tests/integrations has PEFT itself."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from registry.errors import (
     UnsupportedError,
     WeightsMismatchError,
 )
+from registry.sources.pull import pull_files
 from registry.zoo import (
     BertConfig,
     BertForMaskedLM,
@@ -250,3 +252,31 @@ def test_a_repository_with_an_adapter_loads_with_the_repository_of_its_base(
     assert_close(loaded.model.state_dict(), expected)
     assert "org/adapter" in loaded.report.source
     assert_close(registry.load_model("org/adapter", offline=True).state_dict(), expected)
+
+
+# --- Repositories -----------------------------------------------------------------------------------------------------
+
+
+def test_an_adapter_is_pulled_with_its_base_model(
+    adapter: Make, tmp_path: Path, server: Any, loopback: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setenv("PYTORCH_PRETRAINED_BERT_CACHE", str(tmp_path / "cache"))
+    expected = registry.load_model(adapter())
+    local = adapter(base_model_name_or_path="me/base", revision="v1")
+    for directory, name, revision in ((tmp_path / "base", "me/base", "v1"), (local, "me/adapter", "main")):
+        server.hub(name, {path.name: path.read_bytes() for path in directory.iterdir()}, branch=revision)
+
+    assert sorted(path.name for path in registry.pull("me/adapter").iterdir()) == [
+        "adapter_config.json", "adapter_model.safetensors",
+    ]  # fmt: skip
+    result = pull_files("me/adapter")
+    assert set(result.files.values()) == {"unchanged"}
+    before = server.count()
+    for name in ("me/adapter", result.path):
+        found = registry.load_model(name, offline=True)
+        assert_close(found.state_dict(), expected.state_dict(), atol=0, rtol=0)
+    assert server.count() == before
+    shutil.rmtree(tmp_path / "cache")
+    registry.pull(local)  # a directory, whose base model is not here
+    assert registry.load_model(local, offline=True).load_report is not None

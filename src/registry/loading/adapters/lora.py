@@ -12,7 +12,7 @@ from attrs import frozen
 
 from registry.config.adapter import AdapterFile
 from registry.errors import ConfigError, MissingFileError, UnsupportedError, WeightsMismatchError
-from registry.files.filenames import SAFE_WEIGHTS_NAME, WEIGHTS_NAME
+from registry.files.filenames import ADAPTER_WEIGHTS_NAMES, SAFE_WEIGHTS_NAME, WEIGHTS_NAME
 from registry.formatting import first_of
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ WRAPPERS = re.compile(r"\.base_layer(?=\.)|\.modules_to_save\.\w+(?=\.)")
 """What PEFT puts into the names of tensors that are in place of those of the base model."""
 
 WEIGHTS = {
-    "adapter_model.safetensors": (SAFE_WEIGHTS_NAME, "registry.weights.safetensors"),
-    "adapter_model.bin": (WEIGHTS_NAME, "registry.weights.torch.reader"),
+    ADAPTER_WEIGHTS_NAMES[0]: (SAFE_WEIGHTS_NAME, "registry.weights.safetensors"),
+    ADAPTER_WEIGHTS_NAMES[1]: (WEIGHTS_NAME, "registry.weights.torch.reader"),
 }
 """File of an adapter -> the name of such a file of a model, and the module that reads its format."""
 
