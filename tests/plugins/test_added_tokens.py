@@ -208,6 +208,19 @@ def test_every_combination_of_flags(
 # --- What users do ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("roles", [{"mask_token": "<m>"}, {"pad_token": "[SEP]", "sep_token": "<s>"}], ids=str)
+def test_a_special_token_that_loses_its_role_stays_one(roles: dict[str, str], tmp_path: Path) -> None:
+    ours, theirs = BertTokenizer(BERT), transformers.BertTokenizer(vocab=BERT)
+    assert ours.add_special_tokens(roles) == theirs.add_special_tokens(roles)
+    ours.save_pretrained(tmp_path)
+    text = "the [MASK] sat [PAD] on [SEP] <m> the <s> cat"
+    expected = theirs.encode(text, add_special_tokens=False)
+    for each in (ours, BertTokenizer.from_pretrained(tmp_path)):
+        assert each.encode(text, add_special_tokens=False) == expected
+    ours.mask_token = "[SEP]"
+    assert ours.tokenize("a [MASK]") == ["a", "[MASK]"]
+
+
 def test_a_word_added_to_an_uncased_bert_is_found_in_every_case() -> None:
     tokenizer = BertTokenizer(BERT)
     tokenizer.add_tokens(["Covid19"])

@@ -130,7 +130,8 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
         if name in options.LIVE:
             super().__setattr__(name, value)
         else:
-            self._remake({name: value})
+            former = self._former([name])
+            self._remake({name: value, **({"added_tokens": {**former, **self.added_tokens}} if former else {})})
 
     @property
     def model_max_length(self) -> int:
@@ -305,8 +306,13 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
                 added[token.content] = token.resolved(special=known is not None and known.special)
                 changes += 1
         if added or roles:
-            self._remake({**roles, "added_tokens": {**self.added_tokens, **added}})
+            self._remake({**roles, "added_tokens": {**self._former(roles), **self.added_tokens, **added}})
         return changes
+
+    def _former(self, roles: Iterable[str]) -> dict[str, AddedToken]:
+        """The tokens that have these roles until now: they are found in texts when others have their roles, too."""
+        named = (getattr(self, role) for role in roles if role in options.SPECIAL_TOKENS)
+        return {token: self._recognized[token] for token in named if token in self._recognized}
 
     def _remake(self, changes: Mapping[str, Any]) -> None:
         """Make this tokenizer again, in place, with other values of options, so that no cache is older than they."""

@@ -377,7 +377,7 @@ def test_special_tokens_are_named_and_added() -> None:
     assert (tokenizer.mask_token_id, tokenizer.eos_token_id, len(tokenizer)) == (8, 7, 10)
     assert tokenizer("a<m>ad<e>")["input_ids"] == [2, 4, 8, 4, 7, 9, 7]
     assert tokenizer.add_special_tokens({"additional_special_tokens": [AddedToken("<f>", rstrip=True)]}) == 1
-    assert (tokenizer.additional_special_tokens, tokenizer.all_special_ids[-2:]) == (("<f>",), [10, 9])
+    assert (tokenizer.additional_special_tokens, tokenizer.all_special_ids[-3:]) == (("<f>",), [10, 3, 9])
     assert tokenizer("<f>  a", return_offsets_mapping=True)["offset_mapping"][1:3] == [(0, 5), (5, 6)]
     with pytest.raises(UnknownOptionError, match="Did you mean 'mask_token'"):
         tokenizer.add_special_tokens({"mask_tokn": "x"})
