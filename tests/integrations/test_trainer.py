@@ -240,6 +240,25 @@ def test_the_trainer_of_transformers_trains_as_well_and_says_less_in_its_directo
     assert_close(loaded.state_dict(), model.state_dict(), atol=0, rtol=0)
 
 
+def test_a_trainer_of_another_library_becomes_one_that_saves_directories(
+    tokenizer: BertTokenizer, tmp_path: Path
+) -> None:
+    class Theirs(transformers.Trainer):
+        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **further: Any) -> Any:
+            return 2 * super().compute_loss(model, inputs, return_outputs, **further)
+
+    class Tuner(Trainer, Theirs): ...
+
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(bert(tokenizer)).eval()
+    rows, collator = classes(tokenizer), transformers.DataCollatorWithPadding(tokenizer)
+    tuner = Tuner(model, arguments(tmp_path / "out"), train_dataset=rows, data_collator=collator)
+    batch = collator(rows[:3])
+    assert_close(tuner.compute_loss(model, batch), 2 * model(**batch).loss)
+    tuner.save_model(tmp_path / "saved")
+    assert registry.load(tmp_path / "saved").tokenizer(TEXTS[0]) == tokenizer(TEXTS[0])
+
+
 # --- Collators --------------------------------------------------------------------------------------------------------
 
 

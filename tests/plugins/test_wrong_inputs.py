@@ -55,6 +55,7 @@ def test_ids_of_another_type_are_called_that(name: str, dtype: torch.dtype) -> N
 @each_model
 def test_ids_that_are_no_tensor_are_called_that(name: str) -> None:
     assert "must be a tensor, not a list" in refused(lambda: MODELS[name]()(IDS.tolist()))
+    assert "model(**batch)" in refused(lambda: MODELS[name]()({"input_ids": IDS}))
 
 
 @each_model

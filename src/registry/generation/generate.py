@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 import torch
 from torch import Tensor, nn
 
-from registry.config.keywords import refusing_foreign
-from registry.errors import InputError, UnsupportedError
+from registry.config.keywords import instead_of_attribute, refusing_foreign
+from registry.errors import InputError, UnknownAttributeError, UnsupportedError, did_you_mean
 
 if TYPE_CHECKING:  # what generates is imported when something is generated: this module is imported with every model
     from registry.generation.beams import EarlyStopping
@@ -50,6 +50,35 @@ class GenerationOptions(TypedDict, total=False):
     generator: torch.Generator | None
     when_full: "WhenFull | None"
     on_token: "OnToken | None"
+
+
+class GenerationDefaults(dict[str, Any]):
+    """Defaults of ``generate``, by the keys of ``generation_config.json``, which are attributes as well."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """The default of an option; None where there is none."""
+            if name not in self:
+                _refuse_unless_key(name)
+            return self.get(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set the default of an option.
+
+        Raises:
+            UnknownAttributeError: There is no such option.
+        """
+        _refuse_unless_key(name)
+        self[name] = value
+
+
+def _refuse_unless_key(name: str) -> None:
+    from registry.generation.settings import KEYS
+
+    if name not in KEYS:
+        advice = instead_of_attribute(name) or did_you_mean(name, KEYS)
+        raise UnknownAttributeError(f"generation_config has no attribute {name!r}.{advice}")
 
 
 @overload

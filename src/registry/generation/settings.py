@@ -70,6 +70,9 @@ TOP_K = 50
 """``top_k`` of a file that samples and does not say: what transformers takes, and drops when it writes."""
 
 
+KEYS = SAMPLING | BEAMS | COMMON | NEUTRAL.keys() | {"do_sample", "max_length", "bos_token_id", "use_cache"}
+"""All keys that a program may set."""
+
 MOST_AT_ONCE = 1000
 """Beams, and sequences for each prompt, that a file may ask for: each takes memory."""
 

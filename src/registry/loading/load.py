@@ -18,6 +18,7 @@ from registry.errors import RegistryError, UnknownOptionError, UntrainedWarning
 from registry.files.filenames import GENERATION_CONFIG_NAME, JOURNAL_NAME, MANIFEST_NAME
 from registry.files.strict_json import read_json_object
 from registry.formatting import first_of
+from registry.generation.generate import GenerationDefaults
 from registry.loading.fill import fill
 from registry.loading.meta import build, within_memory
 from registry.loading.options import Alternatives, LoadOptions
@@ -196,7 +197,7 @@ def load_into(
     model.initial_values = fingerprints(model.local_state(), initial) if initial else {}
     meant = bool(report.new) and _means_new_head(model, report.new, described, arguments)
     _warn_of_untrained(model, report, options, meant=meant)
-    model.generation_config = dict(checkpoint.generation_config)
+    model.generation_config = GenerationDefaults(checkpoint.generation_config)
     model.name_or_path = (files if adapter is None else adapter.file.files).source.asked
     model.after_loading(**arguments.after_loading)
     if onednn.is_faster():

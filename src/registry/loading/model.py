@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from registry.config import Config
 from registry.config.keywords import instead_of_attribute, refusing_foreign
 from registry.garbage import gc_paused
-from registry.generation.generate import generate
+from registry.generation.generate import GenerationDefaults, generate
 from registry.loading.load import ClassArguments, adapter_among, given_weights, load_into
 from registry.loading.options import LoadOptions, sharing
 from registry.loading.report import LoadReport
@@ -106,7 +106,7 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
 
     config: Any
     """The configuration, of the class ``config_class``."""
-    generation_config: dict[str, Any]
+    generation_config: GenerationDefaults
     """Defaults of ``generate``, by the keys of ``generation_config.json``; saved with the model."""
     name_or_path: str = ""
     """What was loaded, as the caller named it; PEFT notes it with an adapter.  Empty where nothing was."""
@@ -132,7 +132,7 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
         if not isinstance(config, self.config_class):
             raise TypeError(f"{type(self).__name__} needs a {self.config_class.__name__}, not {config!r}.")
         self.config = config
-        self.generation_config = {}
+        self.generation_config = GenerationDefaults()
         self.layout = self.layout_of(config).configured(config)
 
     # --- What an architecture defines

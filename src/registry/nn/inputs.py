@@ -100,9 +100,11 @@ def tokens_of(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
     """
     for name, tensor in (("input_ids", input_ids), ("inputs_embeds", inputs_embeds)):
         if tensor is not None and not isinstance(tensor, Tensor):
+            made = 'tokenizer(texts, return_tensors="pt") makes tensors, torch.tensor(ids) one of a list.'
+            unpacked = "Its columns are the arguments: model(**batch)."
             raise InputError(
                 f"{name} must be a tensor, not a {type(tensor).__name__}.",
-                hint='tokenizer(texts, return_tensors="pt") makes tensors, torch.tensor(ids) one of a list.',
+                hint=unpacked if isinstance(tensor, dict) else made,
             )
     if (input_ids is None) == (inputs_embeds is None):
         both = "neither is" if input_ids is None else "both are"

@@ -1,6 +1,8 @@
 """``generate``: its named options, and the defaults of a model, compared with what transformers generates."""
 
+import copy
 import json
+import pickle
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from torch import Tensor
 from transformers import LogitsProcessorList, MaxLengthCriteria, NoRepeatNGramLogitsProcessor, StopStringCriteria
 
 import registry
-from registry.errors import ConfigError, InputError
+from registry.errors import ConfigError, InputError, UnknownAttributeError
 from registry.generation.generate import generate
 from registry.generation.stopping import at_strings
 
@@ -221,6 +223,21 @@ def test_without_such_a_file_none_is_written(ours: Any, tmp_path: Path) -> None:
     assert not (registry.save(ours, tmp_path / "saved") / "generation_config.json").exists()
     with pytest.raises(InputError, match="max_new_tokens is not given"):
         ours.generate(IDS)
+
+
+def test_its_keys_are_attributes_too(ours: Any) -> None:
+    defaults = ours.generation_config
+    assert defaults.max_new_tokens is None
+    defaults.max_new_tokens = 3
+    assert defaults == {"max_new_tokens": 3}
+    assert torch.equal(ours.generate(IDS), ours.generate(IDS, max_new_tokens=3))
+    assert (
+        copy.deepcopy(ours).generation_config.max_new_tokens == pickle.loads(pickle.dumps(defaults)).max_new_tokens == 3
+    )
+    with pytest.raises(UnknownAttributeError, match="Did you mean 'max_new_tokens'"):
+        defaults.max_new_token = 4
+    with pytest.raises(AttributeError, match=r"registry\.integrations\.pipelines"):
+        defaults.to_diff_dict()
 
 
 def test_without_it_the_end_of_the_configuration_ends_a_text(directory: Path, tmp_path: Path) -> None:

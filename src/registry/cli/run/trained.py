@@ -173,6 +173,6 @@ def end_ids(loaded: "Pretrained") -> list[int] | None:
 
     files = getattr(loaded.model, "generation_config", {}).get("eos_token_id")
     token = loaded.tokenizer.vocab.get(loaded.tokenizer.eos_token or "")  # some vocabularies lack it
-    found = [files, configured_end(loaded.model), token]
+    found: list[Any] = [files, configured_end(loaded.model), token]
     ids = [one for each in found if each is not None for one in (each if isinstance(each, list | tuple) else [each])]
     return list(dict.fromkeys(ids)) or None
