@@ -48,6 +48,7 @@ PAGES = {"README.md": ROOT / "README.md"} | {
 NOT_RUN: dict[str, str] = {
     "README.md # Try it": "it makes a virtual environment; CI runs both commands",
     "README.md # Install it into your project": "it installs packages",
+    "generation.md # Encoder-decoders": "it installs an example, whose own tests generate",
     "start.md # Install": "it installs this package and runs the whole demo; CI runs these commands",
     "start.md # Update and uninstall": "it removes packages and the cache",
 }

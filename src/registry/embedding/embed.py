@@ -165,7 +165,7 @@ def batched_by_tokens(
 
 def _hidden_states(model: nn.Module, columns: dict[str, Tensor]) -> Tensor:
     """The last hidden states, ``(texts, tokens, width)``, also of a model with a head."""
-    output: Any = model(**columns)
+    output: Any = getattr(model, "encode", model)(**columns)  # of an encoder-decoder, the encoder reads texts
     found: Tensor | None = getattr(output, "last_hidden_state", None)
     if found is None:
         states = getattr(model(**columns, output_hidden_states=True), "hidden_states", None)

@@ -25,6 +25,7 @@ class GenerationOptions(TypedDict, total=False):
     """The keywords of ``generate`` for type checkers, which find misspelled ones."""
 
     attention_mask: Tensor | None
+    decoder_input_ids: Tensor | None
     max_new_tokens: int | None
     min_new_tokens: int | None
     temperature: float | None
@@ -95,6 +96,7 @@ def generate(
     input_ids: Tensor,
     *,
     attention_mask: Tensor | None = None,
+    decoder_input_ids: Tensor | None = None,
     max_new_tokens: int | None = None,
     min_new_tokens: int | None = None,
     temperature: float | None = None,
@@ -124,13 +126,16 @@ def generate(
 ) -> "Tensor | GenerationOutput":
     """Continue prompts: by beam search with ``num_beams`` above 1, else by sampling with a ``temperature`` above 0.
 
-    Otherwise decoding is greedy.  Dropout is off meanwhile, also during training.  An option that is not given is that
-    of ``model.generation_config``, which comes from ``generation_config.json``, if it has one.
+    Otherwise decoding is greedy.  An encoder-decoder reads the prompts once, and generates their answers.  Dropout is
+    off meanwhile, also during training.  An option that is not given is that of ``model.generation_config``, which
+    comes from ``generation_config.json``, if it has one.
 
     Args:
-        model: A causal model.
+        model: A causal model, or an encoder-decoder.
         input_ids: The prompts, ``(batch, tokens)``.
         attention_mask: 0 at the padding of the prompts, ``(batch, tokens)``.
+        decoder_input_ids: What the answers of an encoder-decoder begin with, ``(batch, tokens)``; None for the token
+            of its configuration.
         max_new_tokens: The most tokens to generate.
         min_new_tokens: The fewest tokens before an end token.
         temperature: Divides the logits before sampling.
@@ -147,7 +152,8 @@ def generate(
         length_penalty: The exponent of the length by which beam search divides a score.
         early_stopping: When beam search ends: False, True or ``"never"``; see ``beam_search``.
         eos_token_id: The id, or the ids, that end a sequence; None for those of the configuration, if it has any.
-        pad_token_id: The id after the end of a sequence; None for its first end token.
+        pad_token_id: The id after the end of a sequence; None for its first end token, or of an encoder-decoder for
+            that of its configuration.
         stop_strings: Strings that end a sequence, wherever in its last token they end; they stay in it.
         tokenizer: The tokenizer, for ``stop_strings``.
         max_time: Seconds after which all sequences end.
@@ -159,8 +165,8 @@ def generate(
         return_dict: Return scores and log-probabilities as well.
 
     Returns:
-        The ids of prompts and continuations, ``(batch * num_return_sequences, tokens)``; with ``return_dict`` a
-        ``GenerationOutput``.
+        The ids of prompts and continuations, ``(batch * num_return_sequences, tokens)``, or of an encoder-decoder those
+        of the answers, with what they begin with; with ``return_dict`` a ``GenerationOutput``.
 
     Raises:
         InputError: An argument is impossible, alone or with the others, or the model does not predict next tokens.
@@ -172,15 +178,16 @@ def generate(
     from registry.generation.output import Record
     from registry.generation.prompts import configured_end, prompts_of
     from registry.generation.settings import settings_of
-    from registry.generation.state import CausalModel, starting
+    from registry.generation.state import started, starting
 
-    if not isinstance(model, CausalModel):
-        raise InputError(f"{type(model).__name__} does not predict next tokens, and so cannot continue a text.")
+    decoder, input_ids, attention_mask = started(model, input_ids, attention_mask, decoder_input_ids)
     _refuse_prompt_learning(model)
     with starting(model):
         padding = prompts_of(input_ids, attention_mask).padding
         options = settings_of(getattr(model, "generation_config", {}), given, input_ids.shape[1])
         options.setdefault("eos_token_id", configured_end(model))
+        if decoder is not model:
+            options.setdefault("pad_token_id", getattr(getattr(model, "config", None), "pad_token_id", None))
         if "max_new_tokens" not in options:
             raise InputError("max_new_tokens is not given: the most tokens to generate.")
         _name_processors(options, padding, input_ids)
@@ -188,7 +195,7 @@ def generate(
         record = Record() if return_dict else None
         with evaluating(model):
             select, options = _strategy(options)
-            found = select(model, input_ids, attention_mask=attention_mask, record=record, **options)
+            found = select(decoder, input_ids, attention_mask=attention_mask, record=record, **options)
     return found if record is None else record.output(found)
 
 
@@ -203,7 +210,7 @@ def _refuse_prompt_learning(model: nn.Module) -> None:
         )
 
 
-CALL = ("model", "input_ids", "attention_mask", "tokenizer", "return_dict")
+CALL = ("model", "input_ids", "attention_mask", "decoder_input_ids", "tokenizer", "return_dict")
 """Arguments that are no options."""
 
 

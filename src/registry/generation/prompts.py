@@ -40,11 +40,7 @@ class Prompts(NamedTuple):
 
 def prompts_of(input_ids: Tensor, attention_mask: Tensor | None) -> Prompts:
     """The prompts in a batch that is padded anywhere.  Raises InputError unless each has a token."""
-    if not isinstance(input_ids, Tensor):
-        raise InputError(
-            f"input_ids must be a tensor, (batch, tokens), not a {type(input_ids).__name__}.",
-            hint='tokenizer([text], return_tensors="pt")["input_ids"] makes one; `Pretrained.generate` takes texts.',
-        )
+    check_tensor(input_ids)
     if input_ids.dim() != 2:
         raise InputError(
             f"input_ids must have two dimensions, (batch, tokens), not the shape {tuple(input_ids.shape)}.",
@@ -62,6 +58,15 @@ def prompts_of(input_ids: Tensor, attention_mask: Tensor | None) -> Prompts:
         )
     padding_first = tokens.sort(dim=1, stable=True).indices
     return Prompts(input_ids.long().gather(1, padding_first), tokens.shape[1] - tokens.sum(dim=1))
+
+
+def check_tensor(input_ids: object) -> None:
+    """Raise InputError unless what a model is to read is a tensor."""
+    if not isinstance(input_ids, Tensor):
+        raise InputError(
+            f"input_ids must be a tensor, (batch, tokens), not a {type(input_ids).__name__}.",
+            hint='tokenizer([text], return_tensors="pt")["input_ids"] makes one; `Pretrained.generate` takes texts.',
+        )
 
 
 def check_room(longest: int, max_new_tokens: int, context: int, when_full: WhenFull) -> None:

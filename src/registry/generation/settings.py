@@ -99,7 +99,7 @@ AT_ONCE: Kind = f"a whole number up to {MOST_AT_ONCE}", lambda value: _is_whole(
 NUMBER: Kind = "a number", _is_number
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(("max_new_tokens", "max_length", "min_new_tokens"), WHOLE),
-    **dict.fromkeys(("no_repeat_ngram_size", "top_k", "pad_token_id"), WHOLE),
+    **dict.fromkeys(("no_repeat_ngram_size", "top_k", "pad_token_id", "decoder_start_token_id"), WHOLE),
     **dict.fromkeys(("num_beams", "num_return_sequences"), AT_ONCE),
     **dict.fromkeys(("temperature", "top_p", "min_p", "typical_p", "repetition_penalty", "max_time"), NUMBER),
     "length_penalty": ("a number", lambda value: type(value) in (int, float) and _is_number(abs(value))),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from registry.generation.prompts import Prompts, WhenFull, check_room
+from registry.errors import InputError
+from registry.generation.prompts import Prompts, WhenFull, check_room, check_tensor
 
 if TYPE_CHECKING:
     from registry.sharding.meshes import ProcessMesh
@@ -60,6 +61,45 @@ class CausalModel(Protocol):
             ``(batch, vocabulary)``.
         """
         ...
+
+
+@runtime_checkable
+class Seq2SeqModel(Protocol):
+    """A model that answers texts, and says how: an encoder reads a text, and a decoder generates another one."""
+
+    def start(
+        self, input_ids: Tensor, *, attention_mask: Tensor | None = None, decoder_input_ids: Tensor | None = None
+    ) -> tuple[CausalModel, Tensor]:
+        """What generation begins with.
+
+        Args:
+            input_ids: The texts, ``(batch, tokens)``, or what else the encoder reads.
+            attention_mask: ``(batch, tokens)``, zero at padding.
+            decoder_input_ids: What each answer begins with, ``(batch, tokens)``; None for the model's first token.
+
+        Returns:
+            A decoder that attends to these texts, which are encoded when its cache is made, and the first ids of the
+            answers, ``(batch, tokens)``.  Rows of one text stay neighbors in the cache when it is reordered.
+        """
+        ...
+
+
+def started(
+    model: object, input_ids: Tensor, attention_mask: Tensor | None, decoder_input_ids: Tensor | None
+) -> tuple[CausalModel, Tensor, Tensor | None]:
+    """The model that generates, what it continues, and the mask of that.
+
+    Raises:
+        InputError: The model does not generate, or there is nothing for a decoder to continue.
+    """
+    if isinstance(model, Seq2SeqModel):
+        check_tensor(input_ids)
+        return *model.start(input_ids, attention_mask=attention_mask, decoder_input_ids=decoder_input_ids), None
+    if not isinstance(model, CausalModel):
+        raise InputError(f"{type(model).__name__} does not predict next tokens, and so cannot continue a text.")
+    if decoder_input_ids is not None:
+        raise InputError(f"decoder_input_ids has no effect: {type(model).__name__} continues input_ids themselves.")
+    return model, input_ids, attention_mask
 
 
 def starting(model: object) -> AbstractContextManager[None]:

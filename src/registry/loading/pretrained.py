@@ -126,17 +126,18 @@ class Pretrained(Generic[ConfigT, ModelT, TokenizerT]):
         return self._processor
 
     def generate(self, prompts: str | Sequence[str], **options: Any) -> str | list[str]:
-        """Continue texts.
+        """Continue texts, or answer them, as an encoder-decoder does.
 
         Args:
             prompts: A text, or several.
             options: Those of ``model.generate``, such as ``max_new_tokens`` and ``temperature``.
 
         Returns:
-            Each text with its continuation: one for a single text, else a list, ``num_return_sequences`` for each text.
+            Each text with its continuation, or the answer: one for a single text, else a list,
+            ``num_return_sequences`` for each text.
 
         Raises:
-            InputError: The model is not causal, or an option is impossible.
+            InputError: The model does not generate, or an option is impossible.
             MissingTokenizerError: The model has no vocabulary.
         """
         from registry.generation.texts import continue_texts

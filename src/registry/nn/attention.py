@@ -139,6 +139,7 @@ class CausalState:
             raise InputError(f"input_ids must hold at least one token, not have the shape {tuple(self._shape)}.")
         self._tokens = self._tokens_in(mask)
         self._masks: dict[int | None, Tensor | None] = {}
+        self._biases: dict[tuple[int | None, int], tuple[Tensor, Tensor]] = {}
         self._device = input_ids.device
 
     def _tokens_in(self, mask: Tensor | None) -> Tensor | None:
@@ -187,12 +188,18 @@ class CausalState:
             window: Tokens to which one attends, itself included (Beltagy et al., 2020); None for all before it.
             bias: Is added to the scores, ``(..., H, T, S)``: of relative positions, for example (Raffel et al., 2020).
         """
-        mask = self._mask(window)
-        if bias is not None:
+        mask = self._mask(window) if bias is None else self._biased(window, bias)
+        return partial(self._attend, layer, mask)
+
+    def _biased(self, window: int | None, bias: Tensor) -> Tensor:
+        """A bias under the mask of a window, made once however many layers share it."""
+        key = window, id(bias)
+        if key not in self._biases:
+            mask = self._mask(window)
             if mask is None:
                 mask = causal_mask(self._shape[-1], self._past, None, self._device)
-            mask = bias.masked_fill(~mask, float("-inf"))
-        return partial(self._attend, layer, mask)
+            self._biases[key] = bias, bias.masked_fill(~mask, float("-inf"))  # kept, so that its id stays its own
+        return self._biases[key][1]
 
     def _attend(
         self, layer: int, mask: Tensor | None, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0

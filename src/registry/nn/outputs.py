@@ -242,6 +242,42 @@ class DoubleHeadsOutput(Output):
 
 
 @record
+class Seq2SeqOutput(Output):
+    """Output of an encoder-decoder without a head."""
+
+    last_hidden_state: Tensor = NEEDED
+    """Output of the decoder's last layer, ``(batch, tokens of the decoder, width)``."""
+    past_key_values: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]] | None = None
+    """Of each layer of the decoder the keys and values, and then those of the encoded text, each ``(batch, heads,
+    tokens, width of a head)``, for the next call; None with ``use_cache=False``."""
+    decoder_hidden_states: tuple[Tensor, ...] | None = None
+    decoder_attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
+    """Weights of each layer of the decoder to the encoded text, ``(batch, heads, tokens of the decoder, tokens)``."""
+    encoder_last_hidden_state: Tensor | None = None
+    """Output of the encoder's last layer, ``(batch, tokens, width)``."""
+    encoder_hidden_states: tuple[Tensor, ...] | None = None
+    encoder_attentions: tuple[Tensor, ...] | None = None
+
+
+@record
+class Seq2SeqLMOutput(Output):
+    """Output of an encoder-decoder with a language model head; what has no text here is as in ``Seq2SeqOutput``."""
+
+    loss: Tensor | None = None
+    """Mean over the tokens that are labeled."""
+    logits: Tensor = NEEDED
+    """Logits of the token after each of the decoder, ``(batch, tokens of the decoder, vocabulary)``."""
+    past_key_values: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]] | None = None
+    decoder_hidden_states: tuple[Tensor, ...] | None = None
+    decoder_attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: tuple[Tensor, ...] | None = None
+    encoder_attentions: tuple[Tensor, ...] | None = None
+
+
+@record
 class PretrainingOutput(Output):
     """Output of a masked language model with a next-sentence head."""
 

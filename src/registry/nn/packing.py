@@ -84,8 +84,14 @@ class Rows(ABC):
         return batch, self.pack(batch)
 
     @abstractmethod
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
-        """Attention within each sequence: packed rows of shape ``(..., heads, width)`` in, the same shape out."""
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0, bias: Tensor | None = None
+    ) -> Tensor:
+        """Attention within each sequence: packed rows of shape ``(..., heads, width)`` in, the same shape out.
+
+        ``bias``, ``(heads, tokens, tokens)``, is added to the scores; it must depend on the distance of two tokens
+        alone (Raffel et al., 2020, section 2.1).
+        """
 
     @property
     def attentions(self) -> tuple[Tensor, ...] | None:
@@ -118,14 +124,30 @@ class TokenRows(Rows):
         batch = x.new_full((self._shape.numel(), *x.shape[1:]), padding)
         return batch.index_copy(0, self._numbers, x).view(*self._shape, *x.shape[1:])
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0, bias: Tensor | None = None
+    ) -> Tensor:
         """Attention among sequences of one length at a time."""
         sizes = [sequences * length for sequences, length in self._groups]
+        masks = [None] * len(sizes) if bias is None else self._biases(bias, sizes)
         mixed = [
-            attention(*(rows.view(*group, *rows.shape[1:]) for rows in part), dropout=dropout).flatten(0, 1)
-            for group, *part in zip(self._groups, *(torch.split(x, sizes) for x in (query, key, value)), strict=True)
+            attention(*(rows.view(*group, *rows.shape[1:]) for rows in part), mask=mask, dropout=dropout).flatten(0, 1)
+            for group, mask, *part in zip(
+                self._groups, masks, *(torch.split(x, sizes) for x in (query, key, value)), strict=True
+            )
         ]
         return torch.cat(mixed)
+
+    def _biases(self, bias: Tensor, sizes: list[int]) -> list[Tensor]:
+        """The bias of each group: that of its first tokens, or of its columns where padding is inside of a sequence."""
+        found = []
+        for rows, group in zip(torch.split(self._numbers % self._shape[1], sizes), self._groups, strict=True):
+            columns = rows.view(*group)
+            if (columns.diff(dim=1) == 1).all():
+                found.append(bias[:, : group[1], : group[1]])
+            else:
+                found.append(bias[:, columns[:, :, None], columns[:, None, :]].transpose(0, 1))
+        return found
 
 
 class AllRows(Rows):
@@ -133,6 +155,7 @@ class AllRows(Rows):
 
     def __init__(self, mask: Tensor | None = None) -> None:
         self._padding = None if mask is None else mask == 0
+        self._biased: tuple[Tensor, Tensor] | None = None
 
     def pack(self, x: Tensor, *, padding: int | None = None) -> Tensor:
         """The batch, with its values at padding replaced where ``padding`` is given."""
@@ -147,23 +170,30 @@ class AllRows(Rows):
         batch = self.unpack(x)
         return batch, batch if self._padding is None else x.where(self._padding_of(x), batch)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0, bias: Tensor | None = None
+    ) -> Tensor:
         """Attention in the whole batch, under the mask."""
-        return attention(query, key, value, mask=self._mask(), dropout=dropout)
+        return attention(query, key, value, mask=self._mask(bias), dropout=dropout)
 
     def _padding_of(self, x: Tensor) -> Tensor:
         """Where ``x`` is padding, with as many axes as ``x`` has."""
         assert self._padding is not None
         return self._padding.view(*self._padding.shape, *[1] * (x.dim() - self._padding.dim()))
 
-    def _mask(self) -> Tensor | None:
-        """Which tokens can be attended to, ``(batch, 1, 1, tokens)``.
+    def _mask(self, bias: Tensor | None = None) -> Tensor | None:
+        """Which tokens can be attended to, ``(batch, 1, 1, tokens)``; with a bias, what is added to the scores.
 
         In a sequence that is all padding, all of it: a softmax over nothing would give NaN.
         """
         if self._padding is None:
-            return None
-        return (~self._padding | self._padding.all(dim=1, keepdim=True))[:, None, None, :]
+            return bias
+        tokens = (~self._padding | self._padding.all(dim=1, keepdim=True))[:, None, None, :]
+        if bias is None:
+            return tokens
+        if self._biased is None or self._biased[0] is not bias:  # layers share it
+            self._biased = bias, bias.masked_fill(~tokens, float("-inf"))
+        return self._biased[1]
 
 
 class RowsWithWeights(AllRows):
@@ -173,9 +203,11 @@ class RowsWithWeights(AllRows):
         super().__init__(mask)
         self._weights: list[Tensor] = []
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0) -> Tensor:
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0, bias: Tensor | None = None
+    ) -> Tensor:
         """Attention in the whole batch, under the mask, by forming its weights."""
-        mixed, weights = eager_attention(query, key, value, mask=self._mask(), dropout=dropout)
+        mixed, weights = eager_attention(query, key, value, mask=self._mask(bias), dropout=dropout)
         self._weights.append(weights)
         return mixed
 

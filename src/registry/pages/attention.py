@@ -110,7 +110,8 @@ def attention_weights(loaded: Pretrained, inputs: Mapping[str, Tensor]) -> Tenso
         InputError: The model does not return attention weights.
     """
     with torch.inference_mode():
-        attentions = getattr(loaded.model(**inputs, output_attentions=True), "attentions", None)
+        read = getattr(loaded.model, "encode", loaded.model)  # of an encoder-decoder, the encoder reads texts
+        attentions = getattr(read(**inputs, output_attentions=True), "attentions", None)
     if not attentions:
         raise InputError(f"{type(loaded.model).__name__} does not return attention weights.")
     count = inputs["input_ids"].shape[1]

@@ -175,7 +175,7 @@ def blocks_of(model: Any) -> list[nn.Module]:
     """
     names = full_names(model)
     modules = {names[name]: module for name, module in model.named_modules(remove_duplicate=False)}
-    blocks = [modules[name] for name in plan_of(model).blocks_in(modules)]
+    blocks = [modules[name] for name in plan_of(model).blocks_in(modules, model.layout)]
     owners: defaultdict[int, set[nn.Module | None]] = defaultdict(set)
     inside = {module: block for block in blocks for module in block.modules()}
     for module in model.modules():

@@ -24,8 +24,9 @@ from registry.sharding.layers import become_divided
 from registry.sharding.meshes import ProcessMesh
 from registry.sharding.shares import FUSED, portion
 
-METHODS = ("score", "score_best")
-"""Methods that compute without ``forward``, in generation, and need the parameters of the model complete."""
+METHODS = ("score", "score_best", "encode")
+"""Methods that compute without ``forward``, in generation or for vectors of texts, and need the parameters of the model
+complete."""
 
 
 def divide(model: nn.Module, processes: ProcessMesh) -> None:

@@ -130,15 +130,19 @@ class ParallelPlan:
                 found[name] = rule
         return found
 
-    def blocks_in(self, names: Collection[str]) -> list[str]:
+    def blocks_in(self, names: Collection[str], layout: "Layout") -> list[str]:
         """Full names of the modules that are blocks.
+
+        Args:
+            names: Full names of all modules of a model.
+            layout: How the architecture's weights are named: its parts may be absent.
 
         Raises:
             ParallelError: A pattern names no module.
         """
         found = {pattern: [name for name in names if fits(pattern, name)] for pattern in self.blocks}
         for pattern, blocks in found.items():
-            if not blocks:
+            if not blocks and not _may_be_absent(pattern, layout):
                 raise ParallelError(f"The parallel plan has the blocks {pattern!r}, and the model has no such module.")
         return [name for blocks in found.values() for name in blocks]
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from registry.testing.declarations import PluginSuite as PluginSuite
     from registry.testing.models import ModelSuite as ModelSuite
     from registry.testing.parallel import ParallelSuite as ParallelSuite
+    from registry.testing.seq2seq import Seq2SeqSuite as Seq2SeqSuite
     from registry.testing.suite import CAPABILITIES as CAPABILITIES
     from registry.testing.suite import Suite as Suite
     from registry.testing.tokenizers import TokenizerSuite as TokenizerSuite
@@ -40,6 +41,7 @@ _MODULES = {
     "ModelSuite": "models",
     "ParallelSuite": "parallel",
     "PluginSuite": "declarations",
+    "Seq2SeqSuite": "seq2seq",
     "Suite": "suite",
     "TokenizerSuite": "tokenizers",
 }

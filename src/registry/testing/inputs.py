@@ -16,9 +16,6 @@ LENGTHS = (9, 5, 7)
 TASKS_WITH_CHOICES = ("multiple-choice", "double-heads")
 """Tasks whose ids have the shape ``(batch, choices, tokens)``."""
 
-TASKS_WITH_DECODERS = ("seq2seq-lm",)
-"""Tasks whose models read ``decoder_input_ids`` as well."""
-
 
 def vocabulary(config: "Config") -> int:
     """The number of valid ids: the rows of the embedding, or 8 where the configuration has no such number."""
@@ -38,12 +35,10 @@ def random_ids(config: "Config", task: str, tokens: int = TOKENS) -> Tensor:
     return torch.tensor(usual)[torch.randint(0, len(usual), shape, generator=torch.Generator().manual_seed(1))]
 
 
-def random_inputs(config: "Config", task: str) -> dict[str, Tensor]:
-    """The ids of a task; one that makes a sequence of another has those of its decoder as well."""
-    inputs = {"input_ids": random_ids(config, task)}
-    if task in TASKS_WITH_DECODERS:
-        inputs["decoder_input_ids"] = random_ids(config, task, TARGETS)
-    return inputs
+def random_inputs(config: "Config", task: str, *, decodes: bool = False) -> dict[str, Tensor]:
+    """The ids of a task; a model that ``decodes`` reads those of an answer as well."""
+    answers = {"decoder_input_ids": random_ids(config, task, TARGETS)} if decodes else {}
+    return {"input_ids": random_ids(config, task), **answers}
 
 
 def labels_for(task: str, inputs: Mapping[str, Tensor], config: "Config") -> dict[str, Tensor]:
@@ -51,7 +46,7 @@ def labels_for(task: str, inputs: Mapping[str, Tensor], config: "Config") -> dic
     numbers = torch.arange(len(next(iter(inputs.values()))))
     if task in ("sequence-classification", "image-classification"):
         return {"labels": numbers % config.num_labels}
-    if task in TASKS_WITH_DECODERS:
+    if task == "seq2seq-lm":
         return {"labels": inputs["decoder_input_ids"]}
     input_ids = inputs.get("input_ids", numbers)
     match task:

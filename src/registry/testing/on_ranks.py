@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 import registry
+from registry.generation import CausalModel, Seq2SeqModel
 from registry.nn.outputs import Output
 from registry.sharding.shares import fused_axis, is_divided, local_of, share_of
 
@@ -55,15 +56,15 @@ def divided(
     """Load a saved directory divided, save it as it is, and compute.
 
     Returns:
-        What ``numbers`` returns, the names that were loaded, the elements of this process and of all, and, of a causal
-        model, ids that it generated.
+        What ``numbers`` returns, the names that were loaded, the elements of this process and of all, and, of a model
+        that generates, ids that it generated.
     """
     model = registry.load_model(directory, task, mesh=mesh_for(way), parallel=way)
     report = model.load_report
     registry.save(model, saved)
     own = sum(local_of(parameter).numel() for parameter in model.parameters())
     generated = None
-    if hasattr(model, "score") and hasattr(model, "new_cache"):
+    if isinstance(model, CausalModel | Seq2SeqModel):
         generated = model.generate(inputs["input_ids"].flatten(0, -2)[:2, :4], max_new_tokens=5)
     return {
         **numbers(model, inputs, labels),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-for _module in ("declarations", "configs", "tokenizers", "models", "checkpoints", "parallel"):
+for _module in ("declarations", "configs", "tokenizers", "models", "seq2seq", "checkpoints", "parallel"):
     if f"registry.testing.{_module}" not in sys.modules:  # else its assertions explain less
         pytest.register_assert_rewrite(f"registry.testing.{_module}")
 
@@ -20,7 +20,7 @@ from registry import discovery  # noqa: E402  # assertions are rewritten before 
 from registry.errors import PluginError, RegistryError  # noqa: E402
 from registry.records import ConfigSpec, ModelSpec, TokenizerSpec, WeightLoaderSpec  # noqa: E402
 from registry.testing.recorded import RecordedWeights  # noqa: E402
-from registry.testing.suite import CAUSAL_TASKS, Suite  # noqa: E402
+from registry.testing.suite import ANSWERING_TASKS, CAUSAL_TASKS, Suite  # noqa: E402
 
 if TYPE_CHECKING:
     from registry.discovery.probe import Probe
@@ -37,6 +37,7 @@ OBJECTS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "ConfigSuite": ((ConfigSpec,), "configuration"),
     "TokenizerSuite": ((TokenizerSpec,), "tokenizer"),
     "ModelSuite": ((ModelSpec,), "model"),
+    "Seq2SeqSuite": ((ModelSpec,), "model"),
     "ParallelSuite": ((ModelSpec,), "model"),
     "CheckpointSuite": ((ModelSpec, WeightLoaderSpec), "model or format of weights"),
 }
@@ -61,11 +62,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Parametrize ``task`` and ``causal_task`` with the tasks that the plugin declares."""
+    """Parametrize ``task``, ``causal_task`` and ``answering_task`` with the tasks that the plugin declares."""
     suite = metafunc.cls
     if not isinstance(suite, type) or not issubclass(suite, Suite):
         return
-    for argument, among in (("task", None), ("causal_task", CAUSAL_TASKS)):
+    for argument, among in (("task", None), ("causal_task", CAUSAL_TASKS), ("answering_task", ANSWERING_TASKS)):
         if argument in metafunc.fixturenames:
             metafunc.parametrize(argument, _tasks(suite, among))
 

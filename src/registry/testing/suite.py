@@ -1,6 +1,7 @@
 """``Suite``, the base class of all suites: what an author declares about an architecture."""
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
@@ -27,12 +28,13 @@ CAPABILITIES: Mapping[str, str] = MappingProxyType(
         "offsets": "the tokenizer returns the offsets of tokens in the text",
         "padding": "forward takes attention_mask, and padding on the right changes no result",
         "left-padding": "padding on the left changes no result either",
-        "cache": "a causal model continues from a cache, with the results that it has without one",
+        "cache": "a model that generates continues from a cache, with the results that it has without one",
     }
 )
 """Capabilities of most architectures; one without says so in ``unsupported``, with the reason."""
 
 CAUSAL_TASKS = ("causal-lm", "double-heads")
+ANSWERING_TASKS = ("seq2seq-lm",)
 
 Check = TypeVar("Check", bound=Callable[..., Any])
 SpecT = TypeVar("SpecT", ConfigSpec, TokenizerSpec)
@@ -103,11 +105,13 @@ class Suite:
     def make_inputs(self, task: str) -> "dict[str, Tensor]":
         """The arguments of ``forward``: ids ``(3, 9)``, or ``(3, 2, 9)`` for a task with choices.
 
-        Of tensors that are no ids of a text, such as ``pixel_values``, the first axis is the batch.
+        A class whose ``forward`` takes ``decoder_input_ids`` is given those as well, ``(3, 6)``.  The first axis of
+        tensors that are no ids of a text, such as ``pixel_values``, is the batch.
         """
         from registry.testing.inputs import random_inputs
 
-        return random_inputs(self.make_config(), task)
+        forward = signature(discovery.load_class(self.model_spec(task)).forward)
+        return random_inputs(self.make_config(), task, decodes="decoder_input_ids" in forward.parameters)
 
     def make_labels(self, task: str, inputs: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
         """The additional arguments that make ``forward`` return a loss; empty for a task without one."""

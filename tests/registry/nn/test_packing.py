@@ -60,6 +60,26 @@ def test_every_kind_of_rows_attends_as_each_sequence_does_alone(mask: Tensor) ->
     assert_close(mixed(rows_of(mask), x), one_by_one(mask, x))
 
 
+@settings(deadline=None, max_examples=30)
+@given(masks())
+def test_a_bias_of_distances_is_that_of_each_sequence_alone(mask: Tensor) -> None:
+    table = torch.randn(2 * mask.shape[1], HEADS, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    positions = torch.arange(mask.shape[1])
+    bias = table[positions - positions[:, None] + mask.shape[1]].permute(2, 0, 1)
+    x = batch_for(mask).unflatten(-1, (HEADS, -1))
+    for kind in KINDS:
+        rows = kind(mask)
+        packed = rows.pack(x)
+        mixed = rows.unpack(rows.attend(packed, 2 * packed, packed - 1, bias=bias))
+        for number, tokens in enumerate(mask):
+            alone = x[number, tokens]
+            wanted = attention(alone, 2 * alone, alone - 1, mask=bias[:, tokens][:, :, tokens])
+            assert_close(mixed[number, tokens], wanted)
+    assert_close(
+        AllRows().attend(x, 2 * x, x - 1, bias=bias), attention(x, 2 * x, x - 1, mask=bias.expand(len(x), -1, -1, -1))
+    )
+
+
 @settings(deadline=None, max_examples=60)
 @given(masks())
 def test_unpacking_restores_tokens_and_clears_padding(mask: Tensor) -> None:

@@ -36,17 +36,23 @@ def command(
 ) -> None:
     """Generate text from a prompt (streams).
 
+    A causal model continues the prompt; an encoder-decoder answers it.
+
     Decoding is greedy unless --temperature, or the model's generation_config.json, says otherwise.  PROMPT is a text,
     or '-' for stdin.  Beyond the context length, the older half of the context is dropped.
     """
     check_sampling(beams=(num_beams or 1) > 1, seed=seed, **sampling)
     import torch
 
+    from registry.generation.state import Seq2SeqModel
     from registry.generation.streaming import TextStreamer
 
     loaded = load_trained(name, task_that_generates(name), device)
     where = next(loaded.model.parameters()).device
     ids = loaded.tokenizer([prompt], return_tensors="pt")["input_ids"].to(where)
+    answers = isinstance(loaded.model, Seq2SeqModel)
+    before = [] if answers else ids[0]
+    shown = "" if answers else prompt
     how = {
         "max_new_tokens": max_new_tokens,
         "num_beams": num_beams,
@@ -56,10 +62,11 @@ def command(
         **sampling,
     }
     if not as_json and (num_beams or 1) == 1:
-        _stream(loaded, ids, prompt, how)
+        _stream(loaded, ids, before, shown, how)
         return
-    continuation = TextStreamer(loaded.tokenizer, ids[0], show=None)
-    continuation.put(loaded.model.generate(ids, **how)[0, ids.shape[1] :])
+    continuation = TextStreamer(loaded.tokenizer, before, show=None)
+    begun = loaded.model.start(ids)[1] if answers else ids
+    continuation.put(loaded.model.generate(ids, **how)[0, begun.shape[1] :])
     continuation.end()
     if as_json:
         print_json(
@@ -72,21 +79,29 @@ def command(
             }
         )
     else:
-        echo(prompt + continuation.text)
+        echo(shown + continuation.text)
 
 
-def _stream(loaded: Any, ids: Any, prompt: str, how: dict[str, Any]) -> None:
-    """Print the prompt, once there is a token after it, and what follows as it comes."""
+def _stream(loaded: Any, ids: Any, before: Any, shown: str, how: dict[str, Any]) -> None:
+    """Print what a text begins with, once there is a token after it, and what follows as it comes.
+
+    Args:
+        loaded: The model and its tokenizer.
+        ids: The prompt, ``(1, tokens)``.
+        before: The ids that new tokens follow, ``(tokens,)``.
+        shown: Their text.
+        how: The options of ``generate``.
+    """
     from registry.generation.streaming import TextStreamer
 
-    continuation = TextStreamer(loaded.tokenizer, ids[0], show=_print)
+    continuation = TextStreamer(loaded.tokenizer, before, show=_print)
     begun = False
 
     def on_token(step: Any) -> None:
         nonlocal begun
         if not begun:
             begun = True
-            _print(prompt)
+            _print(shown)
         continuation(step)
 
     try:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 HELD_BY = {"masked-lm": ("masked-lm", "pretraining"), "causal-lm": ("causal-lm", "double-heads")}
 """For a task, the tasks of cards whose files have its weights."""
 
+GENERATING = ("causal-lm", "seq2seq-lm")
+"""Tasks of models that generate texts."""
+
 
 def _usable(_ctx: click.Context, _parameter: click.Parameter, device: str | None) -> str | None:
     """The device, once torch has allocated a tensor there.  Raises BadParameter."""
@@ -31,7 +34,7 @@ device_option = click.option("--device", metavar="NAME", callback=_usable, help=
 
 
 def task_that_generates(name: str) -> str:
-    """The task of the class that continues texts: ``causal-lm``, or of an architecture without it the model's own.
+    """The task of the class that generates: that of a causal or an encoder-decoder's, or else the model's own.
 
     Raises:
         RegistryError: Whatever ``registry.load_config`` raises.
@@ -43,10 +46,13 @@ def task_that_generates(name: str) -> str:
     files = Files.named(name)
     described = find_config(files)
     own = task_of(files.source.card, described)
-    if "causal-lm" in described.architecture.models or own not in described.architecture.models:
-        return "causal-lm"
+    models = described.architecture.models
+    usual = next((task for task in GENERATING if task in models), "causal-lm")
+    if usual in models or own not in models:
+        return usual
     cls = class_for(own, described.architecture, files)
-    return own if all(hasattr(cls, needed) for needed in ("context_size", "new_cache", "score")) else "causal-lm"
+    generates = hasattr(cls, "start") or all(hasattr(cls, name) for name in ("context_size", "new_cache", "score"))
+    return own if generates else usual
 
 
 def tasks_with_labels(name: str) -> list[str]:

@@ -67,6 +67,13 @@ class PieceModel(Protocol):
         ...
 
 
+def piece_model(vocab_file: str | Path | bytes | PieceModel) -> PieceModel:
+    """The model in a file, or in its bytes; a model is itself.  Raises VocabError where it is damaged."""
+    if isinstance(vocab_file, (str, Path)):
+        return SentencePieceModel(read_bytes(vocab_file), str(vocab_file))
+    return SentencePieceModel(vocab_file) if isinstance(vocab_file, bytes) else vocab_file
+
+
 class SentencePieceTokenizer(CausalTokenizer):
     """Base of tokenizers whose vocabulary is a model of pieces.
 
@@ -100,9 +107,7 @@ class SentencePieceTokenizer(CausalTokenizer):
 
     def __init__(self, vocab_file: str | Path | bytes | PieceModel, **values: Any) -> None:
         origin = str(vocab_file) if isinstance(vocab_file, (str, Path)) else "the model of sentencepiece"
-        if isinstance(vocab_file, (str, Path)):
-            vocab_file = read_bytes(vocab_file)
-        self.model: PieceModel = SentencePieceModel(vocab_file, origin) if isinstance(vocab_file, bytes) else vocab_file
+        self.model = piece_model(vocab_file)
         super().__init__(dict(self.model.vocab), origin=origin, **{**self.model.special, **values})
         by_option = self.add_prefix_space is not False, self.add_prefix_space is not False and self.legacy
         self._prefixes = by_option if self.model.prefixes is None else self.model.prefixes
@@ -135,7 +140,8 @@ class SentencePieceTokenizer(CausalTokenizer):
 
     def vocabulary_files(self) -> Mapping[str, str | bytes]:
         """Names and contents of the files of the vocabulary."""
-        return self.model.files(self._recognized.values())
+        files = self.model.files(self._recognized.values())
+        return {self.vocabulary_name if name == MODEL_NAME else name: content for name, content in files.items()}
 
     def published_class(self) -> str:
         """The name of the tokenizer in other libraries that reads what this one writes."""
