@@ -178,7 +178,7 @@ def generate(
     from registry.generation.output import Record
     from registry.generation.prompts import configured_end, prompts_of
     from registry.generation.settings import settings_of
-    from registry.generation.state import started, starting
+    from registry.generation.state import Seq2SeqModel, started, starting
 
     decoder, input_ids, attention_mask = started(model, input_ids, attention_mask, decoder_input_ids)
     _refuse_prompt_learning(model)
@@ -186,7 +186,7 @@ def generate(
         padding = prompts_of(input_ids, attention_mask).padding
         options = settings_of(getattr(model, "generation_config", {}), given, input_ids.shape[1])
         options.setdefault("eos_token_id", configured_end(model))
-        if decoder is not model:
+        if isinstance(model, Seq2SeqModel):
             options.setdefault("pad_token_id", getattr(getattr(model, "config", None), "pad_token_id", None))
         if "max_new_tokens" not in options:
             raise InputError("max_new_tokens is not given: the most tokens to generate.")

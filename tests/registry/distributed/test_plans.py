@@ -68,6 +68,12 @@ def test_blocks_that_are_not_there_are_an_error() -> None:
         blocks_of(gpt2({}, blocks=("transformer.layers.*",)))
 
 
+def test_blocks_of_a_part_that_a_class_lacks_are_none() -> None:
+    model = gpt2({}, blocks=("transformer.h.*", "multiple_choice_head.summary"))
+    assert model.layout.part_of("multiple_choice_head.summary.weight") is not None
+    assert len(blocks_of(model)) == 2
+
+
 def test_a_layer_that_computes_something_else_is_not_divided() -> None:
     class Scaled(nn.Linear):
         def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  # torch's name

@@ -55,7 +55,7 @@ class T5Attention(nn.Module):
 class T5CrossAttention(T5Attention):
     """Attention to the encoded text."""
 
-    def forward(self, x: Tensor, attend: CrossAttend) -> Tensor:
+    def forward(self, x: Tensor, attend: CrossAttend) -> Tensor:  # type: ignore[override]
         """Mix what the tokens of ``x``, ``(batch, tokens, width)``, attend to."""
         return self.mix(x, attend, self.key_value)
 
@@ -163,7 +163,7 @@ class T5Stack(nn.Module):
         super().__init__()
         kinds = [T5BiasedAttention, *[T5Attention] * (layers - 1)]
         self.num_layers = layers
-        self.block = nn.ModuleList(T5Block(config, SelfAttention=kind, **self.further) for kind in kinds)
+        self.block: Any = nn.ModuleList(T5Block(config, SelfAttention=kind, **self.further) for kind in kinds)
         self.final_layer_norm = nn.RMSNorm(config.d_model, eps=config.layer_norm_epsilon)
         self.dropout = nn.Dropout(config.dropout_rate)
 

@@ -144,7 +144,7 @@ class CrossStateWithWeights(CrossState):
 
     def _mix(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:
         mixed, weights = eager_attention(query, keys, values, mask=self._mask, dropout=dropout)
-        parted = weights.unflatten(-2, (-1, self._tokens))  # of n sequences for each text: BH(nT)S -> BHnTS
+        parted = weights.view(*weights.shape[:2], -1, self._tokens, weights.shape[-1])  # BH(nT)S -> BHnTS
         self._weights[layer] = parted.transpose(1, 2).flatten(0, 1)
         return mixed
 

@@ -33,7 +33,7 @@ class Seq2SeqLM(EncoderDecoder):
         """Logits, ``(..., vocabulary)``, of the token after each, by the decoder's output, ``(..., width)``."""
         return self.lm_head(x)
 
-    def forward(  # noqa: D417  # the others are those of EncoderDecoder
+    def forward(  # type: ignore[override]  # noqa: D417  # it takes those of EncoderDecoder, and returns another record
         self,
         input_ids: Tensor | None = None,
         *,
@@ -182,8 +182,7 @@ class EncodedTexts:
     def new_cache(self, batch: int, capacity: int) -> Seq2SeqCache:
         """An empty cache for ``batch`` sequences of up to ``capacity`` tokens; the texts are encoded for it."""
         self._encoded = self._model.encode(self._input_ids, attention_mask=self._mask).last_hidden_state
-        layers: Any = self._model.decoder.num_layers
-        return Seq2SeqCache(layers=layers, batch=batch, capacity=capacity)
+        return Seq2SeqCache(layers=self._model.decoder.num_layers, batch=batch, capacity=capacity)
 
     def score(
         self,

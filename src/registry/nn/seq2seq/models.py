@@ -49,12 +49,12 @@ class WithEncoder(nn.Module):
     """
 
     config: Any
-    encoder: nn.Module
+    encoder: Any
 
     def embed(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
         """Embeddings of the tokens of a text or an answer, ``(batch, tokens, width)``: rows of the input embeddings."""
-        table: Any = getattr(self, "get_input_embeddings")()  # noqa: B009  # of ``Model``
-        return embed_tokens(table, input_ids, inputs_embeds)
+        this: Any = self  # a ``Model`` as well
+        return embed_tokens(this.get_input_embeddings(), input_ids, inputs_embeds)
 
     def encode(
         self,
@@ -121,7 +121,7 @@ class EncoderDecoder(WithEncoder):
     features of the same shape.
     """
 
-    decoder: nn.Module
+    decoder: Any
 
     def decode(
         self,
@@ -149,10 +149,10 @@ class EncoderDecoder(WithEncoder):
             output_hidden_states: Whether to return the input of each layer, too.
             output_attentions: Whether to return attention weights, too.
         """
-        causal, across = (
-            (CausalStateWithWeights, CrossStateWithWeights) if output_attentions else (CausalState, CrossState)
-        )
-        state = causal(tokens_of(input_ids, inputs_embeds), attention_mask, cache_after(past_key_values, use_cache))
+        causal = CausalStateWithWeights if output_attentions else CausalState
+        across = CrossStateWithWeights if output_attentions else CrossState
+        own: Any = past_key_values  # of whose entries the first two tensors are the decoder's own
+        state = causal(tokens_of(input_ids, inputs_embeds), attention_mask, cache_after(own, use_cache))
         cross = across(encoded, encoded_mask, past_key_values, use_cache=use_cache)
         shown = HiddenStates(state.show, output_hidden_states)
         x = state.restore(self.decoder(self.embed(input_ids, inputs_embeds), state, cross, shown))
