@@ -98,7 +98,7 @@ def test_transformers_reads_what_we_write(keys: dict[str, Any], tmp_path: Path) 
 
 def test_sizes_follow_from_each_other() -> None:
     config = LlamaConfig(hidden_size=24, num_attention_heads=4, intermediate_size=40)
-    assert (config.head_width, config.key_value_heads, config.scaling) == (6, 4, "default")
+    assert (config.head_width, config.key_value_heads) == (6, 4)
     assert LlamaConfig(hidden_size=24, num_attention_heads=5, head_dim=8).head_width == 8
     assert hash(config) == hash(config.replace())
 
@@ -122,10 +122,14 @@ def test_sizes_follow_from_each_other() -> None:
         ({"bos_token_id": True}, "bos_token_id must be an id below vocab_size"),
         ({"rope_scaling": "linear"}, "rope_scaling must be an object with a rope_type"),
         (
-            {"rope_scaling": {"type": "dynamic", "factor": 2.0}},
-            "kind 'dynamic'; understood are default",
+            {"rope_scaling": {"type": "longrope", "factor": 2.0}},
+            "kind 'longrope'; understood are default",
         ),
-        ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, "kind 'yarn'; understood are"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0, "beta_slow": 0}}, "number above 0 as beta_slow, not 0"),
+        (
+            {"rope_scaling": {"rope_type": "yarn", "factor": 2.0, "truncate": 1}},
+            "truncate must be true or false, not 1",
+        ),
         ({"rope_scaling": {"type": "linear"}}, "needs a number above 0 as factor, not None"),
         ({"rope_scaling": {"type": "linear", "factor": 0}}, "needs a number above 0 as factor, not 0"),
         ({"rope_scaling": {**LLAMA_3, "high_freq_factor": 1.0}}, "high_freq_factor must be above low_freq_factor"),

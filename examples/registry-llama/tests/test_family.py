@@ -15,6 +15,7 @@ from registry.errors import ConfigError, WeightsMismatchError
 from registry.testing import CheckpointSuite, ConfigSuite, ModelSuite
 from registry_llama.mixtral.config import MixtralConfig
 from registry_llama.qwen.config import Qwen2Config
+from registry_llama.qwen_moe.config import Qwen2MoeConfig, Qwen3MoeConfig
 
 SIZES: dict[str, Any] = {
     "vocab_size": 61,
@@ -29,6 +30,7 @@ SIZES: dict[str, Any] = {
     "eos_token_id": None,
     "pad_token_id": None,
 }
+EXPERTS: dict[str, Any] = {"moe_intermediate_size": 12, "num_experts": 5, "num_experts_per_tok": 2}
 FAMILY: dict[str, tuple[str, dict[str, Any]]] = {
     "Mistral": ("Mistral", {"sliding_window": 5}),
     "Mistral without a window": ("Mistral", {"sliding_window": None, "head_dim": 8}),
@@ -41,6 +43,31 @@ FAMILY: dict[str, tuple[str, dict[str, Any]]] = {
         {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1, "tie_word_embeddings": True},
     ),
     "Qwen 3": ("Qwen3", {"head_dim": 8}),
+    "Qwen 2 with experts": (
+        "Qwen2Moe",
+        {
+            **EXPERTS,
+            "shared_expert_intermediate_size": 16,
+            "num_experts_per_tok": 3,
+            "layer_types": ["full_attention"] * 3,
+        },
+    ),
+    "Qwen 2 with experts and a window": (
+        "Qwen2Moe",
+        {
+            **EXPERTS,
+            "shared_expert_intermediate_size": 16,
+            "norm_topk_prob": True,
+            "use_sliding_window": True,
+            "sliding_window": 4,
+            "max_window_layers": 2,
+        },
+    ),
+    "Qwen 3 with experts": ("Qwen3Moe", {**EXPERTS, "head_dim": 8, "norm_topk_prob": True}),
+    "Qwen 3 with experts and a window": (
+        "Qwen3Moe",
+        {**EXPERTS, "head_dim": 8, "use_sliding_window": True, "sliding_window": 4},
+    ),
     "Qwen 3 with a window": (
         "Qwen3",
         {
@@ -124,6 +151,9 @@ def test_experts_are_gathered_and_missing_ones_named(tmp_path: Path) -> None:
     ("make", "fault"),
     [
         (lambda: MixtralConfig(num_experts_per_tok=9), r"num_experts_per_tok \(9\) exceeds num_local_experts \(8\)"),
+        (lambda: Qwen2MoeConfig(num_experts_per_tok=61), r"from 1 to num_experts \(60\), not 61"),
+        (lambda: Qwen3MoeConfig(decoder_sparse_step=2), "decoder_sparse_step must be 1, not 2"),
+        (lambda: Qwen3MoeConfig(mlp_only_layers=[0]), r"mlp_only_layers must be empty: .* not \[0\]"),
         (lambda: Qwen2Config(layer_types=["round"]), "for each of num_hidden_layers"),
         (lambda: Qwen2Config(num_key_value_heads=5), r"num_key_value_heads \(5\) must divide"),
     ],
@@ -182,3 +212,13 @@ class TestQwen2(OfFamily):
 class TestQwen3(OfFamily):
     architecture = "qwen3"
     config = {**TINY, "head_dim": 8}
+
+
+class TestQwen2Moe(OfOtherFiles):
+    architecture = "qwen2-moe"
+    config = {**TINY, **EXPERTS, "shared_expert_intermediate_size": 16}
+
+
+class TestQwen3Moe(OfOtherFiles):
+    architecture = "qwen3-moe"
+    config = {**TINY, **EXPERTS, "head_dim": 8, "norm_topk_prob": True}

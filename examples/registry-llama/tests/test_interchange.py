@@ -38,6 +38,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "tied": {"tie_word_embeddings": True},
     "scaled": {"rope_scaling": LLAMA_3, "rope_theta": 500_000.0},
     "linear": {"rope_scaling": {"rope_type": "linear", "factor": 2.0}},
+    "dynamic": {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}},
+    "yarn": {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}},
     "biases": {"attention_bias": True, "mlp_bias": True, "head_dim": 8},
 }
 PUBLISHED: dict[str, dict[str, Any]] = {  # as the published configurations have them

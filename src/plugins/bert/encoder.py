@@ -55,7 +55,7 @@ class BertEmbeddings(nn.Module):
         """
         tokens = tokens_of(input_ids, inputs_embeds)
         if position_ids is None:
-            check_length(tokens.shape[-1], self.position_embeddings)
+            check_length(tokens.shape[-1], self.position_embeddings.weight.shape[0])
             position_ids = torch.arange(tokens.shape[-1], device=tokens.device)
         if token_type_ids is None:
             token_type_ids = torch.zeros(1, dtype=torch.long, device=tokens.device)

@@ -4,15 +4,14 @@ Modules and parameters have the names of the published files.
 
 Axes:  B batch,  T new tokens,  H heads,  D width of a head.
 
-``attend`` is causal attention, ``CausalState.attend_in(layer)`` of ``registry.nn.attention``.  The model makes one
-state for each call of ``forward``: from the mask and the cache it derives positions and the causal mask.  A layer gives
-its queries, keys and values, ``(B, T, H, D)``, to ``attend``, which appends keys and values to the cache of that layer,
+``attend`` is causal attention, ``CausalState.attend_in(layer)`` of ``registry.nn.attention``.  ``TypedBackbone`` makes
+one state for each call of ``forward``: from mask and cache it derives positions and the causal mask.  A layer gives its
+queries, keys and values, ``(B, T, H, D)``, to ``attend``, which appends keys and values to the cache of that layer,
 lets the new tokens attend to all cached ones and to themselves, and returns ``(B, T, H, D)``.  A block alone, without
 cache and padding, takes ``causal_attention``.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable
 from typing import ClassVar
 
 import torch
@@ -20,14 +19,12 @@ from torch import Tensor, nn
 
 from registry.loading.model import Model
 from registry.nn.activations import ACTIVATION_FUNCTIONS
-from registry.nn.attention import Attend, CausalState, CausalStateWithWeights, causal_attention
-from registry.nn.cache import KeyValueCache, KeyValues, cache_after
-from registry.nn.heads import ChoiceHead, DoubleHeadsModel, LMHeadModel, SequenceClassifier
-from registry.nn.inputs import check_length, check_shape, embed_ids, embed_tokens, tokens_of
+from registry.nn.attention import Attend, CausalState, causal_attention
+from registry.nn.heads import ChoiceHead, DoubleHeadsModel, LMHeadModel, SequenceClassifier, TypedBackbone
+from registry.nn.inputs import embed_ids, embed_tokens, tokens_of
 from registry.nn.linear import Conv1D
-from registry.nn.outputs import DecoderOutput
+from registry.nn.mixins.vocabulary import refuse_without_rows
 from registry.nn.projections import separate
-from registry.nn.vocabulary import refuse_without_rows
 from registry.records import LazyRef
 
 from .config import OpenAIGPTConfig
@@ -123,7 +120,7 @@ class OpenAIGPTPreTrainedModel(Model):
             self.set_num_special_tokens(num_special_tokens)
 
 
-class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
+class OpenAIGPTModel(TypedBackbone, OpenAIGPTPreTrainedModel):
     """Embeddings and the blocks."""
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
@@ -173,61 +170,11 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
             x = x + embed_ids(self.tokens_embed, token_type_ids, "token_type_ids")
         return self.drop(x)
 
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        *,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        past_key_values: KeyValueCache | Iterable[KeyValues] | None = None,
-        use_cache: bool | None = None,
-        output_hidden_states: bool | None = None,
-        output_attentions: bool | None = None,
-    ) -> DecoderOutput:
-        """Read tokens, after those in ``past_key_values``.
-
-        Args:
-            input_ids: ``(..., tokens)``.
-            attention_mask: ``(..., tokens so far)``, 1 at tokens and 0 at padding, which may be anywhere; of any type.
-            token_type_ids: Further tokens, of the shape of the ids, whose embeddings are added.
-            position_ids: Of the shape of the ids, or ``(tokens,)``; unless given, the number of tokens before each,
-                padding not counted.
-            inputs_embeds: Embeddings in place of the ids, ``(..., tokens, width)``, of ``get_input_embeddings()``.
-            past_key_values: What an earlier call returned under this name, or a ``StaticKeyValueCache``, which is
-                written to.
-            use_cache: Whether to return keys and values.
-            output_hidden_states: Whether to return the input of each layer, too.
-            output_attentions: Whether to return attention weights, too, which are computed the slow way.
-
-        Returns:
-            Hidden states, ``(..., tokens, width)``, keys and values, and what was asked for.
-
-        Raises:
-            InputError: A shape does not fit, a sequence is too long, or an id is unknown.
-        """
-        kind = CausalStateWithWeights if output_attentions else CausalState
-        tokens = tokens_of(input_ids, inputs_embeds)
-        state = kind(tokens, attention_mask, cache_after(past_key_values, use_cache, len(self.h)))
-        if position_ids is None:
-            check_length(state.length, self.positions_embed)
-            position_ids = state.positions(tokens.device)
-        check_shape(token_type_ids, tokens, "token_type_ids")
-        x = state.flat(self.embed(input_ids, inputs_embeds, position_ids, token_type_ids))
-        hidden_states = []
+    def transform(self, x: Tensor, position_ids: Tensor, state: CausalState) -> Tensor:  # noqa: ARG002  # in ``x``
+        """The blocks, one after the other."""
         for number, block in enumerate(self.h):
-            if output_hidden_states:
-                shown, x = state.show(x)
-                hidden_states.append(shown)
-            x = block(x, state.attend_in(number))
-        x = state.restore(x)
-        return DecoderOutput(
-            x,
-            state.past_key_values if use_cache else None,
-            (*hidden_states, x) if output_hidden_states else None,
-            state.attentions,
-        )
+            x = block(state.keep(x), state.attend_in(number))
+        return x
 
 
 # --- One class for each task ------------------------------------------------------------------------------------------

@@ -21,10 +21,10 @@ from registry.loading.slots import share_again, shared_names, slots_of
 from registry.loading.untrained import drawn, fingerprints, noting, unchanged
 from registry.namespace import reference_to, revive
 from registry.nn import onednn
-from registry.nn.checkpointing import WithCheckpointing
+from registry.nn.mixins.checkpointing import WithCheckpointing
+from registry.nn.mixins.vocabulary import WithVocabulary
 from registry.nn.outputs import is_configured, with_defaults_of_configuration
 from registry.nn.packing import packing_of, set_packing
-from registry.nn.vocabulary import WithVocabulary
 from registry.sharding.shares import local_of
 from registry.sources.files import Files
 from registry.weights.checkpoint import RELEASE_FORMATS

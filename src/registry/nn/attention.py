@@ -87,6 +87,28 @@ def eager_attention(
     return (F.dropout(weights, dropout) @ value).transpose(-3, -2), weights
 
 
+def with_sinks(sinks: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Keys, values and mask, with one more key in front, of which every token sees a score of its head, and no value.
+
+    A head can thus attend to nothing (Xiao et al., 2023, section 3.3; gpt-oss).
+
+    Args:
+        sinks: The score of each head, ``(heads,)``.
+        key: ``(batch, tokens, heads, width)``.
+        value: The shape of ``key``.
+        mask: As for ``attention``.
+
+    Returns:
+        Keys, values, and a mask to be added to the scores.
+    """
+    if mask.dtype == torch.bool:
+        mask = torch.zeros_like(mask, dtype=key.dtype).masked_fill(~mask, float("-inf"))
+    column = sinks.to(mask.dtype).view(-1, 1, 1).expand(*mask.shape[:-3], len(sinks), mask.shape[-2], 1)
+    mask = torch.cat([column, mask.expand(*column.shape[:-1], mask.shape[-1])], dim=-1)
+    key, value = (torch.cat([x.new_zeros(x.shape[0], 1, *x.shape[2:]), x], dim=1) for x in (key, value))
+    return key, value, mask
+
+
 def are_shared(query: Tensor, key: Tensor) -> bool:
     """Whether several heads of ``query`` share one of ``key``; both are ``(..., heads, tokens, width)``."""
     return bool(query.shape[-3] != key.shape[-3])  # sizes are tensors under torch.jit.trace
@@ -124,14 +146,21 @@ class CausalState:
         input_ids: New tokens, ``(..., T)``.
         mask: ``(..., S)``, zero at padding, which may be anywhere.
         past: Keys and values of the tokens before.
+        hidden: A list to which ``keep`` appends; None for none.
 
     Raises:
         InputError: There is no token, or the mask does not fit.
     """
 
     def __init__(
-        self, input_ids: Tensor, mask: Tensor | None = None, past: KeyValueCache | Iterable[KeyValues] | None = None
+        self,
+        input_ids: Tensor,
+        mask: Tensor | None = None,
+        past: KeyValueCache | Iterable[KeyValues] | None = None,
+        *,
+        hidden: list[Tensor] | None = None,
     ) -> None:
+        self._hidden = hidden
         self._shape = input_ids.shape
         self._cache = past if isinstance(past, KeyValueCache) else DynamicKeyValueCache(past or ())
         self._past = self._cache.length
@@ -180,16 +209,21 @@ class CausalState:
             return torch.arange(self._past, self.length, device=device)
         return (self._tokens.long().cumsum(-1) - 1).clamp(min=0)[:, self._past :].reshape(self._shape)
 
-    def attend_in(self, layer: int, *, window: int | None = None, bias: Tensor | None = None) -> Attend:
+    def attend_in(
+        self, layer: int, *, window: int | None = None, bias: Tensor | None = None, sinks: Tensor | None = None
+    ) -> Attend:
         """Causal attention of the layer of this number, whose keys and values are appended to the cache.
 
         Args:
             layer: The number.
             window: Tokens to which one attends, itself included (Beltagy et al., 2020); None for all before it.
             bias: Is added to the scores, ``(..., H, T, S)``: of relative positions, for example (Raffel et al., 2020).
+            sinks: For each head a score that takes part in the softmax, and attends to nothing, ``(H,)`` (gpt-oss).
         """
         mask = self._mask(window) if bias is None else self._biased(window, bias)
-        return partial(self._attend, layer, mask)
+        if mask is None and sinks is not None:
+            mask = causal_mask(self._shape[-1], self._past, None, self._device)
+        return partial(self._attend, layer, mask, sinks)
 
     def _biased(self, window: int | None, bias: Tensor) -> Tensor:
         """A bias under the mask of a window, made once however many layers share it."""
@@ -202,10 +236,22 @@ class CausalState:
         return self._biases[key][1]
 
     def _attend(
-        self, layer: int, mask: Tensor | None, query: Tensor, key: Tensor, value: Tensor, *, dropout: float = 0.0
+        self,
+        layer: int,
+        mask: Tensor | None,
+        sinks: Tensor | None,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        dropout: float = 0.0,
     ) -> Tensor:
         keys, values = self._cache.append(layer, key.transpose(-3, -2), value.transpose(-3, -2))
-        return self._mix(layer, query, keys.transpose(-3, -2), values.transpose(-3, -2), mask, dropout)
+        keys, values = keys.transpose(-3, -2), values.transpose(-3, -2)
+        if sinks is not None:
+            assert mask is not None  # as made by attend_in
+            keys, values, mask = with_sinks(sinks, keys, values, mask)
+        return self._mix(layer, query, keys, values, mask, dropout)
 
     def _mix(
         self,
@@ -236,6 +282,14 @@ class CausalState:
         flat = self.flat(shown)
         return shown, flat if self._tokens is None else flat.where(self._tokens[:, self._past :, None], x)
 
+    def keep(self, x: Tensor) -> Tensor:
+        """``(B, T, width)``, the input of a layer, which becomes a hidden state of the output where these are kept."""
+        if self._hidden is None:
+            return x
+        shown, x = self.show(x)
+        self._hidden.append(shown)
+        return x
+
     @property
     def past_key_values(self) -> Sequence[KeyValues]:
         """Keys and values of all layers, for the next call: the cache that was given, or else new tensors."""
@@ -251,9 +305,14 @@ class CausalStateWithWeights(CausalState):
     """The same, with the attention weights of every layer kept."""
 
     def __init__(
-        self, input_ids: Tensor, mask: Tensor | None = None, past: KeyValueCache | Iterable[KeyValues] | None = None
+        self,
+        input_ids: Tensor,
+        mask: Tensor | None = None,
+        past: KeyValueCache | Iterable[KeyValues] | None = None,
+        *,
+        hidden: list[Tensor] | None = None,
     ) -> None:
-        super().__init__(input_ids, mask, past)
+        super().__init__(input_ids, mask, past, hidden=hidden)
         self._weights: dict[int, Tensor] = {}
 
     def _make_mask(self, window: int | None) -> Tensor:
@@ -262,7 +321,8 @@ class CausalStateWithWeights(CausalState):
     def _mix(
         self, layer: int, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, dropout: float
     ) -> Tensor:
-        mixed, self._weights[layer] = eager_attention(query, keys, values, mask=mask, dropout=dropout)
+        mixed, weights = eager_attention(query, keys, values, mask=mask, dropout=dropout)
+        self._weights[layer] = weights[..., -self.length :]  # without that of a sink
         return mixed
 
     @property

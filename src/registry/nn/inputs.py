@@ -167,9 +167,8 @@ def check_fits(tensor: Tensor, tokens: Tensor, name: str) -> None:
         )
 
 
-def check_length(tokens: int, positions: nn.Embedding) -> None:
-    """Raise InputError unless there are positions for a sequence of so many tokens."""
-    longest = positions.weight.shape[0]
+def check_length(tokens: int, longest: int) -> None:
+    """Raise InputError where a sequence of so many tokens is longer than the longest."""
     if tokens > longest:
         raise InputError(
             f"A sequence of {tokens} tokens is too long: this model has {longest} positions.",

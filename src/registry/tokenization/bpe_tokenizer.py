@@ -20,7 +20,7 @@ from registry.tokenization.bpe import (
     read_json_vocabulary,
     read_merges,
 )
-from registry.tokenization.causal import CausalTokenizer, bos_and_eos
+from registry.tokenization.causal import CausalTokenizer, bos_and_eos, cls_and_sep
 from registry.tokenization.options import ADDED_TOKENS, Option, check
 from registry.tokenization.tokenizer_json import read_tokenizer_json
 from registry.tokenization.vocabulary import parse_vocabulary, read_bytes
@@ -136,7 +136,7 @@ class BytePairTokenizer(CausalTokenizer):
             raise VocabError(f"{origin}: model.merges must be a list of rules.")
         return {
             "merges_file": listed_merges(rules, origin=f"{origin}: model.merges"),
-            **bos_and_eos(keys.get("post_processor"), origin),
+            **(cls_and_sep if any(cls.template) else bos_and_eos)(keys.get("post_processor"), origin),
         }
 
     def vocabulary_files(self) -> dict[str, str]:

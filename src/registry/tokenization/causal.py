@@ -5,12 +5,12 @@ from typing import Any, ClassVar
 
 from registry.errors import VocabError
 from registry.tokenization.base import Tokenizer
-from registry.tokenization.batches.encoding import NOTHING, Template
+from registry.tokenization.batches.encoding import Template
 from registry.tokenization.options import FLAG, Option
 
 
 class CausalTokenizer(Tokenizer):
-    """Base of tokenizers of causal models.
+    """Base of tokenizers of causal models; a subclass with a ``template`` of its own has that instead.
 
     Args:
         add_bos_token: Whether ``bos_token`` is put before each text.
@@ -23,11 +23,29 @@ class CausalTokenizer(Tokenizer):
     add_eos_token: bool = False
 
     def _template(self, wanted: bool) -> Template[list[int]]:
-        if not wanted:
-            return NOTHING
+        if not wanted or any(self.template):
+            return super()._template(wanted)
         start = [self.special_id("bos_token")] if self.add_bos_token else []
         end = [self.special_id("eos_token")] if self.add_eos_token else []
         return Template(start, end, end, start)
+
+
+def cls_and_sep(processor: Mapping[str, Any] | None, origin: str) -> dict[str, Any]:
+    """The special tokens that a ``post_processor`` of RoBERTa or BERT puts around texts, as options.
+
+    Anything else raises VocabError.
+    """
+    found = processor or {}
+    tokens = [found.get(role) for role in ("cls", "sep")]
+    if found.get("type") not in ("RobertaProcessing", "BertProcessing") or not all(map(_is_numbered, tokens)):
+        raise VocabError(f"{origin}: post_processor puts texts between tokens in a way that is not supported.")
+    (cls, _), (sep, _) = tokens
+    return {"cls_token": cls, "sep_token": sep}
+
+
+def _is_numbered(token: Any) -> bool:
+    """Whether this is a token with its id."""
+    return isinstance(token, list) and len(token) == 2 and isinstance(token[0], str)
 
 
 def bos_and_eos(processor: Mapping[str, Any] | None, origin: str) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """Attention beside its formula; causal attention beside plain attention under an explicit mask."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
+from transformers.models.gpt_oss.modeling_gpt_oss import eager_attention_forward
 
 from registry.nn.attention import (
     CausalState,
@@ -134,6 +137,40 @@ def test_a_bias_is_added_to_the_scores(
     last = kind(IDS[:, 4:], tokens, past.past_key_values)
     found = last.attend_in(0, window=window, bias=bias[:, :, 4:])(*(x[:, 4:] for x in qkv))
     assert_close(found, expected[:, 4:])
+
+
+@pytest.mark.parametrize("kind", [CausalState, CausalStateWithWeights])
+@pytest.mark.parametrize("window", [None, 2])
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_sink_takes_its_share_of_the_attention_and_gives_nothing(
+    qkv: list[Tensor], kind: type[CausalState], window: int | None, padded: bool
+) -> None:
+    sinks = torch.randn(HEADS, dtype=torch.float64)
+    tokens = torch.tensor([[1, 1, 1, 1, 1], [0, 1, 1, 1, 1]]) if padded else None
+    seen = causal_mask(TOKENS, 0, None if tokens is None else tokens.bool(), torch.device("cpu"), window=window)
+    query, key, value = qkv
+    scores = torch.where(seen, torch.einsum("bqhd,bkhd->bhqk", query, key) / WIDTH**0.5, -torch.inf)
+    weights = scores.exp() / (scores.exp().sum(-1, keepdim=True) + sinks.exp()[:, None, None])
+    expected = torch.einsum("bhqk,bkhd->bqhd", weights, value)
+    state = kind(IDS, tokens)
+    assert_close(state.attend_in(0, window=window, sinks=sinks)(*qkv), expected)
+    if state.attentions is not None:
+        assert_close(state.attentions[0], weights)
+    past = kind(IDS[:, :4], None if tokens is None else tokens[:, :4])
+    past.attend_in(0, window=window, sinks=sinks)(*(x[:, :4] for x in qkv))
+    last = kind(IDS[:, 4:], tokens, past.past_key_values)
+    assert_close(last.attend_in(0, window=window, sinks=sinks)(*(x[:, 4:] for x in qkv)), expected[:, 4:])
+
+
+def test_attention_with_sinks_is_that_of_gpt_oss() -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(BATCH, TOKENS, heads, WIDTH) for heads in (6, 2, 2))
+    theirs = SimpleNamespace(sinks=torch.randn(6), num_key_value_groups=3, training=False)
+    mask = torch.zeros(TOKENS, TOKENS).masked_fill(torch.ones(TOKENS, TOKENS).triu(1).bool(), -torch.inf)
+    heads_first = [x.transpose(1, 2) for x in (query, key, value)]
+    expected, _ = eager_attention_forward(theirs, *heads_first, mask, scaling=WIDTH**-0.5)
+    for kind in (CausalState, CausalStateWithWeights):
+        assert_close(kind(IDS).attend_in(0, sinks=theirs.sinks)(query, key, value), expected)
 
 
 def test_the_mask_is_the_definition_of_causal() -> None:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -25,8 +26,9 @@ torch.testing.assert_close(torch.zeros(1), torch.zeros(1))  # ... and parts of t
 
 @pytest.fixture(scope="session")
 def files() -> dict[str, str]:
-    """The scaffold's files: path -> text."""
-    return {path.as_posix(): text for path, text in render(NAME)}
+    """The scaffold's files, and the names of weights as its author recorded them: path -> text."""
+    recorded = {"tests/TestMyTiny.weights.txt": (Path(__file__).parent / "my_tiny.weights.txt").read_text("utf-8")}
+    return {path.as_posix(): text for path, text in render(NAME)} | recorded
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,25 @@ def in_base_model(code: str) -> tuple[str, str, str]:
 
 def in_forward(code: str) -> tuple[str, str, str]:
     """Add a statement where the model has embedded its input, ``x``."""
-    return after(MODELING, FLAT, f"{code}\n")
+    return before(MODELING, BLOCKS, f"{code}\n")
+
+
+def around_forward(code: str) -> tuple[str, str, str]:
+    """Define how the model without a head reads; ``read`` is what it returns otherwise, given ``given``."""
+    method = (
+        "    def forward(self, input_ids=None, *, attention_mask=None, use_cache=None, **options):\n"
+        "        given = attention_mask\n"
+        f"{code}\n        return read\n\n"
+    )
+    return before(MODELING, "    def embed(", method)
+
+
+READ = "        read = super().forward(input_ids, attention_mask=given, use_cache=use_cache, **options)\n"
+
+
+def in_head(code: str) -> tuple[str, str, str]:
+    """Add a method to the model with a head."""
+    return after(MODELING, "        self.lm_head.weight = self.model.tokens.weight\n", f"\n{code}\n")
 
 
 def in_constructor(code: str) -> tuple[str, str, str]:
@@ -93,8 +111,8 @@ TOKENIZER_BODY = (
     "    def span_ids(self, span: Span) -> list[int]:\n"
     '        """The ids of a span of text."""\n        text = span.text.replace(" ", SPACE)\n'
 )
-FLAT = "        x = state.flat(x)\n"
-PREDICT = "        return self.predict(read, labels, attention_mask)\n"
+BLOCKS = "        for number, block in enumerate(self.blocks):\n"
+PREDICT = "    def predict(self, read, labels, mask):\n        found = super().predict(read, labels, mask)\n"
 
 
 def lenient(option: str) -> str:
@@ -290,15 +308,17 @@ MUTATIONS: Mapping[str, Mutation] = {
     ),
     # --- the model
     "there is a loss without labels": mutation(
-        SHAPES, (MODELING, PREDICT, PREDICT.replace("labels", "input_ids if labels is None else labels"))
+        SHAPES,
+        in_head(
+            f"{PREDICT}        return type(found)(**{{**dict(found), 'loss': found.logits.mean()}}) "
+            "if labels is None else found"
+        ),
     ),
     "a loss for each token is returned": mutation(
         SHAPES,
-        (
-            MODELING,
-            PREDICT,
-            "        found = self.predict(read, labels, attention_mask)\n"
-            "        return found if labels is None else type(found)(**{**dict(found), 'loss': found.loss[None]})\n",
+        in_head(
+            f"{PREDICT}        return found if labels is None else "
+            "type(found)(**{**dict(found), 'loss': found.loss[None]})"
         ),
     ),
     "it adds noise in evaluation": mutation(
@@ -314,41 +334,39 @@ MUTATIONS: Mapping[str, Mutation] = {
         (MODELING, "            nn.init.ones_(module.weight)", "            pass"),
     ),
     "no gradient reaches the positions": mutation(
-        "test_gradients_reach_every_parameter", (MODELING, '"position_ids")\n', '"position_ids").detach()\n')
+        "test_gradients_reach_every_parameter",
+        (MODELING, 'position_ids, "position_ids")\n', 'position_ids, "position_ids").detach()\n'),
     ),
     "padding on the right changes results": mutation(
         "test_padding_on_the_right_changes_nothing",
-        in_forward(
-            "        if attention_mask is not None and not attention_mask[..., -1].all():\n            x = 1.1 * x"
+        around_forward(
+            f"{READ}        if given is not None and not given[..., -1].all():\n"
+            "            read = type(read)(**{**dict(read), 'last_hidden_state': 1.1 * read.last_hidden_state})"
         ),
     ),
     "the mask is not used": mutation(
         "test_padding_on_the_left_changes_nothing",
-        (MODELING, "kind(tokens, attention_mask, ", "kind(tokens, None, "),
+        around_forward(f"        given = None\n{READ}"),
     ),
     "padding alone gives NaN": mutation(
         "test_a_sequence_of_padding_alone_has_finite_outputs",
-        before(
-            MODELING,
-            "        return DecoderOutput(\n",
-            "        if attention_mask is not None:\n            tokens = attention_mask.sum(-1)[:, None, None]\n"
-            "            hidden_states[-1] = hidden_states[-1] * (tokens / tokens)\n",
+        around_forward(
+            f"{READ}        if given is not None:\n            tokens = given.sum(-1)[:, None, None]\n"
+            "            read['last_hidden_state'] = read.last_hidden_state * (tokens / tokens)"
         ),
     ),
     "the wrong token is scored after a cache": mutation(
         "test_a_cache_changes_no_score",
-        after(
-            MODELING,
-            "        self.lm_head.weight = self.model.tokens.weight\n",
-            "\n    def score(self, input_ids, cache, *, top=None, **options):\n"
+        in_head(
+            "    def score(self, input_ids, cache, *, top=None, **options):\n"
             "        read = self.model(input_ids, past_key_values=cache, **options)\n"
             "        last = -2 if cache.length > input_ids.shape[1] > 1 else -1\n"
-            "        return self.lm_head(read.last_hidden_state[:, last])\n",
+            "        return self.lm_head(read.last_hidden_state[:, last])"
         ),
     ),
     "the context length is too small": mutation(
         "test_greedy_generation_follows_the_logits",
-        (MODELING, "return len(self.positions.weight)", "return 6"),
+        in_head("    @property\n    def context_size(self):\n        return 6"),
     ),
     "the constructor forgets to initialize": mutation(
         "test_a_constructed_model_is_initialized", (MODELING, "        self.init_weights()\n", "")

@@ -1,29 +1,14 @@
 """The configuration of Llama."""
 
 from collections.abc import Mapping
-from math import isfinite
-from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from attrs import Attribute, field, frozen
 
 from registry.config import Config
 from registry.config.fields import ACTIVATIONS, choice, optional_size, rate, scale, size
+from registry.config.rotary import rope_scaling, with_older_keys
 from registry.errors import ConfigError
-
-SCALINGS: Mapping[str, tuple[str, ...]] = {
-    "default": (),
-    "linear": ("factor",),
-    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
-}
-"""Kinds of scaling, with the numbers that each needs."""
-
-IGNORED_KEYS = ("type", "rope_type", "rope_theta", "partial_rotary_factor", "original_max_position_embeddings")
-"""Keys next to these numbers that do not change what is computed."""
-
-
-def _scaling(value: Any) -> Any:
-    return MappingProxyType(dict(value)) if isinstance(value, Mapping) else value
 
 
 def _token_ids(value: Any) -> Any:
@@ -113,7 +98,7 @@ class LlamaConfig(Config):
     """Longest sequence, in tokens."""
     rope_theta: float = scale(10_000.0, most=1e12)
     """Base of the frequencies by which positions become angles."""
-    rope_scaling: Mapping[str, Any] | None = field(default=None, converter=_scaling, hash=False)
+    rope_scaling: Mapping[str, Any] | None = rope_scaling()
     """How frequencies are scaled for sequences longer than those of the training: a kind and its numbers."""
     rms_norm_eps: float = scale(1e-6)
     """Added to the mean square in normalization."""
@@ -134,30 +119,6 @@ class LlamaConfig(Config):
     pad_token_id: int | tuple[int, ...] | None = token_id(None)
     """The token of padding."""
 
-    @rope_scaling.validator
-    def _scaling_is_understood(self, _attribute: "Attribute[Any]", scaling: Mapping[str, Any] | None) -> None:
-        if scaling is None:
-            return
-        if not isinstance(scaling, Mapping):
-            raise ConfigError(f"rope_scaling must be an object with a rope_type, or null, not {scaling!r}.")
-        kind = self.scaling
-        if kind not in SCALINGS:
-            raise ConfigError(
-                f"rope_scaling is of the kind {kind!r}; understood are {', '.join(SCALINGS)}.",
-                hint="With a kind by which an angle depends on the length of the text, such as 'dynamic', "
-                "cached keys would become wrong as the text grows.",
-            )
-        for key in SCALINGS[kind]:
-            number: Any = scaling.get(key)
-            if type(number) not in (int, float) or not isfinite(number) or number <= 0:
-                raise ConfigError(f"rope_scaling of the kind {kind!r} needs a number above 0 as {key}, not {number!r}.")
-        if kind == "llama3" and scaling["high_freq_factor"] <= scaling["low_freq_factor"]:
-            raise ConfigError("rope_scaling.high_freq_factor must be above low_freq_factor.")
-        unknown = scaling.keys() - {*SCALINGS[kind], *IGNORED_KEYS}
-        if unknown or scaling.get("partial_rotary_factor", 1.0) != 1.0:
-            keys = ", ".join(sorted(unknown)) or "partial_rotary_factor"
-            raise ConfigError(f"rope_scaling of the kind {kind!r} has {keys}, which is not understood.")
-
     # --- Derived
 
     @property
@@ -174,12 +135,6 @@ class LlamaConfig(Config):
     def num_experts(self) -> int:
         """Feed-forward networks of a block."""
         return 1
-
-    @property
-    def scaling(self) -> str:
-        """The kind of scaling."""
-        found = self.rope_scaling or {}
-        return str(found.get("rope_type", found.get("type", "default")))
 
     @property
     def windows(self) -> tuple[int | None, ...]:
@@ -201,10 +156,4 @@ class LlamaConfig(Config):
         Files of transformers 5 have ``rope_parameters``, with the scaling and its base.  Raises
         ConfigError when a value is impossible, and UnknownOptionError when an override names no field.
         """
-        together = keys.get("rope_parameters")
-        if isinstance(together, Mapping):
-            scaling = {key: value for key, value in together.items() if key != "rope_theta"}
-            theta = {key: value for key, value in together.items() if key == "rope_theta"}
-            keys = {key: value for key, value in keys.items() if key != "rope_parameters"}
-            keys |= {**theta, "rope_scaling": None if scaling in ({}, {"rope_type": "default"}) else scaling}
-        return super().from_dict(keys, **overrides)
+        return super().from_dict(with_older_keys(keys), **overrides)

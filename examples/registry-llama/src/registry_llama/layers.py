@@ -8,7 +8,6 @@ def _layer(name: str, cls: str, summary: str) -> LayerSpec:
 
 
 LAYERS = (
-    _layer("norm", "LlamaRMSNorm", "Root mean square normalization."),
     _layer("attention", "LlamaAttention", "Causal attention with rotary positions; heads share keys and values."),
     _layer("feed-forward", "LlamaMLP", "Gated feed-forward network (SwiGLU)."),
     _layer("block", "LlamaDecoderLayer", "Attention, then a feed-forward network, each normalized before (pre-norm)."),

@@ -15,8 +15,15 @@ PACKAGES = {
     "phi3": f"{__package__}.phi3",
     "qwen2": f"{__package__}.qwen",
     "qwen3": f"{__package__}.qwen",
+    "qwen2-moe": f"{__package__}.qwen_moe",
+    "qwen3-moe": f"{__package__}.qwen_moe",
 }
 """The architectures, and the package of each."""
+
+
+def _prefix(architecture: str) -> str:
+    """How the names of its classes begin."""
+    return "".join(map(str.capitalize, architecture.split("-")))
 
 
 @hookimpl
@@ -29,8 +36,8 @@ def registry_cards() -> Iterable[Card]:
 def registry_configs() -> Iterable[ConfigSpec]:
     """Declare the configurations."""
     for architecture, package in PACKAGES.items():
-        name = f"{package}.config:{architecture.capitalize()}Config"
-        yield ConfigSpec(architecture=architecture, cls=name, model_types=(architecture,), default_task="causal-lm")
+        name, types = f"{package}.config:{_prefix(architecture)}Config", (architecture.replace("-", "_"),)
+        yield ConfigSpec(architecture=architecture, cls=name, model_types=types, default_task="causal-lm")
 
 
 @hookimpl
@@ -38,7 +45,7 @@ def registry_models() -> Iterable[ModelSpec]:
     """Declare two classes of each architecture, one for each task."""
     for architecture, package in PACKAGES.items():
         for task, suffix in (("base", "Model"), ("causal-lm", "ForCausalLM")):
-            name = f"{package}.modeling:{architecture.capitalize()}{suffix}"
+            name = f"{package}.modeling:{_prefix(architecture)}{suffix}"
             yield ModelSpec(architecture=architecture, task=task, cls=name)
 
 

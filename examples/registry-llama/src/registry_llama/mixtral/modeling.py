@@ -3,7 +3,7 @@
 from attrs import evolve
 
 from registry.nn.activations import ACTIVATION_FUNCTIONS
-from registry.nn.experts import Experts, MixtureOfExperts
+from registry.nn.feed_forward import Experts, MixtureOfExperts
 from registry.weights.names import NameTable, gathered, renamed
 
 from ..modeling import LlamaDecoderLayer, LlamaForCausalLM, LlamaModel, LlamaPreTrainedModel

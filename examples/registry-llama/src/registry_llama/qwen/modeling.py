@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor, nn
 
+from registry.nn.norms import RMSNorm
+
 from ..modeling import (
     LlamaAttention,
     LlamaDecoderLayer,
     LlamaForCausalLM,
     LlamaModel,
     LlamaPreTrainedModel,
-    LlamaRMSNorm,
 )
 from ..parallel import SHARDED
 from .config import Qwen2Config, Qwen3Config
@@ -57,8 +58,8 @@ class Qwen3Attention(LlamaAttention):
 
     def __init__(self, config: Qwen3Config) -> None:
         super().__init__(config)
-        self.q_norm = LlamaRMSNorm(config, self.head_width)
-        self.k_norm = LlamaRMSNorm(config, self.head_width)
+        self.q_norm = RMSNorm(self.head_width, config.rms_norm_eps)
+        self.k_norm = RMSNorm(self.head_width, config.rms_norm_eps)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of ``x``, each ``(B, T, H, D)``."""

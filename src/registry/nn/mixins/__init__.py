@@ -1,0 +1,1 @@
+"""Methods that every model has, and that concern no architecture: rows of tokens, recomputation of layers."""
