@@ -94,7 +94,7 @@ REPOSITORY = re.compile(r"https://github\.com/torch-registry/torch-registry/(?:b
 
 
 def test_every_link_into_the_repository_leads_to_a_file() -> None:
-    for page in (ROOT / "README.md", ROOT / "src/registry/cli/setup/scaffold/README.md.in"):
+    for page in (ROOT / "README.md", *(ROOT / "src/registry/cli/setup/scaffold").glob("*/README.md.in")):
         for path in REPOSITORY.findall(page.read_text("utf-8")):
             assert (ROOT / path).exists(), f"{page.name}: {path}"
 

@@ -3,8 +3,9 @@
 - ``sh`` blocks are run in a clean environment, and so are the ``python`` blocks of "In ten minutes", each in a process.
 - ``python`` blocks of the other pages are run in one namespace a page.
 - A ``text`` block is what the block before it prints, a ``pytb`` block the error it raises; ``...`` is anything.
-- A block with a ``title`` stands word for word in the file of that name which `registry new my-tiny` writes; a ``diff``
-  with a title is applied to it.  Those in ``FILES`` are modules that their page imports.
+- A block with a ``title`` stands word for word in the file of that name which `registry new my-tiny` writes, or which
+  the example registry-roberta has; a ``diff`` with a title is applied to it.  Those in ``FILES`` are modules that their
+  page imports.
 """
 
 import ast
@@ -23,7 +24,9 @@ import pytest
 
 import registry
 from registry import discovery, records
-from registry.cli.setup.new import render
+from registry.cli.setup.new import KINDS, render
+from registry.config import fields
+from registry.discovery.card_file import CARD_KEYS
 from registry.hookspecs import RECORD_TYPES, RegistrySpecs
 from registry.testing import CAPABILITIES, Conformance
 
@@ -31,7 +34,10 @@ DOCS = Path(__file__).parent.parent.parent / "docs"
 GUIDE = "first.md"
 PAGES = {path.name: path.read_text("utf-8") for path in sorted((DOCS / "plugins").glob("*.md"))}
 OTHERS = [page for page in PAGES if page != GUIDE]
-TEMPLATE = {path.as_posix(): text for path, text in render("my-tiny")}
+ROBERTA = DOCS.parent / "examples" / "registry-roberta" / "src"
+TEMPLATE = {path.as_posix(): text for path, text in render("my-tiny")} | {
+    path.relative_to(ROBERTA).as_posix(): path.read_text("utf-8") for path in ROBERTA.glob("*/*.py")
+}
 FILES = ("npz_format.py",)
 BUILD = ("python -m pip wheel", "PIP_NO_INDEX= python -m pip wheel")
 """To build a wheel takes setuptools, from the index."""
@@ -170,6 +176,26 @@ def test_every_page_is_listed_in_the_first() -> None:
     assert linked == set(PAGES) - {"index.md"}
 
 
+def test_the_file_of_cards_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (toml,) = (block.text for block in blocks("cards.md") if block.language == "toml")
+    (tmp_path / "cards.toml").write_text(toml, "utf-8")
+    monkeypatch.setenv("REGISTRY_CARDS", str(tmp_path / "cards.toml"))
+    registry.refresh()
+    assert registry.info("our-encoder").files[1].urls == ("https://models.example.org/encoder/model.safetensors",)
+    assert registry.info("bert-base-uncased").files[0].urls[0].startswith("https://mirror.example.org/")
+
+
+def test_the_page_of_cards_lists_every_key_of_a_model() -> None:
+    listed = {word for row in rows("cards.md", "| key of a model") for word in row.replace("`", "").split(", ")}
+    assert listed == set(CARD_KEYS)
+
+
+def test_the_page_of_fields_lists_every_kind() -> None:
+    listed = set(re.findall(r"\b(\w+)\(", "".join(rows("build.md", "## Fields of a configuration"))))
+    kinds = {name for name, value in vars(fields).items() if isinstance(value, FunctionType) and name[0] != "_"}
+    assert listed == kinds - {"field", "did_you_mean"}
+
+
 # --- The reference, which is made from the source ---------------------------------------------------------------------
 
 
@@ -191,6 +217,38 @@ def test_every_hook_has_a_record_and_every_record_a_hook() -> None:
     assert hooks == set(RECORD_TYPES)
     classes = {value for value in vars(records).values() if isinstance(value, type) and hasattr(value, "key")}
     assert classes == set(RECORD_TYPES.values())
+
+
+TOP = {"registry", "registry.zoo", "registry.config", "registry.records", "registry.errors", "registry.testing"}
+"""Modules whose public names are all on pages of their own."""
+
+
+def imported() -> set[tuple[str, str]]:
+    """Module and name of all that packages of authors import: those of `registry new`, and the examples."""
+    texts = [text for kind in KINDS for path, text in render("my-tiny", kind) if path.suffix == ".py"]
+    texts += [path.read_text("utf-8") for path in DOCS.parent.glob("examples/registry-*/src/*/**/*.py")]
+    found = (node for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom))
+    ours = [(node.module, node.names) for node in found if node.module and re.match(r"registry(\.|$)", node.module)]
+    return {(module, alias.name) for module, names in ours for alias in names}
+
+
+def test_all_that_authors_import_is_in_the_reference() -> None:
+    reference = "".join(page.read_text("utf-8") for page in (DOCS / "reference").glob("*.md"))
+    shown: set[tuple[str, str]] = set()
+    for path, options in re.findall(r"^::: (registry[\w.]*)\n((?:    .*\n)*)", reference, re.MULTILINE):
+        members = re.search(r" members: \[(.+)\]", options)
+        module, _, name = path.rpartition(".")
+        shown |= {(path, "*")} if members is None else {(path, member) for member in members[1].split(", ")}
+        shown.add((module, name))
+    missing = {
+        f"{module}.{name}"
+        for module, name in imported()
+        if module not in TOP
+        and (module, name) not in shown
+        and (module, "*") not in shown
+        and not any(other.startswith(f"{module}.") and last in (name, "*") for other, last in shown)
+    }
+    assert missing == set()
 
 
 def undocumented(source: str, classes: set[str]) -> list[str]:

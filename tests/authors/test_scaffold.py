@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from registry.cli import main
-from registry.cli.setup.new import render
+from registry.cli.setup.new import KINDS, render
 
 
 def run(*arguments: str) -> Result:
@@ -30,8 +30,49 @@ def test_every_file_is_in_the_words_of_the_new_name() -> None:
     assert project["project"]["entry-points"]["registry.v1"] == {"deep-sea-net": "deep_sea_net.plugin"}
 
 
-def test_its_code_is_clean(tmp_path: Path) -> None:
-    assert run("my-tiny", "--directory", str(tmp_path / "new"), "--no-weights").exit_code == 0
+def test_a_word_of_its_own_is_that_of_the_architecture_and_of_the_classes() -> None:
+    files = {path.as_posix(): text for path, text in render("registry-sea", "encoder", "deep-net")}
+    assert "class DeepNetForMaskedLM(" in files["src/registry_sea/modeling.py"]
+    assert 'architecture: ClassVar[str] = "deep-net"' in files["src/registry_sea/config.py"]
+    assert 'plugin = "registry-sea"\n    architecture = "deep-net"\n' in files["tests/test_conformance.py"]
+
+
+def test_a_leading_registry_is_no_part_of_the_architecture(tmp_path: Path) -> None:
+    assert run("registry-sea", "--directory", str(tmp_path / "new"), "--no-weights").exit_code == 0
+    assert 'architecture: ClassVar[str] = "sea"' in (tmp_path / "new/src/registry_sea/config.py").read_text("utf-8")
+
+
+def test_a_card_names_the_files_and_the_task_of_the_architecture() -> None:
+    files = {path.as_posix(): text for path, text in render("our-models", "cards", "gpt2")}
+    written = files["src/our_models/__init__.py"]
+    assert '    "vocab": "vocab.json",\n    "merges": "merges.txt",\n' in written
+    assert 'name="our-models", architecture="gpt2", task="causal-lm")' in written
+    assert 'our-models = "our_models"\n' in files["pyproject.toml"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--architecture", "gpt2"), "already declares the architecture 'gpt2'"),
+        (("--architecture", "GPT"), "--architecture must be lower-case words"),
+        (("--kind", "cards", "--architecture", "brt"), "no installed plugin declares the architecture 'brt'"),
+        (("--kind", "head", "--architecture", "gpt"), "of this kind is bert or gpt2"),
+        (("--kind", "heads"), "'heads' is not one of"),
+    ],
+)
+def test_an_architecture_that_does_not_fit_the_kind_is_refused(
+    options: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("my-tiny", *options)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_code_is_clean(kind: str, tmp_path: Path) -> None:
+    assert run("my-tiny", "--kind", kind, "--directory", str(tmp_path / "new"), "--no-weights").exit_code == 0
     for command in (["check", "--select", "E,F,W,UP,RUF"], ["format", "--check", "--exclude", "*.md"]):
         line = [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length", "120", str(tmp_path)]
         ended = subprocess.run(line, capture_output=True, text=True, check=False)
@@ -95,3 +136,13 @@ def test_a_new_package_installs_from_its_wheel_and_passes_its_own_tests(clean: A
     assert " 9 skipped" in printed
     assert clean.call("python -c 'import registry; print(registry.__file__)'", tmp_path).startswith(str(clean.venv))
     assert name in clean.call("registry list --cached", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_line_that_is_printed_leads_to_tests_that_pass(kind: str, clean: Any, tmp_path: Path) -> None:
+    printed = clean.call(f"registry new registry-{kind} --kind {kind}", tmp_path)
+    line = printed.rpartition("Next:")[2].strip()
+    assert line == f"cd registry-{kind} && pip install -e '.[test]' && pytest"
+    told = clean.call(f"{line} -q -p no:cacheprovider -m 'not another_process'", tmp_path)
+    assert " passed" in told

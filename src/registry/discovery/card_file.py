@@ -43,6 +43,7 @@ TEXT, TEXTS, NUMBER, TABLE, TABLES = "a text", "an array of texts", "a whole num
 ADDITION_KEYS = {"aliases": TEXTS, "mirrors": TEXTS, "archives": TEXTS, "files": TABLES}
 CARD_KEYS = {"architecture": TEXT, "task": TEXT, **ADDITION_KEYS, "tokenizer": TABLE, "num_parameters": NUMBER}
 CARD_KEYS |= {"languages": TEXTS, "license": TEXT, "description": TEXT, "source": TEXT}
+CARD_KEYS |= {"revision": TEXT, "config": TABLE}
 FILE_KEYS = {"role": TEXT, "filename": TEXT, "urls": TEXTS, "sha256": TEXT, "size": NUMBER}
 
 

@@ -27,6 +27,8 @@ aliases = ["ours/encoder"]
 mirrors = ["https://one.example/our-encoder/", "file:///srv/models"]
 tokenizer = {do_lower_case = true, max_len = 128}
 num_parameters = 12
+revision = "v2"
+config = {hidden_size = 16}
 languages = ["en", "de"]
 license = "MIT"
 description = "Ours."
@@ -69,6 +71,8 @@ def test_a_new_name_is_a_card_like_any_other(site: Site) -> None:
         task="masked-lm",
         aliases=("ours/encoder",),
         tokenizer={"do_lower_case": True, "max_len": 128},
+        revision="v2",
+        config={"hidden_size": 16},
         num_parameters=12,
         languages=("en", "de"),
         license="MIT",

@@ -60,6 +60,17 @@ def head_size(default: int | None) -> Any:
     return _also(optional_size(default, most=1_000_000), _even)
 
 
+def experts_of_a_token(default: int, *, of: str) -> Any:
+    """Experts that compute a token, at most as many as the field ``of`` has, which comes before it."""
+
+    def check(config: Any, attribute: "Attribute[Any]", number: Any) -> None:
+        most = getattr(config, of)
+        if type(number) is not int or not 1 <= number <= most:
+            raise ConfigError(f"{attribute.name} must be a whole number from 1 to {of} ({most}), not {number!r}.")
+
+    return field(default=default, validator=check)
+
+
 def _also(attribute: Any, check: Any) -> Any:
     """The same field with another check after its own."""
     attribute.validator(check)

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -26,57 +27,24 @@ SHARED = "shared"
 """The directory of ``scaffold/`` with the files of every kind of package."""
 
 
-class Kind(NamedTuple):
+class PackageKind(NamedTuple):
     """A kind of package, whose files are in the directory of ``scaffold/`` that is named like it."""
 
     summary: str
     entry_point: str = "my_tiny.plugin"
     requires: tuple[str, ...] = ()
     """What it imports, in addition to the registry."""
-    based_on: str | None = None
-    """The architecture to which it adds, unless another is named; None where it declares one."""
+    adds: bool = False
+    """Whether it adds to an architecture of another plugin, and declares none."""
 
 
-KINDS: Mapping[str, Kind] = {
-    "causal": Kind("a model that reads from left to right", requires=("attrs", "torch")),
-    "encoder": Kind("a model that reads from both sides", requires=("attrs", "torch")),
-    "head": Kind("a head on a model of another plugin", requires=("attrs", "torch"), based_on="bert"),
-    "cards": Kind("names of models of another plugin", entry_point="my_tiny", based_on="bert"),
-    "weights": Kind("a weight format", requires=("numpy", "torch"), based_on="bert"),
+KINDS: Mapping[str, PackageKind] = {
+    "causal": PackageKind("a model that reads from left to right", requires=("attrs", "torch")),
+    "encoder": PackageKind("a model that reads from both sides", requires=("attrs", "torch")),
+    "head": PackageKind("a head on a model of another plugin", requires=("attrs", "torch"), adds=True),
+    "cards": PackageKind("names of models of another plugin", entry_point="my_tiny", adds=True),
+    "weights": PackageKind("a weight format", requires=("numpy", "torch"), adds=True),
 }
-
-TINY_CONFIGS: Mapping[str, str] = {
-    "bert": """\
-        "vocab_size": 30,
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 20,
-        "max_position_embeddings": 16,""",
-    "gpt2": """\
-        "vocab_size": 30,
-        "n_embd": 16,
-        "n_layer": 2,
-        "n_head": 2,
-        "n_positions": 16,""",
-}
-"""Configurations for tests of what is added to an architecture: the lines of a dictionary."""
-
-BACKBONES: Mapping[str, Mapping[str, str]] = {
-    "bert": {
-        "base_name": "bert",
-        "Base": "Bert",
-        "BASE_CONSTRUCTOR": "BertModel(config, add_pooling_layer=False)",
-        "UNSUPPORTED": '{"left-padding": "positions are absolute, counted from the first column"}',
-    },
-    "gpt2": {
-        "base_name": "transformer",
-        "Base": "GPT2",
-        "BASE_CONSTRUCTOR": "GPT2Model(config)",
-        "UNSUPPORTED": "{}",
-    },
-}
-"""Architectures on which a head is written, with what its templates say of each."""
 
 
 @click.command()
@@ -90,7 +58,7 @@ BACKBONES: Mapping[str, Mapping[str, str]] = {
 @click.option(
     "--architecture",
     metavar="WORD",
-    help="Its architecture (default: NAME without a leading 'registry-'), or that to which it adds (default: bert).",
+    help="Its architecture (default: NAME without a leading 'registry-'), or that to which it adds.",
 )
 @click.option(
     "--directory",
@@ -104,7 +72,8 @@ def command(name: str, kind: str, architecture: str | None, directory: Path | No
     A kind with a model has a tokenizer, a card, trained weights, conformance tests and a CI workflow.  NAME becomes the
     name of the plugin and of the distribution: lower-case words separated by '-'.
     """
-    architecture = architecture or KINDS[kind].based_on or name.removeprefix("registry-")
+    if architecture is None:
+        architecture = next(iter(based_on())) if KINDS[kind].adds else name.removeprefix("registry-")
     _check_name(name)
     _check_architecture(kind, architecture)
     target = directory or Path(name)
@@ -132,10 +101,11 @@ def render(name: str, kind: str = "causal", architecture: str | None = None) -> 
     Args:
         name: Of the plugin and the distribution.
         kind: Of ``KINDS``.
-        architecture: Which it declares, or to which it adds; the name unless given.
+        architecture: Which it declares, or to which it adds; the name, or the usual one, unless given.
     """
-    of, architecture = KINDS[kind], architecture or KINDS[kind].based_on or name
-    words = name if of.based_on else architecture
+    of = KINDS[kind]
+    architecture = architecture or (next(iter(based_on())) if of.adds else name)
+    words = name if of.adds else architecture
     names = {
         "my-tiny": name,
         "my_tiny": name.replace("-", "_"),
@@ -143,10 +113,8 @@ def render(name: str, kind: str = "causal", architecture: str | None = None) -> 
         "tiny-arch": architecture,
         "DESCRIPTION": f"{name}: {of.summary}, for the registry",
         "DEPENDENCIES": "".join(f', "{package}"' for package in of.requires),
-        "ARCHITECTURE\n": "" if architecture == name else f'    architecture = "{architecture}"\n',
-        "TINY_CONFIG": TINY_CONFIGS.get(architecture, ""),
-        **(BACKBONES[architecture] if kind == "head" else {}),
-        **(_declared(architecture) if kind == "cards" else {}),
+        "    ARCHITECTURE\n": "" if architecture == name else f'    architecture = "{architecture}"\n',
+        **(_declared(architecture) if kind == "cards" else based_on()[architecture] if of.adds else {}),
     }
     names["ENTRY_POINT"] = of.entry_point.replace("my_tiny", names["my_tiny"])
     pattern = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
@@ -161,6 +129,12 @@ def render(name: str, kind: str = "causal", architecture: str | None = None) -> 
             yield path.with_name(path.name.removesuffix(".in")), named(file.read_text(encoding="utf-8"))
 
 
+def based_on() -> dict[str, dict[str, str]]:
+    """Architectures to which a package may add, the usual one first, with words for the templates."""
+    text = (files(f"{__package__}.scaffold") / "based_on.toml.in").read_text(encoding="utf-8")
+    return {name: {key: value.rstrip() for key, value in words.items()} for name, words in tomllib.loads(text).items()}
+
+
 def _declared(architecture: str) -> dict[str, str]:
     """What the templates of cards say of an installed architecture: its task, and the files of its tokenizer."""
     from registry import discovery
@@ -168,7 +142,7 @@ def _declared(architecture: str) -> dict[str, str]:
     found = discovery.architecture(architecture)
     roles = {} if found.tokenizer is None else found.tokenizer.files
     listed = "\n".join(f'    "{role}": "{filename}",' for role, filename in roles.items())
-    return {"TASK": "base" if found.config is None else found.config.default_task, "TOKENIZER_FILES": listed}
+    return {"TASK": "base" if found.config is None else found.config.default_task, '    "TOKENIZER": "FILES",': listed}
 
 
 def _template_files(directory: Traversable) -> Iterator[tuple[tuple[str, ...], Traversable]]:
@@ -197,17 +171,17 @@ def _check_architecture(kind: str, architecture: str) -> None:
             f"--architecture must be lower-case words and digits separated by '-', not {architecture!r}."
         )
     installed = discovery.architecture(architecture).config is not None
-    if KINDS[kind].based_on is None:
+    if not KINDS[kind].adds:
         if installed:
             raise click.UsageError(
                 f"an installed plugin already declares the architecture {architecture!r}; choose another NAME, or "
                 f"another word as --architecture."
             )
-    elif kind == "cards":
+    elif kind == "cards":  # which need no template of the architecture
         if not installed:
             raise click.UsageError(f"no installed plugin declares the architecture {architecture!r}.")
-    elif architecture not in TINY_CONFIGS:
-        raise click.UsageError(f"--architecture of a package of this kind is {' or '.join(TINY_CONFIGS)}.")
+    elif architecture not in based_on():
+        raise click.UsageError(f"--architecture of a package of this kind is {' or '.join(based_on())}.")
 
 
 def _train(target: Path) -> None:

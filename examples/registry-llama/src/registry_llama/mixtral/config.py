@@ -2,11 +2,11 @@
 
 from typing import ClassVar
 
-from attrs import Attribute, frozen
+from attrs import frozen
 
 from registry.config.fields import optional_size, size
-from registry.errors import ConfigError
 
+from ..config import experts_of_a_token
 from ..mistral.config import MistralConfig
 
 
@@ -21,13 +21,8 @@ class MixtralConfig(MistralConfig):
     """Tokens to which one attends, itself included; all before it when null."""
     num_local_experts: int = size(8, most=100_000)
     """Feed-forward networks of a block."""
-    num_experts_per_tok: int = size(2, most=100_000)
+    num_experts_per_tok: int = experts_of_a_token(2, of="num_local_experts")
     """Experts that compute a token."""
-
-    @num_experts_per_tok.validator
-    def _are_there(self, _attribute: "Attribute[int]", number: int) -> None:
-        if number > self.num_local_experts:
-            raise ConfigError(f"num_experts_per_tok ({number}) exceeds num_local_experts ({self.num_local_experts}).")
 
     @property
     def num_experts(self) -> int:

@@ -8,16 +8,8 @@ from attrs import Attribute, field, frozen
 from registry.config.fields import choice, size
 from registry.errors import ConfigError
 
-from ..config import LlamaConfig
+from ..config import LlamaConfig, experts_of_a_token
 from ..qwen.config import Qwen2Config, Qwen3Config
-
-
-def _experts_of_a_token(config: Any, attribute: "Attribute[Any]", number: Any) -> None:
-    """Raise ConfigError unless there are as many experts."""
-    if type(number) is not int or not 1 <= number <= config.num_experts:
-        raise ConfigError(
-            f"{attribute.name} must be a whole number from 1 to num_experts ({config.num_experts}), not {number!r}."
-        )
 
 
 def _none(_config: Any, attribute: "Attribute[Any]", blocks: Any) -> None:
@@ -54,7 +46,7 @@ class Qwen2MoeConfig(WithExperts, Qwen2Config):
     """Features inside of the expert that computes every token."""
     num_experts: int = size(60, most=100_000)
     """Feed-forward networks of a block."""
-    num_experts_per_tok: int = field(default=4, validator=_experts_of_a_token)
+    num_experts_per_tok: int = experts_of_a_token(4, of="num_experts")
     """Experts that compute a token, the shared one not counted."""
     norm_topk_prob: bool = choice(False, (False, True))
     """Whether the weights of these are scaled to a sum of 1."""
@@ -92,7 +84,7 @@ class Qwen3MoeConfig(WithExperts, Qwen3Config):
     """Features inside of an expert."""
     num_experts: int = size(128, most=100_000)
     """Feed-forward networks of a block."""
-    num_experts_per_tok: int = field(default=8, validator=_experts_of_a_token)
+    num_experts_per_tok: int = experts_of_a_token(8, of="num_experts")
     """Experts that compute a token."""
     norm_topk_prob: bool = choice(False, (False, True))
     """Whether the weights of these are scaled to a sum of 1."""
