@@ -1,7 +1,7 @@
 """Tokenizers of causal models: a special token may begin each text, and another one end it."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 from registry.errors import VocabError
 from registry.tokenization.base import Tokenizer
@@ -36,14 +36,15 @@ def cls_and_sep(processor: Mapping[str, Any] | None, origin: str) -> dict[str, A
     Anything else raises VocabError.
     """
     found = processor or {}
-    tokens = [found.get(role) for role in ("cls", "sep")]
-    if found.get("type") not in ("RobertaProcessing", "BertProcessing") or not all(map(_is_numbered, tokens)):
+    cls, sep = found.get("cls"), found.get("sep")
+    if found.get("type") not in ("RobertaProcessing", "BertProcessing") or not (
+        _is_numbered(cls) and _is_numbered(sep)
+    ):
         raise VocabError(f"{origin}: post_processor puts texts between tokens in a way that is not supported.")
-    (cls, _), (sep, _) = tokens
-    return {"cls_token": cls, "sep_token": sep}
+    return {"cls_token": cls[0], "sep_token": sep[0]}
 
 
-def _is_numbered(token: Any) -> bool:
+def _is_numbered(token: Any) -> TypeGuard[list[Any]]:
     """Whether this is a token with its id."""
     return isinstance(token, list) and len(token) == 2 and isinstance(token[0], str)
 
