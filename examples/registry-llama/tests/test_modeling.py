@@ -233,13 +233,13 @@ def test_positions_may_be_given() -> None:
     [
         (
             {"input_ids": torch.zeros(1, 21, dtype=torch.long)},
-            "21 tokens is too long: this model was trained on up to 20",
+            "21 tokens is too long: this model has 20 positions",
         ),
         ({"input_ids": torch.tensor([[0, 61]])}, "input_ids must lie between 0 and 60"),
         ({"input_ids": torch.zeros(1, 0, dtype=torch.long)}, "at least one token"),
         ({"input_ids": torch.zeros(2, 3, dtype=torch.long), "attention_mask": torch.ones(2, 4)}, "attention_mask"),
         (
-            {"input_ids": torch.zeros(2, 3, dtype=torch.long), "position_ids": torch.zeros(1, 3, dtype=torch.long)},
+            {"input_ids": torch.zeros(2, 3, dtype=torch.long), "position_ids": torch.zeros(2, 4, dtype=torch.long)},
             "position_ids must have the shape of input_ids",
         ),
     ],
