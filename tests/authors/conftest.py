@@ -55,7 +55,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Environment:
         script.chmod(0o755)
     source = directory / "source"
     shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     environment.call("pip wheel --quiet --no-deps --wheel-dir dist .", source)
     environment.call("pip install --quiet --no-deps --no-index dist/*.whl", source)

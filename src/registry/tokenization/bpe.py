@@ -118,6 +118,11 @@ class BytePairs:
         if len(self._ranks) < len(firsts) or any(None in found for found in ids):
             raise VocabError(_fault(merges, vocab))
 
+    @property
+    def columns(self) -> tuple[list[int], list[int], list[int]]:
+        """The rules as ids, in order: the first symbol of each, the second, and what they become."""
+        return self._firsts, self._seconds, self._merged
+
     def merge(self, symbols: list[int]) -> list[int]:
         """What the symbols of a word become; changes the list that it is given."""
         if len(symbols) > LONG_WORD:

@@ -13,7 +13,7 @@ from typing import Any
 from registry.errors import VocabError
 from registry.tokenization.batches.encoding import Offsets, joined_surrogates
 from registry.tokenization.bpe import BytePairs
-from registry.tokenization.chunk_cache import ChunkCache
+from registry.tokenization.chunk_cache import ChunkCache, compiled, ids_of_parts
 
 WORD = r" ?+[{letter}]++| ?+[{digit}]++|'(?:s|t|re|ve|m|ll|d)| ?+[^\s{letter}{digit}]++|\s+(?!\S)|\s++"
 """How the first release cuts text into words, with the classes of letters and digits left open.
@@ -21,6 +21,8 @@ WORD = r" ?+[{letter}]++| ?+[{digit}]++|'(?:s|t|re|ve|m|ll|d)| ?+[^\s{letter}{di
 Letters come first here, since most words are of letters; no apostrophe starts such a word.  What a part has taken is
 never given back (``++``): nothing behind it could take it.
 """
+ASCII_WORD = re.compile(WORD.format(letter="A-Za-z", digit="0-9").encode())
+"""Finds the words of a text in ASCII, in a third of the time."""
 
 PLAIN = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
 """Bytes that are written as the character of the same number; the others follow from U+0100 on."""
@@ -65,6 +67,26 @@ class ByteLevel:
         self._unknown = unknown
 
     # --- Words to ids
+
+    def ids_of_ascii(self, text: bytes) -> tuple[int, ...]:
+        """The ids of a text in ASCII, whose words are those of ``WORD``."""
+        if self._merger is not None:
+            return self._merger.ids_of_ascii(text)
+        return ids_of_parts(self.parts, ASCII_WORD.findall(text))
+
+    def ids_of_words(self, words: bytes) -> tuple[int, ...]:
+        """The ids of words, with ``SEPARATOR`` between them."""
+        return self._ids_in_python(words) if self._merger is None else self._merger.ids_of_words(words)
+
+    def _ids_in_python(self, words: bytes) -> tuple[int, ...]:
+        return ids_of_parts(self.parts, self.cut(words))
+
+    @cached_property
+    def _merger(self) -> "compiled.Merger | None":
+        """The rules in C, where that was built: ids of words never met before, in a tenth of the time."""
+        if compiled is None:
+            return None
+        return compiled.Merger(self._symbols, *self._byte_pairs.columns, self._ids_in_python)
 
     def cut(self, words: bytes) -> list[bytes]:
         """The parts of words, with ``SEPARATOR`` between them, cut where no rule merges; a word in ASCII is one part.

@@ -15,7 +15,7 @@ from registry.tokenization.added_tokens.matching import Normalizer
 from registry.tokenization.batches.encoding import Offsets, SpanIds
 from registry.tokenization.bpe import Merges
 from registry.tokenization.byte_level import CHARACTERS, WORD, ByteLevel, decode_bytes, utf8
-from registry.tokenization.chunk_cache import TokenCache, ids_of_parts
+from registry.tokenization.chunk_cache import TokenCache
 
 from .rules import RuleModel
 
@@ -134,7 +134,7 @@ class ByteLevelModel(RuleModel):
         return self._find_ascii if text.isascii() else self._find
 
     def _ids_of_word(self, word: str) -> tuple[int, ...]:
-        return ids_of_parts(self._level.parts, self._level.cut(utf8(word)))
+        return self._level.ids_of_words(utf8(word))
 
     def _ids_of_known_word(self, word: str) -> tuple[int, ...]:
         """The ids of a word that is a piece as it stands, whatever rules would make of it; else by the rules."""
