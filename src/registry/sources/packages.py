@@ -88,7 +88,7 @@ def _recorded_path(name: str, inner: str) -> Path | None:
     wanted = canonicalize_name(name)
     for directory, read in distributions():
         site, found = os.path.split(directory)
-        if canonicalize_name(found.partition("-")[0]) == wanted:
+        if found[:1].lower() == wanted[:1] and canonicalize_name(found.partition("-")[0]) == wanted:
             record = f"\n{read('RECORD') or ''}"
             path = Path(site, inner)
             return path if any(f"\n{inner}{end}" in record for end in ",/") and path.exists() else None
