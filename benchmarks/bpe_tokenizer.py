@@ -3,7 +3,8 @@
     python benchmarks/bpe_tokenizer.py --shared ../shared
 
 A round makes the tokenizers anew and runs each twice over all texts, in turn; printed are medians of all rounds.  The
-first pass fills the cache of chunks, later ones use it.  Ids are compared in every round.
+first pass fills the cache of chunks, later ones use it.  Ids are compared in every round.  Seconds are those of the
+processor, of all threads together: rates are of one core, and other programs change them little.
 """
 
 import argparse
@@ -22,9 +23,8 @@ from transformers import GPT2TokenizerFast
 from plugins.gpt2.tokenization import END_OF_TEXT, GPT2Tokenizer
 from registry.tokenization.byte_level import BYTES
 from results import row
+from texts import KINDS, documents_of, text_of
 
-CHARACTERS = 2000
-"""Of a document."""
 DOCUMENTS = 32
 """In a batch."""
 PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
@@ -36,11 +36,6 @@ from plugins.gpt2.tokenization import GPT2Tokenizer
 GPT2Tokenizer({path!r})
 print(time.perf_counter() - start)
 """
-
-
-def documents(path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8")
-    return [text[start : start + CHARACTERS] for start in range(0, len(text), CHARACTERS)]
 
 
 def tiktoken_of(vocab: Path) -> tiktoken.Encoding:
@@ -71,9 +66,9 @@ def rounds(ours: Contestant, theirs: Contestant, texts: list[str], count: int) -
         for who, (make, encode) in (("ours", ours), ("theirs", theirs)):
             tokenizer = make()
             for turn in (0, 1):
-                start = time.perf_counter()
+                start = time.process_time()
                 ids = encode(tokenizer, texts)
-                seconds.setdefault((turn, who), []).append(time.perf_counter() - start)
+                seconds.setdefault((turn, who), []).append(time.process_time() - start)
                 found[who] = ids  # frees those of an earlier pass, which is no part of this one
         if found["ours"] != found["theirs"]:
             sys.exit("The ids differ.")
@@ -95,9 +90,9 @@ def main() -> None:
     vocab, merges = data / "gpt2" / "vocab.json", data / "gpt2" / "merges.txt"
 
     print(f"{'':36}{'ours':>12}{'theirs':>12}{'ratio':>8}")
-    for name in ("english", "multilingual"):
-        path = data / "text" / f"{name}.txt"
-        texts, size = documents(path), path.stat().st_size / 1e6
+    for name in KINDS:
+        text = text_of(name, arguments.shared)
+        texts, size = documents_of(text), len(text.encode()) / 1e6
         for peer, make, encode in (
             ("transformers", lambda: GPT2TokenizerFast(vocab=str(vocab), merges=str(merges)), in_batches),
             ("tiktoken", lambda: tiktoken_of(vocab), one_by_one),

@@ -1,6 +1,6 @@
-"""Speed of generation by the smallest GPT-2 (124M, random weights), against transformers with the same weights.
+"""Speed of generation by GPT-2 (124M and 355M, random weights), against transformers with the same weights.
 
-Prints, for float32 and bfloat16: tokens per second of greedy decoding, alone and in a batch of eight; milliseconds for
+Prints, for float32 and bfloat16: tokens per second of greedy decoding, of 1, 8 and 32 texts; milliseconds for
 reading 512 tokens; and the ratio (above 1: we are faster).  The last column is the share that we reach of the speed
 which the bare products of a step would allow: one ``x @ W`` for each matrix, in the layout in which the model keeps it.
 (While decoding, it uses transposed copies, which are faster; hence more than 100 %.)  All take turns in the same run;
@@ -25,6 +25,13 @@ from results import row
 PROMPT, NEW = 4, 96
 """Tokens of the prompt, and new tokens."""
 PREFILL = 512
+BATCHES = (1, 8, 32)
+"""Texts that are decoded at a time."""
+SIZES = {
+    "124M": {"n_embd": 768, "n_layer": 12, "n_head": 12},
+    "355M": {"n_embd": 1024, "n_layer": 24, "n_head": 16},
+}
+"""Models, as their authors call them."""
 
 
 class Pair(NamedTuple):
@@ -34,10 +41,10 @@ class Pair(NamedTuple):
     theirs: transformers.GPT2LMHeadModel
 
 
-def models(dtype: torch.dtype) -> Pair:
+def models(size: str, dtype: torch.dtype) -> Pair:
     torch.manual_seed(0)
-    ours = GPT2LMHeadModel(GPT2Config()).eval()
-    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config()).eval()
+    ours = GPT2LMHeadModel(GPT2Config(**SIZES[size])).eval()
+    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(**SIZES[size])).eval()
     theirs.load_state_dict(ours.state_dict())
     ours = ours.to(dtype)
     if onednn.is_faster():  # as loading does
@@ -81,7 +88,12 @@ def bare_products(model: GPT2LMHeadModel, batch: int, steps: int) -> Callable[[]
     return compute
 
 
-def compare_decoding(pair: Pair, batch: int, rounds: int) -> str:
+def texts_of(batch: int) -> str:
+    """A number of texts, for a reader."""
+    return "1 text" if batch == 1 else f"{batch} texts"
+
+
+def compare_decoding(name: str, pair: Pair, batch: int, rounds: int) -> str:
     """Tokens per second, of both and of the bare products."""
     ids = torch.randint(50_000, (batch, PROMPT))
 
@@ -97,17 +109,15 @@ def compare_decoding(pair: Pair, batch: int, rounds: int) -> str:
     bare = bare_products(pair.ours, batch, NEW)
     mine, other, least = in_turns((ours, theirs, bare), rounds)
     speed, their_speed, limit = (batch * NEW / median(times) for times in (mine, other, least))
-    texts = "1 text" if batch == 1 else f"{batch} texts"
-    dtype = str(pair.ours.lm_head.weight.dtype).removeprefix("torch.")
-    row(f"GPT-2 124M, {dtype}, decoding {texts}", speed, "tokens/s", ratio=ratio(other, mine))
-    row(f"GPT-2 124M, {dtype}, decoding {texts}, share of the products", 100 * ratio(least, mine), "%")
+    row(f"{name}, decoding {texts_of(batch)}", speed, "tokens/s", ratio=ratio(other, mine))
+    row(f"{name}, decoding {texts_of(batch)}, share of the products", 100 * ratio(least, mine), "%")
     return (
         f"{speed:>8.1f}/s{their_speed:>12.1f}/s{ratio(other, mine):>9.2f}x{limit:>12.1f}/s{ratio(least, mine):>8.0%}"
         f"{same:>9.0%}"
     )
 
 
-def compare_reading(pair: Pair, rounds: int) -> str:
+def compare_reading(name: str, pair: Pair, rounds: int) -> str:
     """Milliseconds from a prompt to the scores of the next token."""
     ids = torch.randint(50_000, (1, PREFILL))
 
@@ -121,8 +131,7 @@ def compare_reading(pair: Pair, rounds: int) -> str:
 
     same = (ours().argmax() == theirs().argmax()).item()
     mine, other = in_turns((ours, theirs), rounds)
-    dtype = str(pair.ours.lm_head.weight.dtype).removeprefix("torch.")
-    row(f"GPT-2 124M, {dtype}, {PREFILL} tokens read", 1e3 * median(mine), "ms", ratio=ratio(other, mine))
+    row(f"{name}, {PREFILL} tokens read", 1e3 * median(mine), "ms", ratio=ratio(other, mine))
     return (
         f"{1e3 * median(mine):>7.0f} ms{1e3 * median(other):>11.0f} ms{ratio(other, mine):>9.2f}x{'':>22}{same:>9.0%}"
     )
@@ -132,15 +141,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the medians are taken")
     parser.add_argument("--threads", type=int, default=2, help="threads for all")
+    parser.add_argument("--size", action="append", choices=SIZES, help="of this size; may be repeated")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
 
-    print(f"{'GPT-2, 124M':28}{'ours':>10}{'transformers':>14}{'ratio':>10}{'products':>14}{'share':>8}{'same':>9}")
-    for dtype in (torch.float32, torch.bfloat16):
-        pair, name = models(dtype), str(dtype).removeprefix("torch.")
-        print(f"{f'{name}, 1 text':28}{compare_decoding(pair, 1, arguments.rounds)}", flush=True)
-        print(f"{f'{name}, 8 texts':28}{compare_decoding(pair, 8, arguments.rounds)}", flush=True)
-        print(f"{f'{name}, {PREFILL} tokens read':28}{compare_reading(pair, arguments.rounds)}", flush=True)
+    print(f"{'':34}{'ours':>10}{'transformers':>14}{'ratio':>10}{'products':>14}{'share':>8}{'same':>9}")
+    for size in arguments.size or SIZES:
+        for dtype in (torch.float32, torch.bfloat16):
+            pair, name = models(size, dtype), f"GPT-2 {size}, {str(dtype).removeprefix('torch.')}"
+            for batch in BATCHES:
+                found = compare_decoding(name, pair, batch, arguments.rounds)
+                print(f"{f'{name}, {texts_of(batch)}':34}{found}", flush=True)
+            print(f"{f'{name}, {PREFILL} read':34}{compare_reading(name, pair, arguments.rounds)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Run all benchmarks, and write the table of the README.
 
-    python benchmarks/run.py                    # all, three rounds, about half an hour; prints what was measured
+    python benchmarks/run.py                    # all, three rounds, over an hour; prints what was measured
     python benchmarks/run.py --quick            # one short round
     python benchmarks/run.py --only forward     # one benchmark; may be repeated
     python benchmarks/run.py --write            # ... and write benchmarks/results.json and the table in README.md
@@ -47,8 +47,9 @@ BENCHMARKS = {
     "large": Benchmark(("--rounds", "5"), ("--rounds", "1")),
     "tokenizer": Benchmark(("--rounds", "5"), ("--rounds", "1"), takes_data=True),
     "bpe_tokenizer": Benchmark(("--rounds", "5"), ("--rounds", "1"), takes_data=True),
+    "stream": Benchmark((), ("--megabytes", "30"), takes_data=True),
     "forward": Benchmark(("--rounds", "9"), ("--rounds", "2")),
-    "generation": Benchmark(("--rounds", "3"), ("--rounds", "1")),
+    "generation": Benchmark(("--rounds", "3"), ("--rounds", "1", "--size", "124M")),
     "transfo_xl": Benchmark(("--rounds", "6"), ("--rounds", "1", "--only", "models"), takes_data=True),
     "prescan": Benchmark(("--rounds", "9"), ("--rounds", "2")),
     "download": Benchmark(("--rounds", "5"), ("--rounds", "1", "--megabytes", "20")),
@@ -64,6 +65,8 @@ TABLE = (
     ("... of GPT-2, 124M parameters", "load_model of GPT-2, 124M"),
     ("... its tokenizer after it", "load_tokenizer after it"),
     ("a fresh process to the first hidden state of BERT-Base", "process to first hidden state"),
+    ("a directory of Llama, 7B: matched, mapped, reported", "load_model of a Llama, 7B"),
+    ("... memory of its own", "load_model of a Llama, 7B, own memory"),
     ("BERT-Base, forward, 8 x 128 tokens, float32", "BERT-Base, float32, 8 x 128 tokens"),
     (
         "BERT-Base, forward, 16 texts of 9 to 128 tokens, one padded batch",
@@ -72,9 +75,17 @@ TABLE = (
     ("BERT's tokenizer, English, first pass", "BERT's tokenizer, english, first pass"),
     ("... words that occurred before", "BERT's tokenizer, english, after it"),
     ("BERT's tokenizer, many languages, first pass", "BERT's tokenizer, multilingual, first pass"),
+    ("BERT's tokenizer, source code, first pass", "BERT's tokenizer, code, first pass"),
+    ("BERT's tokenizer, tables of numbers, first pass", "BERT's tokenizer, tables, first pass"),
     ("GPT-2's tokenizer, English, first pass", "GPT-2's tokenizer, english, first pass"),
     ("... words that occurred before", "GPT-2's tokenizer, english, after it"),
     ("GPT-2's tokenizer, many languages, first pass", "GPT-2's tokenizer, multilingual, first pass"),
+    ("GPT-2's tokenizer, source code, first pass", "GPT-2's tokenizer, code, first pass"),
+    ("... words that occurred before", "GPT-2's tokenizer, code, after it"),
+    ("GPT-2's tokenizer, tables of numbers, first pass", "GPT-2's tokenizer, tables, first pass"),
+    ("... words that occurred before", "GPT-2's tokenizer, tables, after it"),
+    ("GPT-2's tokenizer, words with a Zipf tail, after 10 MB", "GPT-2's tokenizer, Zipf tail"),
+    ("... its slowest 10 MB", "GPT-2's tokenizer, Zipf tail, slowest"),
     ("GPT-2 124M, decoding 1 text, float32", "GPT-2 124M, float32, decoding 1 text"),
     ("... 8 texts", "GPT-2 124M, float32, decoding 8 texts"),
     ("... 1 text, bfloat16", "GPT-2 124M, bfloat16, decoding 1 text"),

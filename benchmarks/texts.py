@@ -30,6 +30,19 @@ def documents_of(text: str) -> list[str]:
     return [text[start : start + CHARACTERS] for start in range(0, len(text), CHARACTERS)]
 
 
+def zipf_words(seed: int) -> Iterator[str]:
+    """Words without end whose frequencies fall as their ranks rise (Zipf's law): more and more of them never recur."""
+    numbers = random.Random(seed)
+    letters = "etaoinshrdlucmfw"
+    while True:
+        rank = int(numbers.paretovariate(0.8))
+        word = ""
+        while rank:
+            rank, letter = divmod(rank, 16)
+            word += letters[letter]
+        yield word[:20]
+
+
 def _lines_of_tables() -> Iterator[str]:
     """Tables in turn, each of forty rows: numbers in aligned columns, and measurements separated by commas."""
     numbers = random.Random(0)

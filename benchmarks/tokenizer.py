@@ -2,8 +2,10 @@
 
     python benchmarks/tokenizer.py --shared ../shared
 
-A round makes both tokenizers anew and runs each twice over all texts, in turn; printed are medians of all rounds.  The
-first pass fills the cache of chunks, later ones use it.  Ids are compared in every round.
+Texts are of four kinds: prose, prose in many languages, source code, and tables of numbers.  A round makes both
+tokenizers anew and runs each twice over all texts, in turn; printed are medians of all rounds.  The first pass fills
+the cache of chunks, later ones use it.  Ids are compared in every round.  Seconds are those of the processor, of all
+threads together: rates are of one core, and other programs change them little.
 """
 
 import argparse
@@ -19,9 +21,8 @@ from transformers import BertTokenizerFast
 
 from plugins.bert.tokenization import BertTokenizer
 from results import row
+from texts import KINDS, documents_of, text_of
 
-CHARACTERS = 2000
-"""Of a document."""
 DOCUMENTS = 32
 """In a batch."""
 
@@ -31,16 +32,15 @@ LOADING = {
 }
 
 
-def batches(path: Path) -> list[list[str]]:
-    text = path.read_text(encoding="utf-8")
-    documents = [text[start : start + CHARACTERS] for start in range(0, len(text), CHARACTERS)]
+def batches(text: str) -> list[list[str]]:
+    documents = documents_of(text)
     return [documents[start : start + DOCUMENTS] for start in range(0, len(documents), DOCUMENTS)]
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
+    start = time.process_time()
     found = work()
-    return time.perf_counter() - start, found
+    return time.process_time() - start, found
 
 
 def passes(tokenizer: Any, texts: list[list[str]], count: int) -> tuple[list[float], Any]:
@@ -75,9 +75,9 @@ def main() -> None:
     vocab = str(data / "bert" / "vocab.txt")
 
     print(f"{'':24}{'ours':>12}{'theirs':>12}{'ratio':>8}")
-    for name in ("english", "multilingual"):
-        texts = batches(data / "text" / f"{name}.txt")
-        size = (data / "text" / f"{name}.txt").stat().st_size / 1e6
+    for name in KINDS:
+        text = text_of(name, arguments.shared)
+        texts, size = batches(text), len(text.encode()) / 1e6
         passes(BertTokenizerFast(vocab), texts[:1], 1)
         seconds: dict[str, list[list[float]]] = {"ours": [], "theirs": []}
         for _ in range(arguments.rounds):
