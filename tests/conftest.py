@@ -8,10 +8,12 @@ import mmap
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import patch
 
 import pytest
 
@@ -38,16 +40,32 @@ COMPLETE = {
 
 HANGS = 900
 """Seconds after which a test hangs, also on a machine that does much else."""
+_watched = {"since": float("-inf")}
+"""When the clock of the test that hangs was set."""
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol() -> Generator[None, object, object]:
-    """End the process of a test that hangs, and show where; another process of xdist runs what is left."""
-    faulthandler.dump_traceback_later(HANGS, exit=True, file=sys.__stderr__)
+def pytest_runtest_protocol(nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """End the process of a test that hangs, and show where; another process of xdist runs what is left.
+
+    The clock is a thread, for which each setting waits; so it is set once a minute, and not for every test.
+    """
+    if time.monotonic() > _watched["since"] + 60:
+        faulthandler.dump_traceback_later(HANGS, exit=True, file=sys.__stderr__)
+        _watched["since"] = time.monotonic()
     try:
         return (yield)
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        if nextitem is None:
+            faulthandler.cancel_dump_traceback_later()
+            _watched["since"] = float("-inf")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_disks() -> Iterator[None]:
+    """Do not wait until what a test writes would survive a loss of power; tests of that replace this again."""
+    with patch("os.fsync", lambda _handle: None):
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,8 +1,11 @@
 """Vocabularies and texts for the tests of tokenizers."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+Documents = Callable[[Path], list[str]]
 
 SHIPPED = Path(__file__).parent.parent / "fixtures" / "vocabularies"
 
@@ -26,3 +29,15 @@ def odd() -> list[str]:
     """Lines of odd characters, alone and together."""
     text = (SHIPPED / "text" / "odd.txt").read_text(encoding="utf-8")
     return [*text.splitlines(keepends=True), text]
+
+
+@pytest.fixture(scope="session")
+def documents(examples: int) -> Documents:
+    """Cuts a file into documents of 2,000 characters: all, or as many as there are random cases."""
+
+    def cut(path: Path) -> list[str]:
+        text = path.read_text(encoding="utf-8")
+        every = [text[start : start + 2000] for start in range(0, len(text), 2000)]
+        return every[:: max(1, len(every) // examples)]
+
+    return cut

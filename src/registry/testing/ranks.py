@@ -1,7 +1,7 @@
 """Processes of one group that run functions at the same time: what a check of a divided model needs.
 
-They are started once and kept, since starting one takes as long as many checks.  They talk over the loopback address,
-by gloo.
+They are started once and kept, since starting one takes as long as many checks; where the system can fork, they are
+copies of one process that has imported torch.  They talk over the loopback address, by gloo.
 """
 
 import importlib
@@ -12,7 +12,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from time import monotonic
@@ -22,6 +22,8 @@ from attrs import frozen
 
 PATIENCE = 180.0
 """Seconds after which a function counts as hanging."""
+PRELOADED = ["torch._dynamo", "registry.sharding.dividing"]
+"""What takes seconds to import, and is imported once for all processes; DTensor imports the first when it is used."""
 STARTING = 240.0
 """Seconds in which processes must have started: they import torch, all at the same time."""
 
@@ -89,7 +91,10 @@ class RankPool:
             self._directory = None
 
     def _start(self) -> None:
-        context = get_context("spawn")
+        can_fork = "forkserver" in get_all_start_methods()
+        context: Any = get_context("forkserver" if can_fork else "spawn")
+        if can_fork:
+            context.set_forkserver_preload(PRELOADED)
         self._directory = tempfile.TemporaryDirectory()
         store = str(Path(self._directory.name) / "store")
         for rank in range(self.number):
@@ -127,10 +132,8 @@ def _serve(rank: int, number: int, store: str, pipe: Connection) -> None:
     from torch import distributed
 
     dist: Any = distributed  # torch does not declare all that it exports
-    import torch._dynamo  # DTensor will import it; now, and not while another process waits
-
-    import registry.sharding.dividing  # noqa: F401
-
+    for module in PRELOADED:  # where nothing could be preloaded: now, and not while another process waits
+        importlib.import_module(module)
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo",

@@ -67,11 +67,6 @@ def pretrained_bert(folder: Path) -> Any:
         return PretrainedBertTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
 
 
-def documents(path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8")
-    return [text[start : start + 2000] for start in range(0, len(text), 2000)]
-
-
 def generated(count: int) -> list[str]:
     rng = random.Random(count)
     return [
@@ -82,7 +77,7 @@ def generated(count: int) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["english", "multilingual"])
 def test_ids_of_natural_text(
-    vocabularies: Path, ours: OpenAIGPTTokenizer, theirs: Any, pretrained_bert: Any, name: str
+    vocabularies: Path, documents: Any, ours: OpenAIGPTTokenizer, theirs: Any, pretrained_bert: Any, name: str
 ) -> None:
     texts = documents(vocabularies / "text" / f"{name}.txt")
     expected = theirs(texts, return_offsets_mapping=True)
@@ -96,28 +91,28 @@ def test_ids_and_offsets_of_odd_text(odd: list[str], ours: OpenAIGPTTokenizer, t
     assert dict(ours(odd, return_offsets_mapping=True)) == dict(theirs(odd, return_offsets_mapping=True))
 
 
-def test_ids_of_generated_text(ours: OpenAIGPTTokenizer, theirs: Any, pretrained_bert: Any) -> None:
-    for text in generated(2000):
+def test_ids_of_generated_text(ours: OpenAIGPTTokenizer, theirs: Any, pretrained_bert: Any, examples: int) -> None:
+    for text in generated(2 * examples):
         assert dict(ours(text, return_offsets_mapping=True)) == dict(theirs(text, return_offsets_mapping=True)), text
         if "<unk>" not in text:  # which pytorch-pretrained-bert cuts into characters
             assert ours.encode(text) == pretrained_bert.encode(text), ascii(text)
 
 
-def test_text_is_standardized_as_in_pytorch_pretrained_bert(vocabularies: Path) -> None:
-    for text in [*generated(2000), *documents(vocabularies / "text" / "multilingual.txt")[::10]]:
+def test_text_is_standardized_as_in_pytorch_pretrained_bert(vocabularies: Path, documents: Any, examples: int) -> None:
+    for text in [*generated(2 * examples), *documents(vocabularies / "text" / "multilingual.txt")[::10]]:
         assert text_standardize(text) == expected_standard(text)
 
 
 @pytest.mark.slow
 def test_ids_with_spacy_are_those_of_pytorch_pretrained_bert(
-    vocabularies: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    vocabularies: Path, documents: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, examples: int
 ) -> None:
     pytest.importorskip("ftfy", reason="the extra gpt is not installed")
     spacy = pytest.importorskip("spacy", reason="the extra gpt is not installed")
     monkeypatch.setattr(spacy, "load", lambda *_, **__: spacy.blank("en"))  # the model that it names is not needed
     pretrained_bert = PretrainedBertTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
     ours = OpenAIGPTTokenizer(folder / "vocab.json", use_spacy=True)
-    for text in [*generated(2000), *documents(vocabularies / "text" / "english.txt")[::5]]:
+    for text in [*generated(2 * examples), *documents(vocabularies / "text" / "english.txt")[::5]]:
         assert ours.encode(text, split_special_tokens=True) == pretrained_bert.encode(text), ascii(text)
 
 

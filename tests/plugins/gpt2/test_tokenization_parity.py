@@ -40,8 +40,14 @@ def theirs(vocab: Path) -> Any:
     return fast_tokenizer(vocab)
 
 
-def fast_tokenizer(vocab: Path) -> Any:
-    return GPT2TokenizerFast(vocab=str(vocab), merges=str(vocab.with_name("merges.txt")))
+@cache
+def fast_tokenizer(vocab: Path, **options: bool) -> Any:
+    return GPT2TokenizerFast(vocab=str(vocab), merges=str(vocab.with_name("merges.txt")), **options)
+
+
+@cache
+def our_tokenizer(vocab: Path, **options: bool) -> GPT2Tokenizer:
+    return GPT2Tokenizer(vocab, **options)
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +59,10 @@ def encoding(vocab: Path) -> tiktoken.Encoding:
     return tiktoken.Encoding("gpt2", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=special)
 
 
-def documents(path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8")
-    return [text[start : start + 2000] for start in range(0, len(text), 2000)]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["english", "multilingual"])
 def test_ids_and_offsets_of_natural_text(
-    vocabularies: Path, vocab: Path, theirs: Any, encoding: tiktoken.Encoding, name: str
+    vocabularies: Path, documents: Any, vocab: Path, theirs: Any, encoding: tiktoken.Encoding, name: str
 ) -> None:
     ours, texts = GPT2Tokenizer(vocab), documents(vocabularies / "text" / f"{name}.txt")
     expected = theirs(texts, return_offsets_mapping=True)
@@ -136,11 +137,11 @@ def generated(count: int, keep: Callable[[str], bool], seed: int) -> list[str]:
 
 
 @pytest.mark.slow
-def test_ids_and_offsets_of_generated_text_are_those_of_transformers(vocab: Path, theirs: Any) -> None:
+def test_ids_and_offsets_of_generated_text_are_those_of_transformers(vocab: Path, theirs: Any, examples: int) -> None:
     ours = GPT2Tokenizer(vocab)
     cut = theirs.backend_tokenizer.pre_tokenizer.pre_tokenize_str
     keep = same_to_both(lambda text: [text[start:stop] for _, (start, stop) in cut(text)])
-    texts = generated(8000, keep, seed=0)
+    texts = generated(8 * examples, keep, seed=0)
     expected = theirs(texts, return_offsets_mapping=True)
     found = ours(texts, return_offsets_mapping=True)
     without_offsets = ours(texts)
@@ -151,20 +152,20 @@ def test_ids_and_offsets_of_generated_text_are_those_of_transformers(vocab: Path
 
 
 @pytest.mark.slow
-def test_ids_of_generated_text_are_those_of_tiktoken(vocab: Path, encoding: tiktoken.Encoding) -> None:
+def test_ids_of_generated_text_are_those_of_tiktoken(vocab: Path, encoding: tiktoken.Encoding, examples: int) -> None:
     ours = GPT2Tokenizer(vocab)
-    texts = generated(8000, same_to_tiktoken(), seed=1)
+    texts = generated(8 * examples, same_to_tiktoken(), seed=1)
     differing = [text for text in texts if ours.encode(text) != encoding.encode(text, allowed_special="all")]
     assert differing == []
 
 
 @pytest.mark.slow
-def test_ids_are_those_of_the_byte_level_tokenizer(vocab: Path, theirs: Any) -> None:
+def test_ids_are_those_of_the_byte_level_tokenizer(vocab: Path, theirs: Any, examples: int) -> None:
     ours = GPT2Tokenizer(vocab)
     reference = ByteLevelBPETokenizer(str(vocab), str(vocab.with_name("merges.txt")))
     cut = theirs.backend_tokenizer.pre_tokenizer.pre_tokenize_str
     keep = same_to_both(lambda text: [text[start:stop] for _, (start, stop) in cut(text)])
-    texts = [text.replace("<|", "<") for text in generated(2000, keep, seed=2)]  # it knows no special tokens
+    texts = [text.replace("<|", "<") for text in generated(2 * examples, keep, seed=2)]  # it knows no special tokens
     assert [ours.encode(text) for text in texts] == [found.ids for found in reference.encode_batch(texts)]
 
 
@@ -184,10 +185,8 @@ def test_every_character_that_both_know_is_cut_alike(shipped: Path) -> None:
 @pytest.mark.parametrize("space", [False, True])
 @pytest.mark.parametrize("split", [False, True])
 def test_special_tokens_and_the_first_space(vocab: Path, text: str, space: bool, split: bool) -> None:
-    ours = GPT2Tokenizer(vocab, add_prefix_space=space)
-    theirs = GPT2TokenizerFast(
-        vocab=str(vocab), merges=str(vocab.with_name("merges.txt")), add_prefix_space=space, split_special_tokens=split
-    )
+    ours = our_tokenizer(vocab, add_prefix_space=space)
+    theirs = fast_tokenizer(vocab, add_prefix_space=space, split_special_tokens=split)
     options = {"return_offsets_mapping": True, "split_special_tokens": split}
     assert dict(ours(text, **options)) == dict(theirs(text, return_offsets_mapping=True))
 
@@ -195,8 +194,7 @@ def test_special_tokens_and_the_first_space(vocab: Path, text: str, space: bool,
 @pytest.mark.parametrize("ends", [(False, False), (True, False), (False, True), (True, True)])
 def test_tokens_around_texts(vocab: Path, ends: tuple[bool, bool]) -> None:
     names = {"add_bos_token": ends[0], "add_eos_token": ends[1]}
-    ours = GPT2Tokenizer(vocab, **names)
-    theirs = GPT2TokenizerFast(vocab=str(vocab), merges=str(vocab.with_name("merges.txt")), **names)
+    ours, theirs = our_tokenizer(vocab, **names), fast_tokenizer(vocab, **names)
     for texts in (("a",), ("a", "b"), (["a", "b"], ["c", "d"])):
         assert dict(ours(*texts)) == {key: theirs(*texts)[key] for key in ours.model_input_names}
 
@@ -208,7 +206,7 @@ def test_surrogates_are_tiktokens(vocab: Path, encoding: tiktoken.Encoding) -> N
 
 
 def test_decoding_is_transformers(vocab: Path, theirs: Any) -> None:
-    ours, rng = GPT2Tokenizer(vocab), random.Random(0)
+    ours, rng = our_tokenizer(vocab), random.Random(0)
     for _ in range(1000):
         ids = [rng.randrange(len(ours)) for _ in range(rng.randrange(12))]
         assert ours.decode(ids) == theirs.decode(ids)

@@ -89,7 +89,8 @@ def run(
         (info / "RECORD").write_text("".join(f"my_tiny/tiny/{name},,\n" for name in weights))
         monkeypatch.syspath_prepend(site)
         discovery.refresh()
-        recorder = pytester.inline_run("-p", "no:cacheprovider", "-q", "--tb=no", "tests", *options)
+        unused = ("-p", "no:cacheprovider", "-p", "no:logging", "-p", "no:faulthandler")
+        recorder = pytester.inline_run(*unused, "-q", "--tb=no", "tests", *options)
         passed, skipped, failed = recorder.listoutcomes()
         return Outcome(checks(passed), checks(skipped, "setup"), checks(failed), checks(failed, "setup"))
 
