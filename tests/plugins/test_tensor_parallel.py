@@ -1,15 +1,11 @@
 """Layers that a user divides among two processes by hand give the numbers of the whole model, or an error."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from registry.testing.ranks import RankPool
 
 WHOLE = (
     "bert",
@@ -34,15 +30,9 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def outcomes(registry_ranks: RankPool) -> list[dict[str, Any]]:
     """What became of each case, in each of the two processes."""
-    directory = tmp_path_factory.mktemp("ranks")
-    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "examples/registry-llama/src")])
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    program = [sys.executable, str(Path(__file__).with_name("tensor_parallel.py")), str(directory)]
-    ranks = [subprocess.Popen([*program, str(rank)], env=environment) for rank in range(2)]
-    assert [rank.wait(timeout=180) for rank in ranks] == [0, 0]
-    return [json.loads((directory / f"{rank}.json").read_text()) for rank in range(2)]
+    return registry_ranks.run(f"{Path(__file__).with_name('tensor_parallel.py')}:outcomes")
 
 
 @pytest.mark.slow

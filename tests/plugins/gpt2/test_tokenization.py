@@ -378,7 +378,7 @@ def test_work_is_linear_in_the_text(make: Callable[[int], str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("letters", "megabytes"), [("h", 2), ("hello", 10), ("é", 2)])
+@pytest.mark.parametrize(("letters", "megabytes"), [("h", 1), ("hello", 2), ("é", 1)])
 def test_a_word_of_megabytes_is_tokenized(tokenizer: GPT2Tokenizer, letters: str, megabytes: int) -> None:
     rng = random.Random(0)
     text = "".join(rng.choices(letters, k=megabytes * 1_000_000 // len(letters[0].encode())))

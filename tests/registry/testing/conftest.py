@@ -1,5 +1,6 @@
 """The scaffold's package, pretended to be installed, and pytest run on its conformance tests in this process."""
 
+import multiprocessing.forkserver
 import os
 import re
 import subprocess
@@ -21,6 +22,7 @@ ENTRY_POINTS = f"[registry.v1]\n{NAME} = my_tiny.plugin\n"
 
 for _suite in registry.testing.__all__:  # pytester forgets what is first imported while it runs ...
     getattr(registry.testing, _suite)
+assert multiprocessing.forkserver  # ... whose one server is then started for all runs; ...
 torch.testing.assert_close(torch.zeros(1), torch.zeros(1))  # ... and parts of torch cannot be imported twice
 
 
