@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -96,11 +97,9 @@ def test_what_is_no_longer_wanted_stops() -> None:
         time.sleep(0.05)
         raise ValueError("fails")
 
-    started = time.monotonic()
     with pytest.raises(ValueError, match="fails"):
         together.together([fails, waits])
-    assert ended.wait(1)
-    assert time.monotonic() - started < 2
+    assert ended.wait(30), "half of what it would have waited"
 
 
 def test_without_threads_the_jobs_are_done_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,12 +114,17 @@ def test_without_threads_the_jobs_are_done_one_after_another(monkeypatch: pytest
 
 
 def test_a_model_comes_over_several_connections_and_complete(sharded: Any, reply: Any, cache: Cache) -> None:
+    met = threading.Barrier(CONNECTIONS)
+
+    def halves(body: bytes) -> Iterator[bytes]:
+        yield body[: len(body) // 2]
+        met.wait(60)  # for as many others, which come at the same time
+        yield body[len(body) // 2 :]
+
     for path in [path for path in sharded.replies if path.startswith("/cdn/")]:
         body = sharded.replies[path][0].body
-        sharded.add(path, reply(body, stall=(len(body) // 2, 0.4), etag=None))
-    started = time.monotonic()
+        sharded.add(path, reply(halves(body), headers={"Content-Length": str(len(body))}, etag=None))
     found = Files(resolve("me/toy")).of()
-    assert time.monotonic() - started < 0.75 * 0.4 * 12, "twelve shards that wait for 0.4 s each"
     assert [name for name in found if "-of-" in name] == SHARDS
     assert all(found[name].read_bytes() == name.encode() + BODY for name in SHARDS)
     sharded.forget()
@@ -163,7 +167,7 @@ def test_one_pause_is_enough_for_all(sharded: Any, reply: Any, cache: Cache, mon
 def test_ctrl_c_ends_all_downloads_at_once(sharded: Any, reply: Any, cache: Cache) -> None:
     for path in [path for path in sharded.replies if path.startswith("/cdn/")]:
         body = sharded.replies[path][0].body
-        sharded.add(path, reply(body, stall=(len(body) // 2, 60)))
+        sharded.add(path, reply(body, stall=(len(body) // 2, 300)))
     code = """
     import sys, time, threading
     from registry.sources.files import Files
@@ -177,15 +181,13 @@ def test_ctrl_c_ends_all_downloads_at_once(sharded: Any, reply: Any, cache: Cach
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while len([1 for path in sharded.sent if path.startswith("/cdn/")]) < CONNECTIONS and time.monotonic() < until:
         time.sleep(0.02)
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    started = time.monotonic()
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=120)  # before the server says more
     assert output == "interrupted 1\n", "no thread is left"
-    assert time.monotonic() - started < 3
     sharded.stop.set()
     sharded.stop.clear()
     kept = [path.stat().st_size for path in (cache.home / "partial").glob("*.part")]
