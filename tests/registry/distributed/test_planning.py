@@ -28,7 +28,7 @@ def test_bytes_are_those_that_processes_hold(models: Path, name: str, registry_r
 
 
 def test_a_large_model_is_planned_in_seconds(tmp_path: Path) -> None:
-    """On 64 processes, with as many layers as 70 billion parameters have: a million calls of Python, and not one a weight."""
+    """On 64 processes, with as many layers as 70 billion parameters have: a million calls of Python."""
     sizes = {"n_embd": 4096, "n_layer": 80, "n_head": 64, "vocab_size": 50257, "n_positions": 2048}
     (tmp_path / "config.json").write_text(
         json.dumps({"model_type": "gpt2", **sizes, "architectures": ["GPT2LMHeadModel"]})
