@@ -57,6 +57,8 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
     for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    environment.call("pip wheel --quiet --no-deps --wheel-dir dist .", source)
+    environment.call(
+        "pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .", source
+    )  # by torch's setuptools
     environment.call("pip install --quiet --no-deps --no-index dist/*.whl", source)
     return environment

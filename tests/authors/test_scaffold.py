@@ -126,7 +126,7 @@ def test_what_fails_half_way_leaves_nothing_behind(tmp_path: Path, monkeypatch: 
 def test_a_new_package_installs_from_its_wheel_and_passes_its_own_tests(clean: Any, tmp_path: Path) -> None:
     name = "deep-sea-net"
     clean.call(f"registry new {name}", tmp_path)
-    clean.call(f"pip wheel --quiet --no-deps --wheel-dir dist ./{name}", tmp_path)
+    clean.call(f"pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist ./{name}", tmp_path)
     clean.call("pip install --quiet --no-deps --no-index dist/*.whl", tmp_path)
     (tmp_path / name / "src").rename(tmp_path / "out-of-reach")  # the tests must find what is installed
     # what other processes show is seen in the tests of the guide
