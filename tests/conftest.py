@@ -68,6 +68,12 @@ def _no_waiting_for_disks() -> Iterator[None]:
         yield
 
 
+def pytest_configure() -> None:
+    """Let tests press Ctrl-C: what a shell starts in the background ignores it, and so does all that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="one case of each fast test, in less than a minute")
     parser.addoption("--examples", type=int, default=240, help="random cases of each test that is given their number")
