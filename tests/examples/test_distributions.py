@@ -30,7 +30,16 @@ def install(names: list[str], directory: Path) -> Path:
     this directory, meet no further plugin.
     """
     pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")
-    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", directory, *(EXAMPLES / name for name in names), cwd=directory)
+    run(
+        *pip,
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        directory,
+        *(EXAMPLES / name for name in names),
+        cwd=directory,
+    )
     run(*pip, "install", "--no-deps", "--target", directory / "site", *directory.glob("*.whl"), cwd=directory)
     return directory / "site"
 

@@ -12,8 +12,8 @@ from registry.testing import (
     Conformance,
     ModelSuite,
     ParallelSuite,
-    Seq2SeqSuite,
     PluginSuite,
+    Seq2SeqSuite,
     Suite,
     TokenizerSuite,
 )
