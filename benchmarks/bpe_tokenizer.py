@@ -69,7 +69,7 @@ def rounds(ours: Contestant, theirs: Contestant, texts: list[str], count: int) -
                 start = time.process_time()
                 ids = encode(tokenizer, texts)
                 seconds.setdefault((turn, who), []).append(time.process_time() - start)
-                found[who] = ids  # frees those of an earlier pass, which is no part of this one
+                found[who] = ids  # frees those of an earlier pass, which is not part of this one
         if found["ours"] != found["theirs"]:
             sys.exit("The ids differ.")
     return [(median(seconds[turn, "ours"]), median(seconds[turn, "theirs"])) for turn in (0, 1)]

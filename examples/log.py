@@ -12,7 +12,7 @@ from tqdm import tqdm
 from registry.pages.curves import write_curves
 
 SECONDS = 10.0
-"""Seconds between two lines about the progress, where stderr is no terminal."""
+"""Seconds between two lines about the progress, where stderr is not a terminal."""
 
 
 def say(message: str) -> None:

@@ -71,7 +71,7 @@ def measured(texts: Iterator[str]) -> tuple[int, float, float]:
     for text in texts:
         for sentence in SENTENCE.split(text):
             if count := len(WORD.findall(sentence)):
-                words, sentences = words + count, sentences + (count > 2)  # a label is no sentence
+                words, sentences = words + count, sentences + (count > 2)  # a label is not a sentence
         plain = HOMOGRAPHS.sub("", text)
         banned += len(PHRASES.findall(plain)) + len(BRITISH.findall(plain))
     return words, words / max(1, sentences), 1000 * banned / max(1, words)

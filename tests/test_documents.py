@@ -111,6 +111,18 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(listed) == [path.relative_to(ROOT / "docs").as_posix() for path in DOCS]
 
 
+def test_the_page_of_errors_lists_all_with_their_first_lines() -> None:
+    page = (ROOT / "docs/reference/errors.md").read_text("utf-8")
+    listed = re.findall(r"^\| \[`(\w+)`\]\(#registry\.errors\.(\w+)\) \| (.+) \|$", page, re.MULTILINE)
+    assert listed == sorted(
+        (name, name, (inspect.getdoc(kind) or "").split("\n")[0])
+        for name, kind in vars(registry.errors).items()
+        if isinstance(kind, type)
+        and issubclass(kind, (registry.RegistryError, Warning))
+        and kind.__module__ == "registry.errors"
+    )
+
+
 # --- The rooms --------------------------------------------------------------------------------------------------------
 
 

@@ -111,6 +111,9 @@ BRITISH = re.compile(
 )
 """Spellings with -ise."""
 
+GERMAN_NO = re.compile(r"(?<!there )\b(?:is|was|are|were) no (?!longer\b|other\b|more\b)[\w-]+", re.IGNORECASE)
+"""``X is no model``, for: X is not a model."""
+
 HOMOGRAPHS = re.compile(
     r"(?:ip|loopback|memory|e-?mail|return|postal) address(?:es)?|address(?:es)? (?:space|of (?:memory|a machine))|"
     r"radius and colour",
@@ -145,7 +148,7 @@ def blanked(source: str) -> str:
 
 
 def texts_of_code(source: str) -> Iterator[tuple[int, str]]:
-    """Comments, docstrings and texts of sentences; names and keys are no prose."""
+    """Comments, docstrings and texts of sentences; names and keys are not prose."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
@@ -191,6 +194,7 @@ def faults(source: str, name: str) -> list[str]:
         text = HOMOGRAPHS.sub("", PARAMETER.sub("", line))
         found += [(number, match[0], BANNED[match[0].lower()]) for match in PHRASES.finditer(text)]
         found += [(number, match[0], "American spelling") for match in BRITISH.finditer(text)]
+        found += [(number, match[0], "is not a ...") for match in GERMAN_NO.finditer(text)]
     return [f"{name}:{number}: not {word!r} but {instead!r}" for number, word, instead in found]
 
 
@@ -207,6 +211,7 @@ def test_the_words_are_those_of_the_field(area: str) -> None:
         ("a.md", "```python\nfolder = 1\n```\nThe `folder` of ``his`` is [here](folder.md).", 0),
         ("a.py", '"""Initialise anew."""\n# his folder\nfolder = "folder"\n', 4),
         ("a.py", 'raise ValueError("The loopback address has no folder.")', 1),
+        ("a.md", "A file is no model, and there is no other.", 1),
     ],
 )
 def test_a_banned_word_is_found_in_prose_and_not_in_code(name: str, source: str, count: int) -> None:

@@ -55,11 +55,15 @@ The second bases keep old ``except OSError``, ``except KeyError`` and ``except V
 A message says what was asked, which rule was applied and what was found; ``hint`` says what to do.
 """
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from registry.formatting import printable
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 MOST_SUGGESTIONS = 3
 """Suggestions in a message."""
@@ -118,14 +122,17 @@ class RegistryError(Exception):
 
 
 class RegistryWarning(UserWarning):
-    """Base of all warnings of the registry: the work went on.  Control characters in its text are shown escaped."""
+    """Base of all warnings of the registry: the operation continued.
+
+    Control characters in its text are shown escaped.
+    """
 
     def __init__(self, *texts: object) -> None:
         super().__init__(*(printable(text) if isinstance(text, str) else text for text in texts))
 
 
 class UntrainedWarning(RegistryWarning):
-    """Parts of a model have the values of their initialization: its outputs mean nothing until it is trained."""
+    """Parts of a model have the values of their initialization: its outputs are random until it is trained."""
 
 
 class RegistryDeprecationWarning(RegistryWarning, FutureWarning):
@@ -347,3 +354,18 @@ class CardFileError(PluginError, ValueError):
 
 class PluginIncompatibleError(PluginError):
     """A plugin breaks the contract of the hooks: a wrong name, signature or record."""
+
+
+OURS = ("registry", "plugins", "contextlib")
+"""Packages whose lines a warning does not show; some functions are decorated with a context manager."""
+
+
+def warn(message: str, category: type[RegistryWarning] = RegistryWarning) -> None:
+    """Issue a warning, shown with the line that called into this library."""
+    import warnings  # most loads warn about nothing
+
+    frame: FrameType | None = sys._getframe(1)
+    level = 2
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in OURS:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -237,7 +237,7 @@ class ConfigSpec:
     default_task: str = field(default="base", validator=_word)
     """The task where neither the caller, the card nor the configuration names one."""
     reader: LazyRef | None = field(default=None, converter=_optional_ref)
-    """``reader(paths: Paths) -> Mapping[str, Any] | None``: the keys of the configuration in files that are no JSON,
+    """``reader(paths: Paths) -> Mapping[str, Any] | None``: the keys of the configuration in files that are not JSON,
     such as a single file with all of a model; None where the files are not of its kind.  It needs no torch, and is
     asked where no file of ``filenames`` is found."""
 

@@ -15,7 +15,7 @@ def encode(files: Files) -> bytes:
 
 
 def decode(data: bytes) -> Files | None:
-    """The files in one; None where it is no such file."""
+    """The files in one; None where there is no such file."""
     head, newline, rest = data.partition(b"\n")
     try:
         lengths = json.loads(head)

@@ -72,7 +72,7 @@ def some_call(rng: random.Random) -> tuple[list[Any], dict[str, Any]]:
 
     as_words, rows = chance(0.3), rng.randrange(4)
     columns = [[words(7) if as_words else " ".join(words(9)) for _ in range(rows or 1)] for _ in range(1 + chance(0.5))]
-    is_single = not rows and all(column[0] for column in columns)  # "" is no second text to the reference, if alone
+    is_single = not rows and all(column[0] for column in columns)  # "" is not a second text to the reference, if alone
     texts = [column[0] for column in columns] if is_single else columns
     keywords: dict[str, Any] = {"is_split_into_words": as_words, "stride": rng.randrange(3) if chance(0.4) else 0}
     keywords["return_overflowing_tokens"] = chance(0.5)
@@ -120,7 +120,7 @@ def test_a_call_of_any_keywords_gives_what_the_reference_gives(pair: tuple[Any, 
         ours.truncation_side = theirs.truncation_side = rng.choice(["left", "right"])
         try:
             expected = theirs(*texts, **keywords)
-        except BaseException:  # a panic of Rust is no Exception; ours need not refuse the same
+        except BaseException:  # a panic of Rust is not an Exception; ours need not refuse the same
             continue
         try:
             found = ours(*texts, **keywords)

@@ -203,7 +203,7 @@ def test_generate_picks_one_of_three_ways() -> None:
         ({"num_beams": 2, "num_return_sequences": 3}, "num_return_sequences must be .* at most 2, not 3"),
         ({"num_beams": 0}, "num_beams must be a whole number above 0, not 0"),
         ({"temperature": -1.0}, "temperature must be a number above 0, not -1.0"),
-        ({"max_new_tokens": 40}, "outgrow the 32"),
+        ({"max_new_tokens": 40}, "context of 32"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )

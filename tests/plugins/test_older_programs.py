@@ -80,7 +80,7 @@ def test_a_record_that_is_taken_for_a_tensor_says_which_field_is_one() -> None:
         (lambda: output.detach(), "output.logits.detach"),
         (lambda: output.shape, "output.logits.shape"),
     ):
-        with pytest.raises(AttributeError, match=f"it is a record, and no tensor. Write {line}"):
+        with pytest.raises(AttributeError, match=f"it is a record, not a tensor. Write {line}"):
             use()
     with pytest.raises(TypeError, match=r"write output\.logits\[\.\.\.\]"):
         output[0, 1]

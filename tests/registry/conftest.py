@@ -85,7 +85,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 def _sibling(name: str) -> ModuleType:
-    """A module of this folder, which is no package."""
+    """A module of this folder, which is not a package."""
     spec = spec_from_file_location(f"registry_tests_{name}", Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None

@@ -31,7 +31,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "raises ImportError": {"source": "import nowhere"},
     "raises SyntaxError": {"source": "def ("},
     "exits": {"source": "import sys\nsys.exit('no')"},
-    "raises what is no Exception": {"source": "class Stop(BaseException): pass\nraise Stop"},
+    "raises what is not an Exception": {"source": "class Stop(BaseException): pass\nraise Stop"},
     "recurses": {"source": "def f(): f()\nf()"},
     "misspells a hook": hook("return []", name="registry_modles"),
     "forgets the mark": hook("return []", mark="#"),
@@ -46,7 +46,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
     ),
     "returns no iterable": hook("return 7"),
     "points nowhere": {"value": "bad.plugin:nothing"},
-    "is no module": {"value": "not a module!"},
+    "is not a module": {"value": "not a module!"},
     "has no equals sign": {"entry_points": "[registry.v1]\nbad\n"},
     "is not in UTF-8": {"entry_points": b"[registry.v1]\nbad = \xff\xfe\n"},
     "has no name": {"metadata": ""},
@@ -66,7 +66,7 @@ RUDE: dict[str, dict[str, Any]] = {
         "yield ConfigSpec(architecture='bad', cls='nowhere:Config', model_types=('bad',))", name="registry_configs"
     ),
 }
-"""What a plugin does that is no mistake in form; it is loaded, and must not win."""
+"""What a plugin does that is not a mistake in form; it is loaded, and must not win."""
 
 
 def everything_else_works() -> None:

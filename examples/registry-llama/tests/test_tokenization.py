@@ -395,7 +395,7 @@ def test_a_vocabulary_without_a_byte_is_refused(tmp_path: Path) -> None:
         ({"vocab": {"a": 1}}, "no token has the id 0"),
         ({"vocab": []}, r"model\.vocab must map tokens"),
         ({"merges": {"a": "b"}}, r"model\.merges must be a list"),
-        ({"merges": ["a b c"]}, "is no rule of two symbols"),
+        ({"merges": ["a b c"]}, "is not a rule of two symbols"),
         ({"merges": [["zz", "q"]]}, "which is not in the vocabulary"),
         ({"unk_token": ["a"]}, r"model\.unk_token must be a token"),
     ],

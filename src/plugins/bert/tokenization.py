@@ -70,7 +70,7 @@ class WordpieceTokenizer:
         return list(chain.from_iterable(map(self.subwords, text.split())))
 
     def subwords(self, word: str) -> list[str]:
-        """The subwords of a word; the unknown token alone when it is too long, or some part of it is no subword."""
+        """The subwords of a word; the unknown token alone when it is too long, or some part of it is not a subword."""
         if len(word) > self.max_input_chars_per_word:
             return [self.unk_token]
         found: list[str] = []

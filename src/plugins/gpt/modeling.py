@@ -111,7 +111,7 @@ class OpenAIGPTPreTrainedModel(Model):
     def set_num_special_tokens(self, number: int) -> None:
         """Have ``number`` special tokens after the vocabulary: kept ones keep their rows, new ones are initialized.
 
-        Raises ConfigError when ``number`` is no count.
+        Raises ConfigError when ``number`` is not a count.
         """
 
     def after_loading(self, *, num_special_tokens: int | None = None) -> None:

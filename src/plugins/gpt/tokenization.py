@@ -5,14 +5,13 @@ release cuts it; ids and offsets are then those of transformers' ``OpenAIGPTToke
 """
 
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
 
-from registry.errors import RegistryWarning, UnsupportedError
+from registry.errors import UnsupportedError, warn
 from registry.tokenization.added_tokens.matching import LowerCase, Normalizer
 from registry.tokenization.batches.encoding import Offsets, Span
 from registry.tokenization.bpe import Pair
@@ -71,7 +70,7 @@ class SpacyTokenizer(LowerCase):
         """Unknown: ftfy rewrites whole lines.  Raises UnsupportedError."""
         raise UnsupportedError(
             "The offsets of tokens are not known once ftfy has repaired a text.",
-            hint="Make the tokenizer with use_spacy=False to cut text as transformers does, which can tell.",
+            hint="Make the tokenizer with use_spacy=False, which splits text as transformers does and has offsets.",
         )
 
     def of_normalized(self) -> Self:
@@ -94,11 +93,9 @@ def splitter(use_spacy: bool | None) -> SpacyTokenizer | BasicTokenizer:
 
 @cache
 def _warn_of_missing_spacy() -> None:
-    warnings.warn(
-        "ftfy and spaCy, with which GPT was trained, are not installed: text is cut into words as BERT does, and some "
-        "ids differ. `pip install torch-registry[gpt]` installs them; use_spacy=False says that they are not wanted.",
-        RegistryWarning,
-        stacklevel=5,
+    warn(
+        "ftfy and spaCy, with which GPT was trained, are not installed: text is split into words as by BERT, and some "
+        "ids differ. `pip install torch-registry[gpt]` installs them; use_spacy=False silences this warning."
     )
 
 

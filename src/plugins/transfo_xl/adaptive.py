@@ -215,7 +215,7 @@ class AdaptiveLogSoftmax(nn.Module):
             scores: Tensor = self.out_layers[number](features)
             return scores
         (table,), (start, stop) = self.out_layers, self.clusters[number]
-        if type(table) is not nn.Linear or carries_hook(table):  # an adapter is no part of the weight
+        if type(table) is not nn.Linear or carries_hook(table):  # an adapter is not part of the weight
             return table(features)[:, start:stop]
         return self.linear(features, table.weight[start:stop], table.bias[start:stop])
 

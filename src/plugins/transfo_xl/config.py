@@ -111,7 +111,7 @@ class TransfoXLConfig(Config):
 
     def __init__(self, *, n_token: int | None = None, **fields: Any) -> None:
         if n_token is not None and fields.setdefault("vocab_size", n_token) != n_token:
-            raise ConfigError(f"n_token ({n_token}) and vocab_size ({fields['vocab_size']}) are one number.")
+            raise ConfigError(f"n_token ({n_token}) and vocab_size ({fields['vocab_size']}) must be equal.")
         self.__attrs_init__(**fields)  # type: ignore[attr-defined]  # attrs makes it
 
     @cutoffs.validator
@@ -119,7 +119,7 @@ class TransfoXLConfig(Config):
         numbers = (0, *cutoffs, self.vocab_size)
         if any(type(number) is not int for number in numbers) or any(low >= high for low, high in pairwise(numbers)):
             raise ConfigError(
-                f"cutoffs must be a list of whole numbers that rise between 0 and vocab_size ({self.vocab_size}), "
+                f"cutoffs must be a list of increasing whole numbers between 0 and vocab_size ({self.vocab_size}), "
                 f"not {cutoffs!r}."
             )
 
@@ -127,15 +127,15 @@ class TransfoXLConfig(Config):
     def _every_cluster_has_features(self, _attribute: "Attribute[int]", div_val: int) -> None:
         if isinstance(div_val, int) and self.d_embed < div_val ** len(self.cutoffs):
             raise ConfigError(
-                f"div_val ({div_val}) leaves the last of {len(self.cutoffs) + 1} clusters none of {self.d_embed} "
-                f"features."
+                f"div_val ({div_val}) leaves none of the {self.d_embed} features of d_embed for the last of "
+                f"{len(self.cutoffs) + 1} clusters."
             )
 
     @tie_projs.validator
     def _one_for_each_cluster(self, _attribute: "Attribute[Any]", ties: Any) -> None:
         if not all(type(tie) is bool for tie in ties) or len(ties) != len(self.cutoffs) + 1:
             raise ConfigError(
-                f"tie_projs must say true or false for each of the {len(self.cutoffs) + 1} clusters that "
+                f"tie_projs must hold true or false for each of the {len(self.cutoffs) + 1} clusters that "
                 f"{len(self.cutoffs)} cutoffs make, not {ties!r}.",
                 hint="Where cutoffs are changed, give tie_projs as well.",
             )

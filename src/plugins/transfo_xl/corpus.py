@@ -88,7 +88,7 @@ def segments(
     """The segments of ids, ``(tokens,)``; arguments and errors are those of ``TransfoXLCorpus.get_iterator``."""
     if batch_size < 1 or tgt_len < 1 or ext_len < 0:
         raise InputError(
-            f"batch_size and tgt_len must be above 0 and ext_len not below, not {batch_size}, {tgt_len} and {ext_len}."
+            f"batch_size and tgt_len must be above 0 and ext_len at least 0, not {batch_size}, {tgt_len} and {ext_len}."
         )
     length = len(ids) // batch_size
     rows = ids[: length * batch_size].view(batch_size, length).to(device)

@@ -35,7 +35,7 @@ def _as_text(path: str | Path) -> Iterator[IO[str]]:
         with Path(path).open(encoding="utf-8") as file:
             yield file
     except UnicodeDecodeError as problem:
-        raise InputError(f"{path} is not a text in UTF-8: {problem}.") from problem
+        raise InputError(f"{path} is not UTF-8 text: {problem}.") from problem
 
 
 # --- Vocabularies -----------------------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ def read_words(vocab_file: str | Path | Mapping[str, int] | None, delimiter: str
         return dict(vocab_file or {}), "the vocabulary"
     if not isinstance(vocab_file, (str, os.PathLike)):
         raise TypeError(
-            f"vocab_file must be a path or a mapping, not {vocab_file!r:.80}; first words are special=[...]."
+            f"vocab_file must be a path or a mapping, not {vocab_file!r:.80}; pass the first words as special=[...]."
         )
     return parse_words(read_bytes(vocab_file), str(vocab_file), delimiter), str(vocab_file)
 
@@ -79,7 +79,7 @@ def parse_words(data: bytes, origin: str, delimiter: str | None) -> dict[str, in
     words = decoded(data, origin=origin).removesuffix("\n").split("\n")
     vocab = {word: number for number, word in enumerate(words)}
     if len(vocab) < len(words):
-        raise VocabError(f"{origin} is damaged: it has {len(words)} lines, and {len(vocab)} different ones.")
+        raise VocabError(f"{origin} is damaged: of its {len(words)} lines, only {len(vocab)} are different.")
     return vocab
 
 
@@ -87,5 +87,5 @@ def read_counts(path: Path) -> list[int]:
     """The numbers in a file, one a line.  Raises VocabError."""
     numbers = decoded(read_bytes(path), origin=str(path)).split()
     if not all(number.isdecimal() and number.isascii() for number in numbers):
-        raise VocabError(f"{path} must have one number a line.")
+        raise VocabError(f"{path} must have one number per line.")
     return list(map(int, numbers))

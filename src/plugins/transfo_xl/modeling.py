@@ -192,12 +192,12 @@ class TransfoXLModel(TransfoXLPreTrainedModel):
         if not isinstance(mems, Memory):
             mems = list(mems)
             if any(not isinstance(state, Tensor) for state in mems):
-                raise InputError("mems must be tensors, one for each layer; leave them out at the beginning of a text.")
+                raise InputError("mems must be tensors, one for each layer; omit them at the beginning of a text.")
         memory = mems if isinstance(mems, Memory) else Memory.of(state.detach().to(x.dtype) for state in mems)
         wanted = (x.shape[0], memory.length if len(memory) else 0, x.shape[-1])
         if len(memory) != len(self.layers) or any(state.shape != wanted for state in memory):
             raise InputError(
-                f"mems must have {len(self.layers)} tensors of the shape {wanted[:1]} + (remembered tokens,) + "
+                f"mems must have {len(self.layers)} tensors of shape {wanted[:1]} + (cached tokens,) + "
                 f"{wanted[2:]}, not {[tuple(state.shape) for state in memory][:3]}.",
                 hint="Those of pytorch-pretrained-bert have the axis of the batch second: mem.transpose(0, 1) fits.",
             )
@@ -331,7 +331,9 @@ class TransfoXLLMHeadModel(TransfoXLHead):
         if labels is None:
             return target if target is None or mask is None else target.masked_fill(mask == 0, IGNORED)
         if target is not None:
-            raise InputError("labels and target say the same, shifted and not: give one of them.")
+            raise InputError(
+                "labels and target are two forms of one thing (target is shifted by one token): pass only one."
+            )
         return next_tokens(class_numbers(labels, tokens.shape, self.config.vocab_size), mask)
 
     # --- Generation
@@ -392,8 +394,8 @@ class TransfoXLLMHeadModel(TransfoXLHead):
     def _check_memory(self) -> None:
         if self.ext_len:
             raise InputError(
-                f"This model reads its last {self.ext_len} tokens again, and so cannot continue after them.",
-                hint="model.reset_length(tgt_len, 0, mem_len) makes it remember them.",
+                f"This model computes its last {self.ext_len} tokens again, and so cannot generate from its cache.",
+                hint="model.reset_length(tgt_len, 0, mem_len) makes it cache them instead.",
             )
 
 
@@ -419,7 +421,7 @@ class TransfoXLForSequenceClassification(TransfoXLHead):
 
         Args:
             input_ids: ``(batch, tokens)``.
-            attention_mask: As in ``TransfoXLModel``; the last token that is no padding counts.
+            attention_mask: As in ``TransfoXLModel``; the last token that is not padding counts.
             inputs_embeds: As in ``TransfoXLModel``.
             mems: As in ``TransfoXLModel``.
             labels: Class numbers, ``(batch,)``, negative ones ignored; with one label, the numbers to predict.

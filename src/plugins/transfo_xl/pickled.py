@@ -60,7 +60,7 @@ POLICY = PicklePolicy(
 def read_pickled(data: bytes, *, origin: str) -> tuple[dict[str, int], dict[str, Any]]:
     """The vocabulary in the bytes of a file, and the options of the tokenizer that was pickled, counts among them.
 
-    ``origin`` names the file in errors.  Raises VocabError for what is no vocabulary, or would import something.
+    ``origin`` names the file in errors.  Raises VocabError for what is not a vocabulary, or would import something.
     """
     found = _unpickled(data, origin)
     if not isinstance(found, dict):
@@ -69,7 +69,7 @@ def read_pickled(data: bytes, *, origin: str) -> tuple[dict[str, int], dict[str,
     vocab = _words(attributes, origin)
     counts = attributes.get("counter") or {}
     if not isinstance(counts, dict) or not all(type(w) is str and type(n) is int for w, n in dict.items(counts)):
-        raise VocabError(f"{origin}: counter must map words to how often they were counted.")
+        raise VocabError(f"{origin}: counter must map words to their counts.")
     options = {name: attributes[name] for name in ("min_freq", "max_size", "lower_case", "delimiter", "special")
                if name in attributes}  # fmt: skip
     return vocab, {**options, "counter": dict(dict.items(counts))}
@@ -84,7 +84,7 @@ def _words(attributes: Mapping[str, Any], origin: str) -> dict[str, int]:
         raise VocabError(f"{origin} has no words with their ids: sym2idx must map the one to the other.", hint=ADVICE)
     vocab: dict[str, int] = dict(dict.items(numbers))
     if words is not None and list(words) != tokens_by_id(vocab, origin=origin):
-        raise VocabError(f"{origin} is damaged: idx2sym and sym2idx do not number the same words alike.")
+        raise VocabError(f"{origin} is damaged: idx2sym and sym2idx disagree.")
     return vocab
 
 

@@ -350,8 +350,8 @@ class TransfoXLTokenizer(Tokenizer):
         text = "".join(f"{word}\n" for word in words)
         if not words or list(parse_words(text.encode(errors="replace"), "This vocabulary", self.delimiter)) != words:
             raise VocabError(
-                "This vocabulary is not built yet, or one of its words has a blank or a line end in it: no line can "
-                "hold it."
+                "This vocabulary is not built yet, or one of its words contains a blank or a line break, which "
+                "vocab.txt cannot represent."
             )
         counts = "".join(f"{self.counter[word]}\n" for word in words) if self.counter else ""
         return {self.vocabulary_name: text, **({COUNTS: counts} if counts else {})}

@@ -114,7 +114,7 @@ def _parts(name: str, archive: str) -> Parts:
         or ".." in path.parts
         or re.search(r"[\\:\x00-\x1f\x7f]", name)  # on Windows a colon follows a drive, or precedes a hidden stream
     ):
-        raise UnsafeArchiveError(f"{archive} holds a member named {name!r:.200}, which is no plain name.")
+        raise UnsafeArchiveError(f"{archive} holds a member named {name!r:.200}, which is not a plain name.")
     if any(len(part) > LONGEST_NAME for part in path.parts):
         raise UnsafeArchiveError(f"{archive} holds a name of more than {LONGEST_NAME} characters: {name!r:.200}.")
     return path.parts

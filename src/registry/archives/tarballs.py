@@ -52,7 +52,7 @@ def read_tar_gz(file: IO[bytes], archive: str) -> Iterator[Member]:
         archive: Its name, for errors.
 
     Raises:
-        UnsafeArchiveError: A member is no regular file or directory.
+        UnsafeArchiveError: A member is not a regular file or directory.
         CorruptArchiveError: The archive is damaged, or does not end as a tar.gz does.
         ArchiveLimitError: It holds more than its ``limit``.
     """
@@ -122,7 +122,7 @@ class _LongNames:
         """Name and size of the member with this header."""
         keys, self.pending = self.pending, {}
         if any(key.startswith("GNU.sparse.") for key in keys):
-            raise UnsafeArchiveError(f"{self.archive} holds a file with holes; no model needs one.")
+            raise UnsafeArchiveError(f"{self.archive} holds a sparse file; no model needs one.")
         return keys.get("path", header.name), int(keys.get("size", header.size))
 
 
@@ -153,7 +153,7 @@ def _inflated(file: IO[bytes], archive: str) -> Iterator[bytes]:
             given = engine.unconsumed_tail or file.read(CHUNK)
             chunk = engine.decompress(given, CHUNK)
         if not given and not chunk:
-            raise CorruptArchiveError(f"{archive} is cut off: its gzip stream has no end.")
+            raise CorruptArchiveError(f"{archive} is truncated: its gzip stream has no end.")
         left -= len(chunk)
         if left < 0:
             raise too_large(archive)
@@ -190,5 +190,5 @@ class _Stream:
     def _next(self) -> bytes:
         chunk = next(self.source, None)
         if chunk is None:
-            raise CorruptArchiveError(f"{self.archive} is cut off in the middle of a member, or before its end.")
+            raise CorruptArchiveError(f"{self.archive} is truncated in the middle of a member, or before its end.")
         return chunk

@@ -74,7 +74,7 @@ def _reader(called: str, file: IO[bytes]) -> Reader:
     if not start.startswith(signature):
         raise CorruptArchiveError(
             f"{called} is not what its name says: it is {describe(start)}.",
-            hint="Fetch it again: a download that went wrong leaves such files.",
+            hint="Download it again: a download that went wrong leaves such files.",
         )
     return reader
 

@@ -44,7 +44,7 @@ def read_zip(file: IO[bytes], archive: str) -> Iterator[Member]:
         archive: Its name, for errors.
 
     Raises:
-        UnsafeArchiveError: A member is no regular file or directory, encrypted, or overlaps another.
+        UnsafeArchiveError: A member is not a regular file or directory, encrypted, or overlaps another.
         CorruptArchiveError: The archive is damaged.
         ArchiveLimitError: It holds more than its ``limit``.
     """

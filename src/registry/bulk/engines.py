@@ -110,7 +110,7 @@ def _check_deaths(deaths: int, part: Part, exit_code: int | None) -> None:
         raise BulkError(
             f"{deaths} processes died while they computed part {part.number} (ids {first} to {last}); the last one's "
             f"exit code is {exit_code}.",
-            hint="Was memory exhausted?  Fewer workers, or a smaller tokens_per_batch, take less.",
+            hint="Was memory exhausted?  Fewer workers, or a smaller tokens_per_batch, need less.",
         )
 
 

@@ -53,7 +53,7 @@ def reader_of(path: Path) -> Reader:
         MissingFileError: There is no such file.
     """
     if not path.is_file():
-        raise MissingFileError(f"{path} is no file.")
+        raise MissingFileError(f"{path} is not a file.")
     return FORMATS.get(path.suffix.lower(), FORMATS[".txt"])
 
 
@@ -81,7 +81,7 @@ def _json_rows(path: Path, _column: str) -> Iterator[Row]:
         except (ValueError, RecursionError) as problem:
             raise InputError(f"line {number:,} of {path} is not JSON: {problem}.") from problem
         if not isinstance(row, dict):
-            raise InputError(f"line {number:,} of {path} is no JSON object: {line[:80]!r}.")
+            raise InputError(f"line {number:,} of {path} is not a JSON object: {line[:80]!r}.")
         yield row
 
 
@@ -105,9 +105,9 @@ def _array_rows(path: Path, column: str) -> Iterator[Row]:
     except Exception as problem:  # of a damaged header, of which numpy evaluates the text
         raise InputError(f"{path} cannot be read as an array: {type(problem).__name__}: {problem!s:.200}") from problem
     if not isinstance(array, numpy.ndarray):
-        raise InputError(f"{path} is no array: it is an archive of arrays, by its first bytes.")
+        raise InputError(f"{path} is not an array: it is an archive of arrays, by its first bytes.")
     if array.ndim != 1 or array.dtype.kind != "U":
-        raise InputError(f"{path} is no array of texts: its type is {array.dtype}, its shape {array.shape}.")
+        raise InputError(f"{path} is not an array of texts: its type is {array.dtype}, its shape {array.shape}.")
     return ({column: text} for text in _texts_in(array, path))
 
 

@@ -68,7 +68,7 @@ def run(
     check_format(format)
     for name, number in (("rows", rows), ("workers", workers)):
         if number < 1:
-            raise InputError(f"{name} is {number}, where at least 1 is needed.")
+            raise InputError(f"{name} must be at least 1, not {number}.")
     if not paths:
         raise InputError("there are no input files.")
     total = checked_count(paths, work.column)

@@ -156,7 +156,7 @@ def answered(loaded: Pretrained, texts: Sequence[str], question: str) -> list[di
         starts, ends = outputs.start_logits[row], outputs.end_logits[row]
         inside = [token for token, sequence in enumerate(batch.sequence_ids(row)) if sequence == 1]
         if not inside:
-            raise InputError("the question, or a text, leaves nothing to answer from.")
+            raise InputError("the question, or a text, leaves no tokens to answer from.")
         score, start, end = _best_span(starts, ends, inside)
         probability = starts.softmax(-1)[start] * ends.softmax(-1)[end]
         if number not in best or score > best[number][0]:

@@ -56,7 +56,7 @@ class Work:
     @tokens_per_batch.validator
     def _is_positive(self, _attribute: object, number: int) -> None:
         if number < 1:
-            raise InputError(f"tokens_per_batch is {number}, where at least 1 is needed.")
+            raise InputError(f"tokens_per_batch must be at least 1, not {number}.")
 
     def __call__(self, columns: Columns) -> dict[str, Any]:
         """The columns, and the one that is computed; all others are passed through.
@@ -65,7 +65,7 @@ class Work:
             columns: Columns of equal length, one of which has the texts.
 
         Raises:
-            InputError: There is no such column, or one of its elements is no text.
+            InputError: There is no such column, or one of its elements is not text.
         """
         return {**columns, self.into: self.computed(self._texts(columns))}
 
@@ -93,7 +93,7 @@ class Work:
         texts = list(columns[self.column])
         for number, text in enumerate(texts, 1):
             if not isinstance(text, str):
-                raise InputError(f"row {number:,} of {self.column!r} is no text: {text!r}.")
+                raise InputError(f"row {number:,} of {self.column!r} is not text: {text!r}.")
         return texts
 
 

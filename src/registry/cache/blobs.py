@@ -67,10 +67,10 @@ def check(blob: Path, expected: FileDigest) -> int:
     found = sha256_of_regular(blob, expected.size)
     if status is None or found != expected.sha256:
         raise CacheCorruptError(
-            f"{blob} is not what was put there: "
-            f"{f'its sha256 is {found}' if found else f'it is no regular file of {expected.size:,} bytes'}.",
+            f"{blob} has changed since it was stored: "
+            f"{f'its sha256 is {found}' if found else f'it is not a regular file of {expected.size:,} bytes'}.",
             path=blob,
-            hint="It is fetched again when a network may be used; `registry pull NAME` does that.",
+            hint="It is downloaded again when downloads are allowed; `registry pull NAME` does that.",
         )
     return status.st_mtime_ns
 

@@ -6,7 +6,6 @@ without a lock that is not available: two processes then download the same file,
 
 import logging
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENOLCK, ENOSYS, ENOTSUP, EOPNOTSUPP
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.cache.ownership import FILE_MODE
-from registry.errors import RegistryWarning
+from registry.errors import warn
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -80,8 +79,6 @@ _warned: set[Path] = set()
 def _warn_once(directory: Path, problem: Exception) -> None:
     if directory not in _warned:
         _warned.add(directory)
-        warnings.warn(
-            f"{directory} cannot be locked ({problem}); processes that start together may each download the same file.",
-            RegistryWarning,
-            stacklevel=2,
+        warn(
+            f"{directory} cannot be locked ({problem}); processes that start together may each download the same file."
         )

@@ -31,8 +31,7 @@ def check_owner(path: Path, top: Path) -> None:
             raise CacheError(
                 f"{path} belongs to another user, who may have put it there because everybody may write to "
                 f"{path.parent}: nothing of it is used.",
-                hint=f"Choose another directory for the cache, or take the right from the others: "
-                f"chmod o-w {path.parent}.",
+                hint=f"Choose another directory for the cache, or remove that permission: chmod o-w {path.parent}.",
             )
         path = path.parent
 

@@ -22,7 +22,7 @@ def status_of(path: Path) -> os.stat_result | None:
 
 
 def read_small(path: Path, limit: int) -> bytes:
-    """The first ``limit`` bytes of a regular file; none where it cannot be read, or is no regular file."""
+    """The first ``limit`` bytes of a regular file; none where it cannot be read, or is not a regular file."""
 
     def read() -> bytes:
         with _open(path) as file:
@@ -55,7 +55,7 @@ def patiently(look: Callable[[], T]) -> T | None:
 
 
 def _open(path: Path) -> BufferedReader:
-    """Open a file that is no link; a pipe in its place does not block."""
+    """Open a file that is not a link; a pipe in its place does not block."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     return os.fdopen(os.open(path, flags), "rb")
 

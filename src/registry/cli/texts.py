@@ -1,6 +1,6 @@
 """Texts of commands: arguments, the lines of a file, or stdin, the same way everywhere.
 
-``-`` means stdin; so does no text at all where stdin is no terminal: ``echo "A text" | registry embed NAME``.
+``-`` means stdin; so does no text at all where stdin is not a terminal: ``echo "A text" | registry embed NAME``.
 """
 
 import sys

@@ -111,7 +111,7 @@ class Config:
     extra: Mapping[str, Any] = field(default=MappingProxyType({}), converter=_immutable, eq=False, repr=False)
     """Keys of the file which this class does not declare: written back, never interpreted."""
     aside: dict[str, Any] = field(factory=dict, init=False, eq=False, repr=False)
-    """Attributes that were set and that are no fields: kept, and written where JSON can hold them."""
+    """Attributes that were set and that are not fields: kept, and written where JSON can hold them."""
 
     if not TYPE_CHECKING:  # type checkers know that all fields are keywords
 
@@ -264,7 +264,7 @@ class Config:
         """The same configuration with other values for some fields; another ``num_labels`` makes new labels.
 
         Raises:
-            UnknownOptionError: A name is no field.
+            UnknownOptionError: A name is not a field.
             ConfigError: A value is impossible.
         """
         if not overrides:

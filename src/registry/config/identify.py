@@ -55,9 +55,9 @@ def _of_model_type(model_type: object, path: "Path") -> Architecture:
         return discovery.architecture(spec.architecture)
     known = [word for spec in discovery.every(ConfigSpec) for word in spec.model_types]
     raise ArchitectureMismatchError(
-        f"{path} says model_type {model_type!r}, which no installed plugin claims."
+        f"{path} has model_type {model_type!r}, which no installed plugin declares."
         f"{did_you_mean(str(model_type), known)}",
-        hint=f"Install a plugin that declares it; installed ones claim: {', '.join(known) or 'nothing'}."
+        hint=f"Install a plugin that declares it; installed ones declare: {', '.join(known) or 'nothing'}."
         + discovery.failures(),
     )
 

@@ -1,12 +1,11 @@
 """Labels of a classifier's classes: ``id2label`` and ``num_labels``, which contradict each other in some files."""
 
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
-from registry.errors import ConfigError, RegistryWarning
+from registry.errors import ConfigError, warn
 from registry.formatting import first_of
 
 KEYS = ("id2label", "num_labels", "label2id")
@@ -39,7 +38,7 @@ def labels_in(value: object) -> Mapping[int, str] | None:
     if len(labels) < len(value):
         raise ConfigError(f"id2label names a number twice: {list(value)!r}.")
     if not all(isinstance(label, (str, int, float)) for label in labels.values()):
-        raise ConfigError("id2label must map numbers to labels that are texts.")
+        raise ConfigError("id2label must map numbers to strings.")
     return MappingProxyType({number: str(label) for number, label in labels.items()})
 
 
@@ -125,7 +124,7 @@ def _reconciled(keys: Mapping[str, Any]) -> dict[str, Any]:
     fit = {i: names.get(i, f"LABEL_{i}") for i in range(outputs)}
     lost = [(i, label) for i, label in sorted(labels.items()) if fit.get(i) != label and label != f"LABEL_{i}"]
     if lost:
-        warnings.warn(_says(labels, outputs, lost), RegistryWarning, stacklevel=2)
+        warn(_says(labels, outputs, lost))
     return {"id2label": fit}
 
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from registry.config.keywords import refuse_unknown
 from registry.discovery import Architecture
 from registry.discovery.carried import carried_by
 from registry.discovery.filenames import config_names
-from registry.errors import ArchitectureMismatchError, ConfigError, MissingFileError, RegistryWarning
+from registry.errors import ArchitectureMismatchError, ConfigError, MissingFileError, warn
 from registry.files.filenames import CONFIG_NAME, is_weight_like
 from registry.files.strict_json import read_json_object
 from registry.files.urls import shown
@@ -88,7 +87,7 @@ class ConfigFile:
                     {key: value for key, value in self.keys.items() if key not in needless}, **overrides
                 )
                 message = f"{self.path}: {problem.message} The task {task!r} has no use for it, and is loaded without."
-                warnings.warn(message, RegistryWarning, stacklevel=2)
+                warn(message)
                 return config
 
 
@@ -201,12 +200,12 @@ def _config_path(files: Files) -> Path | None:
 
 
 def _readers() -> list[ConfigSpec]:
-    """The records that read configurations from files that are no JSON; imports every plugin."""
+    """The records that read configurations from files that are not JSON; imports every plugin."""
     return [spec for spec in discovery.every(ConfigSpec) if spec.reader is not None]
 
 
 def _of_readers(files: Files) -> tuple[Path, Mapping[str, Any], str | None]:
-    """The configuration in files that are no JSON: one of them, the keys, and the architecture of the reader."""
+    """The configuration in files that are not JSON: one of them, the keys, and the architecture of the reader."""
     readers = _readers()
     carried = any(spec.config is not None for spec in discovery.weight_loaders())
     paths = files.whole() if readers or carried else {}

@@ -92,7 +92,7 @@ class CardEntry:
 def entries_of(path: Path) -> Iterator[CardEntry]:
     """The entries of a card file, wrong ones too.
 
-    Raises CardFileError, with the line, for a file that cannot be read or is no TOML: it could name any model.
+    Raises CardFileError, with the line, for a file that cannot be read or is not TOML: it could name any model.
     """
     top = TomlKey(path)
     models = _checked(top, _read(top), {"models": TABLE}).get("models", {})
@@ -227,7 +227,9 @@ def _checked(
     """The same, when every key is known and every value of its kind."""
     for name, value in fields.items():
         if name not in kinds:
-            key.refuse(f"{name!r} is no key here.{did_you_mean(name, kinds)}", hint or f"Keys are {', '.join(kinds)}.")
+            key.refuse(
+                f"{name!r} is not a key here.{did_you_mean(name, kinds)}", hint or f"Keys are {', '.join(kinds)}."
+            )
         if not _IS[kinds[name]](value):
             key.at(name).refuse(f"{kinds[name]} is needed, not {value!r}.")
     return fields

@@ -8,7 +8,6 @@ distributions: archives, eggs, and finders of an application.
 import os
 import re
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.machinery import PathFinder
@@ -18,7 +17,7 @@ from typing import Any, TypeAlias
 
 from registry.discovery.order import names_in
 from registry.discovery.plugin import Plugin, canonicalize_name, describe_exception
-from registry.errors import RegistryWarning, did_you_mean
+from registry.errors import RegistryWarning, did_you_mean, warn
 from registry.hookspecs import ENTRY_POINT_GROUP
 
 DISTRIBUTION = "torch-registry"
@@ -132,7 +131,7 @@ def _name_and_version(text: str) -> dict[str, str]:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, PluginWarning, stacklevel=2)
+    warn(message, PluginWarning)
 
 
 # --- Metadata ---------------------------------------------------------------------------------------------------------
@@ -155,7 +154,7 @@ def distributions() -> Iterator[Metadata]:
 
 
 def _listing(entry: str) -> list[str] | None:
-    """The names in an entry of ``sys.path``; None when it is no directory that can be read."""
+    """The names in an entry of ``sys.path``; None when it is not a directory that can be read."""
     try:
         return os.listdir(entry or ".")  # noqa: PTH208  # names are all that is wanted
     except (OSError, ValueError):

@@ -49,7 +49,7 @@ class HookManager(pluggy.PluginManager):
             for record in self._yielded(plugin, hook):
                 key = (hook, record.key)
                 if len(records) >= MOST_RECORDS:
-                    raise PluginIncompatibleError(f"{hook} declares over {MOST_RECORDS:,} records: does it ever end?")
+                    raise PluginIncompatibleError(f"{hook} declares more than {MOST_RECORDS:,} records.")
                 if key in records:
                     raise PluginIncompatibleError(f"{hook} declares {' / '.join(record.key)!r} twice.")
                 if isinstance(record, WeightLoaderSpec):
@@ -68,16 +68,20 @@ class HookManager(pluggy.PluginManager):
         except pluggy.PluginValidationError as problem:
             raise PluginIncompatibleError(f"{problem}.", hint="Hooks take no arguments.") from problem
         except ValueError as problem:
-            raise PluginIncompatibleError(f"it is the plugin {self.get_name(plugin)} once more.") from problem
+            raise PluginIncompatibleError(
+                f"it is registered already, as the plugin {self.get_name(plugin)}."
+            ) from problem
 
     def _yielded(self, plugin: object, hook: str) -> Iterator[Record]:
         kind: Any = RECORD_TYPES[hook]
-        wanted = f"{hook} must yield records of the type {kind.__name__}"
+        wanted = f"{hook} must yield records of type {kind.__name__}"
         implementations = reversed(getattr(self.hook, hook).get_hookimpls())  # that of a new plugin is the last
         own = next((implementation for implementation in implementations if implementation.plugin is plugin), None)
         result = () if own is None else own.function()
         if not isinstance(result, Iterable):
-            raise PluginIncompatibleError(f"{wanted}, but returned {result!r}.", hint="Write `yield` for `return`.")
+            raise PluginIncompatibleError(
+                f"{wanted}, but returned {result!r}.", hint="Use `yield` instead of `return`."
+            )
         for record in result:
             if not isinstance(record, kind):
                 raise PluginIncompatibleError(f"{wanted}, but yielded {record!r}.")
@@ -92,7 +96,7 @@ class HookManager(pluggy.PluginManager):
             return None
         if name not in RECORD_TYPES:
             raise PluginIncompatibleError(
-                f"{name} is no hook.{did_you_mean(name, RECORD_TYPES)}",
+                f"{name} is not a hook.{did_you_mean(name, RECORD_TYPES)}",
                 hint=f"The hooks are {', '.join(RECORD_TYPES)}.",
             )
         if options is None:
@@ -103,6 +107,6 @@ class HookManager(pluggy.PluginManager):
 def _refuse_core_format(record: WeightLoaderSpec) -> None:
     if record.architecture == "*" and record.format in CORE_FORMATS:
         raise PluginIncompatibleError(
-            f"registry_weight_loaders declares the format {record.format!r} of any architecture, which the core reads.",
+            f"registry_weight_loaders declares {record.format!r} for all architectures, a format that the core reads.",
             hint="Name the architecture whose files your loader is to read: WeightLoaderSpec(architecture=...).",
         )

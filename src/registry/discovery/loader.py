@@ -1,7 +1,6 @@
 """Loads plugins one at a time, isolates broken ones, and finds their records in the order of lookup."""
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import invalidate_caches
@@ -12,7 +11,7 @@ from registry.discovery.fork import ForkableLock
 from registry.discovery.hooks import HookManager
 from registry.discovery.order import Order, Ranks, named
 from registry.discovery.plugin import Key, Plugin, R
-from registry.errors import PluginConflictError, UnknownPluginError
+from registry.errors import PluginConflictError, UnknownPluginError, warn
 from registry.records import Record
 
 
@@ -204,7 +203,7 @@ class PluginLoader:
         if plugin.error and os.environ.get("REGISTRY_STRICT", "") not in ("", "0"):
             raise plugin.error
         if plugin.error and first_time:
-            warnings.warn(f"{plugin.error.message} `registry plugins` says more.", PluginWarning, stacklevel=2)
+            warn(f"{plugin.error.message} `registry plugins` says more.", PluginWarning)
         return plugin
 
     def _of_kind(self, plugins: Iterable[Plugin], kind: type[R]) -> list[R]:

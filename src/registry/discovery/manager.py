@@ -17,7 +17,6 @@ error instead of a warning.
 """
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ from registry.discovery.entry_points import DISTRIBUTION
 from registry.discovery.loader import PluginLoader
 from registry.discovery.order import named
 from registry.discovery.plugin import ClassSpec, Plugin, PluginInfo, R, describe, describe_exception, names_of
-from registry.errors import CardFileError, PluginLoadError, RegistryWarning
+from registry.errors import CardFileError, PluginLoadError, warn
 from registry.records import Card, ConfigSpec, LayerSpec, ModelSpec, Record, TokenizerSpec, WeightLoaderSpec
 
 if TYPE_CHECKING:
@@ -266,9 +265,7 @@ def _shadowed(plugin: Plugin, winners: "dict[object, Plugin | CardEntry]") -> di
 
 def _warn_of_unused(entries: "Iterable[CardEntry]") -> None:
     for entry in entries:
-        warnings.warn(
+        warn(
             f"{entry.key.path} adds to {entry.name!r}, which no installed plugin declares; a new model needs an "
-            "`architecture`.",
-            RegistryWarning,
-            stacklevel=2,
+            "`architecture`."
         )

@@ -1,7 +1,7 @@
 """A site's card files, named by ``REGISTRY_CARDS``, as an overlay on the cards of plugins; see ``card_file``.
 
-An overlay is no plugin: it is a value, read from the files as they are, and applied to whichever card wins.  An entry
-that is wrong is an error (CardFileError) of those who use its model, or list all; the other entries stand.  New names
+An overlay is a value, not a plugin: it is read from the files as they are, and applied to whichever card wins.  A wrong
+entry is an error (CardFileError) of those who use its model, or list all; the other entries stand.  New names
 and aliases must not be those of first-party plugins: these mean the same on every site.
 """
 
@@ -79,7 +79,7 @@ def card_files() -> tuple[Path, ...]:
 def read_overlay(paths: Sequence[Path], reserved: Reserved) -> Overlay:
     """The overlay of these files as they are now, parsed once as long as they stay as they are.
 
-    Raises CardFileError, with file and line, for a file that cannot be read or is no TOML: it could name any model.
+    Raises CardFileError, with file and line, for a file that cannot be read or is not TOML: it could name any model.
     """
     return _overlay(tuple((path, _stamp(path)) for path in paths), reserved)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # DCP is imported when something is saved or loaded: it takes half a second.
 
 POINTER = "checkpoint.json"
-"""The file that says which directory counts, and holds what is no tensor."""
+"""The file that says which directory counts, and holds what is not a tensor."""
 VERSION = 1
 
 
@@ -203,13 +203,13 @@ def _settled(path: str | os.PathLike[str]) -> Path:
 def _pointer(root: Path) -> Mapping[str, Any]:
     if not (root / POINTER).is_file():
         raise MissingFileError(
-            f"There is no checkpoint of training in {root}: {POINTER} is not there.",
+            f"{root} holds no training checkpoint: its file {POINTER} is missing.",
             hint="registry.checkpoint.save writes one; a directory of registry.save is loaded by registry.load.",
         )
     found = read_json_object(root / POINTER, error=CorruptWeightsError)
     directory = found.get("directory")
     if found.get("version") != VERSION or not isinstance(directory, str) or not directory.isdigit():
-        raise CorruptWeightsError(f"{root / POINTER} is not what this version writes.")
+        raise CorruptWeightsError(f"{root / POINTER} is damaged, or was written by another version.")
     return found
 
 

@@ -143,7 +143,7 @@ def read(tensors: Mapping[str, Tensor], directory: Path, agreement: Agreement | 
                 no_dist=agreement is None,
                 process_group=_group(agreement),
             )
-    except _dcp.CheckpointException as problem:  # which is no Exception
+    except _dcp.CheckpointException as problem:  # which is not an Exception
         raise CorruptWeightsError(f"The checkpoint in {directory} cannot be read: {_cause(problem)}.") from problem
 
 

@@ -142,7 +142,7 @@ def plan(
     """
     sizes = _sizes_of(mesh)
     if optimizer not in OPTIMIZERS:
-        raise UnknownOptionError(f"optimizer={optimizer!r} is none of {', '.join(OPTIMIZERS)}.")
+        raise UnknownOptionError(f"optimizer={optimizer!r} is not one of {', '.join(OPTIMIZERS)}.")
     from registry.loading.load import ClassArguments
     from registry.loading.meta import build
 

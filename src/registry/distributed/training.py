@@ -31,7 +31,7 @@ def tensors_of(
     A new optimizer gets its state by this.
 
     Raises:
-        SaveError: An option is no value that JSON has.
+        SaveError: An option is not a value that JSON has.
     """
     of_model = parts_of(model)
     first: dict[int, str] = {}
@@ -63,7 +63,7 @@ def set_optimizer(
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: tuples, and mappings whose keys are no texts, are marked.
+    """A value as JSON has it: tuples, and mappings whose keys are not texts, are marked.
 
     Raises:
         SaveError: It holds something else than numbers and texts.
@@ -78,7 +78,7 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise SaveError(f"A {type(value).__name__} in the state of optimizer or schedule is no number, text or list.")
+    raise SaveError(f"A {type(value).__name__} in the state of optimizer or schedule is not a number, text or list.")
 
 
 def revived(value: Any) -> Any:

@@ -59,9 +59,9 @@ def begin(part: PartialDownload, response: HTTPResponse, expected: ExpectedFile)
     if encoding := _encoding(response):
         if not expected.is_listing or encoding not in ENCODINGS:
             raise FetchError(
-                f"{url} comes encoded ({encoding:.40}), though it was asked for as it is.",
-                hint="Its size, its ranges and its digest would be those of other bytes. A server, or a proxy on the "
-                "way, is set to compress what it sends: it should leave files of models as they are.",
+                f"{url} was sent with Content-Encoding: {encoding:.40}, which was not requested.",
+                hint="The server, or a proxy on the way, compresses its responses, so that size, "
+                "ranges and digest are those of other bytes: turn compression off for model files.",
             )
         part.restart()
         return
@@ -70,17 +70,19 @@ def begin(part: PartialDownload, response: HTTPResponse, expected: ExpectedFile)
     total = linked if total is None else total
     if part.size and start == part.size:
         if part.total not in (None, total) or response.validator not in (None, part.validator):
-            raise IntegrityError(f"{url} changed while it was fetched: the rest is of another content.")
+            raise IntegrityError(f"{url} changed during the download: the rest belongs to another version.")
     elif start == 0:
         part.restart()
     elif response.status == 206:
-        raise IntegrityError(f"{url} answers with the bytes from {start:,} on, where {part.size:,} are here.")
+        raise IntegrityError(
+            f"{url} returned the bytes from {start:,} on, but those from {part.size:,} on were requested."
+        )
     else:
         part.restart()
-        raise IncompleteDownloadError(f"{url} sends only a part of the file.", got=0, expected=total)
+        raise IncompleteDownloadError(f"{url} returned only a part of the file.", got=0, expected=total)
     for size in (expected.size, linked):
         if None not in (size, total) and size != total:
-            raise IntegrityError(f"{url} has {total:,} bytes, where {size:,} are expected.")
+            raise IntegrityError(f"{url} has {total:,} bytes, not the expected {size:,}.")
     part.describe(response.validator, total)
     part.reserve(total)
 
@@ -101,12 +103,14 @@ def read(part: PartialDownload, response: HTTPResponse, expected: ExpectedFile, 
         for chunk in _decoded(part, response.body, encoding) if encoding else _chunks(part, response.body):
             together.check_wanted()
             if part.size + len(chunk) > limit:
-                raise IntegrityError(f"{part.shown} sends more than the {limit:,} bytes that it may have.")
+                raise IntegrityError(f"{part.shown} sent more than the allowed {limit:,} bytes.")
             part.write(chunk)
             bar.advance_to(part.size)
             if (elapsed := now() - since) >= WINDOW:
                 if part.size - mark < SLOWEST * elapsed:
-                    raise DownloadTimeoutError(f"{part.shown} sent {part.size - mark:,} bytes in {elapsed:.0f} s.")
+                    raise DownloadTimeoutError(
+                        f"{part.shown} is too slow: {part.size - mark:,} bytes in {elapsed:.0f} s."
+                    )
                 mark, since = part.size, now()
     together.check_wanted()
     if part.total is not None and part.size < part.total:
@@ -114,7 +118,7 @@ def read(part: PartialDownload, response: HTTPResponse, expected: ExpectedFile, 
     promised = expected.sha256 or expected.size is not None or response.digest
     if part.total is None and not (encoding or response.body.chunked or promised):
         raise IntegrityError(
-            f"{part.shown} ended after {part.size:,} bytes, and nothing says that this is all of it.",
+            f"{part.shown} ended after {part.size:,} bytes, and whether that is the complete file is unknown.",
             hint="The server gives no length, and no digest is known: give one on the model's card.",
         )
 
@@ -137,7 +141,7 @@ def _extent(url: str, response: HTTPResponse) -> tuple[int, int | None]:
     if found is not None:
         return int(found[1]), _number(found[3])
     if response.status == 206:
-        raise IntegrityError(f"{url} answers with a part of the file, and does not say with which.")
+        raise IntegrityError(f"{url} returned a part of the file without a valid Content-Range.")
     return 0, _number(response.headers.get("Content-Length"))
 
 
@@ -177,7 +181,10 @@ def _chunk(part: PartialDownload, body: Any) -> bytes:
         if part.size == part.total:
             return b""
         raise _cut(part) from problem
-    except (OverflowError, ValueError) as problem:  # of urllib3, for the length of a chunk that is no number of bytes
+    except (
+        OverflowError,
+        ValueError,
+    ) as problem:  # of urllib3, for the length of a chunk that is not a number of bytes
         raise _cut(part) from problem
 
 

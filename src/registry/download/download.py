@@ -129,20 +129,20 @@ def _check(part: PartialDownload, response: HTTPResponse, expected: ExpectedFile
     """Compare the file with what is expected: by the caller, and by the hub in its first response."""
     url, found = part.shown, part.digest()
     if expected.size not in (None, found.size):
-        raise IntegrityError(f"{url} has {found.size:,} bytes, where {expected.size:,} are expected.")
+        raise IntegrityError(f"{url} has {found.size:,} bytes, not the expected {expected.size:,}.")
     if expected.sha256 == found.sha256:
         return
     stand_in = recognize_stand_in(part.start())
     if stand_in is not None and not urlsplit(part.url).path.endswith((".html", ".htm")):
         raise UnexpectedContentError(
-            f"{url} looks like {stand_in}.", hint="Is there a network that wants you to sign in first?"
+            f"{url} looks like {stand_in}.", hint="Does this network require signing in first (a captive portal)?"
         )
     of_hub = None if expected.is_listing else response.digest
     if expected.sha256 is not None or (
         of_hub is not None and matches_etag(of_hub, part.path, sha256=found.sha256) is False
     ):
         raise IntegrityError(
-            f"{url} is not what was promised: its sha256 is {found.sha256}, "
+            f"{url} does not match its digest: its sha256 is {found.sha256}, "
             f"where {expected.sha256 or of_hub} is expected.",
-            hint="Nothing was kept. If the file was changed on purpose, its card must name the new digest.",
+            hint="The download was discarded. If the file was changed on purpose, its card needs the new digest.",
         )

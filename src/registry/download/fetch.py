@@ -1,7 +1,6 @@
 """From a URL to a path on this disk: from the cache, else from another program's cache, else over the network."""
 
 import os
-import warnings
 from pathlib import Path
 
 from registry.cache.cache import Cache
@@ -15,8 +14,8 @@ from registry.errors import (
     IntegrityError,
     MissingFileError,
     NotCachedError,
-    RegistryWarning,
     UnknownOptionError,
+    warn,
 )
 from registry.files.digests import sha256_of
 from registry.files.urls import WEB, redacted, shown
@@ -60,14 +59,14 @@ def cached_path(
         return path
     if "://" in text:
         hub.canonical(text)  # says what is wrong with it
-    raise MissingFileError(f"there is no file {shown(str(path))}, and it is no web URL either.")
+    raise MissingFileError(f"there is no file {shown(str(path))}, and it is not a web URL either.")
 
 
 def _at_revision(url: str, revision: str) -> str:
     found = hub.at_revision(url, revision)
     if found is None:
         raise UnknownOptionError(
-            f"{redacted(url)!r} has no revisions, so revision={revision!r} means nothing.",
+            f"{redacted(url)!r} has no revisions, so revision={revision!r} has no effect.",
             hint="Only the hub has revisions.",
         )
     return found
@@ -132,7 +131,7 @@ def _held(url: str, policy: Policy, sha256: str | None, size: int | None) -> Pat
     except CacheCorruptError as problem:
         if policy.is_offline:
             raise
-        warnings.warn(f"{problem.message} It is fetched again.", RegistryWarning, stacklevel=5)
+        warn(f"{problem.message} It is downloaded again.")
         cache.quarantine(problem.path)
         path = None
     if path is None:
@@ -166,7 +165,7 @@ def _fetched(
             )
         if old is None or not is_transient(problem):
             raise _explained(problem, cache) from problem.__cause__
-        warnings.warn(f"{problem.message} What is in the cache is used.", RegistryWarning, stacklevel=5)
+        warn(f"{problem.message} What is in the cache is used.")
         return old
 
 

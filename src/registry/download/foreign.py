@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import stat
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +21,7 @@ from attrs import frozen
 from registry import discovery
 from registry.download import hub
 from registry.download.hub import hub_file
-from registry.errors import ConfigError, RegistryError, RegistryWarning
+from registry.errors import ConfigError, RegistryError, warn
 from registry.files.environment import variable
 from registry.files.etags import matches_etag
 from registry.files.strict_json import read_json_object
@@ -133,7 +132,7 @@ def hub_clients_file(url: str, *, cache_dir: Path, sha256: str | None, verify: b
 
 
 def copied_snapshot(repository: str, revision: str) -> Path | None:
-    """The directory of a snapshot whose files are no links to blobs any more, so that no digest is known of them."""
+    """The directory of a snapshot whose files are not links to blobs any more, so that no digest is known of them."""
     for directory in _repositories(repository):
         commit = _commit(directory, revision)
         home = directory / "snapshots" / (commit or "")
@@ -210,11 +209,7 @@ def _is_sound(path: Path, etag: str, sha256: str | None) -> bool:
     except OSError:
         return False
     if not sound and re.fullmatch("[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}", expected):
-        warnings.warn(
-            f"{path} is ignored: it is damaged, or never was what its name says (its digest is not {expected}).",
-            RegistryWarning,
-            stacklevel=5,
-        )
+        warn(f"{path} is ignored: it does not match its digest, {expected}.")
     return sound
 
 

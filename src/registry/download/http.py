@@ -131,11 +131,13 @@ def _followed(here: str, target: str) -> str:
     try:
         there = normalized(urljoin(here, hub.location(target) if hub.is_endpoint(here) else target))
     except (UnsafeURLError, ValueError) as problem:
-        raise UnsafeURLError(f"{redacted(here)} leads to {redacted(target)!r}, which is not followed.") from problem
+        raise UnsafeURLError(f"{redacted(here)} redirects to {redacted(target)!r}, which is not followed.") from problem
     if "@" in here and origin(there) == origin(here) and "@" not in there.partition("//")[2].partition("/")[0]:
         there = there.replace("//", f"//{urlsplit(here).netloc.rpartition('@')[0]}@", 1)  # also for the same server
     if here.startswith("https:") and not there.startswith("https:"):
-        raise UnsafeURLError(f"{redacted(here)} leads to {redacted(there)}, which anybody on the way can change.")
+        raise UnsafeURLError(
+            f"{redacted(here)} redirects to {redacted(there)}, which is not encrypted and is not followed."
+        )
     return there
 
 

@@ -61,7 +61,7 @@ def canonical(url: str) -> str:
     """The one spelling of a URL, also of ``hub:org/name@revision/file``.
 
     Raises:
-        UnsafeURLError: It is no URL that can be fetched.
+        UnsafeURLError: It is not a URL that can be fetched.
     """
     if not url.startswith("hub:"):
         return _without_page(normalized(url))
@@ -158,7 +158,7 @@ def endpoint() -> str:
         if parts.scheme.lower() in SCHEMES and parts.hostname and not re.search(r"\s", found):
             return found
     raise ConfigError(
-        f"the variable HF_ENDPOINT is {redacted(found)!r}, which is no URL of a server.",
+        f"the variable HF_ENDPOINT is {redacted(found)!r}, which is not a URL of a server.",
         hint=f"It begins with https:// or http://, as in {HUB}.",
     )
 

@@ -78,7 +78,7 @@ class ProgressBar:
 
     @contextmanager
     def _harmless(self) -> Iterator[None]:
-        """Go without the bar after any error: a closed or strange stderr is no reason to go without a model."""
+        """Go without the bar after any error: a closed or strange stderr is not a reason to go without a model."""
         try:
             yield
         except Exception:  # noqa: BLE001  # whatever a stream of the application raises

@@ -135,8 +135,8 @@ class SentenceEncoder:
         for layer in cast("Sequence[nn.Sequential]", self._layers):
             if layer[0].in_features != vectors.shape[1]:
                 raise WeightsMismatchError(
-                    f"A dense layer of the model's modules takes vectors of {layer[0].in_features} elements, and gets "
-                    f"such of {vectors.shape[1]}."
+                    f"A dense layer of the model's modules takes vectors of {layer[0].in_features} elements, but "
+                    f"receives {vectors.shape[1]}."
                 )
             vectors = layer(vectors)
         vectors = nn.functional.normalize(vectors, dim=1) if self._normalizes else vectors

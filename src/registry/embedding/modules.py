@@ -140,14 +140,16 @@ def _of_texts(find: Find) -> dict[str, Any]:
         keys = read_json_object(path)
         found = {"max_tokens": keys.get("max_seq_length"), "lowercases": bool(keys.get("do_lower_case", False))}
         if found["max_tokens"] is not None and not (type(found["max_tokens"]) is int and found["max_tokens"] > 0):
-            raise ConfigError(f"{path} holds max_seq_length={found['max_tokens']!r:.80}, which is no number of tokens.")
+            raise ConfigError(
+                f"{path} holds max_seq_length={found['max_tokens']!r:.80}, which is not a number of tokens."
+            )
     if (path := find(SENTENCE_CONFIG_NAME)) is not None:
         keys = read_json_object(path)
         prompts, name = keys.get("prompts") or {}, keys.get("default_prompt_name")
         if not (isinstance(prompts, dict) and all(isinstance(text, str) for text in prompts.values())):
             raise ConfigError(f"{path} must map the names of prompts to their texts.")
         if name is not None and not isinstance(name, str):
-            raise ConfigError(f"{path} holds default_prompt_name={name!r:.80}, which is no name.")
+            raise ConfigError(f"{path} holds default_prompt_name={name!r:.80}, which is not a name.")
         found |= {"prompts": dict(prompts), "default_prompt": name}
     return found
 

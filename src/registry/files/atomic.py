@@ -38,7 +38,7 @@ def content_writer(content: str | bytes) -> Writer:
         data = content.encode("utf-8") if isinstance(content, str) else content
     except UnicodeEncodeError as problem:
         raise SaveError(
-            f"A text holds {content[problem.start]!r}, half of a character, which cannot be saved."
+            f"A text contains the lone surrogate {content[problem.start]!r}, which UTF-8 cannot represent."
         ) from problem
 
     def write(path: Path) -> None:

@@ -35,7 +35,7 @@ class FileDigest:
 
         Raises:
             KeyError: ``size`` or ``sha256`` is missing.
-            TypeError: ``keys`` is no mapping, or a value is of another type.
+            TypeError: ``keys`` is not a mapping, or a value is of another type.
             ValueError: A value is impossible.
         """
         return cls(keys["size"], keys["sha256"])

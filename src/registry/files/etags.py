@@ -12,7 +12,7 @@ def matches_etag(etag: str, path: Path, *, sha256: str | None = None) -> bool | 
 
     64 hex digits are a sha256 (large files of the hub) and 40 the sha1 of a git blob (its small files).  32 are
     the md5 of most objects on S3, but not of encrypted ones: there a difference proves nothing.  All other ETags, such
-    as those of S3 objects that were uploaded in parts (``<md5>-<n>``), are no digest that can be checked.
+    as those of S3 objects that were uploaded in parts (``<md5>-<n>``), are not digests that can be checked.
 
     Args:
         etag: An ETag without quotes and ``W/``.

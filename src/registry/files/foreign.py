@@ -90,7 +90,7 @@ KINDS = (
     Kind(
         r".+\.(incomplete|part|partial|crdownload|aria2)",
         "a download that did not end",
-        "Fetch it again, to its end.",
+        "Download it again, to its end.",
     ),
     TRAINING_STATE,
     Kind(
@@ -193,7 +193,7 @@ def explain(names: Collection[str], read: Callable[[str], Path | None], inside: 
         return Explanation(
             ordered,
             " There are shards, and their index is not.",
-            f"Fetch the missing file as well: {' or '.join(index for _, index in WEIGHTS_NAMES)}.",
+            f"Download the missing file as well: {' or '.join(index for _, index in WEIGHTS_NAMES)}.",
         )
     if not kinds and len(names) > 1 and any(map(is_weight_like, names)):
         return Explanation(

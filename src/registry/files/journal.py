@@ -162,8 +162,7 @@ class Journal:
         saved = {name: self._path_of(name, file) for name, file in self.files.items()}
         if lost := [name for name, path in saved.items() if path is None]:
             raise IntegrityError(
-                f"saving into {self.directory} was interrupted, and of the files that were saved {first_of(lost)} "
-                f"cannot be found any more.",
+                f"saving into {self.directory} was interrupted, and its files {first_of(lost)} are missing.",
                 hint=f"Save the model again; or remove {JOURNAL_NAME}, if the files that are there are of one model.",
             )
         kept = {name: path for name, path in found.items() if name not in self.removed}
@@ -208,7 +207,8 @@ def read_journal(directory: Path) -> Journal | None:
         return Journal(directory=directory, staging=keys["staging"], files=files, removed=removed)
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise ConfigError(
-            f"{path} is no journal of a save.", hint=f"Remove {JOURNAL_NAME} if the files next to it are of one model."
+            f"{path} is not a journal of a save.",
+            hint=f"Remove {JOURNAL_NAME} if the files next to it are of one model.",
         ) from problem
 
 
@@ -223,7 +223,7 @@ def settled(directory: Path) -> Iterator[Journal | None]:
     with locked(directory, shared=True, patience=PATIENCE) as held:
         journal = read_journal(directory)
         if journal is not None and held is False:
-            raise IntegrityError(f"{directory} is being saved over by another process.", hint="Load it again later.")
+            raise IntegrityError(f"{directory} is being overwritten by another process.", hint="Load it again later.")
         yield journal
 
 
@@ -242,7 +242,7 @@ def _inside(name: Any) -> str:
 def _plain(name: Any) -> str:
     """A name of a file in the directory itself."""
     if not isinstance(name, str) or not {"\\", "\0"}.isdisjoint(name) or name in ("", ".", ".."):
-        raise ValueError(f"{name!r} is no name of a file")
+        raise ValueError(f"{name!r} is not a name of a file")
     if name != os.path.basename(name) or len(os.fsencode(name)) > LONGEST_NAME:  # noqa: PTH119  # Path drops a slash at the end
-        raise ValueError(f"{name!r} is no name of a file")
+        raise ValueError(f"{name!r} is not a name of a file")
     return name

@@ -18,7 +18,7 @@ Refused under every policy, since the file may come from anybody:
 - keys other than texts, numbers of 64 bits, None and tuples.  Large numbers and floats can be chosen to be looked for
   in the same places of a dict, too: each costs as much work as there were before it.
 
-A machine is no unpickler with a filter in front: there is no second program that could understand the bytes otherwise.
+A machine is not an unpickler behind a filter: there is no second program that could understand the bytes otherwise.
 """
 
 import io
@@ -241,14 +241,14 @@ class _Machine:
 
     def extend(self, items: Sequence[Any]) -> None:
         if type(self.stack[-1]) is not list:
-            raise TypeError("items are appended to what is no list")
+            raise TypeError("items are appended to what is not a list")
         self.stack[-1].extend(items)
 
     def update(self, items: Sequence[Any]) -> None:
         """Set items of the dict on top: keys and values in turn."""
         target = self.stack[-1]
         if not isinstance(target, dict) or len(items) % 2:
-            raise TypeError("keys are set of what is no dict, or have no values")
+            raise TypeError("keys are set of what is not a dict, or have no values")
         for key in items[::2]:
             if type(key) is not str:
                 self.check_key(key)
@@ -284,7 +284,7 @@ class _Machine:
     def stack_global(self, _: Any) -> None:
         module, name = self.take(2)
         if type(module) is not str or type(name) is not str:
-            raise TypeError("the name of a global is no text")
+            raise TypeError("the name of a global is not text")
         self.push_global(module, name)
 
     def reduce(self, _: Any) -> None:

@@ -23,7 +23,7 @@ Message: TypeAlias = dict[int, list[Value]]
 
 
 class Malformed(ValueError):  # noqa: N818  # a remark for the reader of a file, who raises an error that names it
-    """Bytes are no message: they end too early, or are invalid."""
+    """Bytes that are not a message: they end too early, or are invalid."""
 
 
 def fields(data: bytes) -> Iterator[tuple[int, Value]]:

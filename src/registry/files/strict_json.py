@@ -63,7 +63,7 @@ def read_json_member(
         error: The class of errors.
 
     Raises:
-        error: The file cannot be read, is larger than allowed, or is no JSON object up to the member.
+        error: The file cannot be read, is larger than allowed, or is not a JSON object up to the member.
     """
     data = _read(path, limit, values, error)
     with _errors(data, str(path), error, error):
@@ -109,7 +109,7 @@ def parse_json_object(
         duplicate_error: The class of the error for a key that occurs twice; ``error`` if None.
 
     Raises:
-        error: The text is not JSON, or its outermost value is no object.
+        error: The text is not JSON, or its outermost value is not an object.
         duplicate_error: A key occurs twice in one object.
     """
     found = _parse(data, origin, error, duplicate_error or error)

@@ -24,7 +24,7 @@ def normalized(url: str) -> str:
     """The one spelling of a web URL: scheme and host in lower case, IDNA and percent codes, no fragment.
 
     Raises:
-        UnsafeURLError: It is no URL, or of another scheme than https and http.
+        UnsafeURLError: It is not a URL, or of another scheme than https and http.
     """
     try:
         parts = urlsplit(url.strip())
@@ -32,7 +32,7 @@ def normalized(url: str) -> str:
         host = _host(parts.hostname or "")
         path, query = quote(parts.path, safe=_SAFE) or "/", quote(parts.query, safe=_SAFE)
     except ValueError:  # whose text may have user and password in it
-        raise UnsafeURLError(f"{redacted(url)!r} is no URL: its server or its port is wrong, or a letter.") from None
+        raise UnsafeURLError(f"{redacted(url)!r} is not a URL: its server or its port is wrong, or a letter.") from None
     scheme = parts.scheme.lower()
     if scheme not in SCHEMES or not host:
         raise UnsafeURLError(

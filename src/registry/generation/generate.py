@@ -189,7 +189,7 @@ def generate(
         if isinstance(model, Seq2SeqModel):
             options.setdefault("pad_token_id", getattr(getattr(model, "config", None), "pad_token_id", None))
         if "max_new_tokens" not in options:
-            raise InputError("max_new_tokens is not given: the most tokens to generate.")
+            raise InputError("max_new_tokens is required: how many tokens to generate at most.")
         _name_processors(options, padding, input_ids)
         _name_criteria(options, padding, tokenizer)
         record = Record() if return_dict else None
@@ -211,7 +211,7 @@ def _refuse_prompt_learning(model: nn.Module) -> None:
 
 
 CALL = ("model", "input_ids", "attention_mask", "decoder_input_ids", "tokenizer", "return_dict")
-"""Arguments that are no options."""
+"""Arguments that are not options."""
 
 
 def _name_processors(options: dict[str, Any], padding: Tensor, input_ids: Tensor) -> None:

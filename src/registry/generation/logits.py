@@ -73,7 +73,9 @@ def forbid_words(input_ids: Tensor, scores: Tensor, words: Sequence[Sequence[int
     """
     highest = max(chain.from_iterable(words), default=0)
     if highest >= scores.shape[1]:
-        raise InputError(f"{highest} is no id of a vocabulary of {scores.shape[1]} tokens, and so cannot be forbidden.")
+        raise InputError(
+            f"{highest} is not an id of a vocabulary of {scores.shape[1]} tokens, and so cannot be forbidden."
+        )
     forbidden = torch.zeros_like(scores)
     for length, same in groupby(sorted(words, key=len), key=len):
         if length > input_ids.shape[1] + 1:
@@ -136,7 +138,7 @@ def keep_typical(_input_ids: Tensor, scores: Tensor, p: float) -> Tensor:
     """
     log_probs = scores.log_softmax(dim=-1)
     probabilities = log_probs.exp()
-    entropy = -(log_probs * probabilities).nansum(dim=-1, keepdim=True)  # 0 times -inf is no number
+    entropy = -(log_probs * probabilities).nansum(dim=-1, keepdim=True)  # 0 times -inf is not a number
     distances, order = (-log_probs - entropy).abs().sort(dim=-1)
     mass = probabilities.gather(1, order).cumsum(dim=-1)
     last = (mass < p).sum(dim=-1, keepdim=True).clamp(max=scores.shape[-1] - 1)

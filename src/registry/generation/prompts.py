@@ -79,12 +79,12 @@ def check_room(longest: int, max_new_tokens: int, context: int, when_full: WhenF
         raise InputError(f"when_full must be 'error' or 'slide', not {when_full!r}.")
     if longest > context:
         raise InputError(
-            f"A prompt has {longest} tokens, and the model sees {context} at once.",
-            hint=f"Cut it, for example to its last ones: input_ids[:, -{context}:].",
+            f"A prompt has {longest} tokens, but the model's context is {context}.",
+            hint=f"Truncate it, for example to its last tokens: input_ids[:, -{context}:].",
         )
     if when_full == "error" and longest + max_new_tokens - 1 > context:
         raise InputError(
-            f"A prompt of {longest} tokens and {max_new_tokens} new ones outgrow the {context} which the model sees.",
+            f"A prompt of {longest} tokens and {max_new_tokens} new ones exceed the model's context of {context}.",
             hint=f"Ask for at most {context - longest + 1}, or drop the oldest tokens: when_full='slide'.",
         )
 

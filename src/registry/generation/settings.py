@@ -136,7 +136,7 @@ def settings_of(config: Mapping[str, Any], given: Mapping[str, Any], prompt_toke
     refused = [key for key, value in NEUTRAL.items() if config.get(key, value) not in (value, None)]
     if refused:
         raise ConfigError(
-            f"generation_config.json asks for {refused[0]}={config[refused[0]]!r}, which is not supported.",
+            f"generation_config.json requests {refused[0]}={config[refused[0]]!r}, which is not supported.",
             hint=f"Without it: del model.generation_config[{refused[0]!r}].",
         )
     file = {key: config[key] for key in COMMON | BEAMS if config.get(key) is not None}
@@ -149,8 +149,8 @@ def settings_of(config: Mapping[str, Any], given: Mapping[str, Any], prompt_toke
     file = {key: value for key, value in file.items() if key not in _excluded(given)}
     if file.get("num_beams", 1) != 1 and "temperature" in file:
         raise ConfigError(
-            "generation_config.json asks for beam search with sampling (num_beams and do_sample), which does not "
-            "exist here.",
+            "generation_config.json asks for beam search with sampling (num_beams and do_sample), which is not "
+            "supported.",
             hint="Give num_beams=1 to sample, or temperature=0 for beam search.",
         )
     return {**file, **given}

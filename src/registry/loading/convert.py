@@ -161,7 +161,7 @@ def _checked(
         for name, tensor in read(path).items():
             if not _same_bits(tensor, tensors[name]):
                 raise SaveError(
-                    f"{path} was written and read again, and {name!r} came back with other numbers.",
+                    f"{path} was written and read again, and {name!r} came back with different values.",
                     hint="The disk or the memory may be faulty. What was there before is intact.",
                 )
             on_checked()

@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -14,7 +13,7 @@ from registry.config.adapter import find_adapter
 from registry.config.keywords import unknown_keyword
 from registry.config.load import ConfigFile, find_config
 from registry.discovery import Architecture
-from registry.errors import RegistryError, UnknownOptionError, UntrainedWarning
+from registry.errors import RegistryError, UnknownOptionError, UntrainedWarning, warn
 from registry.files.filenames import GENERATION_CONFIG_NAME, JOURNAL_NAME, MANIFEST_NAME
 from registry.files.strict_json import read_json_object
 from registry.formatting import first_of
@@ -63,7 +62,7 @@ class ClassArguments(NamedTuple):
 
     @property
     def means_a_head(self) -> bool:
-        """Whether they say how many classes a head is to have, so that a new one is no surprise."""
+        """Whether they say how many classes a head is to have, so that a new one is not a surprise."""
         return bool(HEAD_OPTIONS & {*self.constructor, *self.overrides, *self.positional})
 
     @classmethod
@@ -269,12 +268,11 @@ def _warn_of_untrained(model: "Model", report: LoadReport, options: LoadOptions,
     for kind, names in kinds.items():
         unmeant = [name for name in names if not is_allowed([name], options.allow_missing)]
         if unmeant:
-            warnings.warn(
-                f"{report.source} {kind.format(first_of(unmeant, 4))}: what this {own_class(model).__name__} computes "
-                f"with them means nothing before training. If that is meant: "
+            warn(
+                f"{report.source} {kind.format(first_of(unmeant, 4))}: outputs of this {own_class(model).__name__} "
+                f"that depend on them are random until they are trained. To silence this: "
                 f"{_silenced(_part_patterns(model, unmeant))}.",
                 UntrainedWarning,
-                stacklevel=6,
             )
 
 

@@ -26,7 +26,7 @@ def dtype_of(value: object) -> "torch.dtype | None":
     """The type of parameters, from torch's object or its name (``"bfloat16"``).
 
     Raises:
-        UnknownOptionError: It is no floating-point type.
+        UnknownOptionError: It is not a floating-point type.
     """
     if value is None:
         return None
@@ -36,7 +36,7 @@ def dtype_of(value: object) -> "torch.dtype | None":
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         near = did_you_mean(value, DTYPES) if isinstance(value, str) else ""
         raise UnknownOptionError(
-            f"dtype={value!r} is no floating-point type of torch.{near}",
+            f"dtype={value!r} is not a floating-point type of torch.{near}",
             hint='Parameters are float32 unless dtype= names another type, such as "bfloat16" or torch.float16.',
         )
     return found
@@ -46,7 +46,7 @@ def device_of(value: object) -> "torch.device | None":
     """The device of parameters, from torch's object, its name (``"cuda:0"``) or its number.
 
     Raises:
-        UnknownOptionError: It is no device.
+        UnknownOptionError: It is not a device.
         UnsupportedError: The device is not there.
     """
     if value is None:
@@ -57,7 +57,8 @@ def device_of(value: object) -> "torch.device | None":
         device = value if isinstance(value, torch.device) else torch.device(value)  # type: ignore[call-overload]
     except (RuntimeError, TypeError, ValueError) as problem:
         raise UnknownOptionError(
-            f"device={value!r} is no device of torch.", hint='A device is "cpu", "cuda", "cuda:1", or a torch.device.'
+            f"device={value!r} is not a device of torch.",
+            hint='A device is "cpu", "cuda", "cuda:1", or a torch.device.',
         ) from problem
     assert isinstance(device, torch.device)
     try:
@@ -87,7 +88,7 @@ def sharing(mesh: Any, parallel: Any) -> "Iterator[ProcessMesh | None]":
         The processes; None without a mesh.
 
     Raises:
-        UnknownOptionError: ``parallel`` is no way to share a model, or only one of the two is given.
+        UnknownOptionError: ``parallel`` is not a way to share a model, or only one of the two is given.
         ParallelError: The mesh does not have the dimensions that are needed, or the processes do not do the same.
     """
     if mesh is None and parallel is None:

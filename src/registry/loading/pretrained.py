@@ -4,7 +4,6 @@ Torch is imported when a model is built or saved; configurations and tokenizers 
 """
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,14 @@ from registry.config.adapter import find_adapter
 from registry.config.keywords import instead_of_attribute, refusing_foreign
 from registry.config.load import ConfigFile, find_config
 from registry.discovery import Architecture
-from registry.errors import InputError, MissingTokenizerError, RegistryError, RegistryWarning, SaveError, VocabError
+from registry.errors import (
+    InputError,
+    MissingTokenizerError,
+    RegistryError,
+    SaveError,
+    VocabError,
+    warn,
+)
 from registry.files.filenames import SENTENCE_MODULES_NAME
 from registry.formatting import format_count, html_table, printable
 from registry.garbage import gc_paused
@@ -109,7 +115,7 @@ class Pretrained(Generic[ConfigT, ModelT, TokenizerT]):
 
         if not isinstance(self.processor, Tokenizer):
             raise MissingTokenizerError(
-                f"The model's processor is a {type(self.processor).__name__}, which is no tokenizer.",
+                f"The model's processor is a {type(self.processor).__name__}, which is not a tokenizer.",
                 hint="It is loaded.processor.",
             )
         return self.processor  # type: ignore[return-value]  # the class is the caller's word
@@ -417,7 +423,7 @@ def save(
         The directory.
 
     Raises:
-        SaveError: It is no model, or a file could not be written; what was there before is then intact.
+        SaveError: It is not a model, or a file could not be written; what was there before is then intact.
         VocabError: The tokenizer has ids beyond the embedding.
     """
     if isinstance(pretrained_or_model, Pretrained):
@@ -484,14 +490,12 @@ def sentence_modules_of(files: Files) -> "SentenceModules | RegistryError | None
 def writers_of_modules(
     modules: "SentenceModules | RegistryError | None", directory: str | Path
 ) -> "Mapping[str, Writer]":
-    """What writes the modules of sentence-transformers into a directory; a warning where they are not understood."""
+    """What writes the modules of sentence-transformers into a directory; a warning where they are not supported."""
     if isinstance(modules, RegistryError) and not Path(directory, SENTENCE_MODULES_NAME).exists():
-        warnings.warn(
+        warn(
             f"{SENTENCE_MODULES_NAME} of sentence-transformers and its directories, such as 1_Pooling, are not "
-            f"understood, and so not saved: copy them into {directory}, or texts are embedded by the mean of their "
-            f"tokens.",
-            RegistryWarning,
-            stacklevel=3,
+            f"supported, and so not saved: copy them into {directory}, or texts are embedded by the mean of their "
+            f"tokens."
         )
     return {} if modules is None or isinstance(modules, RegistryError) else modules.writers()
 

@@ -173,7 +173,7 @@ def _refuse_quantized(model: "Model") -> None:
     if wrong:
         others = f" (and {len(wrong) - 1} others like it)" if len(wrong) > 1 else ""
         raise SaveError(
-            f"Nothing was saved: {wrong[0]!r} is of the type {found[wrong[0]].dtype}, with which no "
+            f"Nothing was saved: {wrong[0]!r} is of type {found[wrong[0]].dtype}, with which no "
             f"{own_class(model).__name__} is loaded{others}.",
             hint=DEQUANTIZE,
         )

@@ -172,7 +172,7 @@ class CausalState:
         self._device = input_ids.device
 
     def _tokens_in(self, mask: Tensor | None) -> Tensor | None:
-        """Which of all tokens are no padding, ``(B, S)``; None where it is known that all are."""
+        """Which of all tokens are not padding, ``(B, S)``; None where it is known that all are."""
         if mask is None:
             return None
         wanted = (*self._shape[:-1], self.length)

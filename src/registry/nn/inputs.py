@@ -67,7 +67,7 @@ def embed_ids(table: nn.Embedding, ids: Tensor, name: str, tokens: Tensor | None
 
     Raises:
         InputError: An id is outside of the table, on a CPU.  A GPU stops with an assertion of its own: to check there
-            would mean to wait for it.  Or the ids are no whole numbers, or do not fit the batch.
+            would mean to wait for it.  Or the ids are not whole numbers, or do not fit the batch.
     """
     if tokens is not None and ids.shape != tokens.shape:
         check_fits(ids, tokens, name)
@@ -219,12 +219,12 @@ def class_numbers(labels: Tensor, shape: Sequence[int], classes: int, name: str 
         The labels, in that shape, as 64-bit integers.
 
     Raises:
-        InputError: The shape or the type is another one or, on a CPU, a label is no class.
+        InputError: The shape or the type is another one or, on a CPU, a label is not a class.
     """
     labels = _whole(in_shape(labels, shape, name, "a class number"), name)
     if can_branch_on(labels) and labels.numel() and labels.max() >= classes:
         raise InputError(
-            f"{_first(labels, labels >= classes, name)} is no class: there are {classes}, numbered from 0 to "
+            f"{_first(labels, labels >= classes, name)} is not a class: there are {classes}, numbered from 0 to "
             f"{classes - 1}.",
             hint="A negative label is ignored. The number of classes of a new head is set by num_labels= where the "
             "model is loaded; labels that are tokens must come from the model's own tokenizer.",
@@ -266,7 +266,7 @@ def fractions(labels: Tensor, shape: Sequence[int], name: str = "labels") -> Ten
     labels = in_shape(labels, shape, name, "0 or 1")
     if can_branch_on(labels) and labels.numel() and (labels.min() < 0 or labels.max() > 1):
         raise InputError(
-            f"{_first(labels, (labels < 0) | (labels > 1), name, ('row', 'class'))} is neither 0 nor 1, nor between.",
+            f"{_first(labels, (labels < 0) | (labels > 1), name, ('row', 'class'))} is not between 0 and 1.",
             hint="A problem with several labels for a text needs 0 or 1 for each class.",
         )
     return labels
@@ -300,7 +300,7 @@ def _remedy(labels: Tensor) -> str | None:
 def _whole(labels: Tensor, name: str) -> Tensor:
     """Labels of a type that is wide enough for all numbers and signs."""
     if labels.is_floating_point() or labels.is_complex():
-        raise InputError(f"{name} must be whole numbers, not of the type {labels.dtype}.", hint="labels.long() are.")
+        raise InputError(f"{name} must be whole numbers, not of type {labels.dtype}.", hint="labels.long() are.")
     return labels.long()
 
 

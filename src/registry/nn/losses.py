@@ -33,7 +33,7 @@ def classification_loss(logits: Tensor, labels: Tensor, name: str = "labels") ->
         model.
 
     Raises:
-        InputError: The labels have another shape or type or, on a CPU, one is no class.
+        InputError: The labels have another shape or type or, on a CPU, one is not a class.
     """
     return _cross_entropy(logits, class_numbers(labels, logits.shape[:-1], logits.shape[-1], name))
 

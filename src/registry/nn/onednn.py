@@ -100,7 +100,7 @@ def for_decoding(model: object, steps: int) -> Iterator[None]:
     The copies stay as long as the context does: weights that change inside of it have no effect.
 
     Args:
-        model: The model; one that is no module is left alone.
+        model: The model; one that is not a module is left alone.
         steps: Tokens that will be generated; below ``MANY_STEPS`` nothing is copied.
     """
     modules = model.modules() if isinstance(model, nn.Module) and steps >= MANY_STEPS else ()

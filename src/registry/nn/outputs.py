@@ -84,7 +84,7 @@ class Output(dict[str, Any]):
         if isinstance(key, (int, slice)):
             return self.to_tuple()[key]
         if not isinstance(key, str):
-            raise TypeError(f"A {type(self).__name__} is a record, and no tensor: write {self._of_field('[...]')}.")
+            raise TypeError(f"A {type(self).__name__} is a record, not a tensor: write {self._of_field('[...]')}.")
         if key not in self:
             raise KeyError(f"{key}: this {type(self).__name__} has {', '.join(self.keys())}")
         return super().__getitem__(key)
@@ -105,7 +105,7 @@ class Output(dict[str, Any]):
         def __getattr__(self, name: str) -> Any:
             """Raise AttributeError; for what a tensor has, with the line to write."""
             advice = (
-                f": it is a record, and no tensor. Write {self._of_field('.' + name)}" if hasattr(Tensor, name) else ""
+                f": it is a record, not a tensor. Write {self._of_field('.' + name)}" if hasattr(Tensor, name) else ""
             )
             raise AttributeError(f"A {type(self).__name__} has no attribute {name!r}{advice}.", name=name, obj=self)
 

@@ -4,7 +4,6 @@ The page is one self-contained file.  The weights are those that the model compu
 the largest of them.
 """
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from registry.errors import InputError, RegistryWarning
+from registry.errors import InputError, warn
 from registry.loading.pretrained import Pretrained
 from registry.pages.heads import PATTERNS, profiles, striking
 from registry.pages.rendering import base64_of, single_page
@@ -76,7 +75,7 @@ def attention_page(loaded: Pretrained, name: str, text: str, text_pair: str | No
             f"The text is cut at {count:,} tokens, the model's longest input: its last "
             f"{tokens.characters_cut:,} characters are not on the page."
         )
-        warnings.warn(cut, RegistryWarning, stacklevel=2)
+        warn(cut)
     found = profiles(weights, tokens.parts)
     stored = _stored(weights)
     data = {

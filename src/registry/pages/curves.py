@@ -49,7 +49,9 @@ def read_curves(log: Path) -> dict[str, Curve]:
         if curve:
             found[name] = curve
     if not found:
-        raise InputError(f"{log} has no column of numbers.", hint="Needed are a header, and steps in the first column.")
+        raise InputError(
+            f"{log} has no column of numbers.", hint="The file needs a header, and steps in the first column."
+        )
     return found
 
 

@@ -39,7 +39,7 @@ def neighbors_page(loaded: "Pretrained", name: str, texts: Sequence[str], *, bat
     """
     texts = [text for text in dict.fromkeys(text.strip() for text in texts) if text]
     if len(texts) < 2:
-        raise InputError("A map needs two different texts at least.")
+        raise InputError("A map needs at least two different texts.")
     if len(texts) > MOST_TEXTS:
         raise InputError(f"{len(texts):,} texts are too many for a page: it holds {MOST_TEXTS:,}.")
     vectors = loaded.embed(texts, normalize=True, batch_size=batch_size).float()

@@ -76,7 +76,7 @@ def log_probabilities(loaded: "Pretrained", ids: Tensor) -> Tensor:
     with torch.inference_mode():
         logits = getattr(loaded.model(input_ids=ids), "logits", None)
     if logits is None or logits.dim() < 3:
-        raise InputError(f"{type(loaded.model).__name__} has no next-token probabilities: it is no causal model.")
+        raise InputError(f"{type(loaded.model).__name__} has no next-token probabilities: it is not a causal model.")
     found: Tensor = logits[0].float().log_softmax(-1).cpu()
     return found
 

@@ -1,6 +1,5 @@
 """The structure of a model: its modules with their numbers of parameters, computed without weights."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -12,7 +11,7 @@ from registry import discovery
 from registry.config import Config
 from registry.config.load import load_config
 from registry.discovery.plugin import describe_exception
-from registry.errors import RegistryError, RegistryWarning
+from registry.errors import RegistryError, warn
 from registry.loading.meta import build
 from registry.records import Card
 
@@ -107,7 +106,7 @@ def structure(card: Card) -> Structure | None:
         config = _config(card)
         root = module_tree(build(lambda: cls(config)))
     except Exception as problem:  # noqa: BLE001  # a broken plugin costs its own drawing, not the complete site
-        warnings.warn(f"{card.name} is not drawn: {describe_exception(problem)}.", RegistryWarning, stacklevel=2)
+        warn(f"{card.name} is not drawn: {describe_exception(problem)}.")
         return None
     return Structure(root=root, config=config, exact=root.parameters == card.num_parameters)
 

@@ -7,7 +7,6 @@ them.
 """
 
 import os
-import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from attrs import evolve
 
-from registry.errors import RegistryWarning, SaveError
+from registry.errors import SaveError, warn
 from registry.files.atomic import (
     Writer,
     content_writer,
@@ -189,22 +188,18 @@ def _warn_of_foreign(target: Path) -> None:
     """Warn about weights in formats that are not written here: nothing reads them now, but other programs may."""
     foreign = [path.name for path in list_directory(target) if is_left(path.name)]
     if foreign:
-        warnings.warn(
+        warn(
             f"{target} still holds {first_of(foreign)}, which are not what was saved: registry.load reads what was "
-            f"saved, but another library may read them. Remove them if they are not meant.",
-            RegistryWarning,
-            stacklevel=5,
+            f"saved, but another library may read them. Remove them if they are not meant."
         )
 
 
 def _warn_of_modules(target: Path) -> None:
     """Warn about modules of sentence-transformers: they may be those of this model, or of another one."""
     if (target / SENTENCE_MODULES_NAME).exists():
-        warnings.warn(
+        warn(
             f"{target} still holds {SENTENCE_MODULES_NAME} of sentence-transformers, which decides how texts are "
-            f"embedded. Remove it if it is another model's.",
-            RegistryWarning,
-            stacklevel=5,
+            f"embedded. Remove it if it is another model's."
         )
 
 

@@ -2,14 +2,13 @@
 
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
 
-from registry.errors import ConfigError, RegistryWarning
+from registry.errors import ConfigError, warn
 from registry.files.atomic import is_staging
 from registry.files.digests import FileDigest
 from registry.files.filenames import JOURNAL_NAME, MANIFEST_NAME
@@ -62,7 +61,7 @@ def read_manifest(paths: Paths) -> Manifest | None:
         files = {str(name): FileDigest.from_json(entry) for name, entry in keys["files"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise ConfigError(
-            f"{path} is no manifest of a saved directory: it lists no sizes and digests under 'files'.",
+            f"{path} is not a manifest of a saved directory: it lists no sizes and digests under 'files'.",
             hint=f"Remove {MANIFEST_NAME} if the directory was not written by this library.",
         ) from problem
     return Manifest(files=files, about={key: value for key, value in keys.items() if key != "files"})
@@ -75,11 +74,9 @@ def warn_of_disagreements(paths: Paths) -> None:
     manifest = read_manifest(paths)
     changed = [] if manifest is None else manifest.disagreements(paths)
     if changed:
-        warnings.warn(
-            f"{', '.join(changed)} in {paths[MANIFEST_NAME].parent} differ in size from what {MANIFEST_NAME} says: "
-            f"saving was interrupted, or they were changed since. Save the model again to settle it.",
-            RegistryWarning,
-            stacklevel=4,
+        warn(
+            f"{', '.join(changed)} in {paths[MANIFEST_NAME].parent} differ in size from their entries in "
+            f"{MANIFEST_NAME}: saving was interrupted, or they were changed since. Save the model again to repair it."
         )
 
 
@@ -87,12 +84,10 @@ def _warn_of_journal(paths: Paths) -> None:
     """Warn about a save whose files did not all get their names: this library reads what was saved, others may not."""
     directory = paths[JOURNAL_NAME].parent
     staged = [name for name, path in paths.items() if is_staging(path.parent.name)]
-    warnings.warn(
-        f"Saving into {directory} was interrupted when its files got their names. What was saved is read, "
-        f"{first_of(staged) or 'nothing'} from where it was staged; other libraries may read files of two models. "
-        f"Save the model again to settle it.",
-        RegistryWarning,
-        stacklevel=5,
+    warn(
+        f"Saving into {directory} was interrupted while its files were renamed. The saved files are read, "
+        f"{first_of(staged) or 'none'} from the staging directory; other libraries may read a mixture of two models. "
+        f"Save the model again to repair it."
     )
 
 

@@ -128,7 +128,7 @@ def refuse_unfit(targets: Iterable[Path]) -> None:
         if stat.S_ISDIR(mode):
             raise SaveError(f"{target} is a directory, where a file is to be saved.")
         if not stat.S_ISREG(mode):
-            raise SaveError(f"{target} is no ordinary file, and is not replaced by one.")
+            raise SaveError(f"{target} is not an ordinary file, and is not replaced by one.")
         if not mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
             raise SaveError(
                 f"{target} is read-only.", hint=f"Make it writable (chmod u+w {target}), or save elsewhere."

@@ -57,7 +57,7 @@ def verify(
     promised = _promised(source, paths, policy)
     if not any(promised.values()) and not any(map(is_weight_like, paths)):
         raise MissingFileError(
-            f"there is nothing to verify: {source} is no saved model.",
+            f"there is nothing to verify: {source} is not a saved model.",
             hint=f"Digests are in the {MANIFEST_NAME} of a saved directory, on cards, and recorded with each download.",
         )
     found = _hashed({name: paths[name] for name, digest in promised.items() if digest and name in paths}, progress)
@@ -77,7 +77,7 @@ def _compare(source: Source, promised: Mapping[str, str | None], found: Mapping[
     ]
     if bad:
         raise IntegrityError(
-            f"{source} is not what was promised: {'; '.join(bad)}.",
+            f"{source} does not match its digests: {'; '.join(bad)}.",
             hint="Their sha256 digests differ. Fetch or save the model again.",
         )
 

@@ -94,7 +94,7 @@ def _kind_of(module: nn.Module, rule: PlanRule, name: str) -> Orientation | None
         plain = isinstance(module, nn.Embedding) and forward is nn.Embedding.forward
         if plain and module.max_norm is None and not module.sparse and not module.scale_grad_by_freq:
             return None
-        raise ParallelError(f"The parallel plan says {rule}, and {name!r} is no plain nn.Embedding.")
+        raise ParallelError(f"The parallel plan says {rule}, and {name!r} is not a plain nn.Embedding.")
     if forward in ORIENTATIONS:
         return ORIENTATIONS[forward]
     raise ParallelError(

@@ -33,14 +33,14 @@ class ProcessMesh:
         """The processes that the two arguments name; None where neither is given.
 
         Raises:
-            UnknownOptionError: ``parallel`` is no way, or only one of the two is given.
+            UnknownOptionError: ``parallel`` is not a way, or only one of the two is given.
             ParallelError: The mesh does not have the dimensions that are needed, or this process is not in it.
         """
         if mesh is None and parallel is None:
             return None
         if parallel not in WAYS:
             near = did_you_mean(parallel, WAYS) if isinstance(parallel, str) else ""
-            raise UnknownOptionError(f"parallel={parallel!r} is none of {', '.join(WAYS)}.{near}")
+            raise UnknownOptionError(f"parallel={parallel!r} is not one of {', '.join(WAYS)}.{near}")
         if not isinstance(mesh, DeviceMesh):
             given = "is not given" if mesh is None else f"is a {type(mesh).__name__}"
             raise UnknownOptionError(
@@ -63,7 +63,7 @@ class ProcessMesh:
         kind = self.mesh.device_type
         if wanted is not None and wanted.type != kind:
             raise ParallelError(
-                f"The mesh is of devices of the type {kind!r}, and device={str(wanted)!r} is of another.",
+                f"The mesh is of devices of type {kind!r}, and device={str(wanted)!r} is of another.",
                 hint=f"Leave device= out, or make a mesh of {wanted.type!r} devices.",
             )
         if wanted is not None:
@@ -120,7 +120,7 @@ def _check_backend(mesh: DeviceMesh) -> None:
     configured = dist.get_backend_config(mesh.get_group(0))
     if f"{mesh.device_type}:" not in configured:
         raise ParallelError(
-            f"The mesh is of devices of the type {mesh.device_type!r}, for which its process group has no backend: it "
+            f"The mesh is of devices of type {mesh.device_type!r}, for which its process group has no backend: it "
             f"has {configured}.",
             hint='init_process_group("cpu:gloo,cuda:nccl") has one for each.',
         )

@@ -53,7 +53,7 @@ def _rule(pattern: str, word: object) -> PlanRule:
     name, _, parts = word.partition(":") if isinstance(word, str) else ("", "", "")
     if name not in WORDS:
         raise ValueError(
-            f"ParallelPlan: {pattern!r} is to be {word!r}, which is none of {', '.join(WORDS)}."
+            f"ParallelPlan: {pattern!r} is to be {word!r}, which is not one of {', '.join(WORDS)}."
             + (did_you_mean(word, WORDS) if isinstance(word, str) else "")
         )
     if parts and (name != "colwise" or not re.fullmatch("[2-9]", parts)):

@@ -236,7 +236,7 @@ def on_this_disk(url: str, file: FileSpec) -> Path | None:
     size = path.stat().st_size
     if file.size not in (None, size):
         raise IntegrityError(
-            f"{path} has {size:,} bytes, where {file.size:,} are expected.",
+            f"{path} has {size:,} bytes, not the expected {file.size:,}.",
             hint="It was cut short or changed: install it again.",
         )
     return path

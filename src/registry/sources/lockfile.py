@@ -99,7 +99,7 @@ class Lock:
 
 
 def _differences(file: str, now: Origin, locked: Origin) -> list[str]:
-    """In what two origins of a file differ; a revision that one of them lacks is no difference."""
+    """In what two origins of a file differ; a revision that one of them lacks is not a difference."""
     fields = {
         "url": (redacted(_at_commit(now)), redacted(_at_commit(locked))),
         "size": (now.size, locked.size),
@@ -152,7 +152,7 @@ def read(path: Path) -> Models:
     keys = read_json_object(path, limit=LARGEST, values=MOST_VALUES, error=LockError)
     if keys.get("schema") != SCHEMA or not isinstance(keys.get("models"), dict):
         raise LockError(
-            f"{path} (set by {VARIABLE}) is no lock file: it needs 'schema', which is {SCHEMA}, and 'models'.",
+            f"{path} (set by {VARIABLE}) is not a lock file: it needs 'schema', which is {SCHEMA}, and 'models'.",
             hint=f"`registry lock NAME ... > FILE` writes one, where {VARIABLE} is not set.",
         )
     return {name: _read_model(name, files, path) for name, files in keys["models"].items()}

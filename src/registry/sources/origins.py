@@ -31,7 +31,7 @@ class Origin(FileDigest):
         """The origin that ``to_json`` wrote.
 
         Raises:
-            TypeError: It is no object, a key is missing or unknown, or a value is of another type.
+            TypeError: It is not an object, a key is missing or unknown, or a value is of another type.
             ValueError: A value is impossible.
         """
         return cls(**keys)

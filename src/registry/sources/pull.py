@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
@@ -14,7 +13,7 @@ from attrs import evolve, frozen
 
 from registry.cache.cache import Cache
 from registry.download.policy import Policy
-from registry.errors import CacheError, FetchError, MissingFileError, RegistryWarning
+from registry.errors import CacheError, FetchError, MissingFileError, warn
 from registry.files.digests import sha256_of
 from registry.files.filenames import ADAPTER_CONFIG_NAME, TOKENIZER_CONFIG_KEYS, TOKENIZER_CONFIG_NAME, is_weights
 from registry.files.strict_json import read_json_object
@@ -104,7 +103,7 @@ def _pulled(source: Source, policy: Policy) -> PullResult:
             told = f"{file} was removed, and is no longer part of the model."
         else:
             continue
-        warnings.warn(f"{source}: {told}", RegistryWarning, stacklevel=3)
+        warn(f"{source}: {told}")
     if source.in_place:
         return PullResult(path=next(iter(after.values())).parent, files=states)
     options = {} if source.card is None else source.card.tokenizer

@@ -6,7 +6,6 @@ are imported where they are made: most names are those of cards, whose lookup is
 
 import os
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ from registry import discovery
 from registry.errors import (
     ConfigError,
     MissingFileError,
-    RegistryWarning,
     UnknownModelError,
     did_you_mean,
     suggestions,
+    warn,
 )
 from registry.files.filenames import ADAPTER_CONFIG_NAME, ARCHIVE_SUFFIXES, INDEX_SUFFIX
 from registry.files.signatures import TABLE_END
@@ -106,7 +105,7 @@ def _url(asked: str) -> Source | None:
     rule = _SCHEMES.get(scheme.lower()) if colon else None
     if rule is not None:
         if not is_url(asked):
-            raise UnknownModelError(f"{shown(asked)} is no URL: its server or its port is wrong.")
+            raise UnknownModelError(f"{shown(asked)} is not a URL: its server or its port is wrong.")
         return rule(asked, rest)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", asked):
         raise UnknownModelError(
@@ -127,11 +126,9 @@ def _card(asked: str) -> Source | None:
     if card is None:
         return None
     if os.path.lexists(asked):
-        warnings.warn(
+        warn(
             f"{asked!r} is the name of a model and of a file or directory here; the model is meant. "
-            f"Write './{asked}' for the other.",
-            RegistryWarning,
-            stacklevel=4,
+            f"Write './{asked}' for the other."
         )
     rule = "it is the name of a card" if asked == card.name else f"it is an alias of the card {card.name!r}"
     from registry.sources.card import CardSource
@@ -170,7 +167,7 @@ def _web_url(asked: str, _rest: str) -> Source:
     try:
         path = urlsplit(asked).path
     except ValueError as problem:
-        raise UnknownModelError(f"{shown(asked)} is no URL: {problem}.") from problem
+        raise UnknownModelError(f"{shown(asked)} is not a URL: {problem}.") from problem
     if not path.endswith(ARCHIVE_SUFFIXES):
         return WebSource(asked=asked, rule=rule, url=asked)
     try:
@@ -181,7 +178,7 @@ def _web_url(asked: str, _rest: str) -> Source:
 
 
 def _hub_page(asked: str) -> Source | None:
-    """The model that a page of the hub shows; None where the URL is no page."""
+    """The model that a page of the hub shows; None where the URL is not a page."""
     if not asked.partition("//")[2].lower().startswith(HUB_HOSTS) and not os.environ.get("HF_ENDPOINT"):
         return None
     from registry.download import hub

@@ -93,7 +93,7 @@ class Source(ABC):
         Raises:
             UnknownOptionError: It has no revisions, or names another one.
         """
-        raise UnknownOptionError(f"{self} has no revisions, so revision={revision!r} means nothing.")
+        raise UnknownOptionError(f"{self} has no revisions, so revision={revision!r} has no effect.")
 
     def urls(self) -> Iterator[str]:
         """URLs as the cache records them, and directories of URLs, from which the files may have come."""

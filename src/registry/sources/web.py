@@ -4,7 +4,6 @@ A server other than the hub is asked for the names that files of models have; th
 """
 
 import re
-import warnings
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -18,8 +17,8 @@ from registry.errors import (
     HTTPStatusError,
     MissingFileError,
     NotCachedError,
-    RegistryWarning,
     UnexpectedContentError,
+    warn,
 )
 from registry.files.filenames import FORMATS, is_weights
 from registry.files.urls import name_in, redacted, shown
@@ -170,10 +169,8 @@ def _name_refused(url: str, found: Paths, roles: Roles, refused: Mapping[str, in
     said = f"{redacted(url)} answers {answers}"
     if roles is not None and "weights" in roles and not any(map(is_weights, found)) and any(map(is_weights, refused)):
         raise MissingFileError(f"{said}, and has no other weights.", hint="They are requested again the next time.")
-    warnings.warn(
-        f"{said}: if a file of this name exists, its owner must allow reading it. It is requested again the next time.",
-        RegistryWarning,
-        stacklevel=2,
+    warn(
+        f"{said}: if a file of this name exists, its owner must allow reading it. It is requested again the next time."
     )
 
 

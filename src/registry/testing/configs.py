@@ -60,7 +60,7 @@ class ConfigSuite(Suite):
         assert config == self.make_config(), "unknown keys must not make two configurations unequal"
 
     def test_a_field_may_be_set_and_is_checked(self) -> None:
-        """Libraries that train set fields; what is no field is kept aside, and ``replace`` returns a changed copy."""
+        """Libraries that train set fields; other names are kept aside, and ``replace`` returns a changed copy."""
         config: Any = self.make_config()
         assert config.replace(num_labels=7).num_labels == 7
         assert config.num_labels != 7

@@ -44,7 +44,7 @@ class ModelSuite(Suite):
         """A record or a named tuple with the usual field names; ``loss`` is a finite number with labels, else None."""
         model, inputs = self.make_model(task), self.make_inputs(task)
         output = model(**inputs)
-        assert fields_of(output), f"{type(output).__name__} is no record of registry.nn.outputs, nor a named tuple"
+        assert fields_of(output), f"{type(output).__name__} is not a record of registry.nn.outputs, nor a named tuple"
         promised = self.model_spec(task).outputs or OUTPUTS.get(task, {})
         for field, wanted in expected_shapes(promised, inputs, model.config).items():
             assert getattr(output, field, None) is not None, f"{type(output).__name__} has no {field}"

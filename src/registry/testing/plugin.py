@@ -111,7 +111,7 @@ def _skip_unless_tokenizer(suite: type[Suite]) -> None:
         return  # another check reports it
     if not is_tokenizer:
         name = suite().tokenizer_spec().cls.name
-        pytest.skip(f"the processor of {suite.architecture} is a {name}, which is no tokenizer")
+        pytest.skip(f"the processor of {suite.architecture} is a {name}, which is not a tokenizer")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -106,7 +106,7 @@ class Suite:
         """The arguments of ``forward``: ids ``(3, 9)``, or ``(3, 2, 9)`` for a task with choices.
 
         A class whose ``forward`` takes ``decoder_input_ids`` is given those as well, ``(3, 6)``.  The first axis of
-        tensors that are no ids of a text, such as ``pixel_values``, is the batch.
+        tensors that are not ids of a text, such as ``pixel_values``, is the batch.
         """
         from registry.testing.inputs import random_inputs
 

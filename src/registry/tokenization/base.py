@@ -170,8 +170,8 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
         text = "".join(f"{token}\n" for token in tokens)
         if list(parse_vocabulary(text.encode(errors="replace"), origin="This vocabulary")) != tokens:
             raise VocabError(
-                "A token of this vocabulary has a line end or half of a character in it, or blanks around it: no line "
-                "can hold it."
+                "A token of this vocabulary contains a line break or a lone surrogate, or has blanks around it, which "
+                "a file of one token per line cannot represent."
             )
         return {self.vocabulary_name: text}
 
@@ -291,7 +291,7 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
     def _add(self, tokens: Iterable[AddedToken], roles: Mapping[str, Any]) -> int:
         """Add tokens and set options that name them; returns how many are new or have changed."""
         if not self.vocab:
-            raise VocabError("There is no vocabulary yet that tokens could follow.", hint="Build it first.")
+            raise VocabError("Tokens cannot be added before there is a vocabulary.", hint="Build it first.")
         added: dict[str, AddedToken] = {}
         changes = 0
         free = count(len(self))

@@ -65,13 +65,13 @@ def parse_merges(data: bytes, *, origin: str) -> Merges:
     """The rules in the bytes of a file; ``origin`` names it in errors."""
     text = decoded(data, origin=origin).rstrip(AROUND)
     if not text:
-        raise VocabError(f"{origin} is empty, where rules of two symbols a line are needed.")
+        raise VocabError(f"{origin} is empty: one rule of two symbols per line is needed.")
     lines = text.split("\n")
     start = 2 if lines[0].startswith(HEADER) else 1
     lines = [line.strip(AROUND) for line in lines[start - 1 :]]
     for number, blanks in enumerate(map(str.count, lines, repeat(" ")), start):
         if blanks != 1:
-            raise VocabError(f"{origin}, line {number}: {lines[number - start]!r:.80} is no rule of two symbols.")
+            raise VocabError(f"{origin}, line {number}: {lines[number - start]!r:.80} is not a rule of two symbols.")
     symbols = " ".join(lines).split(" ") if lines else []
     return Merges(symbols[::2], symbols[1::2], f"{origin}, line", start)
 
@@ -85,12 +85,12 @@ def listed_merges(rules: Iterable[Any], *, origin: str) -> Merges:
             or len(pair) != 2
             or not all(type(part) is str and part for part in pair)
         ):
-            raise VocabError(f"{origin}, number {number}: {pair!r:.80} is no rule of two symbols.")
+            raise VocabError(f"{origin}, number {number}: {pair!r:.80} is not a rule of two symbols.")
     return Merges([first for first, _ in pairs], [second for _, second in pairs], f"{origin}, number")
 
 
 def read_json_vocabulary(path: str | Path) -> dict[str, int]:
-    """Read a ``vocab.json``, which maps tokens to ids.  Raises VocabError when it is no JSON or repeats a token."""
+    """Read a ``vocab.json``, which maps tokens to ids.  Raises VocabError when it is not JSON or repeats a token."""
     return read_json_object(Path(path), limit=MOST_BYTES, values=MOST_VALUES, error=VocabError)
 
 
@@ -101,7 +101,7 @@ class BytePairs:
     """The rules of a vocabulary, which merge the ids of symbols.
 
     Raises:
-        VocabError: A rule stands twice, or its symbols, apart or merged, are no tokens.
+        VocabError: A rule stands twice, or its symbols, apart or merged, are not tokens.
     """
 
     @gc_paused()  # of a pair for each rule, none is garbage

@@ -144,7 +144,9 @@ class BytePairTokenizer(CausalTokenizer):
         vocab = dict(islice(self.vocab.items(), self.vocab_size))
         rules = f"{VERSION}\n" + "".join(f"{first} {second}\n" for first, second in self._pairs())
         if parse_merges(rules.encode(errors="replace"), origin="This tokenizer")[:2] != self.byte_pairs.merges[:2]:
-            raise VocabError("A rule of this tokenizer has a line end or a blank in it: no line can hold it.")
+            raise VocabError(
+                "A rule of this tokenizer contains a line break or a blank, which a line cannot represent."
+            )
         contents = {self.vocabulary_name: json.dumps(vocab, ensure_ascii=False), MERGES_NAME: rules}
         if self.special_tokens:
             contents[SPECIAL_TOKENS_NAME] = "".join(f"{token}\n" for token in self.special_tokens)
@@ -173,7 +175,7 @@ def _merges_next_to(vocab_file: Path) -> Path:
     if path.is_file():
         return path
     raise MissingTokenizerError(
-        f"The rules of {vocab_file} were looked for in {path}, which does not exist.",
+        f"The merge rules of {vocab_file} are missing: {path} does not exist.",
         hint="Name the file: merges_file=...",
     )
 
@@ -191,7 +193,7 @@ def _merges(found: str | Path | Merges | Iterable[Pair] | None) -> Merges:
         return read_merges(found)
     if found is None:
         raise MissingTokenizerError(
-            "A vocabulary that is no file comes without merge rules.", hint="Give them as well: merges_file=[...]"
+            "A vocabulary that is not a file comes without merge rules.", hint="Give them as well: merges_file=[...]"
         )
     return listed_merges(found, origin="the rules")
 

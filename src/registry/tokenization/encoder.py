@@ -74,7 +74,7 @@ class TextEncoder(Lookup):
         try:
             ids: TokenIds = self._ids(Path(path).read_text(encoding="utf-8"), None, as_array)
         except UnicodeDecodeError as problem:
-            raise InputError(f"{path} is not a text in UTF-8: {problem}.") from problem
+            raise InputError(f"{path} is not UTF-8 text: {problem}.") from problem
         return ids
 
     def decode(

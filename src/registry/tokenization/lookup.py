@@ -144,7 +144,7 @@ class Lookup:
 
         Raises:
             VocabError: No token has this id.
-            InputError: These are no ids, or rows of them.
+            InputError: These are not ids, or rows of them.
         """
         ids = plain(ids)
         if isinstance(ids, int):

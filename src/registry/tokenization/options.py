@@ -128,7 +128,7 @@ def check(value: Any, name: str, option: Option, *, origin: str = "") -> None:
 
 
 def refuse_unknown(names: Iterable[str], known: Mapping[str, Option], owner: str) -> None:
-    """Raise UnknownOptionError for the first of ``names`` that is no option of ``owner``."""
+    """Raise UnknownOptionError for the first of ``names`` that is not an option of ``owner``."""
     for name in names:
         if name not in known:
             from registry.config.keywords import unknown_keyword  # and with it attrs, which tokenizers do without
@@ -209,7 +209,7 @@ def _of_config(keys: Mapping[str, Any], origin: str) -> dict[str, Any]:
 
 
 def _distinct(tokens: Iterable[Any]) -> list[Any]:
-    """The tokens, each once; what is no text, and so no token, stays to be refused."""
+    """The tokens, each once; what is not text, and so no token, stays to be refused."""
     texts = list(tokens)
     return list(dict.fromkeys(texts)) if all(isinstance(text, str) for text in texts) else texts
 

@@ -37,13 +37,13 @@ def read_tokenizer_json(path: Path, understood: Mapping[str, Mapping[str, Any] |
             continue
         if expected is None or not isinstance(part, dict):
             needed = "none" if expected is None else f"a {expected['type']}"
-            raise VocabError(f"{path}: {name} is {part!r:.80}, where {needed} is needed.")
+            raise VocabError(f"{path}: {name} is {part!r:.80}, but must be {needed}.")
         for key, value in expected.items():
             values = value if isinstance(value, tuple) else (value,)
             if part.get(key, values[0]) not in values:
                 raise VocabError(
-                    f"{path}: {name}.{key} is {part[key]!r:.80}; only {values[0]!r} is understood here.",
-                    hint="Reading on would split text differently than the tokenizer which the model was trained with.",
+                    f"{path}: {name}.{key} is {part[key]!r:.80}; only {values[0]!r} is supported.",
+                    hint="Without it, text would be split differently than in training.",
                 )
     if not isinstance(keys["model"].get("vocab"), dict):
         raise VocabError(f"{path}: model.vocab must map tokens to their ids.")

@@ -55,9 +55,9 @@ def parse_vocabulary(data: bytes, *, origin: str) -> dict[str, int]:
     vocab = dict(zip(tokens, range(len(tokens)), strict=True))
     too_long = _has_long_line(text) and len(max(tokens, key=len, default="")) > LONGEST_TOKEN
     if len(vocab) < len(tokens) or "" in vocab or too_long:
-        raise VocabError(f"{origin} is damaged: {_fault(tokens)}.", hint="Fetch it again, or repair the line.")
+        raise VocabError(f"{origin} is damaged: {_fault(tokens)}.", hint="Download it again, or repair the line.")
     if not vocab:
-        raise VocabError(f"{origin} is empty, where a vocabulary of one token a line is needed.")
+        raise VocabError(f"{origin} is empty: one token per line is needed.")
     return vocab
 
 
@@ -74,14 +74,16 @@ def _has_long_line(text: str) -> bool:
 def decoded(data: bytes, *, origin: str) -> str:
     """The text in the bytes of a file of short lines.  Raises VocabError, with the line that is at fault."""
     if len(data) > MOST_BYTES or data.count(b"\n") > MOST_TOKENS:
-        raise VocabError(f"{origin} is no vocabulary: it has more than {MOST_TOKENS:,} lines or {MOST_BYTES:,} bytes.")
+        raise VocabError(
+            f"{origin} is not a vocabulary: it has more than {MOST_TOKENS:,} lines or {MOST_BYTES:,} bytes."
+        )
     if b"\0" in data:
-        raise VocabError(f"{origin} is not a text in UTF-8: line {_line(data, data.index(0))} has a NUL byte.")
+        raise VocabError(f"{origin} is not UTF-8 text: line {_line(data, data.index(0))} has a NUL byte.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         line, byte = _line(data, problem.start), data[problem.start]
-        raise VocabError(f"{origin} is not a text in UTF-8: line {line} has the byte 0x{byte:02x}.") from problem
+        raise VocabError(f"{origin} is not UTF-8 text: line {line} has the byte 0x{byte:02x}.") from problem
 
 
 def _line(data: bytes, offset: int) -> int:

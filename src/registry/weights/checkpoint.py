@@ -1,6 +1,5 @@
 """From the files of a model to its tensors: which format is read, where there are several."""
 
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,8 +15,8 @@ from registry.errors import (
     CorruptWeightsError,
     MissingFileError,
     RegistryError,
-    RegistryWarning,
     WeightsError,
+    warn,
 )
 from registry.files import signatures
 from registry.files.filenames import (
@@ -143,11 +142,9 @@ def open_checkpoint(
         found = find_weights(paths, architecture, formats, files)
         tensors = found.spec.loader.load()(found.paths)
     if ADAPTER_CONFIG_NAME in paths:
-        warnings.warn(
+        warn(
             f"{paths[ADAPTER_CONFIG_NAME].parent} holds an adapter of PEFT next to the weights of its base model "
-            f"({', '.join(found.files)}), which alone are read: the adapter is not applied.",
-            RegistryWarning,
-            stacklevel=2,
+            f"({', '.join(found.files)}), which alone are read: the adapter is not applied."
         )
     return Checkpoint(
         tensors=tensors,
@@ -335,5 +332,5 @@ def _other_content(path: Path, expected: str) -> WeightsError:
     return CorruptWeightsError(
         f"{path} should hold {expected}, by its name, but is {found}.",
         hint=renamed(found)
-        or "If it was meant to be weights, fetch it again: a download that went wrong leaves such files.",
+        or "If it was meant to be weights, download it again: a download that went wrong leaves such files.",
     )

@@ -57,7 +57,7 @@ class MappedFile:
             raise CorruptWeightsError(f"{self.path} is damaged: the checksum of the tensor {name!r} is wrong.")
 
     def tensor(self, offset: int, header: Header) -> Tensor:
-        """The tensor that begins at ``offset``; a copy where that is no multiple of the size of an element."""
+        """The tensor that begins at ``offset``; a copy where that is not a multiple of the size of an element."""
         dtype: torch.dtype = getattr(torch, header.dtype)
         if not header.nbytes:
             return torch.empty(header.shape, dtype=dtype)

@@ -173,7 +173,7 @@ def _arrays(paths: Paths, names: Sequence[str] | None) -> tuple[dict[str, tuple[
         raise CorruptWeightsError(
             f"The shapes in {paths[NUMPY_SHAPES_NAME]} need {sum(sizes):,} numbers, and params_0.npy to "
             f"{shards[-1].name} hold {held:,}.",
-            hint="A file is missing or cut short: fetch them again.",
+            hint="A file is missing or cut short: download them again.",
         )
     if names is None:
         names = [str(number) for number in range(len(shapes))]
@@ -197,7 +197,7 @@ def _shards(paths: Paths) -> list[Shard]:
     if missing:
         raise CorruptWeightsError(
             f"{', '.join(sorted(missing))} is missing next to {paths[NUMPY_SHAPES_NAME]}, where {names[-1]} is.",
-            hint="Fetch the missing file: the numbers of all others depend on it.",
+            hint="Download the missing file: the numbers of all others depend on it.",
         )
     shards = [_read_header(paths[name], name) for name in names]
     other = next((shard for shard in shards if shard.dtype != shards[0].dtype), None)
@@ -221,7 +221,7 @@ def _read_header(path: Path, name: str) -> Shard:
     begin = 8 + LENGTHS[data[6]]
     length = int.from_bytes(data[8:begin], "little")
     if length > LONGEST_HEADER:
-        raise WeightsLimitError(f"{path} has a header of {length:,} bytes, where {LONGEST_HEADER:,} are the most.")
+        raise WeightsLimitError(f"{path} has a header of {length:,} bytes; the maximum is {LONGEST_HEADER:,}.")
     text = data[begin : begin + length].decode("latin-1")
     keys = dict(_KEYS.findall(text)) if _HEADER.fullmatch(text) else {}
     if len(text) < length or len(keys) != 3 or text.count(":") != 3:

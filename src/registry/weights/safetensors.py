@@ -64,7 +64,7 @@ DTYPES = {
 PAIRS, PAIRED_DTYPE = "F4", "float4_e2m1fn_x2"
 """The type of which torch keeps two in one element, and what torch calls that."""
 METADATA = "__metadata__"
-"""The entry of the header that is no tensor."""
+"""The entry of the header that is not a tensor."""
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def check_header(path: Path) -> dict[str, dict[str, Any]]:
     header, size = _read_header(path)
     tensors = {name: entry for name, entry in header.items() if name != METADATA}
     if len(tensors) > MOST_TENSORS:
-        raise WeightsLimitError(f"{path} holds {len(tensors):,} tensors, where {MOST_TENSORS:,} are the most.")
+        raise WeightsLimitError(f"{path} holds {len(tensors):,} tensors; the maximum is {MOST_TENSORS:,}.")
     metadata = header.get(METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise CorruptWeightsError(f"{path} is damaged: its metadata must map texts to texts.")
@@ -183,12 +183,12 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
         raise CorruptWeightsError(f"{path} cannot be read: {problem.strerror}.") from problem
     if not 0 < length <= size:
         raise CorruptWeightsError(
-            f"{path} is damaged: a header of {length:,} bytes is announced, {max(size, 0):,} follow."
+            f"{path} is damaged: its header should have {length:,} bytes, but only {max(size, 0):,} follow."
         )
     if length > LARGEST_HEADER:
-        raise WeightsLimitError(f"{path} has a header of {length:,} bytes, where {LARGEST_HEADER:,} are the most.")
+        raise WeightsLimitError(f"{path} has a header of {length:,} bytes; the maximum is {LARGEST_HEADER:,}.")
     if not text.startswith(JSON):
-        raise UnsafeWeightsError(f"{path} has a header that begins with {text[:1]!r}, where the format demands '{{'.")
+        raise UnsafeWeightsError(f"{path} has a header that begins with {text[:1]!r}, not with '{{'.")
     if most_values(text) > MOST_VALUES:
         raise WeightsLimitError(f"{path} has a header of more than {MOST_VALUES:,} values.")
     header = parse_json_object(
@@ -210,11 +210,13 @@ def _offsets(path: Path, name: str, entry: Any) -> tuple[int, int]:
         )
     begin, end = offsets
     if len(shape) > MOST_AXES:
-        raise WeightsLimitError(f"{path}: {name!r} has {len(shape):,} axes, where {MOST_AXES} are the most.")
+        raise WeightsLimitError(f"{path}: {name!r} has {len(shape):,} axes; the maximum is {MOST_AXES}.")
     if dtype not in DTYPES and not (dtype == PAIRS and shape and shape[-1] % 2 == 0):
         raise WeightsError(f"{path}: {name!r} has the type {dtype} and the shape {shape!r:.80}, unknown to torch.")
     if prod(filter(None, shape)) >= LARGEST_NUMBER:
-        raise CorruptWeightsError(f"{path} is damaged: {name!r} has the shape {shape!r:.80}, which is beyond all need.")
+        raise CorruptWeightsError(
+            f"{path} is damaged: {name!r} has the shape {shape!r:.80}, which is larger than any real tensor."
+        )
     if prod(shape) * BITS[dtype] != (end - begin) * 8:
         raise CorruptWeightsError(f"{path} is damaged: {name!r} has the shape {shape} and {end - begin:,} bytes.")
     return begin, end

@@ -189,7 +189,7 @@ def _read_index(path: Path, paths: Paths) -> tuple[dict[str, set[str]], Any]:
     if missing:
         raise CorruptWeightsError(
             f"{path} names {len(promised)} shards, of which {len(missing)} are not there: {', '.join(missing[:5])}.",
-            hint="Fetch the missing files, and put them next to the index.",
+            hint="Download the missing files, and put them next to the index.",
         )
     return promised, total
 
@@ -199,7 +199,7 @@ def _read_weight_map(path: Path) -> tuple[dict[str, set[str]], Any]:
     keys = read_json_object(path, limit=LARGEST_INDEX, values=INDEX_VALUES, error=CorruptWeightsError)
     shard_of = keys.get("weight_map")
     if not isinstance(shard_of, dict) or not shard_of or not all(isinstance(name, str) for name in shard_of.values()):
-        raise CorruptWeightsError(f"{path} is no index of weights: its 'weight_map' must map names to files.")
+        raise CorruptWeightsError(f"{path} is not an index of weights: its 'weight_map' must map names to files.")
     promised: dict[str, set[str]] = {}
     for name, shard in shard_of.items():
         promised.setdefault(shard, set()).add(name)

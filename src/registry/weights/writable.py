@@ -54,7 +54,7 @@ def _is_hollow(tensor: Tensor) -> bool:
 
 
 _KINDS = (
-    _Kind(lambda value: not isinstance(value, Tensor), "a {type} and no tensor", DEQUANTIZE),
+    _Kind(lambda value: not isinstance(value, Tensor), "a {type}, not a tensor", DEQUANTIZE),
     _Kind(
         _of_class("torch.nn.parameter", "UninitializedTensorMixin"),
         "not initialized: its shape is not known yet",

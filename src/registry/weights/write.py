@@ -56,7 +56,7 @@ def _check_dtypes(tensors: Mapping[str, Tensor], known: Collection[str] | None) 
     for name, tensor in tensors.items():
         if known is not None and str(tensor.dtype).removeprefix("torch.") not in known:
             raise SaveError(
-                f"Nothing was saved: {name!r} is of the type {tensor.dtype}, which safetensors do not have.",
+                f"Nothing was saved: {name!r} is of type {tensor.dtype}, which safetensors do not have.",
                 hint='Save it with format="torch", or convert it first.',
             )
 
@@ -244,5 +244,7 @@ def _bytes(size: int | str | None) -> int | None:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]I?B)?", str(size).strip().upper())
     number = 0 if found is None else int(float(found[1]) * UNITS[found[2] or ""])
     if number < 1:
-        raise SaveError(f"max_shard_size={size!r} is no size.", hint='Give bytes, or text such as "2GB" or "500MiB".')
+        raise SaveError(
+            f"max_shard_size={size!r} is not a size.", hint='Give bytes, or text such as "2GB" or "500MiB".'
+        )
     return number

@@ -162,14 +162,14 @@ def test_truncation_and_windows(
 ) -> None:
     ours, theirs = pair
     for first, second in product(FIRSTS, [*SECONDS, None]):
-        texts = [[first], None if second is None else [second]]  # alone, "" is no second text to the reference
+        texts = [[first], None if second is None else [second]]  # alone, "" is not a second text to the reference
         options: dict[str, Any] = {
             "truncation": strategy, "max_length": max_length, "stride": stride, "return_offsets_mapping": True,
             "add_special_tokens": special,
         }  # fmt: skip
         try:
             expected = theirs(*texts, return_overflowing_tokens=stride > 0, **options)
-        except BaseException as problem:  # a panic of Rust is no Exception
+        except BaseException as problem:  # a panic of Rust is not an Exception
             refusal = str(problem)
         else:
             refusal = ""

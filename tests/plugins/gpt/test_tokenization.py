@@ -303,7 +303,7 @@ def test_a_folder_with_only_tokenizer_json_is_cut_as_it_says(tmp_path: Path) -> 
         ({"model": {"vocab": VOCAB, "merges": [], "end_of_word_suffix": None}}, "end_of_word_suffix is None"),
         ({"model": {"vocab": VOCAB, "merges": [], "fuse_unk": True}}, "fuse_unk is True"),
         ({"normalizer": {"type": "BertNormalizer", "lowercase": False}}, "lowercase is False"),
-        ({"normalizer": None}, "a BertNormalizer is needed"),
+        ({"normalizer": None}, "must be a BertNormalizer"),
         ({"pre_tokenizer": {"type": "ByteLevel"}}, "pre_tokenizer.type is 'ByteLevel'"),
     ],
 )

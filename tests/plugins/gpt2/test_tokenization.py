@@ -409,7 +409,7 @@ def test_the_files_beside_a_vocabulary_are_found(folder: Path) -> None:
 
 def test_missing_rules_are_named(folder: Path) -> None:
     (folder / "merges.txt").unlink()
-    with pytest.raises(MissingTokenizerError, match=r"were looked for in .*merges\.txt, which does not exist"):
+    with pytest.raises(MissingTokenizerError, match=r"are missing: .*merges\.txt does not exist"):
         GPT2Tokenizer(folder / "vocab.json")
     with pytest.raises(MissingTokenizerError, match=r"merges\.txt"):
         GPT2Tokenizer.from_pretrained(folder)
@@ -447,7 +447,7 @@ def test_save_vocabulary_takes_folders_and_files(tmp_path: Path) -> None:
 
 def test_rules_that_no_line_can_hold_are_not_saved(tmp_path: Path) -> None:
     vocab = {**VOCAB, "a b": len(VOCAB), "a bh": len(VOCAB) + 1}
-    with pytest.raises(VocabError, match="This tokenizer, line 2: 'a b h' is no rule of two symbols"):
+    with pytest.raises(VocabError, match="This tokenizer, line 2: 'a b h' is not a rule of two symbols"):
         GPT2Tokenizer(vocab, [("a b", "h")]).save_vocabulary(tmp_path)
 
 
@@ -483,11 +483,11 @@ def test_tokens_around_texts_are_read_from_tokenizer_json(tmp_path: Path) -> Non
         ({"model": {"vocab": VOCAB, "merges": [], "dropout": 0.1}}, "dropout is 0.1"),
         ({"model": {"vocab": VOCAB, "merges": [], "ignore_merges": True}}, "ignore_merges is True"),
         ({"model": {"vocab": VOCAB}}, "model.merges must be a list"),
-        ({"model": {"vocab": VOCAB, "merges": ["a b c"]}}, "model.merges, number 1: .* is no rule"),
+        ({"model": {"vocab": VOCAB, "merges": ["a b c"]}}, "model.merges, number 1: .* is not a rule"),
         ({"model": {"vocab": VOCAB, "merges": ["a b", "a z"]}}, "model.merges, number 2: .* needs the token 'az'"),
-        ({"normalizer": {"type": "NFC"}}, "normalizer is .*NFC.*, where none is needed"),
+        ({"normalizer": {"type": "NFC"}}, "normalizer is .*NFC.*, but must be none"),
         ({"pre_tokenizer": {"type": "ByteLevel", "use_regex": False}}, "use_regex is False"),
-        ({"pre_tokenizer": None}, "a ByteLevel is needed"),
+        ({"pre_tokenizer": None}, "must be a ByteLevel"),
         ({"post_processor": template("A", END, END)}, "post_processor"),
         ({"post_processor": {"type": "RobertaProcessing"}}, "post_processor"),
     ],

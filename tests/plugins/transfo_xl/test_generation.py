@@ -76,7 +76,7 @@ def test_a_random_walk_follows_the_probabilities(make, ids) -> None:
 
 def test_a_model_that_does_not_remember_its_last_tokens_says_so(make, ids) -> None:
     model = make(ext_len=2)
-    with pytest.raises(InputError, match="cannot continue after them"):
+    with pytest.raises(InputError, match="cannot generate from its cache"):
         model.generate(ids, max_new_tokens=2)
     model.reset_length(8, 0, 10)
     assert model.generate(ids, max_new_tokens=2).shape == (2, 32)

@@ -119,7 +119,7 @@ def test_labels_are_shifted_inside_and_targets_are_not(make, ids) -> None:
     assert by_labels.losses[:, -1].tolist() == [0, 0]
     assert_close(by_labels.loss, by_target.loss)
     assert by_labels.logits is None
-    with pytest.raises(InputError, match="give one of them"):
+    with pytest.raises(InputError, match="pass only one"):
         model(ids, labels=ids, target=ids)
 
 
@@ -488,7 +488,7 @@ def test_ties_of_projections_follow_from_either_key() -> None:
     ("keys", "message"),
     [
         ({"cutoffs": [5, 3]}, "cutoffs must be .* rise"),
-        ({"cutoffs": [20_000, 300_000]}, "rise between 0 and vocab_size"),
+        ({"cutoffs": [20_000, 300_000]}, "increasing whole numbers between 0 and vocab_size"),
         ({"cutoffs": 3}, "must be lists"),
         ({"cutoffs": [1.5]}, "whole numbers"),
         ({"tie_projs": [True]}, "each of the 4 clusters"),

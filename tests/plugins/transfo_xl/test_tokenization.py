@@ -262,7 +262,7 @@ def test_impossible_options_are_refused() -> None:
 def test_a_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes("naïve".encode("latin-1"))
     for read in (given_words().encode_file, given_words().count_file, given_words().ids_of_file):
-        with pytest.raises(InputError, match=r"latin\.txt is not a text in UTF-8"):
+        with pytest.raises(InputError, match=r"latin\.txt is not UTF-8 text"):
             read(tmp_path / "latin.txt")
 
 

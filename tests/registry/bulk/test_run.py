@@ -94,7 +94,7 @@ def test_parquet_and_arrays_are_read_and_vectors_alone_written(
     [
         ("a.txt", b"good\nb\xe4d\n", "line 2 of .*a.txt is not UTF-8"),
         ("a.jsonl", b'{"text": "a"}\n{"text": \n', "line 2 of .* is not JSON"),
-        ("a.jsonl", b'{"text": "a"}\n["b"]\n', "line 2 of .* is no JSON object"),
+        ("a.jsonl", b'{"text": "a"}\n["b"]\n', "line 2 of .* is not a JSON object"),
         ("a.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', r"row 1 \(in .*\) has no text 'text': only the columns 'txt'"),
         ("a.jsonl", b'{"text": 3}\n', "row 0 .* has no text 'text': 3"),
         ("a.parquet", b"PAR1 not", "cannot be read as Parquet"),

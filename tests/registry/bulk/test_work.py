@@ -61,7 +61,7 @@ def test_what_is_pickled_is_the_name_and_the_options(bert: Path, texts: list[str
     ("columns", "said"),
     [
         ({"body": ["a"]}, "there is no column 'text', only 'body'"),
-        ({"text": ["a", None]}, "row 2 of 'text' is no text: None"),
+        ({"text": ["a", None]}, "row 2 of 'text' is not text: None"),
     ],
 )
 def test_columns_that_do_not_fit_are_named(bert: Path, columns: dict[str, Any], said: str) -> None:

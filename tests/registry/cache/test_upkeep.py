@@ -150,7 +150,9 @@ def test_rm_removes_the_directory_of_a_model_that_no_server_sent(cache: Cache) -
     pulled = registry.pull("all-minilm-l6-v2")
     age(pulled, hours=2)
     assert json.loads(run("cache", "prune", "--json").stdout) == [], "it is of a model"
-    assert run("rm", "all-minilm-l6-v2").exit_code == 0
+    removed = run("rm", "all-minilm-l6-v2")
+    assert (removed.exit_code, removed.stdout) == (0, "")
+    assert removed.stderr == "Removed all-minilm-l6-v2: 91.1 MB.\n"
     assert not pulled.exists()
     assert json.loads(run("cache", "list", "--json").stdout)["models"] == []
 

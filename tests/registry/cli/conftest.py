@@ -62,7 +62,7 @@ BYTES = {token: number for number, token in enumerate([*bytes_to_unicode().value
 
 @pytest.fixture
 def writer(tmp_path: Path) -> Path:
-    """A GPT-2 with random weights over single bytes: most of what it writes is no whole character."""
+    """A GPT-2 with random weights over single bytes: most of what it writes is not a whole character."""
     return saved_writer(tmp_path, BYTES)
 
 

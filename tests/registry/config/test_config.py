@@ -265,7 +265,7 @@ def test_only_utf8_is_read_and_a_byte_order_mark_is_tolerated(tmp_path: Path) ->
     assert BertConfig.from_json_file(write(tmp_path, b'\xef\xbb\xbf{"hidden_size": 12}')).hidden_size == 12
     assert "UTF-8" in refusal(tmp_path, '{"hidden_act": "gelu"}'.encode("utf-16"))
     assert "UTF-8" in refusal(tmp_path, '{"é": 1}'.encode("latin-1"))
-    refusal(tmp_path, '{"hidden_act": "\\ud800"}')  # a lone surrogate is no activation
+    refusal(tmp_path, '{"hidden_act": "\\ud800"}')  # a lone surrogate is not an activation
 
 
 @pytest.mark.parametrize(

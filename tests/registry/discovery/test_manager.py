@@ -120,12 +120,14 @@ def test_an_architecture_of_a_plugin_may_be_asked_from_many_threads(install: Ins
 def test_one_object_is_one_plugin(install: Install) -> None:
     mine = plugin_with(card("mine-tiny"))
     registry.register(mine)
-    with pytest.raises(PluginIncompatibleError, match=r"it is the plugin 'mine' \(registered at run time\) once more"):
+    with pytest.raises(
+        PluginIncompatibleError, match=r"it is registered already, as the plugin 'mine' \(registered at run time\)"
+    ):
         registry.register(mine, "again")
     discovery.unregister("mine")
     registry.register(mine, "again")
     install("toy-dist", entry_points="[registry.v1]\ntoy = toy_plugin\nold-name = toy_plugin\n")
-    with pytest.warns(PluginWarning, match=r"it is the plugin 'toy' \(toy-dist 1.0\) once more"):
+    with pytest.warns(PluginWarning, match=r"it is registered already, as the plugin 'toy' \(toy-dist 1.0\)"):
         assert plugin_info("old-name").state == "failed"
     assert find("toy") is not None
 
@@ -418,12 +420,12 @@ def test_first_party_names_win_unless_another_plugin_is_preferred() -> None:
 
 
 BREACHES = {
-    "registry_card is no hook. Did you mean 'registry_cards'": "@hookimpl\ndef registry_card(): return []",
+    "registry_card is not a hook. Did you mean 'registry_cards'": "@hookimpl\ndef registry_card(): return []",
     "registry_models is not marked as a hook.": "def registry_models(): return []",
     "Argument(s) {'config'} are declared": "@hookimpl\ndef registry_models(config): return []",
-    "registry_models must yield records of the type ModelSpec, but yielded 'x'": "@hookimpl\n"
+    "registry_models must yield records of type ModelSpec, but yielded 'x'": "@hookimpl\n"
     "def registry_models(): yield 'x'",
-    "registry_cards must yield records of the type Card, but returned <Card 'toy'": "@hookimpl\ndef registry_cards():\n"
+    "registry_cards must yield records of type Card, but returned <Card 'toy'": "@hookimpl\ndef registry_cards():\n"
     " return Card(name='toy', architecture='toy', task='base', files=())",
     "registry_cards declares 'toy' twice": "@hookimpl\ndef registry_cards():\n"
     " for i in (1, 2): yield Card(name='toy', architecture='toy', task='base', files=(), num_parameters=i)",

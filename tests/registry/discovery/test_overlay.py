@@ -355,7 +355,7 @@ def test_a_wrong_entry_never_sends_its_model_to_the_hub(site: Site) -> None:
         with pytest.raises(CardFileError, match=r"models\.our-encoder\.num_parameters"):
             registry.resolve(name)
     site('[models."ours/encoder"]\narchitectur = "bert"\ntask = "base"\n')
-    with pytest.raises(CardFileError, match="'architectur' is no key here"):
+    with pytest.raises(CardFileError, match="'architectur' is not a key here"):
         registry.resolve("ours/encoder")
 
 
@@ -380,11 +380,11 @@ def files(*tables: str) -> str:
         ("x = " + "[" * 100_000, "cards.toml", "it is not TOML"),
         ("#" * (2**20 + 1), "cards.toml", "it holds more than 1,048,576 bytes"),
         ("a." * 2000 + "b = 1", "cards.toml", "it has a line with more than 1,000 dots"),
-        ("[model.new]\n", "cards.toml", r"'model' is no key here. Did you mean 'models'\?"),
+        ("[model.new]\n", "cards.toml", r"'model' is not a key here. Did you mean 'models'\?"),
         ("models = 5\n", "models", "a table is needed, not 5"),
         ("[models]\nnew = 5\n", "models.new", "a model is described by a table, not by 5"),
         (NEW, "models.new", "it has neither files nor archives"),
-        (NEW + "tasks = 'x'\n", "models.new", r"'tasks' is no key here. Did you mean 'task'\?"),
+        (NEW + "tasks = 'x'\n", "models.new", r"'tasks' is not a key here. Did you mean 'task'\?"),
         (NEW + "description = 5\n", "models.new.description", "a text is needed, not 5"),
         (NEW + "languages = 'en'\n", "models.new.languages", "an array of texts is needed, not 'en'"),
         (NEW + "languages = ['English']\n" + files(FILE), "models.new", "must be an ISO 639 code"),
@@ -396,7 +396,7 @@ def files(*tables: str) -> str:
         (NEW + files(FILE, FILE), "models.new.files, c.json", "it is described twice"),
         (NEW + files(FILE + ", sha256 = 'A'"), "models.new.files, c.json", "sha256 must be a sha256 digest"),
         (NEW + files(FILE + ", size = -1"), "models.new.files, c.json", "size must be a whole number"),
-        (NEW + files(FILE + ", sha = 'a'"), "models.new.files, c.json", "'sha' is no key here"),
+        (NEW + files(FILE + ", sha = 'a'"), "models.new.files, c.json", "'sha' is not a key here"),
         (NEW + "files = ['c.json']\n", "models.new.files", "an array of tables is needed"),
         (NEW + files(FILE.replace("https", "ftp")), "models.new.files, c.json", "not 'ftp:"),
         (NEW + files(FILE.replace("https", "http")), "models.new.files, c.json", "declare its sha"),
@@ -404,7 +404,7 @@ def files(*tables: str) -> str:
         (NEW.replace("new", "New") + files(FILE), "models.New", "must be lower-case ASCII"),
         (NEW + "aliases = ['x']\n" + files(FILE) + NEW.replace("new", "x") + files(FILE),
          "models.x", "'x' is a name of 'new' already"),
-        (KNOWN + "task = 'base'\n", "models.bert-base-uncased", r"'task' is no key here(.|\n)*needs an `architecture`"),
+        (KNOWN + "task = 'base'\n", "models.bert-base-uncased", r"'task' is not a key(.|\n)*needs an `architecture`"),
         (KNOWN + files("filename = 'vocab'"), "models.bert-base-uncased.files, vocab", "mean 'vocab.txt'"),
         (KNOWN + files("filename = 'vocab.txt', role = 'config'"),
          "models.bert-base-uncased.files, vocab.txt", "its role is 'vocab' on the plugin's card"),

@@ -25,7 +25,7 @@ def gpt2(rules: dict[str, str], blocks: tuple[str, ...] = ("transformer.h.*",)) 
         ({"h.*.attn": "collwise"}, "Did you mean 'colwise'"),
         ({"h.*.attn": "rowwise:3"}, "has only colwise"),
         ({"h.*.attn": "colwise:x"}, "has only colwise"),
-        ({"h.*.attn": 3}, "is none of colwise, rowwise, vocabulary, scores, heads"),
+        ({"h.*.attn": 3}, "is not one of colwise, rowwise, vocabulary, scores, heads"),
     ],
 )
 def test_a_word_that_means_nothing_is_an_error_at_its_line(tensor: dict[str, str], message: str) -> None:
@@ -45,7 +45,7 @@ def test_a_text_in_place_of_names_is_an_error_at_its_line() -> None:
         ({"h.*.attn.c_attn": "colwise:3"}, "has no such module"),
         ({"transformer.h.*.attn.c_attn": "colwise:3", "transformer.h.0.attn.c_attn": "rowwise"}, "two rules"),
         ({"transformer.h.*.ln_1": "colwise"}, "no nn.Linear or Conv1D"),
-        ({"transformer.h.*.mlp.c_fc": "vocabulary"}, "no plain nn.Embedding"),
+        ({"transformer.h.*.mlp.c_fc": "vocabulary"}, "not a plain nn.Embedding"),
         ({"transformer.h.*.mlp.dropout": "heads"}, "no parameters of its own"),
         ({"transformer.wte": "vocabulary"}, "different ways: .*lm_head"),
         ({"transformer.h.*.attn.c_attn": "colwise:5"}, "cannot share evenly in 5 sets"),

@@ -176,7 +176,7 @@ def test_a_compressed_listing_is_complete_and_bounded(
     with pytest.raises(FetchError, match="more than the 1,048,576 bytes"):
         files("me/toy")
     hub.add(LISTING, reply(packed, headers={"Content-Encoding": "br"}))
-    with pytest.raises(FetchError, match=r"comes encoded \(br\)"):
+    with pytest.raises(FetchError, match=r"sent with Content-Encoding: br"):
         files("me/toy")
 
 
@@ -197,7 +197,7 @@ def test_messages_name_the_server_that_was_asked(hub: Any, reply: Any) -> None:
     hub.add(path, reply(gzip.compress(b"{}"), headers={"Content-Encoding": "gzip\x1b[31m" + "x" * 500}))
     with pytest.raises(FetchError) as caught:
         files("me/toy")
-    assert f"{hub.url}{path} comes encoded" in str(caught.value)
+    assert f"{hub.url}{path} was sent with Content-Encoding" in str(caught.value)
     assert "\x1b" not in str(caught.value)
     assert len(caught.value.message) < 300
 
@@ -210,7 +210,7 @@ def test_the_digest_of_the_hub_is_enough_without_a_length(hub: Any, reply: Any, 
     url = hub.add("/large.bin", reply(BODY, length=None, headers=linked))
     assert fetch(url, Policy()).read_bytes() == BODY
     url = hub.add("/other.bin", reply(BODY[:-1], length=None, headers={**linked, "X-Linked-Etag": f'"{"0" * 64}"'}))
-    with pytest.raises(IntegrityError, match="not what was promised"):
+    with pytest.raises(IntegrityError, match="does not match its digest"):
         fetch(url, Policy())
 
 

@@ -115,7 +115,7 @@ def test_the_etag_is_verified_whatever_digest_it_is(digest: object, cache: Path)
     path = keep_as_pytorch_pretrained_bert(cache, f'"{digest(BYTES)}"')
     assert look(URL, cache) == path
     path.write_bytes(BYTES[:-1])
-    with pytest.warns(RegistryWarning, match=f"{path.name} is ignored: it is damaged"):
+    with pytest.warns(RegistryWarning, match=f"{path.name} is ignored: it does not match its digest"):
         assert look(URL, cache) is None
     assert path.exists(), "what is not ours is never deleted"
 

@@ -51,7 +51,7 @@ def test_statuses_of_servers_and_cdns_in_trouble_pass() -> None:
         (NotCachedError("unreachable"), 3),
         (IntegrityError("other bytes"), 1),
         (UnsafeURLError("no"), 1),
-        (FetchError("what is no HTTP"), 1),
+        (FetchError("what is not HTTP"), 1),
     ],
 )
 def test_a_failure_is_tried_again_as_often_as_makes_sense(problem: FetchError, number: int, naps) -> None:

@@ -181,7 +181,7 @@ def test_a_model_whose_modules_are_not_understood_loads_and_does_not_embed(base:
     loaded = registry.load(tmp_path)
     with pytest.raises(UnsupportedError, match="module Other"):
         loaded.embed(["a"])
-    with pytest.warns(RegistryWarning, match="modules.json .* not understood, and so not saved"):
+    with pytest.warns(RegistryWarning, match="modules.json .* not supported, and so not saved"):
         registry.save(loaded, tmp_path / "saved")
     assert not (tmp_path / "saved/modules.json").exists()
 

@@ -65,7 +65,7 @@ def test_a_staged_file_that_is_lost_is_named_whatever_the_sizes(tmp_path: Path, 
     made.staged("model.safetensors").unlink()
     (tmp_path / "model.safetensors").write_text(text)
     assert made.lost() == ["model.safetensors"]
-    with pytest.raises(IntegrityError, match=rf"{tmp_path}.*model\.safetensors cannot be found"):
+    with pytest.raises(IntegrityError, match=rf"{tmp_path}.*model\.safetensors are missing"):
         files_at(tmp_path)
 
 
@@ -80,7 +80,7 @@ def test_a_copy_of_a_file_counts_as_the_file(tmp_path: Path) -> None:
 def test_a_staged_file_that_was_cut_off_is_lost(tmp_path: Path) -> None:
     made = begun(tmp_path)
     made.staged("config.json").write_text("new")
-    with pytest.raises(IntegrityError, match=r"config\.json cannot be found"):
+    with pytest.raises(IntegrityError, match=r"config\.json are missing"):
         files_at(tmp_path)
 
 
@@ -110,10 +110,10 @@ HOSTILE = {
     "no name": {"files": {"..": "STAGED"}},
     "another staging directory": {"staging": "../other"},
     "a temporary of something else": {"staging": f".blob.{'0' * 32}.tmp"},
-    "a staging directory that is no text": {"staging": 3},
+    "a staging directory that is not text": {"staging": 3},
     "a path to remove": {"removed": ["../precious.bin"]},
-    "a time that is no number": {"files": {"config.json": {"size": 1, "sha256": "0" * 64, "mtime_ns": "x"}}},
-    "names that are no list": {"removed": 3},
+    "a time that is not a number": {"files": {"config.json": {"size": 1, "sha256": "0" * 64, "mtime_ns": "x"}}},
+    "names that are not a list": {"removed": 3},
 }
 
 
@@ -157,7 +157,7 @@ def test_a_reader_waits_until_the_files_have_their_names(tmp_path: Path) -> None
 def test_a_save_that_does_not_finish_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun(tmp_path)
     monkeypatch.setattr(module, "PATIENCE", 0.05)
-    with locked(tmp_path), pytest.raises(IntegrityError, match=rf"{tmp_path} is being saved over"):
+    with locked(tmp_path), pytest.raises(IntegrityError, match=rf"{tmp_path} is being overwritten"):
         files_at(tmp_path)
 
 

@@ -100,7 +100,7 @@ def test_other_names_are_refused_before_anything_is_imported(data: bytes) -> Non
         b"cm\nmentioned\n)R.",  # a name that may be mentioned only
         b"X\x01\0\0\0a)R.",
         b"}" + b")R.",
-        b"ccollections\nOrderedDict\n]R.",  # arguments that are no tuple
+        b"ccollections\nOrderedDict\n]R.",  # arguments that are not a tuple
         b"ccollections\nOrderedDict\n)R)R.",  # what a call made
         b"]\x93.",
         b"K\x01K\x02\x93.",

@@ -221,7 +221,7 @@ def test_defaults_are_read_obeyed_and_saved(ours: Any, directory: Path, tmp_path
 
 def test_without_such_a_file_none_is_written(ours: Any, tmp_path: Path) -> None:
     assert not (registry.save(ours, tmp_path / "saved") / "generation_config.json").exists()
-    with pytest.raises(InputError, match="max_new_tokens is not given"):
+    with pytest.raises(InputError, match="max_new_tokens is required"):
         ours.generate(IDS)
 
 

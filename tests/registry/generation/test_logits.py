@@ -108,5 +108,5 @@ def test_forbidden_words_are_those_of_transformers() -> None:
 
 
 def test_words_beyond_the_vocabulary_are_refused() -> None:
-    with pytest.raises(InputError, match="40 is no id of a vocabulary of 40 tokens"):
+    with pytest.raises(InputError, match="40 is not an id of a vocabulary of 40 tokens"):
         forbid_words(NO_IDS, torch.zeros(5, 40), [[1], [2, 40]])

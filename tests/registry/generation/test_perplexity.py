@@ -117,7 +117,7 @@ def test_a_command_refuses_what_it_cannot_read(folder: Path, tmp_path: Path) -> 
     assert run.exit_code == 2
     (tmp_path / "latin.txt").write_bytes("w1 ï".encode("latin-1"))
     run = CliRunner().invoke(main, ["evaluate", str(folder), str(tmp_path / "latin.txt")])
-    assert (run.exit_code, "not a text in UTF-8" in run.output) == (1, True)
+    assert (run.exit_code, "not UTF-8 text" in run.output) == (1, True)
 
 
 def test_any_tokenizer_reads_a_file(tmp_path: Path, vocab_file: Path) -> None:

@@ -57,14 +57,14 @@ def test_ids_beyond_the_vocabulary_are_refused_by_the_model(toy, write) -> None:
 @pytest.mark.parametrize("when_full", ["error", "slide"])
 def test_a_prompt_that_is_too_long_is_refused_however_the_end_is_handled(toy, write, when_full) -> None:
     message = refused(toy, write, torch.ones(1, 17, dtype=torch.long), when_full=when_full)
-    assert "A prompt has 17 tokens, and the model sees 16 at once" in message
+    assert "A prompt has 17 tokens, but the model's context is 16" in message
     assert "input_ids[:, -16:]" in message
 
 
 @each
 def test_the_end_of_the_context_is_foreseen(toy, write) -> None:
     message = refused(toy, write, max_new_tokens=15)
-    assert "A prompt of 3 tokens and 15 new ones outgrow the 16" in message
+    assert "A prompt of 3 tokens and 15 new ones exceed the model's context of 16" in message
     assert "at most 14" in message
     assert "when_full='slide'" in message
     assert write(toy(), IDS, max_new_tokens=14, **ALL[write]).shape == (2, 17)

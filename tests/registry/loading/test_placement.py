@@ -53,12 +53,12 @@ def test_a_loaded_model_has_float32_whatever_type_torch_constructs(
 @pytest.mark.parametrize(
     ("keywords", "error", "said"),
     [
-        ({"dtype": "auto"}, UnknownOptionError, "dtype='auto' is no floating-point type"),
+        ({"dtype": "auto"}, UnknownOptionError, "dtype='auto' is not a floating-point type"),
         ({"dtype": "flot16"}, UnknownOptionError, "Did you mean 'float16'"),
         ({"dtype": torch.int8}, UnknownOptionError, "torch.int8"),
         ({"dtype": "nn"}, UnknownOptionError, "dtype='nn'"),
         ({"dtype": 16}, UnknownOptionError, "dtype=16"),
-        ({"device": "auto"}, UnknownOptionError, "device='auto' is no device"),
+        ({"device": "auto"}, UnknownOptionError, "device='auto' is not a device"),
         ({"device": -1}, UnknownOptionError, "device=-1"),
         ({"device": 1.5}, UnknownOptionError, "device=1.5"),
         ({"device": "cuda:99"}, UnsupportedError, "device='cuda:99' is not available"),

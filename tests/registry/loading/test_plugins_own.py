@@ -78,7 +78,7 @@ class TalkingModel(BoxModel):
 
 
 class Lens:
-    """A processor that is no tokenizer."""
+    """A processor that is not a tokenizer."""
 
     def __init__(self, scale: float) -> None:
         self.scale = scale
@@ -179,7 +179,7 @@ def test_what_no_reader_knows_has_no_configuration(tmp_path: Path) -> None:
 
 def test_a_processor_is_no_tokenizer(box: Path) -> None:
     loaded = registry.load(box)
-    with pytest.raises(MissingTokenizerError, match=r"a Lens, which is no tokenizer\.\n.*loaded\.processor"):
+    with pytest.raises(MissingTokenizerError, match=r"a Lens, which is not a tokenizer\.\n.*loaded\.processor"):
         loaded.tokenizer  # noqa: B018
     assert registry.load_tokenizer(box).scale == 0.5
 

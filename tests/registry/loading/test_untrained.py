@@ -69,6 +69,20 @@ def test_a_head_that_the_checkpoint_promises_and_lacks_is_an_error(door: Callabl
         door(encoder, num_labels=3)  # how large a head is does not say that a random one is meant
 
 
+@pytest.mark.parametrize(
+    "door",
+    [
+        lambda path: registry.load(path, "sequence-classification"),
+        lambda path: registry.load_model(path, "sequence-classification"),
+        lambda path: BertForSequenceClassification.from_pretrained(path),
+    ],
+)
+def test_a_warning_shows_the_line_that_called_the_library(door: Callable[[Path], Any], encoder: Path) -> None:
+    with pytest.warns(UntrainedWarning) as caught:
+        door(encoder)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_a_card_that_promises_a_head_is_the_checkpoints_choice(encoder: Path) -> None:
     class Site:
         @registry.hookimpl
@@ -293,7 +307,7 @@ def initialized(model: Any) -> Any:
 
 
 def random_tensors(model: Any) -> set[str]:
-    """Names of the weights that are no constants, and of the head, which counts as a whole."""
+    """Names of the weights that are not constants, and of the head, which counts as a whole."""
     state = model.state_dict().items()
     return {name for name, tensor in state if tensor.unique().numel() > 1 or name in (*HEAD, "bert.pooler.dense.bias")}
 

@@ -139,7 +139,7 @@ def test_probabilities_are_those_of_transformers(causal: Path) -> None:
 
 
 def test_a_model_that_is_not_causal_has_no_next_tokens(encoder: Path, causal: Path) -> None:
-    with pytest.raises(InputError, match="is no causal model"):
+    with pytest.raises(InputError, match="is not a causal model"):
         next_tokens_page(registry.load(encoder, "base"), "m", "the cat", max_new_tokens=0)
     with pytest.raises(InputError, match="no tokens"):
         next_tokens_page(registry.load(causal), "m", "")
@@ -215,7 +215,7 @@ def test_a_map_has_each_text_once(encoder: Path) -> None:
     data = data_of(neighbors_page(loaded, "m", [*LINES, "", LINES[0], "  "]))
     assert data["texts"] == LINES
     assert [len(row) for row in data["neighbors"]] == [4] * 5
-    with pytest.raises(InputError, match="two different texts"):
+    with pytest.raises(InputError, match="at least two different texts"):
         neighbors_page(loaded, "m", ["a", "a"])
 
 

@@ -139,7 +139,7 @@ def test_modes_follow_the_umask_whatever_wrote_the_file(tmp_path: Path, format: 
 
 
 def test_devices_folders_and_read_only_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SaveError, match="no ordinary file"):
+    with pytest.raises(SaveError, match="not an ordinary file"):
         write_file("/dev/null", content_writer("x"))
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
     (tmp_path / "folder").mkdir()

@@ -84,7 +84,7 @@ def test_a_save_that_cannot_be_finished_any_more_is_replaced_by_the_next(
         with pytest.raises(SaveError):
             save(folder, NEW)
     next(folder.glob(".saving.*/model.safetensors")).unlink()
-    with pytest.raises(IntegrityError, match=r"model\.safetensors cannot be found"):
+    with pytest.raises(IntegrityError, match=r"model\.safetensors are missing"):
         registry.load_config(folder)
     with monkeypatch.context() as patch:
         full(patch, at=JOURNAL_NAME)

@@ -250,7 +250,7 @@ def test_a_save_that_is_killed_when_files_get_their_names_counts_as_saved(
 ) -> None:
     earlier(tmp_path, 1.0)
     killed(aged(tmp_path), monkeypatch, before=before)
-    with pytest.warns(RegistryWarning, match=rf"interrupted.*{re.escape(before)}.* from where it was staged"):
+    with pytest.warns(RegistryWarning, match=rf"interrupted.*{re.escape(before)}.* from the staging directory"):
         assert read(tmp_path) == 2.0
     registry.save(ours(3.0), tmp_path)
     assert read(tmp_path) == 3.0

@@ -122,7 +122,7 @@ def test_what_a_package_does_not_have_is_missing(carrier: Path) -> None:
         MissingFileError, match=r"'nowhere-dist' is not installed.\n`pip install --no-deps nowhere-dist`"
     ):
         package_path("pkg:nowhere-dist/a")
-    for name in ("con", "gone.txt"):  # a name is no prefix; and what was deleted is not there, though it is listed
+    for name in ("con", "gone.txt"):  # a name is not a prefix; and what was deleted is not there, though it is listed
         with pytest.raises(MissingFileError, match=r"not among the files of carrier-dist 1.0"):
             package_path(f"pkg:carrier-dist/carrier/model/{name}")
 
@@ -144,7 +144,7 @@ def test_a_card_gives_the_files_of_the_roles_asked_for(carrier: Path) -> None:
 
 def test_a_file_of_the_wrong_size_is_refused(carrier: Path) -> None:
     card = declare(config("pkg:carrier-dist/carrier/model/config.json", size=3))
-    with pytest.raises(IntegrityError, match=r"config.json has 2 bytes, where 3 are expected"):
+    with pytest.raises(IntegrityError, match=r"config.json has 2 bytes, not the expected 3"):
         Files(resolve("toy")).of()
     assert not is_local(card)
 

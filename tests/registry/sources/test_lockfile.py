@@ -260,9 +260,9 @@ def test_a_model_in_an_archive_is_locked_file_by_file(
     ("text", "told"),
     [
         ("", "is not JSON"),
-        ("{}", "is no lock file: it needs 'schema'"),
-        ('{"schema": 2, "models": {}}', "is no lock file"),
-        ('{"schema": 1, "models": []}', "is no lock file"),
+        ("{}", "is not a lock file: it needs 'schema'"),
+        ('{"schema": 2, "models": {}}', "is not a lock file"),
+        ('{"schema": 1, "models": []}', "is not a lock file"),
         ('{"schema": 1, "models": {"toy": {}}}', "lists no files of 'toy'"),
         ('{"schema": 1, "models": {"toy": {"c": 5}}}', "damaged at 'c' of 'toy'"),
         ('{"schema": 1, "models": {"toy": {"c": {"url": "x", "size": 1}}}}', "damaged at 'c' of 'toy'"),

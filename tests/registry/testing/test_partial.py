@@ -260,7 +260,7 @@ def test_plugins_that_declare_a_part_of_an_architecture_pass_what_is_about_them(
         "my-cards declares no model or format of weights for bert",
         "my-head declares no tokenizer for bert",
         "my-format declares no configuration for bert",
-        "the processor of my-eyes is a Patches, which is no tokenizer",
+        "the processor of my-eyes is a Patches, which is not a tokenizer",
         "the inputs of 'image-classification' are pixel_values",
     ):
         assert reason in printed

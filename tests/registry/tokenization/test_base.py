@@ -299,7 +299,7 @@ def test_what_cannot_be_padded_is_refused(tokenizer: WordTokenizer, wrong: objec
 
 def test_a_column_that_makes_no_tensor_is_named(tokenizer: WordTokenizer) -> None:
     rows = [{"input_ids": [4], "tags": [1]}, {"input_ids": [4, 5], "tags": [1, 2]}]
-    with pytest.raises(InputError, match="tags makes no tensor"):
+    with pytest.raises(InputError, match="tags cannot be made into a tensor"):
         tokenizer.pad(rows, return_tensors="pt")
 
 
@@ -331,7 +331,7 @@ def test_a_special_token_is_missed_when_it_is_needed() -> None:
 
 
 def test_a_row_that_the_model_will_refuse_is_warned_of_once(tokenizer: WordTokenizer) -> None:
-    with pytest.warns(RegistryWarning, match="A row has 7 tokens, and the model takes 6"):
+    with pytest.warns(RegistryWarning, match="A sequence has 7 tokens, but the model takes at most 6"):
         tokenizer("a b c d a")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

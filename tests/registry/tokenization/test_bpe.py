@@ -60,11 +60,11 @@ def test_a_header_alone_is_no_rules() -> None:
     [
         ("", "merges.txt is empty"),
         ("\n \n", "merges.txt is empty"),
-        ("a b\nab\n", "line 2: 'ab' is no rule of two symbols"),
-        ("#version: 0.2\na b\nab c d\n", "line 3: 'ab c d' is no rule"),
-        ("#version: 0.2\na b\n\nab c\n", "line 3: '' is no rule"),
-        ("a b\n# a comment\n", "line 2: '# a comment' is no rule"),
-        ("a  b\n", "line 1: 'a  b' is no rule"),
+        ("a b\nab\n", "line 2: 'ab' is not a rule of two symbols"),
+        ("#version: 0.2\na b\nab c d\n", "line 3: 'ab c d' is not a rule"),
+        ("#version: 0.2\na b\n\nab c\n", "line 3: '' is not a rule"),
+        ("a b\n# a comment\n", "line 2: '# a comment' is not a rule"),
+        ("a  b\n", "line 1: 'a  b' is not a rule"),
         ("a b\0\n", "line 1 has a NUL byte"),
     ],
 )
@@ -99,7 +99,7 @@ def test_rules_that_do_not_fit_the_vocabulary_are_refused_with_their_line(text: 
 @pytest.mark.parametrize("rule", ["a", "a b c", ["a"], ["a", "b", "c"], ["a", 1], ["a", ""], None, 5])
 def test_listed_rules_are_checked_as_well(rule: object) -> None:
     assert pairs(listed_merges(["a b", ["c", "d"], ("e f", "g")], origin="x")) == [("a", "b"), ("c", "d"), ("e f", "g")]
-    with pytest.raises(VocabError, match=r"x, number 2: .* is no rule of two symbols"):
+    with pytest.raises(VocabError, match=r"x, number 2: .* is not a rule of two symbols"):
         listed_merges(["a b", rule], origin="x")
 
 

@@ -238,7 +238,7 @@ def test_a_record_that_would_never_be_used_is_the_error_of_its_plugin(format: st
             return [evolve(SEALED, architecture="*", format=format)]
 
     with pytest.raises(
-        PluginIncompatibleError, match=f"the format '{format}' of any architecture, which the core reads"
+        PluginIncompatibleError, match=f"declares '{format}' for all architectures, a format that the core reads"
     ):
         register(Wrong(), name="wrong")
 
@@ -246,8 +246,8 @@ def test_a_record_that_would_never_be_used_is_the_error_of_its_plugin(format: st
 RENAMED: dict[str, tuple[bytes, str]] = {
     "Keras": (b"\x89HDF\r\n\x1a\n" + bytes(600), r"is an HDF5 file\.[^.]*Keras writes such files\. .*from_tf=True"),
     "llama.cpp": (b"GGUF\x03\0\0\0" + bytes(600), r"is a GGUF file\.[^.]*llama\.cpp.*gguf_file"),
-    "an error page": (b"<!DOCTYPE html><html></html>", r"is an HTML page\.[^.]*fetch it again"),
-    "nothing": (b"", r"is an empty file\.[^.]*fetch it again"),
+    "an error page": (b"<!DOCTYPE html><html></html>", r"is an HTML page\.[^.]*download it again"),
+    "nothing": (b"", r"is an empty file\.[^.]*download it again"),
 }
 
 

@@ -122,7 +122,7 @@ def test_a_quantized_parameter_is_named(model: BertModel, tmp_path: Path) -> Non
 def test_a_layer_that_torch_quantized_is_named(model: BertModel, tmp_path: Path) -> None:
     quantized = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(4, 4)), {nn.Linear}, dtype=torch.qint8)
     model.encoder.layer[0].output.dense = quantized[0]
-    message = refused(model, tmp_path / "m", "no tensor")
+    message = refused(model, tmp_path / "m", "not a tensor")
     assert "encoder.layer.0.output.dense._packed_params" in message
 
 
@@ -236,7 +236,7 @@ def test_a_parameter_of_a_type_that_does_not_load_is_named(kind: str, model: Ber
     model.encoder.layer[0].output.dense.weight = Packed(TYPES[kind])
     model.encoder.layer[0].intermediate.dense.weight = Packed(TYPES[kind])
     message = refused(
-        model, tmp_path / "m", f"of the type {TYPES[kind].dtype}, with which no BertModel is loaded".replace("8", ".")
+        model, tmp_path / "m", f"of type {TYPES[kind].dtype}, with which no BertModel is loaded".replace("8", ".")
     )
     assert "'encoder.layer.0.intermediate.dense.weight'" in message
     assert "(and 1 others like it)" in message
@@ -296,7 +296,7 @@ NOT_IN_SAFETENSORS = [torch.ones(2, dtype=torch.complex128), torch.ones(2, dtype
 
 @pytest.mark.parametrize("tensor", NOT_IN_SAFETENSORS, ids=lambda tensor: str(tensor.dtype))
 def test_a_type_that_safetensors_lack_is_refused_and_torch_has_it(tensor: Tensor, tmp_path: Path) -> None:
-    with pytest.raises(SaveError, match=f"'a' is of the type {tensor.dtype}, which safetensors do not have"):
+    with pytest.raises(SaveError, match=f"'a' is of type {tensor.dtype}, which safetensors do not have"):
         weight_writers({"a": tensor})
     weight_writers({"a": tensor}, format="torch")["pytorch_model.bin"](tmp_path / "w")
     read = torch.load(tmp_path / "w", weights_only=True)["a"]

@@ -106,7 +106,7 @@ def test_an_index_says_where_everything_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", ["", "GB", "-1", 0, "1TB", "1.5.2MB"])
 def test_a_size_that_is_none_is_refused(size: object) -> None:
-    with pytest.raises(SaveError, match="is no size"):
+    with pytest.raises(SaveError, match="is not a size"):
         weight_writers({}, max_shard_size=size)  # type: ignore[arg-type]
 
 

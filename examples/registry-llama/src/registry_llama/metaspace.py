@@ -1,6 +1,6 @@
 """Metaspace: ``sentencepiece``'s pieces, by the rules of a ``tokenizer.json``; a space is a letter, ``▁``.
 
-Such files were made of a ``tokenizer.model``: characters are merged by rules, and one that is no piece is written in
+Such files were made of a ``tokenizer.model``: characters are merged by rules, and one that is not a piece is written in
 the bytes of UTF-8, ``<0xE4>``.
 """
 
@@ -76,7 +76,7 @@ class MetaspaceModel(RuleModel):
         return [size] if (size := len(as_list(self.encode(text, add_dummy_prefix)))) else []
 
     def decode(self, pieces: Sequence[str], add_dummy_prefix: bool) -> str:
-        """The text that pieces spell; each byte of a run that is no UTF-8 becomes U+FFFD."""
+        """The text that pieces spell; each byte of a run that is not UTF-8 becomes U+FFFD."""
         runs = groupby(pieces, BYTES.__contains__)
         text = "".join([_decoded(run) if is_bytes else "".join(run).replace(SPACE, " ") for is_bytes, run in runs])
         return text.removeprefix(" ") if add_dummy_prefix else text

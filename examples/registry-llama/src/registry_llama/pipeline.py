@@ -1,6 +1,6 @@
 """Pipelines of a ``tokenizer.json``, of which Llama's have two kinds.
 
-Either a text is written in pieces, with ``▁`` for a space and with bytes for characters that are no pieces, as
+Either a text is written in pieces, with ``▁`` for a space and with bytes for characters that are not pieces, as
 ``sentencepiece`` does it; or it is cut into words, and these are written in bytes.  In both, rules merge neighbors.
 """
 

@@ -50,7 +50,7 @@ def search_hub(words: str, limit: int) -> list[HubModel]:
         return list(_models(json.loads(found)))[:limit]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise FetchError(
-            f"the answer of {redacted(hub.through_endpoint(url))} is not of the form of the hub's API.",
+            f"the answer of {redacted(hub.through_endpoint(url))} is not a response of the hub's API.",
             hint="The variable HF_ENDPOINT names another server." if hub.endpoint() != HUB else None,
         ) from problem
 

@@ -8,7 +8,7 @@ import click
 from registry.cli.exit_codes import ExitCode
 from registry.cli.names import name_argument
 from registry.cli.output import echo, json_option, print_json, print_table, say
-from registry.formatting import format_size
+from registry.formatting import format_size, plural
 
 if TYPE_CHECKING:
     from registry.cache.cache import Cache
@@ -82,11 +82,19 @@ def remove_models(names: tuple[str, ...], as_json: bool) -> None:
     Files that another model needs are kept.
     """
     from registry.cache.cache import Cache
-    from registry.cache.upkeep import remove
+    from registry.cache.upkeep import disk_usage, remove
+    from registry.files.urls import redacted
     from registry.sources.origins import urls_of
 
     cache = Cache.at()
-    _print_removed([url for name in names for url in remove(urls_of(name), cache, asked=name)], as_json)
+    removed = []
+    for name in names:
+        before = disk_usage(cache)
+        removed += remove(urls_of(name), cache, asked=name)
+        if not as_json:
+            say(f"Removed {redacted(name)}: {format_size(before - disk_usage(cache))}.")
+    if as_json:
+        print_json(removed)
 
 
 @command.command("clear")
@@ -122,7 +130,13 @@ def prune_cache(as_json: bool) -> None:
     from registry.cache.cache import Cache
     from registry.cache.upkeep import prune
 
-    _print_removed(prune(Cache.at()), as_json)
+    removed = prune(Cache.at())
+    if as_json:
+        print_json(removed)
+        return
+    for path in removed:
+        echo(path)
+    say(f"Removed {plural(len(removed), 'path')}.")
 
 
 @command.command("verify")
@@ -142,12 +156,3 @@ def verify_cache(ctx: click.Context, as_json: bool) -> None:
         say(f"{checked.sound} files are intact, {len(checked.damaged)} are damaged.")
     if checked.damaged:
         ctx.exit(ExitCode.DAMAGED)
-
-
-def _print_removed(removed: list[str], as_json: bool) -> None:
-    if as_json:
-        print_json(removed)
-        return
-    for name in removed:
-        echo(name)
-    say(f"{len(removed)} removed.")

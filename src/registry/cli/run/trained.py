@@ -113,7 +113,7 @@ def load_for(name: str, tasks: Collection[str], device: str | None) -> "tuple[Pr
     task = card.task if card is not None else task_of(None, find_config(files))
     if task not in tasks:
         raise UnknownTaskError(
-            f"{files.source} is a model for {task!r}; needed is one for {' or '.join(tasks)}.",
+            f"{files.source} is a model for {task!r}; this command needs one for {' or '.join(tasks)}.",
             hint="Fine-tune one: docs/training.md, or examples/classify.py, entities.py and answer.py.",
         )
     return load(name, device=device), task

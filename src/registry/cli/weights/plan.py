@@ -20,7 +20,9 @@ def mesh_of(text: str) -> dict[str, int]:
     for part in text.split(","):
         name, _, size = part.partition("=")
         if not size.isdigit():
-            raise UnknownOptionError(f"--mesh {text} is no mesh.", hint="Write --mesh fsdp=8,tp=8, or one of the two.")
+            raise UnknownOptionError(
+                f"--mesh {text} is not a mesh.", hint="Write --mesh fsdp=8,tp=8, or one of the two."
+            )
         found[name.strip()] = int(size)
     return found
 
@@ -30,7 +32,7 @@ def batch_of(text: str) -> tuple[int, int]:
     sequences, _, tokens = text.partition("x")
     if not (sequences.isdigit() and tokens.isdigit()):
         raise UnknownOptionError(
-            f"--batch {text} is no batch.", hint="Write --batch 8x512: sequences, and tokens of each."
+            f"--batch {text} is not a batch.", hint="Write --batch 8x512: sequences, and tokens of each."
         )
     return int(sequences), int(tokens)
 

@@ -86,7 +86,7 @@ def read_lora(file: AdapterFile) -> LoraAdapter:
         UnsupportedError: It is of another kind, or of a variant that cannot be added to weights.
         ConfigError: Its configuration is impossible.
         MissingFileError: There are no weights.
-        WeightsError: The weights are damaged, or could run code, or are no pairs.
+        WeightsError: The weights are damaged, or could run code, or are not pairs.
     """
     kind, beginning = file.keys.get("peft_type"), file.keys.get("init_lora_weights")
     if kind != "LORA":

@@ -93,7 +93,7 @@ def _sum(name: str, read: Callable[[], Tensor], pair: LowRank, *, transposed: bo
     change = (product.t() if transposed else product) * pair.factor
     if change.shape != weight.shape:
         raise WeightsMismatchError(
-            f"The adapter changes a weight of the shape {tuple(change.shape)}, where {name!r} of its base model has "
+            f"The adapter changes a weight of shape {tuple(change.shape)}, where {name!r} of its base model has "
             f"{tuple(weight.shape)}."
         )
     return (weight + change).to(weight.dtype)

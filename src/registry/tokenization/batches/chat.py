@@ -73,7 +73,7 @@ class ChatEncoder(BatchEncoder):
             MissingDependencyError: Jinja is not installed.
         """
         if continue_final_message and (add_generation_prompt or return_assistant_tokens_mask):
-            raise InputError("continue_final_message leaves no place for a new answer, or for a mask of answers.")
+            raise InputError("continue_final_message excludes add_generation_prompt and return_assistant_tokens_mask.")
         from registry.tokenization.published.rendering import render
 
         template = self.get_chat_template(chat_template, tools)
@@ -139,11 +139,11 @@ def _left_open(template: str, chat: list[Any], values: Mapping[str, Any], key: s
     *before, last = chat
     content = last.get(key)
     if not isinstance(content, str) or key not in template:
-        raise InputError(f"The last message has no {key!r} that the template writes, and that could be continued.")
+        raise InputError(f"The last message cannot be continued: it has no {key!r}, or the template does not use it.")
     text, _ = render(template, [*before, {**last, key: content + END}], values)
     place = text.rfind(END.strip())
     if place < 0 or content.strip() not in text:
-        raise InputError("The template does not write the last message as it stands, so that it cannot be continued.")
+        raise InputError("The last message cannot be continued: the template changes its text.")
     return (text[:place] if text[place:].startswith(END) else text[:place].rstrip()), []
 
 

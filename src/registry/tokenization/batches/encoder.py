@@ -1,10 +1,9 @@
 """Texts to batches, and back: special tokens, pairs, windows, padding, tensors."""
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any, ClassVar, Never
 
-from registry.errors import RegistryWarning, UnknownOptionError
+from registry.errors import UnknownOptionError, warn
 from registry.garbage import gc_paused
 from registry.tokenization.batches.batch import Batch
 from registry.tokenization.batches.encoding import NOTHING, Encoding, RowOf, Template, special
@@ -104,7 +103,7 @@ class BatchEncoder(TextEncoder):
             UnknownOptionError: A keyword or a strategy does not exist.
             InputError: The lengths cannot be met.
             VocabError: A special token is needed that the vocabulary lacks.
-            TypeError: A text is no string.
+            TypeError: A text is not a string.
         """
         if unknown:
             raise self._unknown_keyword(next(iter(unknown)))
@@ -303,11 +302,9 @@ class BatchEncoder(TextEncoder):
         most = self.max_len or longest
         if strategy is None and longest > most and not self._warned_of_length:
             self._warned_of_length = True
-            warnings.warn(
-                f"A row has {longest:,} tokens, and the model takes {most:,}: truncation=True cuts the text, and with "
-                f"stride=... makes several rows of it.",
-                RegistryWarning,
-                stacklevel=3,
+            warn(
+                f"A sequence has {longest:,} tokens, but the model takes at most {most:,}: truncation=True truncates "
+                f"it, and stride=... splits it into windows."
             )
 
     def _unknown_keyword(self, name: str) -> UnknownOptionError:

@@ -90,8 +90,8 @@ def _shape(key: str, column: Sequence[TokenIds]) -> tuple[int, ...]:
     numbers = NUMBERS.get(key, 1)
     if len(sizes) > 1:
         raise InputError(
-            f"Rows of {sizes[0] // numbers} to {sizes[-1] // numbers} tokens make no tensor: ask for padding=True, and "
-            f"for truncation=True where they are longer than the model takes."
+            f"Sequences of {sizes[0] // numbers} to {sizes[-1] // numbers} tokens cannot be stacked into a tensor: "
+            f"pass padding=True, and truncation=True where they are longer than the model takes."
         )
     shape = (len(column), sizes[0] // numbers)
     return shape if numbers == 1 else (*shape, numbers)

@@ -83,6 +83,6 @@ def _stacked(key: str, column: Any, kind: str) -> Any:
         return np.array(column) if column else np.empty(0, dtype=np.int64)
     except (ValueError, TypeError) as problem:
         raise InputError(
-            f"{key} makes no tensor: {problem}.",
+            f"{key} cannot be made into a tensor: {problem}.",
             hint=f"Rows must have the same length after padding; leave {key} out, or pad it first.",
         ) from problem

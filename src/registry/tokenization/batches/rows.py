@@ -102,7 +102,7 @@ def _check_lengths(firsts: Sized, seconds: Sized) -> None:
 
 
 def _no_text(firsts: list[Any], seconds: list[Any] | None, batched: bool) -> TypeError:
-    """The error for the first of some texts that is no string."""
+    """The error for the first of some texts that is not a string."""
     for name, texts in (("text", firsts), ("text_pair", seconds or [])):
         for number, found in enumerate(texts):
             if not isinstance(found, str):

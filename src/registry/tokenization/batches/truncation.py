@@ -78,8 +78,8 @@ def _shares(first: int, second: int, room: int, strategy: str | None) -> tuple[i
     kept = room - (second if strategy == "only_first" else first)
     if kept < 1:
         raise InputError(
-            f"truncation={strategy!r} cannot make {first} and {second} tokens fit into {room}: nothing would be left "
-            f"of the text that may be cut."
+            f"truncation={strategy!r} cannot fit {first} and {second} tokens into {room}: nothing would remain of "
+            f"the text that is truncated."
         )
     return (kept, second) if strategy == "only_first" else (first, kept)
 

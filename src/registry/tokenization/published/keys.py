@@ -63,8 +63,7 @@ def kept_keys(keys: Mapping[str, Any], options: Collection[str], origin: str) ->
     for key in kept.keys() & NEUTRAL.keys():
         if kept[key] not in NEUTRAL[key]:
             raise ConfigError(
-                f"{origin}: {key} is {kept[key]!r:.80}, by which this tokenizer would give other ids; that is not "
-                f"understood here.",
+                f"{origin}: {key} is {kept[key]!r:.80}, with which the ids would differ; that is not supported.",
                 hint=f"Set {key} to {NEUTRAL[key][0]!r}, or remove it, if the model was trained without it.",
             )
     return kept

@@ -14,7 +14,7 @@ OTHERS = "additional_chat_templates"
 
 
 def read_template(path: Path) -> str:
-    """The text of a ``chat_template.jinja``.  Raises VocabError for a file that is no text in UTF-8."""
+    """The text of a ``chat_template.jinja``.  Raises VocabError for a file that is not text in UTF-8."""
     return decoded(read_bytes(path), origin=str(path))
 
 

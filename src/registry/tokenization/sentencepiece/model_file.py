@@ -47,10 +47,10 @@ def check_model(data: bytes, origin: str) -> ModelSettings:
         origin: Its name in errors.
 
     Raises:
-        VocabError: The file is no model, or a damaged one.
+        VocabError: The file is not a model, or a damaged one.
     """
     if len(data) > MOST_BYTES:
-        raise VocabError(f"{origin} is no model of sentencepiece: it has more than {MOST_BYTES:,} bytes.")
+        raise VocabError(f"{origin} is not a model of sentencepiece: it has more than {MOST_BYTES:,} bytes.")
     parts: dict[int, dict[int, Value]] = {TRAINER: {}, NORMALIZER: {}}
     number = 0
     try:
@@ -64,11 +64,11 @@ def check_model(data: bytes, origin: str) -> ModelSettings:
                 parts[key].update(fields(_message(value)))
     except ValueError as problem:
         raise VocabError(
-            f"{origin} is no model of sentencepiece, or a damaged one: {problem}.",
-            hint="A tokenizer.model of sentencepiece is needed; fetch it again.",
+            f"{origin} is not a model of sentencepiece, or a damaged one: {problem}.",
+            hint="A tokenizer.model of sentencepiece is needed; download it again.",
         ) from problem
     if not number:
-        raise VocabError(f"{origin} holds no pieces: it is empty, or no model of sentencepiece.")
+        raise VocabError(f"{origin} holds no pieces: it is empty, or not a model of sentencepiece.")
     return _settings(parts[TRAINER], parts[NORMALIZER])
 
 
@@ -99,4 +99,4 @@ def _fault(piece: Value) -> str | None:
         return "is empty" if not text else "has a NUL in it"
     if len(text) > LONGEST_TOKEN:
         return f"has {len(text):,} bytes, where {LONGEST_TOKEN:,} are taken"
-    return None if isfinite(*struct.unpack("<f", score)) else "has a score that is no number"
+    return None if isfinite(*struct.unpack("<f", score)) else "has a score that is not a number"

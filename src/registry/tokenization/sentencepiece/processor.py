@@ -134,7 +134,7 @@ def _processor(data: bytes, origin: str) -> Any:
     except (RuntimeError, ValueError, OSError) as problem:
         raise VocabError(
             f"{origin} was refused by sentencepiece: {problem}".rstrip(".") + ".",
-            hint="The file is damaged, or no model of sentencepiece; fetch it again.",
+            hint="The file is damaged, or not a model of sentencepiece; download it again.",
         ) from problem
 
 

@@ -60,14 +60,14 @@ class GatheredTensor(StoredTensor):
         """Raise WeightsMismatchError for tensors that do not fit together."""
         dim, first = self.rule.dim, groups[0][0]
         if len(groups[0]) > 1 and len(first.shape) <= dim:
-            raise WeightsMismatchError(f"{self.rule}: a tensor of the shape {first.shape} has no axis {dim}.")
+            raise WeightsMismatchError(f"{self.rule}: a tensor of shape {first.shape} has no axis {dim}.")
         for group in groups:
             for part, like in zip(group, groups[0], strict=True):
                 across = part.shape[:dim] + part.shape[dim + 1 :] == first.shape[:dim] + first.shape[dim + 1 :]
                 if part.shape != like.shape or part.dtype != first.dtype or not across:
                     raise WeightsMismatchError(
                         f"{self.rule} gathers {len(self.names)} tensors, {self.names[0]} and others, but one is "
-                        f"{first.dtype} of the shape {first.shape}, and another {part.dtype} of {part.shape}."
+                        f"{first.dtype} of shape {first.shape}, and another {part.dtype} of {part.shape}."
                     )
         sizes = [part.shape[dim] for part in groups[0]] if len(groups[0]) > 1 else []
         if sizes and tuple(sizes) != self.rule.sizes_in(sum(sizes), len(sizes)):

@@ -93,7 +93,7 @@ class Chain:
         return Chain(kept or [self.parts[0].narrow(dim, 0, 0)], dim)
 
     def read(self) -> "Tensor":
-        """The values, copied once; a single part is no copy."""
+        """The values, copied once; a single part is not a copy."""
         return self.parts[0].read() if len(self.parts) == 1 else _copied(self)
 
     def write(self, target: "Tensor") -> None:

@@ -80,7 +80,7 @@ class Rule(NamedTuple):
 
 
 def part_of(rule: Rule, place: int, tensor: "Tensor") -> "Tensor":
-    """A part of a tensor, as a view; what is no tensor with values stays as it is, and is refused where it is used.
+    """A part of a tensor, as a view; what is not a tensor with values stays as it is, and is refused where it is used.
 
     Raises:
         WeightsMismatchError: The parts do not tile the tensor.

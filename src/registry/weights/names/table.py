@@ -23,7 +23,7 @@ def transposed(tensor: "Tensor") -> "Tensor":
     """The transpose of a matrix: TensorFlow keeps a kernel as ``(in, out)``, torch as ``(out, in)``.
 
     Raises:
-        WeightsMismatchError: The tensor is no matrix.
+        WeightsMismatchError: The tensor is not a matrix.
     """
     if tensor.dim() != 2:
         raise WeightsMismatchError(f"Only a matrix can be transposed, not a tensor of shape {tuple(tensor.shape)}.")

@@ -117,7 +117,7 @@ def older_format(paths: Paths) -> WeightsError | None:
         if shard := SHARD.fullmatch(name):
             return CorruptWeightsError(
                 f"{paths[name]} is there, but its index, {shard[1]}{INDEX_SUFFIX}, is not.",
-                hint="Fetch the missing file, and put it next to the others.",
+                hint="Download the missing file, and put it next to the others.",
             )
         if is_table(_end(paths[name])):
             return WeightsError(f"{paths[name]} is a TensorFlow checkpoint of the format V1.", hint=CONVERT_V1)
@@ -175,9 +175,7 @@ def _read(name: str, entry: BundleEntry, files: "Callable[[str], MappedFile]") -
         return torch.cat([_read(name, part, files) for part in entry.slices], dim=entry.axis)
     file = files(entry.shard)
     if entry.header.dtype in OTHER_TYPES.values():
-        raise WeightsMismatchError(
-            f"{name!r} in {file.path} is of the type {entry.header.dtype}, which no weights are."
-        )
+        raise WeightsMismatchError(f"{name!r} in {file.path} is of type {entry.header.dtype}, which no weights are.")
     if is_mine(crc32(name.encode())):  # a number that is spread evenly, unlike offsets
         file.check(entry.offset, entry.header.nbytes, entry.checksum, name)
     return file.tensor(entry.offset, entry.header)

@@ -100,7 +100,7 @@ def _shards(header: bytes, prefix: str, path: Path, paths: Paths) -> dict[str, i
         raise CorruptWeightsError(
             f"{path} names {number:,} shards, of which {len(missing):,} are not there: {', '.join(missing[:5])}. "
             f"There are: {', '.join(present[:5]) or 'none'}.",
-            hint="Fetch the missing files, and put them next to the index.",
+            hint="Download the missing files, and put them next to the index.",
         )
     return {name: paths[name].stat().st_size for name in names}
 
@@ -146,7 +146,7 @@ def _header(key: bytes, fields: Message, path: Path) -> Header:
     if number in OTHER_TYPES:
         return Header(shape, OTHER_TYPES[number], 0)
     if number not in TYPES:
-        raise CorruptWeightsError(f"{path} says that {key!r} is of the type {number}, which is unknown here.")
+        raise CorruptWeightsError(f"{path} says that {key!r} is of type {number}, which is unknown here.")
     dtype, itemsize = TYPES[number]
     return Header(shape, dtype, prod(shape) * itemsize)
 
@@ -157,7 +157,7 @@ def _shape(fields: Message, path: Path, key: bytes) -> Sequence[int]:
     shape = message(text if isinstance(text, bytes) else b"\xff")
     axes = shape.get(2, [])
     if len(axes) > MOST_AXES:
-        raise WeightsLimitError(f"{path}: {key!r} has {len(axes):,} axes, where {MOST_AXES} are the most.")
+        raise WeightsLimitError(f"{path}: {key!r} has {len(axes):,} axes; the maximum is {MOST_AXES}.")
     sizes = [_number(message(axis), 1) if isinstance(axis, bytes) else -1 for axis in axes]
     if any(size < 0 for size in sizes) or shape.get(3):
         raise CorruptWeightsError(f"{path} is damaged: {key!r} has no certain shape.")
@@ -168,7 +168,7 @@ def _checksum(fields: Message) -> int:
     """The masked CRC-32C of a tensor's bytes, a number of four bytes."""
     value = fields.get(CRC32C, [bytes(4)])[-1]
     if not isinstance(value, bytes):
-        raise Malformed(f"the field {CRC32C} of a message is no checksum")
+        raise Malformed(f"the field {CRC32C} of a message is not a checksum")
     return int.from_bytes(value, "little")
 
 
@@ -176,7 +176,7 @@ def _number(fields: Message, field: int) -> int:
     """The number in a field; 0, as in every message, where it is absent."""
     value = fields.get(field, [0])[-1]
     if not isinstance(value, int):
-        raise Malformed(f"the field {field} of a message is no number")
+        raise Malformed(f"the field {field} of a message is not a number")
     return signed(value)
 
 
@@ -184,4 +184,4 @@ def _text(key: bytes, path: Path) -> str:
     try:
         return key.decode()
     except UnicodeDecodeError as problem:
-        raise CorruptWeightsError(f"{path} is damaged: {key[:80]!r} is no name in UTF-8.") from problem
+        raise CorruptWeightsError(f"{path} is damaged: {key[:80]!r} is not a name in UTF-8.") from problem

@@ -105,7 +105,7 @@ def _block(data: bytes, begin: int, size: int, origin: str) -> bytes:
             f"{origin} is damaged: a block of {size:,} bytes at {begin:,} reaches beyond its end."
         )
     if size > LARGEST_BLOCK:
-        raise WeightsLimitError(f"{origin} holds a block of {size:,} bytes, where {LARGEST_BLOCK:,} are the most.")
+        raise WeightsLimitError(f"{origin} holds a block of {size:,} bytes; the maximum is {LARGEST_BLOCK:,}.")
     content, kind = data[begin:end], data[end]
     if masked(crc32c(data[begin : end + 1])) != int.from_bytes(data[end + 1 : end + TRAILER], "little"):
         raise CorruptWeightsError(f"{origin} is damaged: the checksum of its block at byte {begin:,} is wrong.")
@@ -121,7 +121,7 @@ def _decompressed(content: bytes, origin: str) -> bytes:
 
     size, _ = varint(content, 0)
     if size > LARGEST_BLOCK:
-        raise WeightsLimitError(f"{origin} holds a block of {size:,} bytes, where {LARGEST_BLOCK:,} are the most.")
+        raise WeightsLimitError(f"{origin} holds a block of {size:,} bytes; the maximum is {LARGEST_BLOCK:,}.")
     try:
         return bytes(cramjam.snappy.decompress_raw(content))
     except cramjam.DecompressionError as problem:
@@ -142,7 +142,9 @@ def _entries(block: bytes, origin: str) -> Iterator[tuple[bytes, bytes]]:
         if shared > len(key) or offset + added + length > end:
             raise CorruptWeightsError(f"{origin} is damaged: an entry reaches beyond its block, or before it.")
         if shared + added > LONGEST_KEY:
-            raise WeightsLimitError(f"{origin} holds a name of {shared + added:,} bytes; {LONGEST_KEY:,} are the most.")
+            raise WeightsLimitError(
+                f"{origin} holds a name of {shared + added:,} bytes; the maximum is {LONGEST_KEY:,}."
+            )
         key = key[:shared] + block[offset : offset + added]
         offset += added
         yield key, block[offset : offset + length]

@@ -92,7 +92,7 @@ def read_archive(file: IO[bytes], origin: str, *, largest: int = LARGEST_PICKLE)
         if len({name.casefold() for name in sizes}) < len(records):
             raise UnsafeWeightsError(f"{origin} holds two records of one name: readers differ in which one counts.")
         if not records or records[0].header_offset:
-            raise CorruptWeightsError(f"{origin} holds bytes before its records: it was put together.")
+            raise CorruptWeightsError(f"{origin} holds bytes before its records: it was assembled from parts.")
         if sizes.get(PICKLE, 0) > largest:
             raise WeightsLimitError(
                 f"{origin} holds a pickle of {sizes[PICKLE]:,} bytes, where {largest:,} are allowed."
@@ -145,15 +145,13 @@ def _check_end(file: IO[bytes], origin: str) -> int:
         place = (locator.disk, locator.offset, locator.disks)
         known = larger.record_size == zip_format.ZIP64_REST and place == (0, file.tell() - length, 1)
         if larger.signature != zip_format.ZIP64_END_SIGNATURE or not known:
-            raise CorruptWeightsError(f"{origin} is damaged: the list of its records is nowhere.")
+            raise CorruptWeightsError(f"{origin} is damaged: its list of records is missing.")
         last_record = larger
     size, members = last_record.directory_size, last_record.members
     if (last_record.disk, last_record.directory_disk, last_record.members_on_disk) != (0, 0, members):
         raise CorruptWeightsError(f"{origin} is damaged: its records are said to be in several archives.")
     if size > LARGEST_DIRECTORY:
-        raise WeightsLimitError(
-            f"{origin} lists its records in {size:,} bytes, where {LARGEST_DIRECTORY:,} are the most."
-        )
+        raise WeightsLimitError(f"{origin} lists its records in {size:,} bytes; the maximum is {LARGEST_DIRECTORY:,}.")
     _check_directory(file, last_record, origin)
     return members
 

@@ -145,7 +145,7 @@ def _storage(identity: Any) -> OutlinedStorage:
     """The storage of a persistent id: ``("storage", class, key, location, elements)``."""
     kind, storage, key, _, length = identity
     if kind != "storage" or type(storage) is not Global or type(key) is not str or type(length) is not int:
-        raise ValueError("a persistent id that is no storage's")
+        raise ValueError("a persistent id that is not a storage's")
     dtype, itemsize = STORAGES[storage.name]
     if not 0 <= length < LARGEST_NUMBER:
         raise ValueError(f"a storage of {length} elements")
@@ -165,7 +165,7 @@ def _tensor(
     if len(shape) > MOST_AXES:
         raise ValueError(f"a tensor of {len(shape):,} axes")
     if len(shape) != len(strides) or not 0 <= offset < LARGEST_NUMBER or metadata:
-        raise ValueError(f"a tensor of the shape {shape} with the strides {strides} at the offset {offset}")
+        raise ValueError(f"a tensor of shape {shape} with the strides {strides} at the offset {offset}")
     count = prod(shape)
     end = offset + 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) if count else 0
     if end > storage.elements:
@@ -176,7 +176,7 @@ def _tensor(
 
 def _parameter(tensor: Any, requires_grad: Any, _hooks: Any) -> OutlinedTensor:
     if type(tensor) is not OutlinedTensor:
-        raise ValueError("a parameter that is no tensor")
+        raise ValueError("a parameter that is not a tensor")
     return _requiring(tensor, requires_grad)
 
 

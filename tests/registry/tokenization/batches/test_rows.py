@@ -78,8 +78,8 @@ def test_one_text_of_a_pair_can_be_spared() -> None:
 @pytest.mark.parametrize(
     ("truncation", "fault"),
     [
-        (Truncation(5, "only_first", 0), "nothing would be left"),
-        (Truncation(6, "only_second", 0), "nothing would be left"),
+        (Truncation(5, "only_first", 0), "nothing would remain"),
+        (Truncation(6, "only_second", 0), "nothing would remain"),
         (Truncation(2, "longest_first", 0), "max_length=2 leaves no room for the 3 special tokens"),
         (Truncation(7, "only_first", 2), "stride=2 must be from 0 to below 2"),
         (Truncation(7, "only_first", -1), "stride=-1"),
@@ -113,7 +113,9 @@ def test_an_unknown_strategy_is_refused_with_a_suggestion(word: str, meant: str)
 
 
 def test_rows_of_different_lengths_make_no_tensor() -> None:
-    with pytest.raises(ValueError, match="Rows of 1 to 2 tokens make no tensor: ask for padding=True"):
+    with pytest.raises(
+        ValueError, match="Sequences of 1 to 2 tokens cannot be stacked into a tensor: pass padding=True"
+    ):
         as_torch("input_ids", [array("q", [1]), array("q", [1, 2])])
 
 
