@@ -356,7 +356,7 @@ class FileSpec:
     def _plain_http_needs_a_digest(self, _attribute: object, urls: tuple[str, ...]) -> None:
         for url in urls:
             if url.startswith("http:") and self.sha256 is None:
-                raise ValueError(f"{shown(url)} can be changed on its way: declare its sha256, or give an https: URL.")
+                raise ValueError(f"{shown(url)} can be modified in transit: declare its sha256, or give an https: URL.")
 
 
 @frozen(kw_only=True)
@@ -407,7 +407,7 @@ class Card:
         for url in archives:
             if url.startswith("http:") and "#" not in url:
                 raise ValueError(
-                    f"{shown(url)} can be changed on its way: append '#sha256=' and its digest, or give an https: URL."
+                    f"{shown(url)} can be modified in transit: append '#sha256=' and its digest, or give an https: URL."
                 )
 
     @classmethod

@@ -26,7 +26,7 @@ def test_an_archive_of_a_card_may_be_of_any_kind_that_is_unpacked(url: str) -> N
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("http://example.org/toy.tar.gz", "can be changed on its way: append '#sha256='"),
+        ("http://example.org/toy.tar.gz", "can be modified in transit: append '#sha256='"),
         ("https://example.org/toy.tar.bz2", r"the https: URL of a \.tar\.gz, \.tgz or \.zip"),
         ("ftp://example.org/toy.zip", "the https: URL"),
         ("https://example.org/toy.zip#md5=0", "64 lower-case hex digits"),

@@ -31,7 +31,7 @@ class Change:
     part: str
     """Its name with ``{i}`` for the layer."""
     relative: float | None = None
-    """The length of the difference, in lengths of the tensor in A (Frobenius norms)."""
+    """The norm of the difference, divided by the norm of the tensor in A (Frobenius norms)."""
     largest: float | None = None
     """The largest difference between two numbers."""
     cosine: float | None = None

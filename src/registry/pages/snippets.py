@@ -6,7 +6,7 @@ from registry.records import Card
 
 _LOAD = 'import registry\n\nloaded = registry.load("{name}"{task})\n'
 
-_READ = _LOAD + 'batch = loaded.tokenizer(["A name becomes a working model."], return_tensors="pt")\n'
+_READ = _LOAD + 'batch = loaded.tokenizer(["A kitten slept in the sun."], return_tensors="pt")\n'
 
 _FILL = (
     _LOAD + 'text = f"Paris is the {{loaded.tokenizer.mask_token}} of France."\n'
@@ -38,9 +38,9 @@ PYTHON: Mapping[str, str] = {
 """By the task of the card; for other tasks the model is called."""
 
 SHELL: Mapping[str, str] = {
-    "base": 'registry embed {name} "A name becomes a working model." --normalize',
-    "pretraining": 'registry fill-mask --model {name} "Paris is the [MASK] of France."',
-    "masked-lm": 'registry fill-mask --model {name} "Paris is the [MASK] of France."',
+    "base": 'registry embed {name} "A kitten slept in the sun." --normalize',
+    "pretraining": 'registry fill-mask {name} "Paris is the [MASK] of France."',
+    "masked-lm": 'registry fill-mask {name} "Paris is the [MASK] of France."',
     "causal-lm": 'registry generate {name} "Once upon a time"',
     "double-heads": 'registry generate {name} "Once upon a time"',
 }

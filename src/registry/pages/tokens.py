@@ -1,7 +1,7 @@
 """A page that shows how a text is tokenized, by one tokenizer or by several next to each other.
 
 Tokens are colored by turns, and have their subword, id and offsets; pointing at one marks the same characters in the
-rows of the other tokenizers.
+rows of the other tokenizers.  Tokens that are parts of one character, such as bytes, are numbered: é₁ é₂.
 """
 
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ SHADES = 5
 """Colors of tokens, by turns."""
 VISIBLE = str.maketrans({" ": "·", "\t": "⇥", "\n": "↵\n", "\r": "␍", "\u00a0": "⍽", "\u200b": "·"})
 """Blanks as they are shown."""
+SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 @frozen(kw_only=True)
@@ -29,7 +30,7 @@ class ShownToken:
     """A token on the page."""
 
     label: str
-    """The characters that it stands for; its subword where these are not its own alone."""
+    """The characters that it stands for, with a number for each of several tokens that share one; else its subword."""
     piece: str
     """The subword in the vocabulary."""
     number: int
@@ -76,7 +77,8 @@ def tokens_page(tokenizers: "Mapping[str, Tokenizer]", text: str) -> str:
         for name, tokens in rows.items()
     ]
     title = f"Tokens of {', '.join(tokenizers)}"
-    values = {"rows": shown, "characters": len(text), "size": size, "shades": SHADES}
+    numbered = any("₁" in token.label for tokens in rows.values() for token in tokens)
+    values = {"rows": shown, "characters": len(text), "size": size, "shades": SHADES, "numbered": numbered}
     return single_page("tokens", title, {}, values)
 
 
@@ -89,16 +91,18 @@ def shown_tokens(tokenizer: "Tokenizer", text: str) -> list[ShownToken]:
         tokenizer.max_len = was
     (ids,), (offsets,), parts = batch["input_ids"], batch["offset_mapping"], batch.sequence_ids(0)
     pieces = tokenizer.convert_ids_to_tokens(ids)
-    found = []
+    found: list[ShownToken] = []
+    part_of_character = 0
     for index, (number, piece, (start, end), part) in enumerate(zip(ids, pieces, offsets, parts, strict=True)):
         shared = any(  # a character of several tokens
             max(start, offsets[other][0]) < min(end, offsets[other][1])
             for other in (index - 1, index + 1)
             if 0 <= other < len(ids)
         )
+        part_of_character = part_of_character + 1 if shared and found and found[-1].start == start else int(shared)
         found.append(
             ShownToken(
-                label=piece if part is None or shared or start == end else text[start:end].translate(VISIBLE),
+                label=piece if part is None or start == end else _label(text[start:end], part_of_character),
                 piece=piece,
                 number=number,
                 start=start,
@@ -108,3 +112,7 @@ def shown_tokens(tokenizer: "Tokenizer", text: str) -> list[ShownToken]:
             )
         )
     return found
+
+
+def _label(characters: str, part: int) -> str:
+    return characters.translate(VISIBLE) + (str(part).translate(SUBSCRIPTS) if part else "")

@@ -473,7 +473,7 @@ def test_words_are_counted_by_either_name() -> None:
         assert (config.vocab_size, config.n_token) == (99, 99)
         assert TransfoXLConfig(**keys) == config
         assert config.to_dict()["n_token"] == config.to_dict()["vocab_size"] == 99
-    with pytest.raises(ConfigError, match="one number"):
+    with pytest.raises(ConfigError, match="must be equal"):
         TransfoXLConfig(n_token=5, vocab_size=6)
 
 
@@ -487,13 +487,13 @@ def test_ties_of_projections_follow_from_either_key() -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"cutoffs": [5, 3]}, "cutoffs must be .* rise"),
+        ({"cutoffs": [5, 3]}, "cutoffs must be .* increasing"),
         ({"cutoffs": [20_000, 300_000]}, "increasing whole numbers between 0 and vocab_size"),
         ({"cutoffs": 3}, "must be lists"),
         ({"cutoffs": [1.5]}, "whole numbers"),
         ({"tie_projs": [True]}, "each of the 4 clusters"),
         ({"tie_projs": [1, 1, 1, 1]}, "true or false"),
-        ({"div_val": 2000}, "none of 1024 features"),
+        ({"div_val": 2000}, "none of the 1024 features"),
         ({"attn_type": 2}, "attn_type"),
         ({"sample_softmax": 5}, "sample_softmax"),
         ({"eos_token_id": 267_735}, "eos_token_id"),

@@ -179,7 +179,7 @@ def test_options_and_counts_travel_with_the_vocabulary(text_file: Path, tmp_path
 def test_counts_that_do_not_fit_are_refused(tmp_path: Path, counts: str) -> None:
     given_words().save_pretrained(tmp_path)
     (tmp_path / "counts.txt").write_text(counts)
-    with pytest.raises(VocabError, match=r"one (count for each of 12 words|number a line)"):
+    with pytest.raises(VocabError, match=r"one (count for each of 12 words|number per line)"):
         TransfoXLTokenizer.from_pretrained(tmp_path)
 
 
@@ -194,7 +194,7 @@ def test_words_with_blanks_in_them_are_saved_where_something_else_stands_between
         tokenizer.save_pretrained(tmp_path)
         again = TransfoXLTokenizer.from_pretrained(tmp_path)
         assert (again.vocab, again.counter[" "]) == (tokenizer.vocab, 7)
-    with pytest.raises(VocabError, match="blank or a line end"):
+    with pytest.raises(VocabError, match="blank or a line break"):
         TransfoXLTokenizer({"a b": 0}).save_vocabulary(tmp_path)
 
 

@@ -522,7 +522,7 @@ def test_an_http_archive_of_a_card_without_a_digest_is_refused_and_nothing_is_lo
     model: Members, server: "object"
 ) -> None:
     url = server.add("/bare.tar.gz", packed(model))
-    with pytest.raises(ValueError, match=r"can be changed on its way.*sha256"):
+    with pytest.raises(ValueError, match=r"can be modified in transit.*sha256"):
         bare(url)
     with pytest.raises(registry.RegistryError):
         registry.load_model("bare")

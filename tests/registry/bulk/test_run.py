@@ -130,7 +130,11 @@ def test_arrays_of_any_byte_order_and_width_are_read(order: str, tmp_path: Path)
 
 def test_impossible_requests_are_refused(bert: Path, lines: Path, tmp_path: Path) -> None:
     work = Embedder(str(bert))
-    for options, said in (({"rows": 0}, "rows is 0"), ({"workers": 0}, "workers is 0"), ({"format": "csv"}, "'csv'")):
+    for options, said in (
+        ({"rows": 0}, "rows must be at least 1, not 0"),
+        ({"workers": 0}, "workers is 0"),
+        ({"format": "csv"}, "'csv'"),
+    ):
         with pytest.raises(InputError, match=said):
             run(work, [lines], tmp_path / "out", **options)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no input files"):

@@ -70,7 +70,7 @@ def test_columns_that_do_not_fit_are_named(bert: Path, columns: dict[str, Any], 
 
 
 def test_a_budget_of_no_tokens_is_refused(bert: Path) -> None:
-    with pytest.raises(InputError, match="tokens_per_batch is 0"):
+    with pytest.raises(InputError, match="tokens_per_batch must be at least 1, not 0"):
         Embedder(str(bert), tokens_per_batch=0)
 
 

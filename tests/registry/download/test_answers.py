@@ -173,7 +173,7 @@ def test_a_compressed_listing_is_complete_and_bounded(
         files("me/toy")
     monkeypatch.setattr(body, "LARGEST_DECODED", 2**20)
     hub.add(LISTING, reply(gzip.compress(bytes(2**21)), headers=gzipped))
-    with pytest.raises(FetchError, match="more than the 1,048,576 bytes"):
+    with pytest.raises(FetchError, match="more than the allowed 1,048,576 bytes"):
         files("me/toy")
     hub.add(LISTING, reply(packed, headers={"Content-Encoding": "br"}))
     with pytest.raises(FetchError, match=r"sent with Content-Encoding: br"):

@@ -202,17 +202,17 @@ def test_chunks_without_the_last_one_are_not_all(server, reply, cache: Cache) ->
 
 def test_more_than_was_promised_is_refused(server, reply, cache: Cache) -> None:
     url = server.add("/model.bin", reply(BODY, chunked=True))
-    with pytest.raises(IntegrityError, match="more than the 1,000 bytes"):
+    with pytest.raises(IntegrityError, match="more than the allowed 1,000 bytes"):
         fetch(url, Policy(), size=1000)
     url = server.add("/announced.bin", BODY)
-    with pytest.raises(IntegrityError, match="1,000 are expected"):
+    with pytest.raises(IntegrityError, match="the expected 1,000"):
         fetch(url, Policy(), size=1000)
 
 
 def test_an_endless_body_ends(server, reply, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "LARGEST", 2**20)
     url = server.add("/model.bin", reply(iter(lambda: b"x" * 65536, None), chunked=True))
-    with pytest.raises(IntegrityError, match="more than the 1,048,576 bytes"):
+    with pytest.raises(IntegrityError, match="more than the allowed 1,048,576 bytes"):
         fetch(url, Policy())
 
 
@@ -250,7 +250,7 @@ def test_a_server_that_ignores_ranges_starts_again(server, reply, cache: Cache) 
 def test_the_wrong_part_is_refused(server, reply, cache: Cache) -> None:
     wrong = reply(BODY[5:], 206, {"Content-Range": f"bytes 5-{len(BODY) - 1}/{len(BODY)}"}, etag=f'"{SHA}"')
     url = server.add("/model.bin", wrong)
-    with pytest.raises(IntegrityError, match="bytes from 5 on, where 0 are here"):
+    with pytest.raises(IntegrityError, match="bytes from 5 on, but those from 0 on were requested"):
         fetch(url, Policy())
     assert not list((cache.home / "partial").iterdir())
 
@@ -273,7 +273,7 @@ def test_a_part_that_is_wrong_again_is_an_error(server, reply, cache: Cache) -> 
     rest = {"Content-Range": f"bytes 7-{len(BODY) - 1}/{len(BODY)}"}
     cut, wrong = reply(BODY, cut=300_000), reply(BODY[7:], 206, rest, etag=f'"{SHA}"')
     url = server.add("/model.bin", cut, wrong, cut, wrong, BODY)
-    with pytest.raises(IntegrityError, match="bytes from 7 on, where 300,000 are here"):
+    with pytest.raises(IntegrityError, match="bytes from 7 on, but those from 300,000 on were requested"):
         fetch(url, Policy())
     assert server.count() == 4
 
@@ -366,7 +366,7 @@ def test_only_the_headers_of_the_get_count(server, cache: Cache) -> None:
 
 def test_no_server_leads_from_https_to_http(server, reply, cache: Cache, tls_server) -> None:
     url = tls_server.add("/model.bin", reply(status=302, location=server.add("/plain.bin", BODY)))
-    with pytest.raises(UnsafeURLError, match="can change"):
+    with pytest.raises(UnsafeURLError, match="not encrypted"):
         fetch(url, Policy())
     assert server.count() == 0
 
@@ -508,7 +508,7 @@ def test_a_trickle_is_given_up(server, reply, cache: Cache, monkeypatch: pytest.
                 time.sleep(0.01)
 
     url = server.add("/model.bin", reply(Trickle(), length="1000000"))
-    with pytest.raises(DownloadTimeoutError, match=r"sent \d+ bytes in 63 s"):
+    with pytest.raises(DownloadTimeoutError, match=r"\d+ bytes in 63 s"):
         fetch(url, Policy())
 
 

@@ -170,7 +170,7 @@ def test_columns_follow_what_the_model_takes(tokenizer: WordTokenizer) -> None:
 
 
 def test_errors_name_the_text_of_a_batch(tokenizer: WordTokenizer) -> None:
-    with pytest.raises(InputError, match=r"^text\[1\]: truncation='only_first' cannot make 1 and 5 tokens fit"):
+    with pytest.raises(InputError, match=r"^text\[1\]: truncation='only_first' cannot fit 1 and 5 tokens into"):
         tokenizer(["a", "a"], ["b", "a b c d a"], truncation="only_first")
     with pytest.raises(InputError, match=r"^truncation='only_first' cannot"):
         tokenizer("a", "a b c d a", truncation="only_first")

@@ -3,7 +3,8 @@
 const { layers, heads, tokens, added, parts } = data;
 const count = tokens.length;
 const MEAN = heads; // the "head" after the last one
-const FAINT = 0.01; // lines below are not drawn
+const FAINT = 0.01; // lines below are not drawn, unless all weights of the head are small
+const PLAIN = 0.25; // the largest weight of a head is drawn at least as strong as this one
 
 // --- Numbers ---------------------------------------------------------------------------------------------------------
 
@@ -147,14 +148,16 @@ function drawLines() {
   const context = sized(canvas, wide, height);
   const step = height / indices.length;
   context.strokeStyle = css("accent");
+  const largest = matrix.reduce((most, weight) => Math.max(most, weight), 0);
+  const [least, strength] = [Math.min(FAINT, largest / 10), Math.max(1, PLAIN / largest)]; // a long text has small weights
   indices.forEach((from, i) => {
     if (state.side === "from" && state.token !== from) return;
     indices.forEach((to, j) => {
       if (state.side === "to" && state.token !== to) return;
       const weight = matrix[from * count + to];
-      if (weight < FAINT || !between(from, to)) return;
+      if (weight < least || !between(from, to)) return;
       const [start, end] = [(i + 0.5) * step, (j + 0.5) * step];
-      context.globalAlpha = state.side ? 0.25 + 0.75 * shade(weight) : weight;
+      context.globalAlpha = state.side ? 0.25 + 0.75 * shade(weight) : weight * strength;
       context.lineWidth = 0.75 + (state.side ? 3.5 : 1.75) * weight;
       context.beginPath();
       context.moveTo(0, start);
