@@ -101,6 +101,13 @@ class Commands(click.Group):
         command: click.Command = import_module(f"{__name__}.{COMMANDS[cmd_name]}.{cmd_name.replace('-', '_')}").command
         return take_everywhere(command)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options before the command; ``--help COMMAND`` is the help of the command."""
+        named = next((arg for arg in args if not arg.startswith("-")), None)
+        if named in COMMANDS and args[0] in ctx.help_option_names:
+            args = [*args[1 : args.index(named) + 1], "--help"]
+        return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

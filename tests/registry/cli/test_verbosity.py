@@ -144,6 +144,7 @@ def test_help_is_a_command_and_an_option_of_every_command(run: Any) -> None:
         == run("cache", "list", "--help").stdout.partition("\n")[2]
     )
     assert run("help").stdout.partition("\n")[2] == run("--help").stdout.partition("\n")[2]
+    assert run("--help", "pull").stdout.partition("\n")[2] == run("pull", "--help").stdout.partition("\n")[2]
     assert run("help", "nope").exit_code == 2
     assert run("version").stderr.endswith("No such command 'version'. Use '--version'.\n")
 

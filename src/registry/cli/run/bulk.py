@@ -49,7 +49,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Compute something for every text of some files, part by part.
+    """Embed, classify, tag or score the texts of large files.
 
     FILE is a .txt file with a text a line, a .jsonl, .parquet or .npy file.  Results are written to one file per part,
     with all columns of the input.  A job that was stopped, however it was, is continued by the same command: parts that

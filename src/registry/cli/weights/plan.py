@@ -46,7 +46,10 @@ def batch_of(text: str) -> tuple[int, int]:
 @click.option("--optimizer", default="adamw", show_default=True, help="adamw, momentum or sgd.")
 @json_option
 def command(as_json: bool, name: str, mesh: str, batch: str, **options: Any) -> None:
-    """Show what each of several processes would hold of a model (no weights are fetched)."""
+    """Compute the memory per process of a sharded model.
+
+    Only its configuration is read: no weights are downloaded, and no process is started.
+    """
     from registry.distributed.planning import plan
 
     found = plan(name, mesh=mesh_of(mesh), batch=batch_of(batch), **options)
