@@ -188,7 +188,7 @@ def find_weights(
             if record is not None:
                 detected.append(_Set(spec=record, names=names, paths=part))
             elif (claimed := names.claimed(part)) is not None:
-                raise _other_content(paths[claimed], spec.format)
+                raise _other_content(paths[claimed], f"{spec.format}, by its name")
     if not detected:
         return _of_plugin(paths, architecture, formats, files)
     meant = detected[0] if len(detected) == 1 else _meant(detected, paths)
@@ -310,7 +310,8 @@ def _no_weights(paths: Paths, formats: Collection[str] | None, files: Files | No
         return older
     explained = explain(paths, paths.get, str) if files is None else files.explained()
     if len(paths) == 1 and not explained.found and not next(iter(paths)).endswith(".json"):
-        return _other_content(next(iter(paths.values())), " or ".join(formats or [spec.format for spec in FORMATS]))
+        known = ", ".join(formats or [spec.format for spec in FORMATS])
+        return _other_content(next(iter(paths.values())), f"weights ({known})")
     wanted = ", ".join(
         reference.load().wanted for spec, reference in FORMATS.items() if formats is None or spec.format in formats
     )
@@ -330,7 +331,7 @@ def _other_content(path: Path, expected: str) -> WeightsError:
     except OSError as problem:
         return CorruptWeightsError(f"{path}, which should hold {expected}, cannot be read: {problem.strerror}.")
     return CorruptWeightsError(
-        f"{path} should hold {expected}, by its name, but is {found}.",
+        f"{path} should hold {expected}, but is {found}.",
         hint=renamed(found)
         or "If it was meant to be weights, download it again: a download that went wrong leaves such files.",
     )

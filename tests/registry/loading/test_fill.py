@@ -397,7 +397,7 @@ def test_shapes_and_types_that_differ_are_all_listed_and_the_model_is_untouched(
     tensors["bert.layer.1.bias"] = torch.ones(1)
     tensors["cls.seq_relationship.bias"] = torch.ones(2).to_sparse()
     message = refused(Pretraining, tensors)
-    assert "4 unfit" in message
+    assert "4 with another shape or type" in message
     assert "bert.pooler.dense.weight ((4, 5) in the file, (4, 4) in the model)" in message
     assert "bert.layer.0.bias (torch.int64 in the file, torch.float32 in the model)" in message
     assert "bert.layer.1.bias ((1,) in the file, (4,) in the model)" in message
@@ -414,7 +414,7 @@ def test_numbers_of_another_kind_fill_no_buffer(stored: torch.dtype) -> None:
 
     tensors = {**Counted().state_dict(), "steps": torch.tensor(1, dtype=stored)}
     message = refused(Counted, tensors, Layout())
-    assert f"1 unfit: steps ({stored} in the file, torch.int64 in the model)" in message
+    assert f"1 with another shape or type: steps ({stored} in the file, torch.int64 in the model)" in message
 
 
 def test_missing_and_unknown_names_are_refused_together() -> None:
@@ -425,7 +425,7 @@ def test_missing_and_unknown_names_are_refused_together() -> None:
     message = refused(Pretraining, tensors)
     assert "1 missing in the file: bert.layer.1.weight" in message
     assert "2 unexpected in the file: bert.layer.2.weight, foreign" in message
-    assert "1 unfit: bert.layer.0.bias" in message
+    assert "1 with another shape or type: bert.layer.0.bias" in message
     assert "the file" in message
     assert "Pretraining" in message
 

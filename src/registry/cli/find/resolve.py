@@ -26,7 +26,7 @@ def command(name: str, revision: str | None, as_json: bool) -> None:
         {
             "meaning": str(found),
             "because": found.rule,
-            "path": str(found.path or ""),
+            "path": "" if found.path is None else str(found.path.absolute()),
             "URL": url,
             "revision": found.revision,
         }

@@ -3,7 +3,7 @@
 import click
 
 from registry.cli.names import name_argument
-from registry.cli.output import json_option, print_json, print_table
+from registry.cli.output import json_option, print_json, print_table, say
 
 
 @click.command()
@@ -21,3 +21,5 @@ def command(name: str, as_json: bool) -> None:
         print_json(found)
     else:
         print_table(("file", "state"), list(found.items()))
+        if "ok" not in found.values():
+            say("Nothing was verified: no digest of these files is known.")

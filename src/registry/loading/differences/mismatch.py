@@ -48,11 +48,11 @@ def mismatch(found: Comparison) -> WeightsMismatchError:
         "missing in the file": [_shown(pair, "file") for pair in found.outcomes["missing"]],
         f"missing in the file, which is to be a {found.model}": [pair.names[0] for pair in found.refused],
         "unexpected in the file": [_shown(pair, "model") for pair in found.outcomes["unexpected"]],
-        "unfit": list(map(str, found.flaws)),
+        "with another shape or type": list(map(str, found.flaws)),
         "buffers without values": found.empty,
     }
     lines = [f"{len(items)} {kind}: {first_of(items)}" for kind, items in problems.items() if items]
-    opening = f"The weights in {found.checkpoint.source} do not fit {found.model}, which was left as it was:"
+    opening = f"The weights in {found.checkpoint.source} do not fit {found.model}, which is unchanged:"
     return WeightsMismatchError("\n  ".join([opening, *lines]), hint=advice(found))
 
 
