@@ -57,7 +57,8 @@ def _of_model_type(model_type: object, path: "Path") -> Architecture:
     raise ArchitectureMismatchError(
         f"{path} has model_type {model_type!r}, which no installed plugin declares."
         f"{did_you_mean(str(model_type), known)}",
-        hint=f"Install a plugin that declares it; installed ones declare: {', '.join(known) or 'nothing'}."
+        hint=f"Install a plugin that declares it; installed ones declare: {', '.join(known) or 'nothing'}. "
+        f"An example plugin for Llama and its relatives is in the repository: examples/registry-llama."
         + discovery.failures(),
     )
 

@@ -1,6 +1,6 @@
 """Arguments of ``forward``, labels among them: checks, embedding lookup, and the errors of both."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +104,7 @@ def tokens_of(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
             unpacked = "Its columns are the arguments: model(**batch)."
             raise InputError(
                 f"{name} must be a tensor, not a {type(tensor).__name__}.",
-                hint=unpacked if isinstance(tensor, dict) else made,
+                hint=unpacked if isinstance(tensor, Mapping) else made,
             )
     if (input_ids is None) == (inputs_embeds is None):
         both = "neither is" if input_ids is None else "both are"

@@ -23,6 +23,7 @@ from registry.errors import (
 from registry.files.filenames import ADAPTER_CONFIG_NAME, ARCHIVE_SUFFIXES, INDEX_SUFFIX
 from registry.files.signatures import TABLE_END
 from registry.files.urls import HUB_HOSTS, is_url, shown, split_digest
+from registry.formatting import enumeration
 from registry.records import HUB, Card
 from registry.sources.source import Source
 
@@ -68,7 +69,9 @@ def unknown_model(name: str) -> UnknownModelError:
         f"no model is named {shown(name)}.{_misspelled(name) or did_you_mean(name, names)}",
         suggestions=suggestions(name, names),
         hint="It was read as a name, since no such file or directory exists; "
-        f"`registry list` prints the {len(cards)} known names, and models of the hub are named organization/name."
+        f"`registry list` prints the {len(cards)} known names"
+        f"{f', of {enumeration(sorted({card.architecture for card in cards}))}' * bool(cards)}, and models of the hub "
+        f"are named organization/name."
         f"{discovery.failures()}",
     )
 

@@ -120,8 +120,8 @@ def test_an_unknown_name_is_answered_with_suggestions() -> None:
         resolve("Toy_Larg")
     assert str(error.value).splitlines() == [
         "no model is named 'Toy_Larg'. Did you mean 'toy-large'?",
-        "It was read as a name, since no such file or directory exists; `registry list` prints the 2 known names, and "
-        "models of the hub are named organization/name.",
+        "It was read as a name, since no such file or directory exists; `registry list` prints the 2 known names, "
+        "of toy, and models of the hub are named organization/name.",
         *[line for line in str(error.value).splitlines() if line.startswith("Disabled plugins")],
     ]
     assert error.value.suggestions == ("toy-large",)

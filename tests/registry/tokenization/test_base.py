@@ -2,10 +2,12 @@
 
 import copy
 import pickle
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ import torch
 from registry.errors import (
     ConfigError,
     InputError,
+    MissingDependencyError,
     RegistryWarning,
     UnknownAttributeError,
     UnknownOptionError,
@@ -89,6 +92,8 @@ def test_tensors_have_the_shape_rows_by_tokens(tokenizer: WordTokenizer) -> None
     assert tokenizer("a", return_tensors="pt")["input_ids"].shape == (1, 3)
     assert tokenizer([], return_tensors="pt")["input_ids"].shape == (0, 0)
     assert tokenizer("a", return_tensors="np")["input_ids"].tolist() == [[2, 4, 3]]
+    with patch.dict(sys.modules, {"numpy": None}), pytest.raises(MissingDependencyError, match="needs the package"):
+        tokenizer("a", return_tensors="np")
     assert batch.to("cpu") is batch
 
 

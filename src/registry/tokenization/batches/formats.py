@@ -80,8 +80,9 @@ def as_torch(key: str, column: Sequence[TokenIds]) -> Any:
 
 def as_numpy(key: str, column: Sequence[TokenIds]) -> Any:
     """Rows of one length as a numpy array of 64-bit integers."""
-    import numpy as np  # no part of the core needs it
+    from registry.extras import import_extra  # no part of the core needs numpy
 
+    np = import_extra("numpy", 'return_tensors="np"')
     return np.frombuffer(bytearray().join(column), dtype=np.int64).reshape(_shape(key, column))
 
 

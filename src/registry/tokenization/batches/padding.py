@@ -78,8 +78,9 @@ def _stacked(key: str, column: Any, kind: str) -> Any:
             import torch  # only who asks for tensors waits for torch
 
             return torch.tensor(column) if column else torch.empty(0, dtype=torch.int64)
-        import numpy as np
+        from registry.extras import import_extra
 
+        np = import_extra("numpy", 'return_tensors="np"')
         return np.array(column) if column else np.empty(0, dtype=np.int64)
     except (ValueError, TypeError) as problem:
         raise InputError(
