@@ -231,7 +231,7 @@ def table(found: dict[str, Any]) -> str:
         "Each line was measured next to its peer in the same run"
         + (f": medians of {found['rounds']} runs, with least and greatest." if found["rounds"] > 1 else ", once.")
         + " Ratios above 1 mean faster than the peer;",
-        "they differ between processors: what torch's own products lack on one, they may have on another.",
+        "they differ between processors, as the speed of torch's matrix products does.",
         "",
         "| what | `registry` | against | ratio |",
         "|---|---|---|---|",
