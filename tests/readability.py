@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from test_words import BRITISH, HOMOGRAPHS, PHRASES, blanked
+from test_words import BRITISH, GERMAN_NO, HOMOGRAPHS, PHRASES, blanked
 
 SENTENCE = re.compile(r"(?<=[.!?:;])\s+|\n\s*\n|\n(?=\s*(?:[-*#>|]|\d+\.)\s)|\|")
 WORD = re.compile(r"[^\W\d_][\w'’-]*")
@@ -73,7 +73,7 @@ def measured(texts: Iterator[str]) -> tuple[int, float, float]:
             if count := len(WORD.findall(sentence)):
                 words, sentences = words + count, sentences + (count > 2)  # a label is not a sentence
         plain = HOMOGRAPHS.sub("", text)
-        banned += len(PHRASES.findall(plain)) + len(BRITISH.findall(plain))
+        banned += sum(len(pattern.findall(plain)) for pattern in (PHRASES, BRITISH, GERMAN_NO))
     return words, words / max(1, sentences), 1000 * banned / max(1, words)
 
 
