@@ -195,7 +195,7 @@ def test_the_processor_is_loaded_and_saved_with_the_model(tmp_path: Path) -> Non
     theirs(transformers.ViTForImageClassification).save_pretrained(tmp_path / "theirs")
     ViTImageProcessorPil(size={"height": 16, "width": 16}, resample=3).save_pretrained(tmp_path / "theirs")
     loaded = registry.load(tmp_path / "theirs")
-    with pytest.raises(MissingTokenizerError, match="a ViTProcessor, which is no tokenizer"):
+    with pytest.raises(MissingTokenizerError, match="a ViTProcessor, which is not a tokenizer"):
         loaded.tokenizer  # noqa: B018
     image = picture(30, 20)
     logits = loaded.model(**loaded.processor(image)).logits
@@ -245,13 +245,13 @@ def test_files_that_are_no_images_are_refused_by_name(tmp_path: Path) -> None:
     data = (tmp_path / "a.png").read_bytes()
     for name, content in (("cut.png", data[:100]), ("text.png", b"hello"), ("empty.png", b"")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=rf"{name} is no image"):
+        with pytest.raises(InputError, match=rf"{name} is not an image"):
             processor(tmp_path / name)
-    with pytest.raises(InputError, match=r"missing\.png is no image"):
+    with pytest.raises(InputError, match=r"missing\.png is not an image"):
         processor(tmp_path / "missing.png")
-    with pytest.raises(InputError, match="A ndarray is no image"):
+    with pytest.raises(InputError, match="A ndarray is not an image"):
         processor(np.zeros((2, 2, 2, 2)))
-    with pytest.raises(InputError, match="There is no image"):
+    with pytest.raises(InputError, match="There is not an image"):
         processor([])
     with pytest.raises(InputError, match="must have one size"):
         ViTProcessor(do_resize=False)([picture(2, 2), picture(3, 3)])

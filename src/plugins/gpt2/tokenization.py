@@ -100,7 +100,7 @@ def chunks(text: str) -> list[bytes]:
 def _is_error_handler(value: Any) -> bool:
     try:
         return bool(type(value) is str and codecs.lookup_error(value))
-    except LookupError:
+    except (LookupError, ValueError):  # ValueError where C cannot hold the name
         return False
 
 

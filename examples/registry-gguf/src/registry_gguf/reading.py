@@ -271,7 +271,7 @@ class _Cursor:
     def placed(self, tensors: Mapping[str, tuple[Header, int]], alignment: Any) -> dict[str, StoredTensor]:
         """The tensors where they are in the file: none beyond its end, and no two in one place."""
         if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1):
-            raise self.damaged(f"its alignment is {alignment!r:.40}, which is no power of two")
+            raise self.damaged(f"its alignment is {alignment!r:.40}, which is not a power of two")
         start = -(-self.at // alignment) * alignment
         end = start
         found = {}

@@ -96,7 +96,7 @@ def _model(found: GGUF) -> bytes:
         _message(1, _message(1, token.encode()) + b"\x15" + struct.pack("<f", score) + b"\x18" + _varint(kind))
         for token, score, kind in zip(tokens, scores, types, strict=True)
     ]
-    trainer = _number(3, 2) + _number(35, int(6 in types))  # pairs that merge; bytes for what is no piece
+    trainer = _number(3, 2) + _number(35, int(6 in types))  # pairs that merge; bytes for what is not a piece
     named = ((40, "unknown"), (41, "bos"), (42, "eos"), (43, "padding"))
     for field, word in named:
         trainer += _number(field, found.keys.get(f"tokenizer.ggml.{word}_token_id", -1))

@@ -48,6 +48,6 @@ def _in_halves(tensor: Tensor, heads: object, name: str) -> Tensor:
     """
     rows = tensor.shape[0]
     if type(heads) is not int or heads <= 0 or rows % (2 * heads):
-        raise CorruptWeightsError(f"{name} has {rows:,} rows, which are no pairs in {heads!r:.40} heads.")
+        raise CorruptWeightsError(f"{name} has {rows:,} rows, which are not pairs in {heads!r:.40} heads.")
     pairs = tensor.view(heads, rows // heads // 2, 2, -1)
     return pairs.transpose(1, 2).reshape(tensor.shape)

@@ -98,7 +98,7 @@ class ViTProcessor:
             ``pixel_values``, ``(batch, 3, height, width)``.
 
         Raises:
-            InputError: A file is no image, there is none, or without resizing they differ in size.
+            InputError: A file is not an image, there is none, or without resizing they differ in size.
         """
         import torch  # which loading a processor does not need
 
@@ -136,7 +136,7 @@ def _opened(image: OneImage) -> Image.Image:
             return file.convert("RGB")
     except Exception as problem:  # decoders of Pillow raise errors of many kinds
         name = str(image) if isinstance(image, str | Path) else f"A {type(image).__name__}"
-        raise InputError(f"{name} is no image that can be read: {problem}.") from problem
+        raise InputError(f"{name} is not an image that can be read: {problem}.") from problem
 
 
 def _is_number(value: Any) -> bool:

@@ -1,7 +1,7 @@
 """The language model head of an encoder-decoder, and what generation needs of a model that has one."""
 
 from sys import maxsize
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,6 @@ from registry.nn.outputs import Seq2SeqLMOutput
 from registry.nn.seq2seq.attention import Past, Seq2SeqCache
 from registry.nn.seq2seq.models import EncoderDecoder
 
-if TYPE_CHECKING:
-    from registry.generation.generate import GenerationDefaults
-
 
 class Seq2SeqLM(EncoderDecoder):
     """An encoder-decoder with a language model head, as generation uses it.
@@ -24,7 +21,7 @@ class Seq2SeqLM(EncoderDecoder):
     ``decoder_start_token_id``, which begins every answer, and ``pad_token_id``.
     """
 
-    generation_config: "GenerationDefaults"
+    generation_config: Any
     lm_head: nn.Linear
 
     @property

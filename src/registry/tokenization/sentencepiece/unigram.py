@@ -42,7 +42,7 @@ def unigram_model(
     Args:
         pieces: Texts and their log-probabilities, in the order of ids.
         unk_id: The id of the unknown token.
-        control: Pieces that are no text, such as the end of one.
+        control: Pieces that are not text, such as the end of one.
         charsmap: The table that normalizes characters, as sentencepiece compiles it; none for no change.
 
     Returns:
@@ -105,7 +105,7 @@ def _charsmap(part: Any, path: Path) -> bytes:
             try:
                 return b64decode(text, validate=True)
             except Error as problem:
-                raise VocabError(f"{path}: normalizer.precompiled_charsmap is no base64: {problem}.") from problem
+                raise VocabError(f"{path}: normalizer.precompiled_charsmap is not base64: {problem}.") from problem
     raise VocabError(f"{path}: normalizer must be Precompiled, or null.")
 
 
