@@ -8,7 +8,8 @@
 
 A round runs every benchmark once, in a process of its own; each takes turns with its peer in the same run.  Printed are
 medians of the rounds, with the least and the greatest.  Where the processor counts instructions for us (``perf stat``),
-those of each benchmark are kept as well: they can be compared between machines.  ``gpu.py`` is run by itself.
+those of each benchmark are kept as well: they can be compared between machines.  Those that need a GPU, several
+processes or hours are run by themselves: ``gpu.py``, ``gpu_ranks.py``, ``ranks.py`` and ``bulk.py``.
 """
 
 import argparse

@@ -11,17 +11,24 @@ from typing import Any
 
 import pytest
 
+from registry.testing.ranks import RankPool
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def run() -> ModuleType:
-    spec = spec_from_file_location("benchmarks_run", BENCHMARKS / "run.py")
+def script(name: str) -> ModuleType:
+    """The module of a benchmark."""
+    spec = spec_from_file_location(f"benchmarks_{name}", BENCHMARKS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def run() -> ModuleType:
+    return script("run")
 
 
 def results(**rows: tuple[float, str, float | None]) -> dict[str, Any]:
@@ -93,3 +100,22 @@ def test_the_table_of_the_readme_is_that_of_the_results(run: ModuleType) -> None
     found = json.loads(run.RESULTS.read_text("utf-8"))
     assert run.with_table(readme, found) == readme
     assert {name for _, name in run.TABLE} <= {row["name"] for row in found["rows"]}
+
+
+@pytest.mark.slow
+def test_the_figures_of_processes_that_share_a_model(
+    tmp_path: Path, registry_ranks: RankPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process reads its share from the disk, and little more; what two save is what one does."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.setenv("BENCHMARK_RESULTS", str(tmp_path / "rows"))
+    ranks = script("ranks")
+    ranks.write(tmp_path / "model", ranks.TINY)
+    ranks.memory(registry_ranks, tmp_path)
+    ranks.saving(registry_ranks, tmp_path)
+    ranks.disk(registry_ranks, tmp_path)
+    rows = {row["name"]: row["value"] for row in map(json.loads, (tmp_path / "rows").read_text().splitlines())}
+    for way in ("fsdp", "tp"):
+        assert rows[f"{way} 2, float32, rank 0, bytes taken to share"] == 1
+        assert rows[f"{way} 2, bit-equal"] == 1
+    assert rows["fsdp 2, bytes from the disk to share"] < 1.1

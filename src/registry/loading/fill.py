@@ -18,6 +18,7 @@ from registry.loading.report import LoadReport, report_of
 from registry.loading.slots import Slot, Values, assign, move_buffers, shared_names, slots_of, type_of
 from registry.sharding.shares import own_class
 from registry.weights.checkpoint import Checkpoint
+from registry.weights.mapped import fetch
 from registry.weights.matching import Outcomes, Pair, classify, is_allowed, match, require_backbone, translate_names
 from registry.weights.names import Layout
 
@@ -133,6 +134,10 @@ def _converted(values: Values, slots: Mapping[str, Slot], options: LoadOptions, 
     """The tensors with the type of their slots, or the one that is asked for; no two of them share memory."""
     converted: Values = []
     taken: set[int] = set()
+    for pair, value in values:
+        share = slots[pair.names[0]].share
+        if share is not None:
+            fetch(share.around(value))
     for pair, value in values:
         slot = slots[pair.names[0]]
         target = type_of(slot.tensor, options.dtype)

@@ -201,7 +201,8 @@ def load_into(
     model.after_loading(**arguments.after_loading)
     if onednn.is_faster():
         onednn.enable(model)
-    _start(model, options)
+    if options.processes is not None:
+        options.processes.agreement.agree()  # all have theirs
     return model.eval()
 
 
@@ -213,16 +214,6 @@ def _divide(model: "Model", options: LoadOptions) -> None:
 
     divide(model, options.processes)
     model.processes = options.processes
-
-
-def _start(model: "Model", options: LoadOptions) -> None:
-    """Make a divided model ready, once all processes have theirs."""
-    if options.processes is None:
-        return
-    from registry.sharding.dividing import start
-
-    options.processes.agreement.agree()
-    start(model, options.processes)
 
 
 def _opened(files: Files, architecture: Architecture, options: LoadOptions) -> Checkpoint:

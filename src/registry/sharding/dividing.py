@@ -5,6 +5,8 @@ exchanged meanwhile, and nothing has memory yet.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 from inspect import ismethod
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.utils import _pytree as pytree
 
@@ -48,20 +50,6 @@ def divide(model: nn.Module, processes: ProcessMesh) -> None:
         _shard(model, processes.sharded)
 
 
-def start(model: nn.Module, processes: ProcessMesh) -> None:
-    """Make a loaded model ready: all processes must call it.
-
-    Buffers into which FSDP gathers parameters are made here, so that they can be used in training even where the
-    first call of the model is under ``torch.inference_mode()``.
-    """
-    if processes.sharded is None:
-        return
-    for module in model.modules():
-        if isinstance(module, FSDPModule):
-            module.unshard()
-            module.reshard()
-
-
 # --- Tensor parallelism -----------------------------------------------------------------------------------------------
 
 
@@ -70,7 +58,7 @@ def _drop_values(model: nn.Module) -> None:
     made: dict[int, nn.Parameter] = {}
     for module in model.modules():
         for key, parameter in module._parameters.items():
-            if parameter is not None:
+            if parameter is not None and not parameter.is_meta:
                 if id(parameter) not in made:
                     empty = torch.empty_like(parameter, device="meta", requires_grad=False)
                     made[id(parameter)] = nn.Parameter(empty, requires_grad=parameter.requires_grad)
@@ -141,14 +129,34 @@ def _shard(model: Any, mesh: DeviceMesh) -> None:
     def place(parameter: nn.Parameter) -> Shard:
         return Shard(sharding_axis(tuple(parameter.shape), fused.get(id(parameter)), mesh.size()))
 
-    for block in blocks_of(model):
+    blocks = blocks_of(model)
+    for block in blocks:
         fully_shard(block, mesh=mesh, shard_placement_fn=place)
     model.register_forward_hook(_without_views)  # before the hook of FSDP, which warns about views
     fully_shard(model, mesh=mesh, shard_placement_fn=place, reshard_after_forward=True)
     set_packing(model, False)
+    for module in (model, *blocks):
+        module.register_forward_pre_hook(_gather_outside_inference_mode, prepend=True)
     for name in METHODS:
         if ismethod(getattr(model, name, None)):
             register_fsdp_forward_method(model, name)
+            setattr(model, name, partial(_gathered, model, getattr(model, name)))
+
+
+def _gather_outside_inference_mode(module: Any, _inputs: Any = ()) -> None:
+    """Gather parameters before FSDP does, where inference mode is on.
+
+    FSDP keeps the tensors into which it gathers, and one that is made in inference mode cannot be trained with.
+    """
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(mode=False):
+            module.unshard()
+
+
+def _gathered(model: nn.Module, method: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    """What a method returns that computes without ``forward``."""
+    _gather_outside_inference_mode(model)
+    return method(*arguments, **keywords)
 
 
 def _without_views(_model: nn.Module, _inputs: Any, output: Any) -> Any:

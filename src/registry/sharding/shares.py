@@ -65,6 +65,12 @@ class Share(NamedTuple):
                 tensor = parts[0] if len(parts) == 1 else torch.cat(parts, dim=axis)
         return tensor
 
+    def around(self, tensor: Any) -> Any:
+        """The smallest block of a complete tensor that has the share in it: a view."""
+        for axis, ranges in enumerate(self.ranges):
+            tensor = tensor.narrow(axis, ranges[0][0], ranges[-1][1] - ranges[0][0])
+        return tensor
+
     def pieces(self) -> Iterator[Piece]:
         """The blocks of the share that have elements."""
         placed = [_placed(ranges) for ranges in self.ranges]

@@ -1,19 +1,21 @@
-"""Which checksums this process compares: all of them, unless others on the machine load the same files with it."""
+"""What this process reads of files: all, unless others load the same files with it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_SHARE: ContextVar[tuple[int, int]] = ContextVar("share", default=(0, 1))
+_SHARE: ContextVar[tuple[int, int] | None] = ContextVar("share", default=None)
 
 
 @contextmanager
 def shared_among(number: int, processes: int) -> Iterator[None]:
-    """Compare each checksum in one of several processes, which raise the error of one together.
+    """Read only a share of tensors, and compare each checksum in one process of this machine.
+
+    The processes raise the error of one together.
 
     Args:
-        number: The number of this process among them.
-        processes: How many there are.
+        number: The number of this process among those of this machine.
+        processes: How many these are.
     """
     token = _SHARE.set((number, processes))
     try:
@@ -23,6 +25,11 @@ def shared_among(number: int, processes: int) -> Iterator[None]:
 
 
 def is_mine(number: int) -> bool:
-    """Whether this process compares the checksum of this number."""
-    own, processes = _SHARE.get()
+    """Whether this process, of those on its machine, compares the checksum of this number."""
+    own, processes = _SHARE.get() or (0, 1)
     return number % processes == own
+
+
+def is_divided() -> bool:
+    """Whether this process reads only a share of each tensor."""
+    return _SHARE.get() is not None

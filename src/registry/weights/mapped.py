@@ -1,5 +1,6 @@
 """Tensors in a file that is mapped into memory, not copied."""
 
+import ctypes
 import mmap
 import os
 import weakref
@@ -10,11 +11,15 @@ import torch
 from torch import Tensor
 
 from registry.errors import CorruptWeightsError
+from registry.weights.checks import is_divided
 from registry.weights.headers import Header
-from registry.weights.tensorflow.table import crc32c, masked
 
 PORTION = 256 * 1024
 """Bytes read at a time: what fits a processor's cache."""
+AHEAD = 128 * 1024
+"""Bytes that a kernel fetches at once, if it is asked to: what Linux reads ahead by default."""
+RANDOM, WILL_NEED = (getattr(mmap, f"MADV_{advice}", None) for advice in ("RANDOM", "WILLNEED"))
+"""Advice to a kernel; None where it takes none."""
 
 
 class MappedFile:
@@ -22,18 +27,21 @@ class MappedFile:
 
     Args:
         path: The file.
+        handle: A descriptor of it; None to open it.
 
     Raises:
         OSError: The file cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, handle: int | None = None) -> None:
         self.path = path
-        self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)) if handle is None else os.dup(handle)
         weakref.finalize(self, os.close, self._handle)
         self._lock = Lock()
         empty = os.fstat(self._handle).st_size == 0
         self._bytes = b"" if empty else mmap.mmap(self._handle, 0, access=mmap.ACCESS_COPY)
+        if is_divided() and isinstance(self._bytes, mmap.mmap) and RANDOM is not None:
+            self._bytes.madvise(RANDOM)  # what is needed, ``fetch`` asks for
 
     def check(self, offset: int, nbytes: int, expected: int, name: str) -> None:
         """Compare a checksum.  The bytes are not read through the map, and so take no memory until the tensor is used.
@@ -47,6 +55,8 @@ class MappedFile:
         Raises:
             CorruptWeightsError: The checksum is another one, or the file ends before.
         """
+        from registry.weights.tensorflow.table import crc32c, masked  # only files of TensorFlow have such sums
+
         crc, end = 0, offset + nbytes
         with self._lock:
             os.lseek(self._handle, offset, os.SEEK_SET)
@@ -66,3 +76,22 @@ class MappedFile:
             return torch.frombuffer(self._bytes, dtype=dtype, count=count, offset=offset).view(header.shape)
         copied = bytearray(self._bytes[offset : offset + header.nbytes])
         return torch.frombuffer(copied, dtype=dtype).view(header.shape)
+
+
+def fetch(part: Tensor) -> None:
+    """Have the kernel fetch the bytes of a part of a mapped tensor, and none around it.
+
+    A process that has a model to itself needs all of a file, and the kernel reads ahead.  One that shares the model
+    needs a part here and a part there, and reading ahead would fetch most of the file.
+
+    Args:
+        part: Elements that are needed; nothing is done for a tensor that is not mapped.
+    """
+    if WILL_NEED is None or not part.numel():
+        return
+    last = sum((size - 1) * stride for size, stride in zip(part.shape, part.stride(), strict=True))
+    begin = part.data_ptr() // mmap.PAGESIZE * mmap.PAGESIZE
+    end = part.data_ptr() + (last + 1) * part.itemsize
+    advise = ctypes.CDLL(None).madvise
+    for start in range(begin, end, AHEAD):
+        advise(ctypes.c_void_p(start), ctypes.c_size_t(min(AHEAD, end - start)), WILL_NEED)

@@ -1,19 +1,23 @@
 """Weights as safetensors: a header in JSON, then the bytes of the tensors.
 
-Format: https://github.com/huggingface/safetensors#format.  The header is checked here, and more strictly than by the
-library that then maps the tensors: no name twice, no bytes outside tensors, nothing that the format does not define.
+Format: https://github.com/huggingface/safetensors#format.  The header is checked more strictly than by the library of
+that name: no name twice, no bytes outside tensors, nothing that the format does not define.  The tensors are mapped
+here, too: the library touches each of them when it opens a file, and the kernel then reads what is around.
 """
 
 import json
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from registry.errors import CorruptWeightsError, UnsafeWeightsError, WeightsError, WeightsLimitError
 from registry.files.filenames import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
-from registry.files.paths import utf8_path
 from registry.files.signatures import JSON
 from registry.files.strict_json import MEBIBYTE, most_values, parse_json_object
 from registry.records import Paths
@@ -65,6 +69,8 @@ PAIRS, PAIRED_DTYPE = "F4", "float4_e2m1fn_x2"
 """The type of which torch keeps two in one element, and what torch calls that."""
 METADATA = "__metadata__"
 """The entry of the header that is not a tensor."""
+TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+"""The texts of a header."""
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -92,15 +98,17 @@ def load(paths: Paths) -> "Mapping[str, Tensor]":
 
 def read(path: Path) -> LazyTensors:
     """The tensors of one file; a tensor that is looked up twice has the same memory.  Errors are those of ``load``."""
-    from safetensors import SafetensorError, safe_open
+    from registry.weights.mapped import MappedFile
 
-    names = check_header(path)
-    try:
-        with utf8_path(path) as name:
-            file = safe_open(name, framework="pt")
-    except (SafetensorError, OSError) as problem:
-        raise CorruptWeightsError(f"{path} is damaged: {problem}.") from problem
-    return LazyTensors({name: partial(file.get_tensor, name) for name in names})
+    with _opened(path) as file:
+        found, begin = _checked(file, path)
+        mapped = MappedFile(path, file.fileno())
+    return LazyTensors(
+        {
+            name: partial(mapped.tensor, begin + entry["data_offsets"][0], _header(entry))
+            for name, entry in found.items()
+        }
+    )
 
 
 def headers(paths: Paths) -> Headers:
@@ -110,15 +118,7 @@ def headers(paths: Paths) -> Headers:
 
 def read_file_headers(path: Path) -> dict[str, Header]:
     """The headers of the tensors of one file.  Errors are those of ``load``."""
-    from safetensors import SafetensorError, safe_open
-
-    found = check_header(path)
-    try:
-        with utf8_path(path) as name, safe_open(name, framework="np"):  # needs no NumPy before a tensor is read
-            pass
-    except (SafetensorError, OSError) as problem:
-        raise CorruptWeightsError(f"{path} is damaged: {problem}.") from problem
-    return {name: _header(entry) for name, entry in found.items()}
+    return {name: _header(entry) for name, entry in check_header(path).items()}
 
 
 def _header(entry: dict[str, Any]) -> Header:
@@ -154,7 +154,22 @@ def header_bytes(tensors: Headers, metadata: "Mapping[str, str] | None" = None) 
 
 def check_header(path: Path) -> dict[str, dict[str, Any]]:
     """The entries of all tensors in the header of a file, which is well formed.  Errors are those of ``load``."""
-    header, size = _read_header(path)
+    with _opened(path) as file:
+        return _checked(file, path)[0]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as problem:
+        raise CorruptWeightsError(f"{path} cannot be read: {problem.strerror}.") from problem
+
+
+def _checked(file: IO[bytes], path: Path) -> tuple[dict[str, dict[str, Any]], int]:
+    """The entries of all tensors, and the offset at which the bytes of the first one begin."""
+    header, begin, size = _read_header(file, path)
     tensors = {name: entry for name, entry in header.items() if name != METADATA}
     if len(tensors) > MOST_TENSORS:
         raise WeightsLimitError(f"{path} holds {len(tensors):,} tensors; the maximum is {MOST_TENSORS:,}.")
@@ -162,25 +177,21 @@ def check_header(path: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise CorruptWeightsError(f"{path} is damaged: its metadata must map texts to texts.")
     end = 0
-    for begin, stop, name in sorted((*_offsets(path, name, entry), name) for name, entry in tensors.items()):
-        if begin != end:
-            fault = "overlaps the one before it" if begin < end else "leaves a hole before it"
+    for start, stop, name in sorted((*_offsets(path, name, entry), name) for name, entry in tensors.items()):
+        if start != end:
+            fault = "overlaps the one before it" if start < end else "leaves a hole before it"
             raise CorruptWeightsError(f"{path} is damaged: the tensor {name!r} {fault}.")
         end = stop
     if end != size:
         raise CorruptWeightsError(f"{path} is damaged: its tensors take {end:,} bytes, and it has {size:,} for them.")
-    return tensors
+    return tensors, begin
 
 
-def _read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """The header, and the number of bytes after it."""
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size - LENGTH
-            length = int.from_bytes(file.read(LENGTH), "little")
-            text = file.read(length) if 0 < length <= min(size, LARGEST_HEADER) else b""
-    except OSError as problem:
-        raise CorruptWeightsError(f"{path} cannot be read: {problem.strerror}.") from problem
+def _read_header(file: IO[bytes], path: Path) -> tuple[dict[str, Any], int, int]:
+    """The header, and offset and number of the bytes after it."""
+    size = os.fstat(file.fileno()).st_size - LENGTH
+    length = int.from_bytes(file.read(LENGTH), "little")
+    text = file.read(length) if 0 < length <= min(size, LARGEST_HEADER) else b""
     if not 0 < length <= size:
         raise CorruptWeightsError(
             f"{path} is damaged: its header should have {length:,} bytes, but only {max(size, 0):,} follow."
@@ -194,7 +205,22 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     header = parse_json_object(
         text, origin=f"The header of {path}", error=CorruptWeightsError, duplicate_error=UnsafeWeightsError
     )
-    return header, size - length
+    if b"-0" in text and b"-0" in TEXTS.sub(b"", text):
+        raise CorruptWeightsError(f"{path} is damaged: its header has the number -0, where the format counts.")
+    if b"\\u" in text and not _is_unicode(header):
+        raise CorruptWeightsError(f"{path} is damaged: a text of its header has half of a character.")
+    return header, LENGTH + length, size - length
+
+
+def _is_unicode(header: dict[str, Any]) -> bool:
+    """Whether all names and texts can be encoded: an escape may be half of a pair."""
+    metadata = header.get(METADATA)
+    texts = [*header, *(chain.from_iterable(metadata.items()) if isinstance(metadata, dict) else ())]
+    try:
+        "".join(text for text in texts if isinstance(text, str)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _offsets(path: Path, name: str, entry: Any) -> tuple[int, int]:
