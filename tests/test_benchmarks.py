@@ -119,3 +119,9 @@ def test_the_figures_of_processes_that_share_a_model(
         assert rows[f"{way} 2, float32, rank 0, bytes taken to share"] == 1
         assert rows[f"{way} 2, bit-equal"] == 1
     assert rows["fsdp 2, bytes from the disk to share"] < 1.1
+
+
+@pytest.mark.slow
+def test_the_script_for_several_gpus_runs_without_one(tmp_path: Path, registry_ranks: RankPool) -> None:
+    sizes = script("gpu_ranks").TINY
+    assert registry_ranks.run(f"{BENCHMARKS / 'gpu_ranks.py'}:measured", "cpu", sizes, tmp_path) == [[], []]
