@@ -125,3 +125,16 @@ def test_the_figures_of_processes_that_share_a_model(
 def test_the_script_for_several_gpus_runs_without_one(tmp_path: Path, registry_ranks: RankPool) -> None:
     sizes = script("gpu_ranks").TINY
     assert registry_ranks.run(f"{BENCHMARKS / 'gpu_ranks.py'}:measured", "cpu", sizes, tmp_path) == [[], []]
+
+
+@pytest.mark.slow
+@pytest.mark.integrations
+def test_bulk_compares_vectors_with_sentence_transformers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sentence_transformers", reason="the extra `integrations` is not installed")
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    bulk = script("bulk")
+    bulk.write(tmp_path, bulk.TINY)
+    bulk.against_sentence_transformers(tmp_path, bulk.lines(30))
+    assert "30 lines" in capsys.readouterr().out
