@@ -135,6 +135,7 @@ def test_bulk_compares_vectors_with_sentence_transformers(
     pytest.importorskip("sentence_transformers", reason="the extra `integrations` is not installed")
     monkeypatch.syspath_prepend(BENCHMARKS)
     bulk = script("bulk")
+    monkeypatch.setattr(bulk, "lines", lambda number: [f"word{n % 7} of a line" for n in range(min(number, 30))])
     bulk.write(tmp_path, bulk.TINY)
     bulk.against_sentence_transformers(tmp_path, bulk.lines(30))
     assert "30 lines" in capsys.readouterr().out

@@ -48,10 +48,10 @@ def wanted(model: Path) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore", "error::registry.errors.RegistryWarning")  # Ray warns of its own code
 def test_ray_data(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # only the loopback address is listened on
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "240")  # on a machine that does much else
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     monkeypatch.chdir(tmp_path)
     ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")

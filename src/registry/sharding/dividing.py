@@ -48,6 +48,29 @@ def divide(model: nn.Module, processes: ProcessMesh) -> None:
         model.register_forward_pre_hook(_RandomNumbers(processes.tensor))
     if processes.sharded is not None:
         _shard(model, processes.sharded)
+    for block in blocks_of(model):
+        block.register_forward_pre_hook(_OwnParameters(block), prepend=True)
+
+
+class _OwnParameters:
+    """A hook: parameters that are added to a divided block, as PEFT adds them, cannot be trained.
+
+    Nothing would add up their gradients, and each process would train its own silently.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        self._names = {name for name, _ in block.named_parameters()}
+
+    def __call__(self, block: nn.Module, _inputs: Any) -> None:
+        if not torch.is_grad_enabled():
+            return
+        added = [name for name, one in block.named_parameters() if one.requires_grad and name not in self._names]
+        if added:
+            raise ParallelError(
+                f"{added[0]!r} was added to a model that processes share, where its gradients would not be exchanged.",
+                hint="Train adapters on a model that is complete in each process; a directory of PEFT can be loaded "
+                "divided.",
+            )
 
 
 # --- Tensor parallelism -----------------------------------------------------------------------------------------------

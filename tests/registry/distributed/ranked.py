@@ -90,6 +90,14 @@ def without_plan(action: Callable[[], object]) -> Callable[[], object]:
     return act
 
 
+def with_adapter(model: Any) -> Any:
+    """Outputs of a model to which a parameter is added, as PEFT does, which must not be trained."""
+    model.transformer.h[0].lora_A = nn.Linear(2, 2)
+    with torch.no_grad():
+        model(torch.tensor([[1]]))
+    return model(torch.tensor([[1]]))
+
+
 def refusals(directory: str, other: str, damaged: str) -> dict[str, tuple[str, str]]:
     """What each kind of bad input raises."""
     mesh = mesh_for("tp")
@@ -120,6 +128,7 @@ def refusals(directory: str, other: str, damaged: str) -> dict[str, tuple[str, s
         "prompts that one rank refuses": error_of(
             lambda: load(other, "fsdp", "causal-lm").generate(torch.tensor([[1]] if rank() else []), max_new_tokens=2)
         ),
+        "a parameter that was added": error_of(lambda: with_adapter(load(other, "fsdp", "causal-lm"))),
         "and after all that": error_of(tp(directory)),
     }
 

@@ -115,6 +115,7 @@ EXPECTED = {
     "a resized vocabulary": "UnsupportedError",
     "another length of generation": "ParallelError",
     "prompts that one rank refuses": "InputError",
+    "a parameter that was added": "ParallelError",
     "and after all that": "nothing",
 }
 
