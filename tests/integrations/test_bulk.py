@@ -48,7 +48,7 @@ def wanted(model: Path) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore", "error::registry.errors.RegistryWarning")  # Ray warns of its own code
+@pytest.mark.filterwarnings("ignore")  # Ray warns of its own code
 def test_ray_data(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # only the loopback address is listened on
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
