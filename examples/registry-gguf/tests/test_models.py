@@ -201,5 +201,5 @@ def test_another_matrix_for_the_scores_of_a_tied_model_is_refused(tmp_path: Path
 def test_rows_that_are_no_heads_are_refused(tmp_path: Path) -> None:
     write(tiny_llama(), tmp_path / "model.gguf")
     found = reading.read_file(tmp_path / "model.gguf")
-    with pytest.raises(registry.errors.CorruptWeightsError, match="no pairs in 'x' heads"):
+    with pytest.raises(registry.errors.CorruptWeightsError, match="not pairs in 'x' heads"):
         weights._in_halves(torch.zeros(4, 4), "x", next(iter(found.tensors)))

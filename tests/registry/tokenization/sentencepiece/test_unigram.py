@@ -103,8 +103,8 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
     "a score that is none": ("model", {"type": "Unigram", "vocab": [["a", "b"]]}, "pairs of a piece and its score"),
     "spaces that are kept": ("pre_tokenizer", {"type": "Metaspace"}, "pre_tokenizer must split at white space"),
     "another normalizer": ("normalizer", {"type": "NFKC"}, "normalizer must be Precompiled, or null"),
-    "a table that is no base64": (
-        "normalizer", {"type": "Precompiled", "precompiled_charsmap": "?"}, "precompiled_charsmap is no base64"
+    "a table that is not base64": (
+        "normalizer", {"type": "Precompiled", "precompiled_charsmap": "?"}, "precompiled_charsmap is not base64"
     ),
     "other tokens around a text": ("post_processor", {"type": "Other"}, "post_processor puts texts between tokens"),
 }  # fmt: skip
