@@ -340,8 +340,8 @@ def test_batches_are_padded_and_cut_as_by_the_published_class(keys: dict[str, An
 def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
     for data, fault in (
         (b"", "holds no pieces"),
-        (trained()[:-100], "no model of sentencepiece|refused"),
-        (b"<html>", "no model"),
+        (trained()[:-100], "not a model of sentencepiece|refused"),
+        (b"<html>", "not a model"),
     ):
         (tmp_path / "tokenizer.model").write_bytes(data)
         with pytest.raises(VocabError, match=fault):

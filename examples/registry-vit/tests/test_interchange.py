@@ -251,7 +251,7 @@ def test_files_that_are_no_images_are_refused_by_name(tmp_path: Path) -> None:
         processor(tmp_path / "missing.png")
     with pytest.raises(InputError, match="A ndarray is not an image"):
         processor(np.zeros((2, 2, 2, 2)))
-    with pytest.raises(InputError, match="There is not an image"):
+    with pytest.raises(InputError, match="There is no image"):
         processor([])
     with pytest.raises(InputError, match="must have one size"):
         ViTProcessor(do_resize=False)([picture(2, 2), picture(3, 3)])

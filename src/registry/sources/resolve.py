@@ -65,12 +65,13 @@ def unknown_model(name: str) -> UnknownModelError:
     """The error for a name that means nothing here, with the names that may have been meant."""
     cards = discovery.every(Card)
     names = [word for card in cards for word in (card.name, *card.aliases)]
+    architectures = sorted({card.architecture for card in cards})
     return UnknownModelError(
         f"no model is named {shown(name)}.{_misspelled(name) or did_you_mean(name, names)}",
         suggestions=suggestions(name, names),
         hint="It was read as a name, since no such file or directory exists; "
         f"`registry list` prints the {len(cards)} known names"
-        f"{f', of {enumeration(sorted({card.architecture for card in cards}))}' * bool(cards)}, and models of the hub "
+        f"{f', of {enumeration(architectures)}' if architectures else ''}, and models of the hub "
         f"are named organization/name."
         f"{discovery.failures()}",
     )

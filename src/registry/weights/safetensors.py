@@ -5,6 +5,7 @@ that name: no name twice, no bytes outside tensors, nothing that the format does
 here, too: the library touches each of them when it opens a file, and the kernel then reads what is around.
 """
 
+import errno
 import json
 import os
 import re
@@ -164,6 +165,8 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         with path.open("rb") as file:
             yield file
     except OSError as problem:
+        if problem.errno == errno.ENOMEM:
+            raise MemoryError(f"{path} cannot be mapped: {problem.strerror}.") from problem
         raise CorruptWeightsError(f"{path} cannot be read: {problem.strerror}.") from problem
 
 

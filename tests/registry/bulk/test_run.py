@@ -132,7 +132,7 @@ def test_impossible_requests_are_refused(bert: Path, lines: Path, tmp_path: Path
     work = Embedder(str(bert))
     for options, said in (
         ({"rows": 0}, "rows must be at least 1, not 0"),
-        ({"workers": 0}, "workers is 0"),
+        ({"workers": 0}, "workers must be at least 1, not 0"),
         ({"format": "csv"}, "'csv'"),
     ):
         with pytest.raises(InputError, match=said):

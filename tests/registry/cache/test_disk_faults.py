@@ -222,7 +222,7 @@ def test_a_blob_of_another_size_is_fetched_anew(server, cache: Cache, data: byte
     damage(path, data)
     with pytest.raises(CacheCorruptError, match="registry pull"):
         fetch(url, Policy(offline=True))
-    with pytest.warns(RegistryWarning, match="fetched again"):
+    with pytest.warns(RegistryWarning, match="downloaded again"):
         assert fetch(url, Policy()).read_bytes() == BODY
     assert server.count() == 2
     assert len(files(cache.home / "quarantine")) == 1
@@ -234,7 +234,7 @@ def test_a_flipped_bit_is_found_though_the_size_is_right(server, cache: Cache) -
     damage(path, b"\xff" + BODY[1:])
     with pytest.raises(CacheCorruptError):
         fetch(url, Policy(offline=True))
-    with pytest.warns(RegistryWarning, match="fetched again"):
+    with pytest.warns(RegistryWarning, match="downloaded again"):
         assert fetch(url, Policy()).read_bytes() == BODY
 
 

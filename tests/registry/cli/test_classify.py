@@ -150,7 +150,7 @@ def test_what_labels_no_files_is_refused_by_name(
     silent = save(tmp_path / "silent", DeafModel)
     for name, file, words in (
         (texts, sounds[0], "classifies texts: use `registry predict`"),
-        (silent, sounds[0], "is a model for 'silence'; needed is one for sound-classification"),
+        (silent, sounds[0], "is a model for 'silence'; this command needs one for sound-classification"),
         (silent, tmp_path / "missing", "does not exist"),
     ):
         result = run("classify", name, file)

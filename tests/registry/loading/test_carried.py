@@ -128,7 +128,7 @@ def test_errors_name_the_file_that_carries(keys: Any, tmp_path: Path) -> None:
     with pytest.raises(VocabError, match=r"model\.crate': vocab\.json"):
         registry.load_tokenizer(path)
     crate(tmp_path, {**keys, "config": {"model_type": "gpt9"}})
-    with pytest.raises(ArchitectureMismatchError, match=r"model\.crate says model_type 'gpt9'"):
+    with pytest.raises(ArchitectureMismatchError, match=r"model\.crate has model_type 'gpt9'"):
         registry.load_config(path)
 
 

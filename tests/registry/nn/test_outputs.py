@@ -34,6 +34,8 @@ THEIRS = {
     outputs.DecoderOutput: modeling_outputs.BaseModelOutputWithPast,
     outputs.CausalLMOutput: modeling_outputs.CausalLMOutputWithPast,
     outputs.DoubleHeadsOutput: GPT2DoubleHeadsModelOutput,
+    outputs.Seq2SeqOutput: modeling_outputs.Seq2SeqModelOutput,
+    outputs.Seq2SeqLMOutput: modeling_outputs.Seq2SeqLMOutput,
     outputs.PretrainingOutput: BertForPreTrainingOutput,
     outputs.MaskedLMOutput: modeling_outputs.MaskedLMOutput,
     outputs.ClassificationOutput: modeling_outputs.SequenceClassifierOutput,

@@ -57,7 +57,7 @@ def _groups_are_apart(_layout: object, _attribute: object, groups: tuple[tuple[s
 _NO_NAMES = NameTable()
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, repr=False)
 class Layout:
     """The names of an architecture's weights.
 

@@ -114,7 +114,7 @@ def _example(name: str) -> str:
     return PLACEHOLDER.sub(lambda brace: "0" if brace[1] in NUMBERS else "x", name)
 
 
-@frozen(init=False, eq=False, repr=False)
+@frozen(init=False, repr=False)
 class NameTable:
     """Names in a file on the left, ours on the right.
 
