@@ -133,14 +133,14 @@ def test_a_new_package_installs_from_its_wheel_and_passes_its_own_tests(clean: A
     printed = clean.call("pytest -q -rs -p no:cacheprovider -m 'not another_process'", tmp_path / name)
     assert "passed" in printed
     reasons = [line for line in printed.splitlines() if line.startswith("SKIPPED")]
-    known = ("has no parallel plan", "nothing is recorded", "no model of .* answers texts")
+    known = ("has no parallel plan", "nothing is recorded", "declares no model for seq2seq-lm")
     assert all(any(reason in line for reason in known) for line in reasons), reasons
     assert clean.call("python -c 'import registry; print(registry.__file__)'", tmp_path).startswith(str(clean.venv))
     assert name in clean.call("registry list --cached", tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "causal"])  # which the guide runs
 def test_the_line_that_is_printed_leads_to_tests_that_pass(kind: str, clean: Any, tmp_path: Path) -> None:
     printed = clean.call(f"registry new registry-{kind} --kind {kind}", tmp_path)
     line = printed.rpartition("Next:")[2].strip()
