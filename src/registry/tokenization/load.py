@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from registry import discovery
@@ -91,6 +90,8 @@ def _read_contents(
     cls: type[ProcessorT], contents: Mapping[str, str | bytes], options: Mapping[str, Any], origin: str
 ) -> ProcessorT:
     """The processor in files that a format of weights carries, which are on disk while it is read."""
+    from tempfile import TemporaryDirectory  # which imports compressors
+
     with TemporaryDirectory() as directory:
         paths = {name: Path(directory, name) for name in contents}
         for name, content in contents.items():
