@@ -125,7 +125,8 @@ def ours(folders: dict[str, Path]) -> dict[str, LlamaTokenizer]:
 
 # --- Ids and places of a tokenizer.json -------------------------------------------------------------------------------
 
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cn")), max_size=30)
+"""Of characters that were assigned before either library was built: each knows another edition of Unicode."""
 LIKELY = st.lists(
     st.sampled_from(
         [" ", "  ", "\n", "\r\n", "\t", " the", "cat", "'s", "'S", "'\u017ft", "1999", "\u00bd", "\u2581", "中文", "é",
