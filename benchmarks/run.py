@@ -66,8 +66,6 @@ TABLE = (
     ("... of GPT-2, 124M parameters", "load_model of GPT-2, 124M"),
     ("... its tokenizer after it", "load_tokenizer after it"),
     ("a fresh process to the first hidden state of BERT-Base", "process to first hidden state"),
-    ("a directory of Llama, 7B: matched, mapped, reported", "load_model of a Llama, 7B"),
-    ("... memory of its own", "load_model of a Llama, 7B, own memory"),
     ("BERT-Base, forward, 8 x 128 tokens, float32", "BERT-Base, float32, 8 x 128 tokens"),
     (
         "BERT-Base, forward, 16 texts of 9 to 128 tokens, one padded batch",
