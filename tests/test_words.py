@@ -175,7 +175,8 @@ PATTERNS = (
 def files() -> Iterator[Path]:
     """The files that are looked at."""
     for pattern in PATTERNS:
-        yield from (path for path in ROOT.glob(pattern) if not {"tests", "build"} & {*path.relative_to(ROOT).parts})
+        found = (path for path in ROOT.glob(pattern) if path.is_file())
+        yield from (path for path in found if not {"tests", "build"} & {*path.relative_to(ROOT).parts})
 
 
 def area(path: Path) -> str:
