@@ -2,7 +2,7 @@
 
     python benchmarks/bpe_tokenizer.py --shared ../shared
 
-A round makes the tokenizers anew and runs each twice over all texts, in turn; printed are medians of all rounds.  The
+A round makes the tokenizers again and runs each twice over all texts, in turn; printed are medians of all rounds.  The
 first pass fills the cache of chunks, later ones use it.  Ids are compared in every round.  Seconds are those of the
 processor, of all threads together: rates are of one core, and other programs change them little.
 """

@@ -1,7 +1,7 @@
 """Embedding many texts: against sentence-transformers on one core, on several processes, and its memory.
 
     python benchmarks/bulk.py                     # 2,000 lines, and memory at 1,000 and 20,000
-    python benchmarks/bulk.py --lines 100000 --memory 10000 1000000    # for a quiet machine: about an hour
+    python benchmarks/bulk.py --lines 100000 --memory 10000 1000000    # for a quiet machine, and long
 
 Texts are lines of the docstrings of Python's standard library, repeated where there are fewer.  The model is MiniLM, or
 one of its shape with random weights where it is not there (``--random``).  Vectors are compared first; beyond 1e-5 the

@@ -89,7 +89,7 @@ def save(directory: str, way: str, target: str) -> int:
     model = loaded_model(directory, way)
     with own_peak() as peak:
         registry.save(model, target)
-    return peak()  # type: ignore[no-any-return]
+    return peak()  # type: ignore[no-any-return]  # a function of another script
 
 
 def cold(directory: str, copy: str, way: str) -> dict[str, float]:

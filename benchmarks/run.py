@@ -1,6 +1,6 @@
 """Run all benchmarks, and write the table of the README.
 
-    python benchmarks/run.py                    # all, three rounds, over an hour; prints what was measured
+    python benchmarks/run.py                    # all, three rounds, which is long; prints what was measured
     python benchmarks/run.py --quick            # one short round
     python benchmarks/run.py --only forward     # one benchmark; may be repeated
     python benchmarks/run.py --write            # ... and write benchmarks/results.json and the table in README.md

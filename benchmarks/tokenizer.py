@@ -3,7 +3,7 @@
     python benchmarks/tokenizer.py --shared ../shared
 
 Texts are of four kinds: prose, prose in many languages, source code, and tables of numbers.  A round makes both
-tokenizers anew and runs each twice over all texts, in turn; printed are medians of all rounds.  The first pass fills
+tokenizers again and runs each twice over all texts, in turn; printed are medians of all rounds.  The first pass fills
 the cache of chunks, later ones use it.  Ids are compared in every round.  Seconds are those of the processor, of all
 threads together: rates are of one core, and other programs change them little.
 """

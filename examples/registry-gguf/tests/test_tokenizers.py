@@ -112,7 +112,7 @@ def test_a_file_without_tokens_has_no_tokenizer(tmp_path: Path) -> None:
     write(tiny_gpt2(), tmp_path / "model.gguf")
     for place in (tmp_path, tmp_path / "model.gguf"):
         with pytest.raises(MissingTokenizerError):
-            registry.load(place).tokenizer  # noqa: B018
+            registry.load(place).tokenizer  # noqa: B018  # raises
 
 
 def test_files_of_a_tokenizer_go_before_that_of_the_format(model: bytes, tmp_path: Path) -> None:

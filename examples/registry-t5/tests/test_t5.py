@@ -183,12 +183,12 @@ def test_an_answer_can_be_begun(pair: tuple[Any, Any, Path]) -> None:
 def test_the_encoder_and_its_keys_are_computed_once(pair: tuple[Any, Any, Path], way: str) -> None:
     _, ours, _ = pair
     calls: list[str] = []
-    watched = {"encoder": ours.encoder, **{n: m for n, m in ours.named_modules() if n.endswith("EncDecAttention.k")}}
-    hooks = [module.register_forward_hook(lambda *_, name=name: calls.append(name)) for name, module in watched.items()]
+    counted = {"encoder": ours.encoder, **{n: m for n, m in ours.named_modules() if n.endswith("EncDecAttention.k")}}
+    hooks = [module.register_forward_hook(lambda *_, name=name: calls.append(name)) for name, module in counted.items()]
     ours.generate(TEXTS, max_new_tokens=8, eos_token_id=(), **WAYS[way])
     for hook in hooks:
         hook.remove()
-    assert sorted(calls) == sorted(watched)
+    assert sorted(calls) == sorted(counted)
 
 
 # --- Directories ------------------------------------------------------------------------------------------------------

@@ -196,7 +196,7 @@ def test_the_processor_is_loaded_and_saved_with_the_model(tmp_path: Path) -> Non
     ViTImageProcessorPil(size={"height": 16, "width": 16}, resample=3).save_pretrained(tmp_path / "theirs")
     loaded = registry.load(tmp_path / "theirs")
     with pytest.raises(MissingTokenizerError, match="a ViTProcessor, which is not a tokenizer"):
-        loaded.tokenizer  # noqa: B018
+        loaded.tokenizer  # noqa: B018  # raises
     image = picture(30, 20)
     logits = loaded.model(**loaded.processor(image)).logits
     saved = loaded.save(tmp_path / "ours")

@@ -120,7 +120,7 @@ def test_a_file_may_have_no_tokenizer(keys: Any, tmp_path: Path) -> None:
     path = crate(tmp_path, {**keys, "tokenizer": {}})
     for place in (path, path.parent):
         with pytest.raises(MissingTokenizerError):
-            registry.load(place).tokenizer  # noqa: B018
+            registry.load(place).tokenizer  # noqa: B018  # raises
 
 
 def test_errors_name_the_file_that_carries(keys: Any, tmp_path: Path) -> None:
@@ -152,6 +152,6 @@ def test_a_format_may_carry_the_configuration_alone(keys: Any, tmp_path: Path) -
         less = evolve(spec, **{field: None})
         discovery.register(SimpleNamespace(registry_weight_loaders=hookimpl(lambda less=less: [less])), "crate")
         with pytest.raises(expected):
-            registry.load(crate(tmp_path, keys)).tokenizer  # noqa: B018
+            registry.load(crate(tmp_path, keys)).tokenizer  # noqa: B018  # raises
         if field == "tokenizer":
             discovery.unregister("crate")

@@ -57,9 +57,9 @@ def test_a_model_without_a_tokenizer_and_one_whose_modules_are_unknown(
     (tmp_path / "saved/modules.json").write_text('[{"type": "a.Other", "path": ""}]')
     again = copied(registry.load(tmp_path / "saved"))
     with pytest.raises(MissingTokenizerError):
-        again.tokenizer  # noqa: B018
+        again.tokenizer  # noqa: B018  # raises
     with pytest.raises(registry.errors.UnsupportedError, match="module Other"):
-        again.sentence_modules  # noqa: B018
+        again.sentence_modules  # noqa: B018  # raises
 
 
 @each_copy

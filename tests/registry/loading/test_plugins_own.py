@@ -180,7 +180,7 @@ def test_what_no_reader_knows_has_no_configuration(tmp_path: Path) -> None:
 def test_a_processor_is_no_tokenizer(box: Path) -> None:
     loaded = registry.load(box)
     with pytest.raises(MissingTokenizerError, match=r"a Lens, which is not a tokenizer\.\n.*loaded\.processor"):
-        loaded.tokenizer  # noqa: B018
+        loaded.tokenizer  # noqa: B018  # raises
     assert registry.load_tokenizer(box).scale == 0.5
 
 

@@ -286,5 +286,5 @@ class _Cursor:
         return found
 
     def damaged(self, fault: str) -> CorruptWeightsError:
-        """The error for what no writer makes."""
+        """The error for a damaged file."""
         return CorruptWeightsError(f"{self.path} is damaged: {fault}.", hint="Fetch it again.")

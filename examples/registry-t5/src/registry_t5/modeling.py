@@ -55,7 +55,7 @@ class T5Attention(nn.Module):
 class T5CrossAttention(T5Attention):
     """Attention to the encoded text."""
 
-    def forward(self, x: Tensor, attend: CrossAttend) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, attend: CrossAttend) -> Tensor:  # type: ignore[override]  # other arguments
         """Mix what the tokens of ``x``, ``(batch, tokens, width)``, attend to."""
         return self.mix(x, attend, self.key_value)
 
@@ -183,7 +183,7 @@ class T5Encoder(T5Stack):
 class T5Decoder(T5Stack):
     """Reads what there is of answers."""
 
-    further = {"EncDecAttention": T5CrossAttention}  # noqa: RUF012
+    further = {"EncDecAttention": T5CrossAttention}  # noqa: RUF012  # read only
 
     def forward(self, x: Tensor, state: CausalState, cross: CrossState, shown: HiddenStates) -> Tensor:
         """Transform embeddings, ``(batch, tokens, width)``."""
