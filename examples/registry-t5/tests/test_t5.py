@@ -174,6 +174,7 @@ def test_equal_draws_sample_the_tokens_of_transformers(pair: tuple[Any, Any, Pat
 
 def test_an_answer_can_be_begun(pair: tuple[Any, Any, Path]) -> None:
     theirs, ours, _ = pair
+    assert ours.can_generate() is theirs.can_generate() is True
     begun = torch.cat([torch.zeros(3, 1, dtype=torch.long), ANSWERS[:, :3]], dim=1)
     wanted = theirs.generate(TEXTS, decoder_input_ids=begun, max_new_tokens=6, do_sample=False)
     assert ours.generate(TEXTS, decoder_input_ids=begun, max_new_tokens=6).tolist() == wanted.tolist()

@@ -302,10 +302,10 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
         return self.base_model_prefix if hasattr(self, self.base_model_prefix) else ""
 
     def can_generate(self) -> bool:
-        """Whether ``generate`` continues texts with this model."""
-        from registry.generation.state import CausalModel  # loading needs none of it
+        """Whether ``generate`` continues, or answers, texts with this model."""
+        from registry.generation.state import CausalModel, Seq2SeqModel  # loading needs none of it
 
-        return isinstance(self, CausalModel)
+        return isinstance(self, CausalModel | Seq2SeqModel)
 
     if not TYPE_CHECKING:
 

@@ -85,16 +85,19 @@ def pull_files(
     return _pulled(resolve(name, revision=revision), policy)
 
 
-def _pulled(source: Source, policy: Policy) -> PullResult:
-    """The files of a source and, where these are an adapter, those of its base model as well."""
+def _pulled(source: Source, policy: Policy, *, is_base: bool = False) -> PullResult:
+    """The files of a source and, where these are an adapter, those of its base model as well.
+
+    What a base model says of a base of its own is not followed: it may be itself.
+    """
     before = _digests_here(source, policy)
     after = Files(source, policy).of()
     if not after:
         raise MissingFileError(f"{source} has no files that are known to belong to a model.")
     digests = {file: _digest(path) for file, path in after.items()}
-    if ADAPTER_CONFIG_NAME in after and not any(map(is_weights, after)):
+    if not is_base and ADAPTER_CONFIG_NAME in after and not any(map(is_weights, after)):
         config = after[ADAPTER_CONFIG_NAME]
-        _pulled(resolve_base(config, read_json_object(config)), policy)
+        _pulled(resolve_base(config, read_json_object(config)), policy, is_base=True)
     states = _states(before, digests, update=policy.update)
     for file, state in states.items():
         if state == "changed":

@@ -197,7 +197,7 @@ def _read_header(file: IO[bytes], path: Path) -> tuple[dict[str, Any], int, int]
     text = file.read(length) if 0 < length <= min(size, LARGEST_HEADER) else b""
     if not 0 < length <= size:
         raise CorruptWeightsError(
-            f"{path} is damaged: its header should have {length:,} bytes, but only {max(size, 0):,} follow."
+            f"{path} is damaged: its header should have {length:,} bytes, and {max(size, 0):,} follow."
         )
     if length > LARGEST_HEADER:
         raise WeightsLimitError(f"{path} has a header of {length:,} bytes; the maximum is {LARGEST_HEADER:,}.")

@@ -280,3 +280,10 @@ def test_an_adapter_is_pulled_with_its_base_model(
     shutil.rmtree(tmp_path / "cache")
     registry.pull(local)  # a directory, whose base model is not here
     assert registry.load_model(local, offline=True).load_report is not None
+
+
+def test_an_adapter_whose_base_is_itself_is_pulled_once(adapter: Make) -> None:
+    directory = adapter()
+    config = json.loads((directory / "adapter_config.json").read_text())
+    (directory / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": str(directory)}))
+    assert registry.pull(directory) == directory
