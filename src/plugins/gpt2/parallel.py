@@ -1,16 +1,5 @@
 """How GPT-2 is divided over processes."""
 
-from registry.sharding.plans import ParallelPlan
+from registry.sharding.plans import plan_of_fused_blocks
 
-PLAN = ParallelPlan(
-    blocks=("transformer.h.*",),
-    tensor={
-        "transformer.wte": "vocabulary",
-        "transformer.h.*.attn.c_attn": "colwise:3",
-        "transformer.h.*.attn.c_proj": "rowwise",
-        "transformer.h.*.mlp.c_fc": "colwise",
-        "transformer.h.*.mlp.c_proj": "rowwise",
-        "lm_head": "scores",
-    },
-    divisible=("n_head",),
-)
+PLAN = plan_of_fused_blocks(embedding="transformer.wte")

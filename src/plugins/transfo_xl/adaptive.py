@@ -13,9 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from registry.nn.inputs import can_branch_on, carries_hook, check_type, class_numbers, is_traced, rows_in, unknown_ids
+from registry.errors import InputError
+from registry.nn.inputs import (
+    can_branch_on,
+    carries_hook,
+    check_shape,
+    check_type,
+    class_numbers,
+    is_traced,
+    rows_in,
+    unknown_ids,
+)
 from registry.nn.linear import FunctionalLinear
-from registry.nn.losses import IGNORED
+from registry.nn.losses import IGNORED, next_tokens
 
 from .config import TransfoXLConfig
 
@@ -245,3 +255,32 @@ def _least(scores: Tensor, top: int | None) -> Tensor | None:
 def _has_fixed_shapes(x: Tensor) -> bool:
     """Whether shapes may not depend on values: what is recorded or transformed has none, nor have tensors on meta."""
     return is_traced() or x.is_meta or type(x) is not Tensor
+
+
+def predicted_words(
+    tokens: Tensor, labels: Tensor | None, target: Tensor | None, mask: Tensor | None, vocab_size: int
+) -> Tensor | None:
+    """The words whose losses are wanted, negative where none is; None where none are.
+
+    Args:
+        tokens: The ids that are read, or the features in their place, ``(batch, tokens, ...)``.
+        labels: The ids themselves, ``(batch, tokens)``, which are shifted here.
+        target: The words that follow, ``(batch, tokens)``, not shifted.
+        mask: 0 at padding, ``(batch, tokens)``.
+        vocab_size: V.
+
+    Returns:
+        ``(batch, tokens)``.
+
+    Raises:
+        InputError: A shape does not fit, or both labels and a target are given.
+    """
+    check_shape(labels, tokens, "labels")
+    check_shape(target, tokens, "target")
+    if labels is None:
+        return target if target is None or mask is None else target.masked_fill(mask == 0, IGNORED)
+    if target is not None:
+        raise InputError(
+            "labels and target are two forms of one thing (target is shifted by one token): pass only one."
+        )
+    return next_tokens(class_numbers(labels, tokens.shape, vocab_size), mask)

@@ -11,7 +11,10 @@ from typing import NamedTuple, TypeAlias, overload
 
 import torch
 from attrs import define, evolve
-from torch import Tensor
+from torch import Tensor, nn
+
+from registry.errors import InputError
+from registry.nn.inputs import carries_hook, is_traced
 
 ProjectionKey: TypeAlias = tuple[object, ...]
 """What projections depend on: memory and version of each weight, the largest distance, autocast."""
@@ -150,6 +153,37 @@ class Memory(Sequence[Tensor]):
         """A memory of hidden states alone, ``(B, M, W)`` for each layer."""
         return cls(tuple(LayerMemory(RowWindow(rows)) for rows in states))
 
+    @classmethod
+    def before(cls, x: Tensor, mems: Iterable[Tensor] | None, *, layers: int, length: int) -> "Memory":
+        """The memory that a caller gives, checked; where none is given, that of a model that has read nothing.
+
+        Args:
+            x: Features of new tokens, ``(B, T, W)``.
+            mems: A memory, or hidden states for each layer, ``(B, M, W)``; None for none.
+            layers: How many layers there are.
+            length: M, where nothing was read.
+
+        Raises:
+            InputError: There are not as many tensors as layers, or one has another shape.
+        """
+        if mems is None:
+            return cls.nothing(layers, length, x)
+        if isinstance(mems, Memory) and mems.grows and not mems.layers:
+            return cls.nothing(layers, 0, x, grows=True)
+        if not isinstance(mems, Memory):
+            mems = list(mems)
+            if any(not isinstance(state, Tensor) for state in mems):
+                raise InputError("mems must be tensors, one for each layer; omit them at the beginning of a text.")
+        memory = mems if isinstance(mems, Memory) else cls.of(state.detach().to(x.dtype) for state in mems)
+        wanted = (x.shape[0], memory.length if len(memory) else 0, x.shape[-1])
+        if len(memory) != layers or any(state.shape != wanted for state in memory):
+            raise InputError(
+                f"mems must have {layers} tensors of shape {wanted[:1]} + (cached tokens,) + {wanted[2:]}, not "
+                f"{[tuple(state.shape) for state in memory][:3]}.",
+                hint="Those of pytorch-pretrained-bert have the axis of the batch second: mem.transpose(0, 1) fits.",
+            )
+        return memory
+
     @overload
     def __getitem__(self, layer: int) -> Tensor: ...
     @overload
@@ -176,6 +210,31 @@ class Memory(Sequence[Tensor]):
         """The memory in which sequence ``i`` is what sequence ``rows[i]`` was."""
         skipped = None if self.skipped is None else self.skipped.index_select(0, rows)
         return evolve(self, layers=tuple(layer.select(rows) for layer in self.layers), skipped=skipped)
+
+    def as_output(self) -> Sequence[Tensor]:
+        """The memory as an output of the model; plain tensors, where operations are recorded."""
+        return tuple(self) if is_traced() else self
+
+
+def projection_key(nets: Sequence[nn.Module], clamp_len: int, device: str) -> ProjectionKey:
+    """What keys, values and projected distances depend on; empty where they are not kept.
+
+    They are kept where no gradients are wanted, unless a tool has changed a layer that makes them: nothing here could
+    notice that an adapter is switched off.
+
+    Args:
+        nets: The layers that make them.
+        clamp_len: The largest distance.
+        device: The type of the device.
+    """
+    if torch.is_grad_enabled() or is_traced():
+        return ()
+    if not all(type(net) in (nn.Linear, nn.LayerNorm) for net in nets) or carries_hook(*nets):
+        return ()
+    weights = [weight for net in nets for weight in net._parameters.values() if weight is not None]
+    versions = (0 if weight.is_inference() else weight._version for weight in weights)
+    autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    return (clamp_len, autocast, *(weight.data_ptr() for weight in weights), *versions)
 
 
 class MemoryCache:

@@ -18,6 +18,11 @@ def padding_of(attention_mask: Tensor | None) -> Tensor | None:
     return padding if not can_branch_on(padding) or padding.any() else None
 
 
+def without(padding: Tensor | None, x: Tensor) -> Tensor:
+    """Features, ``(B, T, width)``, with zeros at padding."""
+    return x if padding is None else x.masked_fill(padding[..., None], 0.0)
+
+
 def leading(padding: Tensor | None) -> Tensor | None:
     """How much padding is before the tokens of each sequence, ``(B,)``."""
     return None if padding is None else padding.long().cumprod(dim=1).sum(dim=1)

@@ -7,7 +7,7 @@ the memory of that layer (``cache``), relative positions (``positions``) and the
 appends its hidden states there, and the contexts then hold the next memory.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from sys import maxsize
 from typing import Any, ClassVar
 
@@ -17,18 +17,18 @@ from torch import Tensor, nn
 from registry.errors import InputError, UnsupportedError
 from registry.loading.model import Model
 from registry.nn.heads import last_tokens
-from registry.nn.inputs import carries_hook, check_shape, class_numbers, is_traced, tokens_of
-from registry.nn.losses import IGNORED, next_tokens, sequence_loss
+from registry.nn.inputs import check_shape, tokens_of
+from registry.nn.losses import sequence_loss
 from registry.nn.outputs import ClassificationOutput, MemoryLMOutput, MemoryOutput
 from registry.records import LazyRef
 from registry.weights.names import Layout
 
-from .adaptive import AdaptiveEmbedding, AdaptiveLogSoftmax
+from .adaptive import AdaptiveEmbedding, AdaptiveLogSoftmax, predicted_words
 from .block import TransfoXLBlock
-from .cache import Memory, MemoryCache, ProjectionKey
+from .cache import Memory, MemoryCache, projection_key
 from .config import TransfoXLConfig
 from .context import LayerContext, LayerContextWithWeights, Lengths, SegmentContext
-from .mask import padding_of
+from .mask import padding_of, without
 from .positions import sinusoids
 from .weights import BIASES, LAYOUT, layout_of
 
@@ -158,14 +158,14 @@ class TransfoXLModel(TransfoXLPreTrainedModel):
         x = self.drop(self.word_emb(input_ids) if inputs_embeds is None else inputs_embeds)
         padding = padding_of(attention_mask)
         segment = self._segment(x, mems, padding, LayerContextWithWeights if output_attentions else LayerContext)
-        x, states = _without(padding, x), []
+        x, states = without(padding, x), []
         for layer, context in zip(self.layers, segment.layers, strict=True):
             states.append(x)
-            x = _without(padding, layer(x, context))
+            x = without(padding, layer(x, context))
         x = self.drop(x)
         return MemoryOutput(
             last_hidden_state=x,
-            mems=_shown(segment.memory) if use_cache else None,
+            mems=segment.memory.as_output() if use_cache else None,
             hidden_states=(*states, x) if output_hidden_states else None,
             attentions=segment.attentions if output_attentions else None,
         )
@@ -176,58 +176,17 @@ class TransfoXLModel(TransfoXLPreTrainedModel):
         """What the layers attend to."""
         return SegmentContext.of(
             x,
-            self._memory(mems, x),
+            Memory.before(x, mems, layers=len(self.layers), length=self.mem_len),
             Lengths(self.mem_len, self.ext_len, self.clamp_len, self.same_length),
             lambda distances: self.drop(sinusoids(distances, x.shape[-1], x.dtype)),
             padding=padding,
-            key=self._projection_key(x.device.type),
+            key=() if self.training else projection_key(self._projections(), self.clamp_len, x.device.type),
             kind=kind,
         )
 
-    def _memory(self, mems: Iterable[Tensor] | None, x: Tensor) -> Memory:
-        if mems is None:
-            return Memory.nothing(len(self.layers), self.mem_len, x)
-        if isinstance(mems, Memory) and mems.grows and not mems.layers:
-            return Memory.nothing(len(self.layers), 0, x, grows=True)
-        if not isinstance(mems, Memory):
-            mems = list(mems)
-            if any(not isinstance(state, Tensor) for state in mems):
-                raise InputError("mems must be tensors, one for each layer; omit them at the beginning of a text.")
-        memory = mems if isinstance(mems, Memory) else Memory.of(state.detach().to(x.dtype) for state in mems)
-        wanted = (x.shape[0], memory.length if len(memory) else 0, x.shape[-1])
-        if len(memory) != len(self.layers) or any(state.shape != wanted for state in memory):
-            raise InputError(
-                f"mems must have {len(self.layers)} tensors of shape {wanted[:1]} + (cached tokens,) + "
-                f"{wanted[2:]}, not {[tuple(state.shape) for state in memory][:3]}.",
-                hint="Those of pytorch-pretrained-bert have the axis of the batch second: mem.transpose(0, 1) fits.",
-            )
-        return memory
-
-    def _projection_key(self, device: str) -> ProjectionKey:
-        """What keys, values and projected distances depend on; empty where they are not kept.
-
-        They are kept where no gradients are wanted, unless a tool has changed a layer that makes them: nothing here
-        could notice that an adapter is switched off.
-        """
-        if self.training or torch.is_grad_enabled() or is_traced():
-            return ()
-        nets = [net for layer in self.layers for net in layer.dec_attn.projections]
-        if not all(type(net) in (nn.Linear, nn.LayerNorm) for net in nets) or carries_hook(*nets):
-            return ()
-        weights = [weight for net in nets for weight in net._parameters.values() if weight is not None]
-        versions = (0 if weight.is_inference() else weight._version for weight in weights)
-        autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        return (self.clamp_len, autocast, *(weight.data_ptr() for weight in weights), *versions)
-
-
-def _shown(memory: Memory) -> Sequence[Tensor]:
-    """The memory as an output; plain tensors, where operations are recorded."""
-    return tuple(memory) if is_traced() else memory
-
-
-def _without(padding: Tensor | None, x: Tensor) -> Tensor:
-    """Features, ``(batch, tokens, width)``, with zeros at padding."""
-    return x if padding is None else x.masked_fill(padding[..., None], 0.0)
+    def _projections(self) -> list[nn.Module]:
+        """The layers that make keys, values and projected distances."""
+        return [net for layer in self.layers for net in layer.dec_attn.projections]
 
 
 # --- One class for each task ------------------------------------------------------------------------------------------
@@ -303,7 +262,8 @@ class TransfoXLLMHeadModel(TransfoXLHead):
         Raises:
             InputError: A shape does not fit, or an id is unknown.
         """
-        target = self._target(tokens_of(input_ids, inputs_embeds), labels, target, attention_mask)
+        tokens = tokens_of(input_ids, inputs_embeds)
+        target = predicted_words(tokens, labels, target, attention_mask, self.config.vocab_size)
         read = self.transformer(
             input_ids,
             attention_mask=attention_mask,
@@ -321,20 +281,6 @@ class TransfoXLLMHeadModel(TransfoXLHead):
         losses = self.crit(read.last_hidden_state, target=target)
         loss = losses.sum() / (target >= 0).sum().clamp(min=1)
         return MemoryLMOutput(loss, losses, None, read.mems, read.hidden_states, read.attentions)
-
-    def _target(
-        self, tokens: Tensor, labels: Tensor | None, target: Tensor | None, mask: Tensor | None
-    ) -> Tensor | None:
-        """The words that are predicted, ``(batch, tokens)``, negative where none is."""
-        check_shape(labels, tokens, "labels")
-        check_shape(target, tokens, "target")
-        if labels is None:
-            return target if target is None or mask is None else target.masked_fill(mask == 0, IGNORED)
-        if target is not None:
-            raise InputError(
-                "labels and target are two forms of one thing (target is shifted by one token): pass only one."
-            )
-        return next_tokens(class_numbers(labels, tokens.shape, self.config.vocab_size), mask)
 
     # --- Generation
 

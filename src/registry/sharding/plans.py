@@ -160,3 +160,26 @@ class ParallelPlan:
 def _may_be_absent(pattern: str, layout: "Layout") -> bool:
     """Whether a pattern names modules of a part that a class may lack."""
     return any(f"{pattern}.".startswith(part) for part in layout.parts)
+
+
+def plan_of_fused_blocks(*, embedding: str) -> ParallelPlan:
+    """The plan of causal models whose attention makes queries, keys and values in one product, ``c_attn``.
+
+    Blocks are ``transformer.h.*``, with the layers ``attn.c_attn``, ``attn.c_proj``, ``mlp.c_fc`` and ``mlp.c_proj``;
+    ``lm_head`` scores tokens, and the configuration has ``n_head``.
+
+    Args:
+        embedding: The full name of the embedding of tokens.
+    """
+    return ParallelPlan(
+        blocks=("transformer.h.*",),
+        tensor={
+            embedding: "vocabulary",
+            "transformer.h.*.attn.c_attn": "colwise:3",
+            "transformer.h.*.attn.c_proj": "rowwise",
+            "transformer.h.*.mlp.c_fc": "colwise",
+            "transformer.h.*.mlp.c_proj": "rowwise",
+            "lm_head": "scores",
+        },
+        divisible=("n_head",),
+    )
