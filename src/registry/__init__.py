@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from registry.files.filenames import CONFIG_NAME as CONFIG_NAME
     from registry.files.filenames import WEIGHTS_NAME as WEIGHTS_NAME
     from registry.hookspecs import hookimpl as hookimpl
-    from registry.loading.pretrained import Pretrained as Pretrained
+    from registry.loading.loaded import Pretrained as Pretrained
     from registry.loading.pretrained import load as load
     from registry.loading.pretrained import load_model as load_model
-    from registry.loading.pretrained import load_tokenizer as load_tokenizer
     from registry.loading.pretrained import save as save
     from registry.records import Card as Card
     from registry.records import ConfigSpec as ConfigSpec
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from registry.sources.pull import pull as pull
     from registry.sources.resolve import resolve as resolve
     from registry.tokenization.added_tokens.token import AddedToken as AddedToken
+    from registry.tokenization.load import load_tokenizer as load_tokenizer
 
     PYTORCH_PRETRAINED_BERT_CACHE: str
 
@@ -57,7 +57,8 @@ _NAMES = {
     "sources.files": ("files_of",),
     "sources.pull": ("pull",),
     "hookspecs": ("hookimpl",),
-    "loading.pretrained": ("Pretrained", "load", "load_model", "load_tokenizer", "save"),
+    "loading.loaded": ("Pretrained",),
+    "loading.pretrained": ("load", "load_model", "save"),
     "records": (
         *("Card", "ConfigSpec", "FileSpec", "LayerSpec"),
         *("LazyRef", "ModelSpec", "TokenizerSpec", "WeightLoaderSpec"),
@@ -66,6 +67,7 @@ _NAMES = {
     "files.filenames": ("CONFIG_NAME", "WEIGHTS_NAME"),
     "saving.verify": ("verify",),
     "tokenization.added_tokens.token": ("AddedToken",),
+    "tokenization.load": ("load_tokenizer",),
 }
 """The public names, by the module in which each is at home."""
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from registry.embedding.embed import longest_input
 from registry.errors import InputError
-from registry.loading.pretrained import Pretrained
+from registry.loading.loaded import Pretrained
 
 OUTSIDE = frozenset(("o", "none", "nothing", "outside"))
 """Labels, in lower case, of words that belong to no span."""

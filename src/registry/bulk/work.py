@@ -16,7 +16,7 @@ from registry.errors import InputError, UnknownTaskError, UntrainedWarning
 
 if TYPE_CHECKING:
     from registry.embedding.embed import SentenceEncoder
-    from registry.loading.pretrained import Pretrained
+    from registry.loading.loaded import Pretrained
 
 Columns: TypeAlias = Mapping[str, Any]
 """Columns of equal length by name: lists, or arrays."""

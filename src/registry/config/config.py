@@ -7,9 +7,7 @@ that train do, and is checked then.
 
 import json
 import os
-import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -19,6 +17,7 @@ from attrs import field, frozen
 
 from registry.config import labels
 from registry.config.fields import choice
+from registry.config.json_file import config_text, naming
 from registry.config.keywords import instead_of_attribute, unknown_keyword
 from registry.config.labels import labels_of, numbered
 from registry.errors import ArchitectureMismatchError, ConfigError, PluginIncompatibleError, UnknownOptionError
@@ -385,17 +384,6 @@ def _is_json(value: Any) -> bool:
     return True
 
 
-def _advice(problem: ConfigError) -> str | None:
-    """How to open a file with an impossible value all the same."""
-    key = re.match(r"(\w+) (?:\(.*\) )?must ", problem.message)
-    if key is None:
-        return None
-    replaces = f"{key[1]}= as a keyword replaces the value of the file before it is checked"
-    only = re.match(r"\w+ must be ('[^']*'|True|False), not ", problem.message)
-    other = f": with {only[1]}, other numbers are computed than the weights were trained for" if only else ""
-    return f"{replaces}{other}."
-
-
 def _remade(reference: str | type, state: Mapping[str, Any], aside: Mapping[str, Any] = MappingProxyType({})) -> Config:
     """Remake a pickled configuration by its constructor, which attrs' own support of pickle does not call."""
     cls: type[Config] = type(revive(reference))
@@ -407,25 +395,3 @@ def _remade(reference: str | type, state: Mapping[str, Any], aside: Mapping[str,
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields with immutable mappings as dicts, which JSON and pickle accept."""
     return {name: dict(value) if isinstance(value, Mapping) else value for name, value in fields.items()}
-
-
-@contextmanager
-def naming(path: str | os.PathLike[str], overrides: Collection[str] = ()) -> Iterator[None]:
-    """Name a file in errors of the configuration that is read from it, and the keywords that replaced its keys."""
-    try:
-        yield
-    except ConfigError as problem:
-        replaced = f" (with {', '.join(f'{key}=' for key in overrides)})" if overrides else ""
-        raise ConfigError(f"{path}{replaced}: {problem.message}", hint=problem.hint or _advice(problem)) from problem
-
-
-def config_text(keys: Mapping[str, Any]) -> str:
-    """The text of a ``config.json``: sorted keys, two spaces, a final newline.
-
-    Raises:
-        ConfigError: A value is nothing that JSON can hold, such as NaN or an object.
-    """
-    try:
-        return json.dumps(keys, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    except (TypeError, ValueError) as problem:
-        raise ConfigError(f"This configuration cannot be written as JSON: {problem}.") from problem

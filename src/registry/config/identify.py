@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from registry import discovery
-from registry.config.config import METADATA_KEYS, Config
 from registry.discovery import Architecture
 from registry.errors import ArchitectureMismatchError, did_you_mean
 from registry.formatting import first_of
@@ -70,6 +69,8 @@ def _by_file_name(filename: str) -> str | None:
 
 def _by_keys(keys: Mapping[str, Any]) -> str | None:
     """The architecture whose fields are most similar to ``keys`` (Jaccard index), if one is, and most keys fit."""
+    from registry.config.config import METADATA_KEYS, Config  # most files name their architecture
+
     similarity: dict[str, float] = {}
     for spec in discovery.every(ConfigSpec):
         cls: type[Config] = discovery.load_class(spec)

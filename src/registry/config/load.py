@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from registry import discovery
 from registry.config.adapter import find_adapter
-from registry.config.config import Config, naming
 from registry.config.identify import identify
-from registry.config.keywords import refuse_unknown
+from registry.config.json_file import naming
 from registry.discovery import Architecture
 from registry.discovery.carried import carried_by
 from registry.discovery.filenames import config_names
@@ -23,6 +22,9 @@ from registry.files.urls import shown
 from registry.formatting import first_of, plural
 from registry.records import Card, ConfigSpec
 from registry.sources.files import Files
+
+if TYPE_CHECKING:
+    from registry.config.config import Config
 
 BASE = "base"
 """The task of models without a head."""
@@ -51,7 +53,7 @@ class ConfigFile:
         self.overrides = overrides
 
     @cached_property
-    def config(self) -> Config:
+    def config(self) -> "Config":
         """The configuration, overrides included.  Raises ConfigError and UnknownOptionError."""
         return self.read({})
 
@@ -62,7 +64,7 @@ class ConfigFile:
         listed = (names,) if isinstance(names, str) else names if isinstance(names, list) else ()
         return tuple(re.sub("^(TF|Flax)(?=[A-Z])", "", name) for name in listed if isinstance(name, str))
 
-    def read(self, overrides: Mapping[str, Any], *, task: str | None = None) -> Config:
+    def read(self, overrides: Mapping[str, Any], *, task: str | None = None) -> "Config":
         """The configuration with further values that replace those of fields, for a task.
 
         Args:
@@ -91,7 +93,7 @@ class ConfigFile:
                 return config
 
 
-def _needless(cls: type[Config], task: str | None) -> set[str]:
+def _needless(cls: "type[Config]", task: str | None) -> set[str]:
     """The keys that a task does not need: those of single tasks and, for the base model, those of all heads."""
     if task is None:
         return set()
@@ -127,6 +129,8 @@ def load_config(
     """
     files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
     if overrides and not files.source.in_place:
+        from registry.config.keywords import refuse_unknown  # few loads have any
+
         refuse_unknown(overrides, config_keywords(files.source.card), "No configuration has")
     return read_config(files, overrides).config
 

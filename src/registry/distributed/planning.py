@@ -13,7 +13,7 @@ from attrs import frozen
 from registry.config.load import find_config
 from registry.errors import ParallelError, UnknownOptionError
 from registry.formatting import format_size
-from registry.loading.choose import class_for, task_of
+from registry.loading.classes import class_for, task_of
 from registry.loading.options import dtype_of
 from registry.sources.files import Files
 
@@ -143,7 +143,7 @@ def plan(
     sizes = _sizes_of(mesh)
     if optimizer not in OPTIMIZERS:
         raise UnknownOptionError(f"optimizer={optimizer!r} is not one of {', '.join(OPTIMIZERS)}.")
-    from registry.loading.load import ClassArguments
+    from registry.loading.classes import ClassArguments
     from registry.loading.meta import build
 
     files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)

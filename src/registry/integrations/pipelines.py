@@ -10,8 +10,8 @@ from transformers.utils.generic import ModelOutput
 from registry.generation.settings import settings_of
 
 if TYPE_CHECKING:
+    from registry.loading.loaded import Pretrained
     from registry.loading.model import Model
-    from registry.loading.pretrained import Pretrained
 
 
 def pipeline(task: str, loaded: "Pretrained", **options: Any) -> Any:

@@ -13,15 +13,16 @@ from registry.config.load import ConfigFile, read_config
 from registry.download.progress import ProgressBar
 from registry.errors import MissingTokenizerError, SaveError
 from registry.files.atomic import Writer
-from registry.loading.choose import processor_of, task_of
+from registry.loading.classes import ClassArguments, task_of
 from registry.loading.differences.fitness import misfit
-from registry.loading.load import ClassArguments, load_into, open_weights
+from registry.loading.load import load_into, open_weights
+from registry.loading.loaded import sentence_modules_of, writers_of_modules
 from registry.loading.model import Model
 from registry.loading.options import LoadOptions
-from registry.loading.pretrained import check_fit, sentence_modules_of, writers_of_modules
 from registry.loading.report import LoadReport
 from registry.loading.save import save_model
 from registry.sources.files import Files
+from registry.tokenization.load import check_fit, processor_of
 from registry.weights import safetensors
 from registry.weights.checkpoint import Checkpoint
 from registry.weights.matching import Patterns

@@ -1,23 +1,20 @@
 """The one way from files to a model, to which every door leads."""
 
-import inspect
-import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve
 
 from registry import discovery
-from registry.config import Config
 from registry.config.adapter import find_adapter
-from registry.config.keywords import unknown_keyword
 from registry.config.load import ConfigFile, find_config
 from registry.discovery import Architecture
-from registry.errors import RegistryError, UnknownOptionError, UntrainedWarning, warn
+from registry.errors import RegistryError, UntrainedWarning, warn
 from registry.files.filenames import GENERATION_CONFIG_NAME, JOURNAL_NAME, MANIFEST_NAME
 from registry.files.strict_json import read_json_object
 from registry.formatting import first_of
 from registry.generation.generate import GenerationDefaults
+from registry.loading.classes import ClassArguments
 from registry.loading.fill import fill
 from registry.loading.meta import build, within_memory
 from registry.loading.options import Alternatives, LoadOptions
@@ -39,108 +36,8 @@ if TYPE_CHECKING:
 
 ModelT = TypeVar("ModelT", bound="Model")
 
-HEAD_OPTIONS = frozenset(("num_labels", "id2label", "label2id"))
-"""Options that describe a head, and so say that one is meant."""
-
 MOST_PATTERNS = 8
 """Patterns that a warning lists."""
-
-
-class ClassArguments(NamedTuple):
-    """The arguments of a model's class next to its configuration."""
-
-    inputs: tuple[Any, ...]
-    """Positional arguments of the constructor."""
-    constructor: Mapping[str, Any]
-    """Keywords of the constructor."""
-    after_loading: Mapping[str, Any]
-    """Keywords of ``Model.after_loading``."""
-    overrides: Mapping[str, Any]
-    """Values that replace those of configuration fields."""
-    positional: tuple[str, ...] = ()
-    """Names of the positional arguments."""
-
-    @property
-    def means_a_head(self) -> bool:
-        """Whether they say how many classes a head is to have, so that a new one is not a surprise."""
-        return bool(HEAD_OPTIONS & {*self.constructor, *self.overrides, *self.positional})
-
-    @classmethod
-    def of(cls, model: "type[Model]", inputs: tuple[Any, ...], keywords: Mapping[str, Any]) -> "ClassArguments":
-        """Divide keywords among constructor, ``after_loading`` and configuration; the first that has one gets it.
-
-        Raises:
-            UnknownOptionError: None of the three has a keyword, or a path is given as a positional argument.
-        """
-        if inputs and isinstance(inputs[0], (str, os.PathLike)):
-            raise UnknownOptionError(
-                f"{model.__name__}.from_pretrained was given {str(inputs[0])!r} as a second positional argument, which "
-                f"would go to the constructor.",
-                hint=f"If it is the cache directory, write cache_dir={str(inputs[0])!r}.",
-            )
-        own, later = own_keywords(model)
-        fields = set(model.config_class.keys()) - own - later
-        for key in keywords:
-            if key not in own | later | fields:
-                raise _unknown(key, model, own | later, fields)
-        taken = [{key: value for key, value in keywords.items() if key in names} for names in (own, later, fields)]
-        names = [name for name in inspect.signature(model.__init__).parameters if name not in ("self", "config")]
-        return cls(
-            inputs=inputs,
-            constructor=taken[0],
-            after_loading=taken[1],
-            overrides=taken[2],
-            positional=tuple(names[: len(inputs)]),
-        )
-
-    def with_labels(self, number: int) -> "ClassArguments":
-        """The same for another number of classes."""
-        plain = ClassArguments(
-            inputs=() if HEAD_OPTIONS & {*self.positional} else self.inputs,
-            constructor={key: value for key, value in self.constructor.items() if key not in HEAD_OPTIONS},
-            after_loading=self.after_loading,
-            overrides={key: value for key, value in self.overrides.items() if key not in HEAD_OPTIONS},
-        )
-        return plain.replaced({"num_labels": number})
-
-    def replaced(self, values: Mapping[str, Any]) -> "ClassArguments":
-        """The same with other values for some options, each for the constructor where it was given that one."""
-        own = {key: value for key, value in values.items() if key in self.constructor}
-        rest = {key: value for key, value in values.items() if key not in own}
-        return ClassArguments(
-            inputs=self.inputs,
-            constructor={**self.constructor, **own},
-            after_loading=self.after_loading,
-            overrides={**self.overrides, **rest},
-            positional=self.positional,
-        )
-
-    def fields_of_constructor(self, config: type[Config]) -> Mapping[str, Any]:
-        """Keywords of the constructor that are fields of the configuration as well, such as ``num_labels``."""
-        fields = config.keys()
-        return {key: value for key, value in self.constructor.items() if key in fields and value is not None}
-
-
-def own_keywords(model: "type[Model]") -> tuple[set[str], set[str]]:
-    """The keywords of a class's constructor, next to its configuration, and those of its ``after_loading``."""
-    own = set(inspect.signature(model.__init__).parameters) - {"self", "config"}
-    return own, set(inspect.signature(model.after_loading).parameters) - {"self"} - own
-
-
-def _unknown(key: str, model: "type[Model]", options: Collection[str], fields: Collection[str]) -> UnknownOptionError:
-    config = model.config_class.__name__
-    of_loading = set(inspect.signature(model.from_pretrained).parameters) - {
-        "pretrained_model_name_or_path",
-        "inputs",
-        "kwargs",
-    }
-    return unknown_keyword(
-        key,
-        f"{model.__name__} has no option {key!r}, and {config} no such field.",
-        {*options, *fields, *of_loading},
-        f"{model.__name__} takes {', '.join(sorted(options)) or 'no options'}; "
-        f"{config} has {', '.join(sorted(fields))}.",
-    )
 
 
 @within_memory()

@@ -14,7 +14,8 @@ from registry.config import Config
 from registry.config.keywords import instead_of_attribute, refusing_foreign
 from registry.garbage import gc_paused
 from registry.generation.generate import GenerationDefaults, generate
-from registry.loading.load import ClassArguments, adapter_among, given_weights, load_into
+from registry.loading.classes import ClassArguments
+from registry.loading.load import adapter_among, given_weights, load_into
 from registry.loading.options import LoadOptions, sharing
 from registry.loading.report import LoadReport
 from registry.loading.slots import share_again, shared_names, slots_of

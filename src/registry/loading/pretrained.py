@@ -4,226 +4,34 @@ Torch is imported when a model is built or saved; configurations and tokenizers 
 """
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
-from registry import discovery
-from registry.config import Config
-from registry.config.adapter import find_adapter
-from registry.config.keywords import instead_of_attribute, refusing_foreign
+from registry.config.keywords import refusing_foreign
 from registry.config.load import ConfigFile, find_config
-from registry.discovery import Architecture
-from registry.errors import (
-    InputError,
-    MissingTokenizerError,
-    RegistryError,
-    SaveError,
-    VocabError,
-    warn,
-)
-from registry.files.filenames import SENTENCE_MODULES_NAME
-from registry.formatting import format_count, html_table, printable
+from registry.errors import MissingTokenizerError, SaveError
 from registry.garbage import gc_paused
-from registry.loading.choose import class_for, processor_of, task_of
-from registry.loading.keywords import refuse_model_keywords, refuse_tokenizer_keywords
-from registry.records import Card
+from registry.loading.classes import class_for, refuse_model_keywords, task_of
+from registry.loading.loaded import Pretrained as Pretrained
+from registry.loading.loaded import sentence_modules_of
 from registry.sources.files import Files
+from registry.tokenization.load import check_fit, processor_of
+from registry.tokenization.load import load_tokenizer as load_tokenizer
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
     from torch.distributed.device_mesh import DeviceMesh
-    from typing_extensions import TypeVar
 
-    from registry.embedding.modules import SentenceModules
-    from registry.files.atomic import Writer
     from registry.loading.adapters.lora import LoraAdapter
     from registry.loading.model import Model
     from registry.loading.options import LoadOptions
-    from registry.loading.report import LoadReport
-    from registry.tokenization.base import Tokenizer
     from registry.tokenization.load import Processor
     from registry.weights.matching import Patterns
     from registry.weights.write import Format
-
-    # With defaults, `Pretrained` alone is a complete type.  What has no class says nothing: it may be of any plugin.
-    ConfigT = TypeVar("ConfigT", bound=Config, default=Any)
-    ModelT = TypeVar("ModelT", bound="Model", default="Model")
-    TokenizerT = TypeVar("TokenizerT", bound="Tokenizer", default="Tokenizer")
-else:
-    from typing import TypeVar
-
-    ConfigT, ModelT, TokenizerT = TypeVar("ConfigT"), TypeVar("ModelT"), TypeVar("TokenizerT")
-
-
-@frozen(kw_only=True)
-class Pretrained(Generic[ConfigT, ModelT, TokenizerT]):
-    """A model with its configuration, tokenizer, card and report.
-
-    For type checkers, ``Pretrained[BertConfig, BertForMaskedLM, BertTokenizer]`` says the classes of the three.
-    """
-
-    model: ModelT
-    """In evaluation mode, its weights loaded."""
-    config: ConfigT
-    """The model's configuration."""
-    card: Card | None
-    """What a plugin declares of the model; None for directories and URLs."""
-    report: "LoadReport"
-    """What was loaded from where."""
-    _processor: "TokenizerT | Processor | MissingTokenizerError" = field(alias="processor")
-    _modules: "SentenceModules | RegistryError | None" = field(default=None, alias="modules")
-
-    def __repr__(self) -> str:
-        model = self.model
-        size = f"{format_count(model.num_parameters())} parameters, {str(model.dtype)[6:]}, {model.device}"
-        return printable(f"<Pretrained {type(model).__name__} of {self.report.source}: {size}>", lines=False)
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """Raise AttributeError, with what to write for an attribute of one of the parts or of another library."""
-            parts = () if name.startswith("_") else ("model", "config", "_processor")
-            owner = next((part.strip("_") for part in parts if hasattr(getattr(self, part), name)), None)
-            advice = instead_of_attribute(name) or ("" if owner is None else f" Write loaded.{owner}.{name}.")
-            raise AttributeError(f"A Pretrained has no attribute {name!r}.{advice}", name=name, obj=self)
-
-    def _repr_html_(self) -> str:
-        missing = isinstance(self._processor, MissingTokenizerError)
-        rows = {
-            "parameters": format_count(self.model.num_parameters()),
-            "type": str(self.model.dtype),
-            "device": str(self.model.device),
-            "tokenizer": "none" if missing else repr(self._processor),
-            **self.report.rows(),
-        }
-        return html_table(f"{type(self.model).__name__} of {self.report.source}", rows)
-
-    @property
-    def tokenizer(self) -> TokenizerT:
-        """The model's tokenizer.
-
-        Raises:
-            MissingTokenizerError: The model has no vocabulary.
-        """
-        from registry.tokenization.base import Tokenizer
-
-        if not isinstance(self.processor, Tokenizer):
-            raise MissingTokenizerError(
-                f"The model's processor is a {type(self.processor).__name__}, which is not a tokenizer.",
-                hint="It is loaded.processor.",
-            )
-        return self.processor  # type: ignore[return-value]  # the class is the caller's word
-
-    @property
-    def processor(self) -> "Processor":
-        """What makes the model's inputs: its tokenizer, or a processor of another kind.
-
-        Raises:
-            MissingTokenizerError: The model has no files for it.
-        """
-        if isinstance(self._processor, MissingTokenizerError):
-            raise self._processor
-        return self._processor
-
-    def generate(self, prompts: str | Sequence[str], **options: Any) -> str | list[str]:
-        """Continue texts, or answer them, as an encoder-decoder does.
-
-        Args:
-            prompts: A text, or several.
-            options: Those of ``model.generate``, such as ``max_new_tokens`` and ``temperature``.
-
-        Returns:
-            Each text with its continuation, or the answer: one for a single text, else a list,
-            ``num_return_sequences`` for each text.
-
-        Raises:
-            InputError: The model does not generate, or an option is impossible.
-            MissingTokenizerError: The model has no vocabulary.
-        """
-        from registry.generation.texts import continue_texts
-
-        several = [prompts] if isinstance(prompts, str) else prompts
-        texts = continue_texts(self.model, self.tokenizer, several, **options)
-        return texts[0] if isinstance(prompts, str) and len(texts) == 1 else texts
-
-    @refusing_foreign
-    def embed(
-        self,
-        texts: Sequence[str],
-        *,
-        batch_size: int = 32,
-        normalize: bool = False,
-        prompt: str | None = None,
-    ) -> "Tensor":
-        """The vectors of texts, as sentence-transformers computes them.
-
-        A vector is the mean of the last hidden states over all tokens of a text, unless the model's files
-        (``modules.json``) say otherwise.  Texts beyond the longest input are truncated.
-
-        Args:
-            texts: The texts.
-            batch_size: Texts that are computed together.
-            normalize: Scale vectors to length 1, also where the files do not say so.
-            prompt: What is put before each text: the name of a prompt of the files, or the prompt itself; None for the
-                files' default, if they have one.
-
-        Returns:
-            ``(texts, width)``, on the CPU.
-
-        Raises:
-            InputError: A text has no token, or the texts are a single one.
-            UnsupportedError: The files ask for a module that is not supported.
-            MissingTokenizerError: The model has no vocabulary.
-        """
-        from registry.embedding.embed import SentenceEncoder
-
-        if isinstance(texts, str):
-            raise InputError("embed takes several texts, and was given one.", hint="Put it into a list: embed([text]).")
-        embedder = SentenceEncoder(
-            self.model, self.tokenizer, self.sentence_modules, normalize=normalize, prompt=prompt
-        )
-        return embedder.vectors(list(texts), batch_size)
-
-    @property
-    def sentence_modules(self) -> "SentenceModules | None":
-        """How hidden states become the vector of a text, as the model's files say; None where they do not.
-
-        Raises:
-            UnsupportedError: They ask for a module that is not supported.
-        """
-        if isinstance(self._modules, RegistryError):
-            raise self._modules
-        return self._modules
-
-    @refusing_foreign
-    def save(
-        self,
-        directory: str | Path,
-        *,
-        tokenizer: "Processor | None" = None,
-        format: "Format" = "safetensors",
-        max_shard_size: int | str | None = None,
-    ) -> Path:
-        """Save all of it as a directory: model, configuration, tokenizer, and the modules of sentence-transformers.
-
-        Takes the arguments of ``registry.save``.
-        """
-        if tokenizer is None and not isinstance(self._processor, MissingTokenizerError):
-            tokenizer = self._processor
-        further = writers_of_modules(self._modules, directory)
-        more: dict[str, Any] = {"further": further} if further else {}  # a class may have its own save_pretrained
-        return self.model.save_pretrained(
-            directory, tokenizer=tokenizer, format=format, max_shard_size=max_shard_size, **more
-        )
-
-
-# --- Doors ------------------------------------------------------------------------------------------------------------
 
 
 def load(
@@ -298,7 +106,7 @@ def load(
         described, model, base = _load(files, task, options, config_overrides)
         processor: Processor | MissingTokenizerError
         try:
-            processor = _processor_of(described.architecture, files, base)
+            processor = processor_of(described.architecture, files, base=base)
         except MissingTokenizerError as missing:
             processor = missing
         else:
@@ -364,42 +172,6 @@ def load_model(
         return _load(files, task, options, config_overrides)[1]
 
 
-def load_tokenizer(
-    name: str | os.PathLike[str],
-    *,
-    cache_dir: str | os.PathLike[str] | None = None,
-    offline: bool | None = None,
-    revision: str | None = None,
-    progress: bool | None = None,
-    **tokenizer_options: Any,
-) -> "Tokenizer":
-    """The tokenizer of a model; needs no torch, and reads no weights.
-
-    A model of images or sound has another processor, which is returned in its place.
-
-    Args:
-        name: A name, path or URL.
-        cache_dir: Directory for downloaded files.
-        offline: True forbids every download; None asks the environment.
-        revision: Branch, tag or commit of a repository of the hub.
-        progress: Whether downloads show a bar; None shows one on a terminal.
-        tokenizer_options: Options of the tokenizer's class.
-
-    Raises:
-        UnknownModelError: Nothing has this name.
-        MissingTokenizerError: The model has no vocabulary.
-        UnknownOptionError: The class has no such option.
-        VocabError: The vocabulary is damaged.
-    """
-    files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
-    refuse_tokenizer_keywords(files.source, tokenizer_options)
-    adapter = find_adapter(files)
-    base = files if adapter is None else adapter.base
-    card = base.source.card
-    known = find_config(base).architecture if card is None else discovery.architecture(card.architecture)
-    return _processor_of(known, files, base, tokenizer_options)  # type: ignore[return-value]  # in most cases a tokenizer
-
-
 @refusing_foreign
 def save(
     pretrained_or_model: "Pretrained | nn.Module",
@@ -463,63 +235,6 @@ def _task_of_adapter(adapter: "LoraAdapter | None", described: ConfigFile) -> st
         return None
     spec = described.architecture.model_named(adapter.file.class_name or "")
     return adapter.file.task or (None if spec is None else spec.task)
-
-
-def _processor_of(
-    architecture: Architecture, files: Files, base: Files, options: Mapping[str, Any] = MappingProxyType({})
-) -> "Processor":
-    """The processor of a model, or the one that is saved with an adapter.  Raises MissingTokenizerError."""
-    if base is not files:
-        with suppress(MissingTokenizerError):
-            return processor_of(architecture, files, options)
-    return processor_of(architecture, base, options)
-
-
-def sentence_modules_of(files: Files) -> "SentenceModules | RegistryError | None":
-    """What the files say of vectors; what is wrong with it is raised when vectors are asked for."""
-    try:
-        if files.find(SENTENCE_MODULES_NAME) is None:
-            return None
-        from registry.embedding.modules import read_modules  # rarely needed
-
-        return read_modules(files.find)
-    except RegistryError as problem:
-        return problem
-
-
-def writers_of_modules(
-    modules: "SentenceModules | RegistryError | None", directory: str | Path
-) -> "Mapping[str, Writer]":
-    """What writes the modules of sentence-transformers into a directory; a warning where they are not supported."""
-    if isinstance(modules, RegistryError) and not Path(directory, SENTENCE_MODULES_NAME).exists():
-        warn(
-            f"{SENTENCE_MODULES_NAME} of sentence-transformers and its directories, such as 1_Pooling, are not "
-            f"supported, and so not saved: copy them into {directory}, or texts are embedded by the mean of their "
-            f"tokens."
-        )
-    return {} if modules is None or isinstance(modules, RegistryError) else modules.writers()
-
-
-def check_fit(tokenizer: "Processor", config: Config) -> None:
-    """Check that a tokenizer has no id beyond the rows of a model's embedding; other processors have no ids.
-
-    Raises:
-        VocabError: It has one.
-    """
-    from registry.tokenization.base import Tokenizer  # which is loaded where there is one
-
-    if not isinstance(tokenizer, Tokenizer):
-        return
-    rows = config.total_tokens_embeddings
-    highest = max(tokenizer.get_vocab().values())
-    if rows is not None and highest >= rows:
-        token = tokenizer.convert_ids_to_tokens(highest)
-        raise VocabError(
-            f"The tokenizer does not belong to the model: its token {token!r} has the id {highest}, but the model "
-            f"embeds {rows} tokens (ids 0 to {rows - 1}).",
-            hint="Load the two from one directory, or correct the vocabulary file there; for tokens that were added, "
-            f"model.resize_token_embeddings({highest + 1}).",
-        )
 
 
 def _unwrapped(model: Any) -> "Model":

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from registry import discovery
 from registry._version import __version__
-from registry.config.config import config_text
+from registry.config.json_file import config_text
 from registry.errors import RegistryError, SaveError
 from registry.files.atomic import Writer, content_writer
 from registry.files.filenames import CONFIG_NAME, GENERATION_CONFIG_NAME
@@ -59,7 +59,7 @@ def save_model(
     """
     _refuse_quantized(model)
     if tokenizer is not None:
-        from registry.loading.pretrained import check_fit  # which imports this module's callers
+        from registry.tokenization.load import check_fit  # a model alone needs none
 
         check_fit(tokenizer, model.config)
     writers = {CONFIG_NAME: content_writer(_config_of(model))}

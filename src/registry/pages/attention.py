@@ -12,7 +12,7 @@ from attrs import frozen
 from torch import Tensor
 
 from registry.errors import InputError, warn
-from registry.loading.pretrained import Pretrained
+from registry.loading.loaded import Pretrained
 from registry.pages.heads import PATTERNS, profiles, striking
 from registry.pages.rendering import base64_of, single_page
 

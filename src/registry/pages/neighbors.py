@@ -15,7 +15,7 @@ from registry.errors import InputError
 from registry.pages.rendering import single_page
 
 if TYPE_CHECKING:
-    from registry.loading.pretrained import Pretrained
+    from registry.loading.loaded import Pretrained
 
 MOST_TEXTS = 5_000
 """Texts on a map; more would be slow in a browser."""

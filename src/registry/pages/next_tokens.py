@@ -12,7 +12,7 @@ from registry.pages.rendering import single_page
 from registry.pages.tokens import VISIBLE
 
 if TYPE_CHECKING:
-    from registry.loading.pretrained import Pretrained
+    from registry.loading.loaded import Pretrained
     from registry.tokenization.base import Tokenizer
 
 MOST_TOKENS = 2_000

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry.loading.pretrained import check_fit
 from registry.testing.suite import Suite, needs
+from registry.tokenization.load import check_fit
 from registry.tokenization.options import SPECIAL_TOKENS
 
 if TYPE_CHECKING:

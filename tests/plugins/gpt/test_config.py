@@ -8,7 +8,7 @@ import registry
 from plugins.gpt.config import OpenAIGPTConfig
 from plugins.gpt.tokenization import OpenAIGPTTokenizer
 from registry.errors import ConfigError, VocabError
-from registry.loading.pretrained import check_fit
+from registry.tokenization.load import check_fit
 
 PUBLISHED: dict[str, Any] = {
     "afn": "gelu",

@@ -12,7 +12,8 @@ import registry
 from registry import discovery
 from registry.config.config import Config
 from registry.errors import UnknownOptionError, WeightsMismatchError
-from registry.loading.load import ClassArguments, given_weights, load_into
+from registry.loading.classes import ClassArguments
+from registry.loading.load import given_weights, load_into
 from registry.loading.model import Model
 from registry.loading.options import LoadOptions
 from registry.sources.files import Files

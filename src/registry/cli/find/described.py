@@ -71,7 +71,7 @@ def of_files(files: "Files") -> dict[str, str | None]:
         RegistryError: What else reading it raises.
     """
     from registry.config.load import find_config
-    from registry.loading.choose import task_of
+    from registry.loading.classes import task_of
 
     described = find_config(files)
     architecture = described.architecture

@@ -11,7 +11,7 @@ from registry.cli.output import echo, json_option, print_json, say
 from registry.cli.run.trained import check_sampling, device_option, end_ids, generation_options, load_trained
 
 if TYPE_CHECKING:
-    from registry.loading.pretrained import Pretrained
+    from registry.loading.loaded import Pretrained
 
 PROMPT = "> "
 """What is shown on a terminal before a message."""

@@ -11,7 +11,7 @@ from registry.cli.texts import all_texts, texts_argument
 from registry.errors import InputError
 
 if TYPE_CHECKING:
-    from registry.loading.pretrained import Pretrained
+    from registry.loading.loaded import Pretrained
 
 
 @click.command()

@@ -37,8 +37,8 @@ def tokens(text: str, out: Path, names: tuple[str, ...], opens: bool, as_json: b
 
     TEXT may be '-' for stdin.
     """
-    from registry.loading.pretrained import load_tokenizer
     from registry.pages.tokens import tokens_page
+    from registry.tokenization.load import load_tokenizer
 
     _write(tokens_page({name: load_tokenizer(name) for name in names}, text), out, opens, as_json)
 

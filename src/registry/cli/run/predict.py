@@ -12,7 +12,7 @@ from registry.cli.texts import all_texts, texts_argument
 from registry.formatting import percent
 
 if TYPE_CHECKING:
-    from registry.loading.pretrained import Pretrained
+    from registry.loading.loaded import Pretrained
 
 Answer: TypeAlias = Mapping[str, Any]
 """What is predicted for a text, by the keys of the JSON output."""

@@ -40,7 +40,7 @@ def command(
 
     With --compare, the tokens of several models stand below each other.  Nothing but the tokenizers is loaded.
     """
-    from registry.loading.pretrained import load_tokenizer
+    from registry.tokenization.load import load_tokenizer
 
     lines = all_texts(texts, file)
     tokenizers = {model: load_tokenizer(model) for model in (name, *others)}

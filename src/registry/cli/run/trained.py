@@ -9,7 +9,7 @@ import click
 from registry.errors import UnknownTaskError, UntrainedWarning
 
 if TYPE_CHECKING:
-    from registry.loading.pretrained import Pretrained
+    from registry.loading.loaded import Pretrained
 
 HELD_BY = {"masked-lm": ("masked-lm", "pretraining"), "causal-lm": ("causal-lm", "double-heads")}
 """For a task, the tasks of cards whose files have its weights."""
@@ -40,7 +40,7 @@ def task_that_generates(name: str) -> str:
         RegistryError: Whatever ``registry.load_config`` raises.
     """
     from registry.config.load import find_config
-    from registry.loading.choose import class_for, task_of
+    from registry.loading.classes import class_for, task_of
     from registry.sources.files import Files
 
     files = Files.named(name)
@@ -104,7 +104,7 @@ def load_for(name: str, tasks: Collection[str], device: str | None) -> "tuple[Pr
         RegistryError: Whatever ``registry.load`` raises.
     """
     from registry.config.load import find_config
-    from registry.loading.choose import task_of
+    from registry.loading.classes import task_of
     from registry.loading.pretrained import load
     from registry.sources.files import Files
 
