@@ -91,7 +91,7 @@ if not TYPE_CHECKING:  # a type checker reads the imports above instead, and so 
         if name not in _MODULES:
             advice = "" if name.startswith("_") else import_module("registry.config.keywords").instead_of(name)
             raise AttributeError(f"module 'registry' has no attribute {name!r}.{advice}".rstrip("."))
-        with import_module("registry.garbage").gc_paused():
+        with import_module("registry.garbage").gc_spared():
             module = import_module(_MODULES[name])
             found = import_module(f"{_MODULES[name]}.{name}") if name in _NAMESPACES else getattr(module, name)
             value = globals()[name] = found

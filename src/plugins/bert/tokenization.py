@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from registry.errors import VocabError
 from registry.files.filenames import TOKENIZER_NAME
-from registry.tokenization.added_tokens.matching import Normalizer
 from registry.tokenization.base import Tokenizer, missing
 from registry.tokenization.batches.encoding import Offsets, Span, Template
 from registry.tokenization.chunk_cache import CachedIds
@@ -22,7 +21,8 @@ from registry.tokenization.word_cache import WordCache
 from registry.tokenization.words import NEVER_SPLIT, BasicTokenizer, Splitter, WhitespaceTokenizer
 
 if TYPE_CHECKING:
-    from registry.records import Paths  # a name for type checkers, which would cost a third of the time of loading
+    from registry.records import Paths
+    from registry.tokenization.added_tokens.matching import Normalizer
 
 __all__ = ["BasicTokenizer", "BertTokenizer", "WordpieceTokenizer", "load_vocab"]
 
@@ -191,7 +191,7 @@ class BertTokenizer(Tokenizer):
         return cache.offsets(span.text)
 
     @property
-    def normalizer(self) -> Normalizer | None:
+    def normalizer(self) -> "Normalizer | None":
         """What is done to text before it is cut into words."""
         return self.basic_tokenizer if isinstance(self.basic_tokenizer, BasicTokenizer) else None
 

@@ -81,7 +81,7 @@ def _rank(plugins: list[Plugin], metadata: str) -> tuple[Any, ...]:
 
 def version_key(version: str) -> tuple[Any, ...]:
     """A key by which versions are sorted as PEP 440 has it; local versions are not told apart."""
-    found = _VERSION.match(version.strip().lower())
+    found = re.match(_VERSION, version.strip().lower())
     if found is None:
         return ()
     release = [int(number) for number in found["release"].split(".")]
@@ -92,7 +92,7 @@ def version_key(version: str) -> tuple[Any, ...]:
     return int(found["epoch"] or 0), release, _PHASES[phase], int(found["number"] or 0), dev
 
 
-_VERSION = re.compile(
+_VERSION = (
     r"v?(?:(?P<epoch>\d+)!)?(?P<release>\d+(?:\.\d+)*)"
     r"(?:[-_.]?(?P<phase>alpha|a|beta|b|rc|c|post|rev|r)[-_.]?(?P<number>\d*))?(?:[-_.]?dev(?P<dev>\d*))?"
 )

@@ -48,7 +48,7 @@ WEIGHTS_NAMES = (
     (WEIGHTS_NAME, WEIGHTS_INDEX_NAME),
 )
 """File and index of each format that keeps weights in one file or in shards, the preferred format first."""
-OTHER_WEIGHTS = re.compile(rf"checkpoint|.+\.ckpt(-\d+)?\..+|.+\.npy|{re.escape(NUMPY_SHAPES_NAME)}")
+OTHER_WEIGHTS = rf"checkpoint|.+\.ckpt(-\d+)?\..+|.+\.npy|{re.escape(NUMPY_SHAPES_NAME)}"
 """Names of weights in formats of several files: TensorFlow checkpoints, and OpenAI's numpy shards."""
 TOKENIZER_NAMES = (
     TOKENIZER_NAME,
@@ -67,7 +67,7 @@ TOKENIZER_CONFIG_KEYS = {"max_len": "model_max_length", "additional_special_toke
 
 def is_weights(name: str) -> bool:
     """Whether a file of this published name holds weights, or the index of sharded ones."""
-    return any(name in pair for pair in WEIGHTS_NAMES) or OTHER_WEIGHTS.fullmatch(name) is not None
+    return any(name in pair for pair in WEIGHTS_NAMES) or re.fullmatch(OTHER_WEIGHTS, name) is not None
 
 
 # --- Of any library ---------------------------------------------------------------------------------------------------

@@ -13,9 +13,9 @@ WEB = ("https:", "http:", "hub:")
 HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
 """Hosts of the hub's pages, whose URLs people copy."""
 
-_LOGIN = re.compile(r"^(//|)(?!hub:|pkg:|file:)[^/@:]+:[^/@]+@")
+_LOGIN = r"^(//|)(?!hub:|pkg:|file:)[^/@:]+:[^/@]+@"
 """User and password before a server."""
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"'<>]+")
+_URL = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"'<>]+"
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _SAFE = "%/:=&?~#+!$,;'@()*[]"
 
@@ -70,12 +70,12 @@ def _redacted_value(parameter: str) -> str:
 
 def without_secrets(text: str) -> str:
     """A name, path or URL for people; of a URL what ``redacted`` leaves, also of one without its scheme."""
-    return redacted(text) if "://" in text or text.startswith("hub:") else _LOGIN.sub(r"\1", text)
+    return redacted(text) if "://" in text or text.startswith("hub:") else re.sub(_LOGIN, r"\1", text)
 
 
 def redacted_in(text: str) -> str:
     """A text with what ``redacted`` leaves of each URL in it."""
-    return _URL.sub(lambda found: redacted(found[0]), text)
+    return re.sub(_URL, lambda found: redacted(found[0]), text)
 
 
 def shown(text: str) -> str:

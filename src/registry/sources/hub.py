@@ -72,7 +72,7 @@ class HubSource(Source):
                 return None
             return fetch(hub.HubFile(self.repository, listing.commit, name).url, policy)
 
-        others = [*filter(OTHER_WEIGHTS.fullmatch, sorted(listing.names)), *weight_names()]
+        others = [*filter(re.compile(OTHER_WEIGHTS).fullmatch, sorted(listing.names)), *weight_names()]
         try:
             return choose(find, roles, policy, other_weights=others)
         except NotCachedError as problem:

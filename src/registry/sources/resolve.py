@@ -111,7 +111,7 @@ def _url(asked: str) -> Source | None:
         if not is_url(asked):
             raise UnknownModelError(f"{shown(asked)} is not a URL: its server or its port is wrong.")
         return rule(asked, rest)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", asked):
+    if rest.startswith("//") and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme):
         raise UnknownModelError(
             f"the URL {shown(asked)} cannot be opened.",
             hint=f"URLs begin with {': or '.join(_SCHEMES)}:.{_instead(scheme.lower(), rest)}",
@@ -246,7 +246,7 @@ def _instead(scheme: str, rest: str) -> str:
 
 # --- Base models of adapters ------------------------------------------------------------------------------------------
 
-OPENED = re.compile(r"(?!(hub|pkg):)[A-Za-z][A-Za-z0-9+.-]+:")
+OPENED = r"(?!(hub|pkg):)[A-Za-z][A-Za-z0-9+.-]+:"
 """The beginning of a base model that is not looked for: what an adapter says opens no URL of any server."""
 
 
@@ -267,7 +267,7 @@ def resolve_base(path: Path, keys: Mapping[str, Any]) -> Source:
             f"{path} does not name the base model of the adapter: base_model_name_or_path is {name!r:.200}.",
             hint="Write the name or the path of the model there, as registry.load takes it.",
         )
-    if OPENED.match(name):
+    if re.match(OPENED, name):
         raise ConfigError(f"{path} gives a URL for its base model, {shown(name)}, which is not opened.")
     try:
         source = resolve(name)

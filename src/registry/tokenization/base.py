@@ -16,7 +16,6 @@ from registry.files.filenames import (
 )
 from registry.formatting import first_of
 from registry.tokenization import options
-from registry.tokenization.added_tokens.matching import searched
 from registry.tokenization.added_tokens.token import AddedToken, added_token
 from registry.tokenization.batches.chat import ChatEncoder
 from registry.tokenization.lookup import AddedTokenError
@@ -292,6 +291,8 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
         """Add tokens and set options that name them; returns how many are new or have changed."""
         if not self.vocab:
             raise VocabError("Tokens cannot be added before there is a vocabulary.", hint="Build it first.")
+        from registry.tokenization.added_tokens.matching import searched
+
         added: dict[str, AddedToken] = {}
         changes = 0
         free = count(len(self))

@@ -4,13 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, count, pairwise, repeat
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from registry.errors import InputError
-from registry.tokenization.added_tokens.matching import AddedTokenFinder, FoundSpan, Normalizer, Part
 from registry.tokenization.batches.encoding import Offsets, RowOf, Span, SpanIds
 from registry.tokenization.chunk_cache import TokenIds, as_array, as_list
 from registry.tokenization.lookup import Ids, Lookup, plain
+
+if TYPE_CHECKING:
+    from registry.tokenization.added_tokens.matching import AddedTokenFinder, Normalizer, Part
+
+# What finds added tokens is imported where it is used: a tokenizer that is only loaded needs none of it.
 
 
 class TextEncoder(Lookup):
@@ -38,7 +42,7 @@ class TextEncoder(Lookup):
         raise NotImplementedError
 
     @property
-    def normalizer(self) -> Normalizer | None:
+    def normalizer(self) -> "Normalizer | None":
         """What the algorithm does to text before it cuts it, but for spans that ``is_normalized``; None for nothing."""
         return None
 
@@ -116,6 +120,8 @@ class TextEncoder(Lookup):
         parts = self._parts(text, split_special_tokens)
         if parts is None:
             return row_of(self.span_ids(tuple.__new__(Span, (text, False, False))))  # in two thirds of the time
+        from registry.tokenization.added_tokens.matching import FoundSpan
+
         ids = row_of(())
         for part in parts:
             if isinstance(part, FoundSpan):
@@ -129,6 +135,8 @@ class TextEncoder(Lookup):
         parts = self._parts(text, split_special_tokens, with_offsets=True)
         if parts is None:
             return self.span_offsets(Span(text))
+        from registry.tokenization.added_tokens.matching import FoundSpan
+
         found: Offsets = []
         for part in parts:
             if isinstance(part, FoundSpan):
@@ -137,7 +145,9 @@ class TextEncoder(Lookup):
                 found.append((part.start, part.end))
         return found
 
-    def _parts(self, text: str, split_special_tokens: bool | None, *, with_offsets: bool = False) -> list[Part] | None:
+    def _parts(
+        self, text: str, split_special_tokens: bool | None, *, with_offsets: bool = False
+    ) -> "list[Part] | None":
         """The added tokens of a text and the spans between them; None for a text without added tokens."""
         split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         finder = self._finder
@@ -145,8 +155,10 @@ class TextEncoder(Lookup):
         return finder.parts(text, split, with_offsets) if may_have(text) else None
 
     @cached_property
-    def _finder(self) -> AddedTokenFinder:
+    def _finder(self) -> "AddedTokenFinder":
         """Finds the added tokens of a text; made when it is first needed, as patterns take time to compile."""
+        from registry.tokenization.added_tokens.matching import AddedTokenFinder
+
         return AddedTokenFinder(self._recognized.values(), self.normalizer)
 
     # --- Words
@@ -156,6 +168,8 @@ class TextEncoder(Lookup):
         if not isinstance(text, str):
             sizes = [len(self._ids(word, split_special_tokens, as_list)) for word in text]
             return list(chain.from_iterable(map(repeat, count(), sizes)))
+        from registry.tokenization.added_tokens.matching import FoundSpan
+
         sizes = []
         for part in self._parts(text, split_special_tokens) or [FoundSpan(Span(text), 0)]:
             sizes += self.span_words(part.span) if isinstance(part, FoundSpan) else [1]

@@ -15,7 +15,7 @@ from registry.files.strict_json import read_json_object
 from registry.tokenization.added_tokens.token import AddedToken
 from registry.tokenization.vocabulary import MOST_BYTES, MOST_VALUES
 
-LAST_NUMBER = re.compile(rb"(\d+)[\s},]*$")
+LAST_NUMBER = rb"(\d+)[\s},]*$"
 """Finds the number with which a part of a file ends, but for closing brackets."""
 
 
@@ -73,7 +73,7 @@ def _last_id(path: Path) -> int | None:
     data = path.read_bytes()
     rules = data.rfind(b'"merges":')
     end = len(data) if rules < 0 else rules
-    number = LAST_NUMBER.search(data, max(0, end - 100), end)
+    number = re.search(LAST_NUMBER, data[max(0, end - 100) : end])
     return int(number[1]) if number else None
 
 

@@ -168,7 +168,7 @@ def test_another_spelling_of_a_key_is_read_and_given_twice_refused() -> None:
 
 
 def test_a_configuration_is_a_value_that_drags_in_neither_plugins_nor_files() -> None:
-    code = "import sys, registry.config; print(*sys.modules)"
+    code = "import sys; from registry.config import Config; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "registry.config.config" in loaded
     assert not [

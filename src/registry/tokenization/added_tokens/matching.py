@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 from registry.errors import VocabError
-from registry.tokenization.added_tokens.pattern import IS_WHITE_SPACE, SPACES, is_of_word, longest_of
+from registry.tokenization.added_tokens.pattern import is_of_word, longest_of, spaces, white_space
 from registry.tokenization.added_tokens.token import AddedToken
 from registry.tokenization.batches.encoding import Offsets, Span
 
@@ -173,11 +173,11 @@ class TokenSet:
             if (split_special_tokens and token.special) or (token.single_word and _touches_word(text, start, end)):
                 continue
             if token.lstrip:
-                while start > begin and IS_WHITE_SPACE(text, start - 1):
+                while start > begin and white_space().match(text, start - 1):
                     start -= 1
                 start = max(start, begin)  # the token before may have taken a part of this one
             if token.rstrip:
-                end = SPACES.match(text, end).end()  # type: ignore[union-attr]  # matches everywhere
+                end = spaces().match(text, end).end()  # type: ignore[union-attr]  # matches everywhere
             found.append(FoundToken(token, start, end))
             begin = end
         return found

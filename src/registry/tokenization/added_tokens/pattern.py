@@ -2,17 +2,16 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import compress, count, groupby
 from operator import ne
 from unicodedata import category
 
 WHITE_SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """The class of white space of ``regex`` and of Rust; ``\\s`` of ``re`` has U+001C to U+001F as well."""
-IS_WHITE_SPACE = re.compile(f"[{WHITE_SPACE}]").match
-SPACES = re.compile(f"[{WHITE_SPACE}]*+")
 
 WORD_CATEGORIES = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "Pc"})
-WORD_SIGNS = re.compile("[\u200c\u200d\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189]")
+WORD_SIGNS = "[\u200c\u200d\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189]"
 """Other characters of words: joiners, and letters in circles and squares (Unicode Technical Standard 18, annex C)."""
 
 DEEPEST = 50
@@ -21,7 +20,19 @@ DEEPEST = 50
 
 def is_of_word(character: str) -> bool:
     r"""Whether a character is one of a word: ``\w`` of Rust, which has marks, and no superscript digits."""
-    return category(character) in WORD_CATEGORIES or WORD_SIGNS.match(character) is not None
+    return category(character) in WORD_CATEGORIES or re.match(WORD_SIGNS, character) is not None
+
+
+@cache
+def white_space() -> re.Pattern[str]:
+    """Finds one such character; compiled when a token that takes the white space around it is first looked for."""
+    return re.compile(f"[{WHITE_SPACE}]")
+
+
+@cache
+def spaces() -> re.Pattern[str]:
+    """Finds as many as there are."""
+    return re.compile(f"[{WHITE_SPACE}]*+")
 
 
 def _common(first: str, other: str) -> int:

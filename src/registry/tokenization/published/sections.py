@@ -8,7 +8,7 @@ from registry.errors import VocabError
 from registry.files.strict_json import read_json_object
 from registry.tokenization.vocabulary import MOST_BYTES, MOST_VALUES, read_bytes
 
-LEFT = re.compile(rb'"direction"\s*:\s*"Left"')
+LEFT = rb'"direction"\s*:\s*"Left"'
 """Finds a side that is not the usual one, in a fraction of the time in which the file is read as JSON."""
 START = 2**12
 """Bytes in which the sections of published files end."""
@@ -28,7 +28,7 @@ def options_in(path: Path, tokenizer_class: Any) -> dict[str, str]:
     """
     data = _start(path)
     is_general = tokenizer_class in GENERAL
-    if not (is_general and b'"pad_token"' in data) and (b'"direction"' not in data or LEFT.search(data) is None):
+    if not (is_general and b'"pad_token"' in data) and (b'"direction"' not in data or re.search(LEFT, data) is None):
         return {}
     keys = read_json_object(path, limit=MOST_BYTES, values=MOST_VALUES, error=VocabError)
     sections = {name: keys[name] for name in ("padding", "truncation") if isinstance(keys.get(name), dict)}
