@@ -3,11 +3,10 @@
 Public names are imported when they are first used, so that ``import registry`` costs next to nothing.
 """
 
-from registry._version import __version__ as __version__
-
 TYPE_CHECKING = False  # type checkers take a variable of this name for true; importing it would cost 10 ms
 if TYPE_CHECKING:
     from registry import zoo as zoo
+    from registry._version import __version__ as __version__
     from registry.catalog import info as info
     from registry.catalog import layer as layer
     from registry.catalog import list_layers as list_layers
@@ -86,6 +85,8 @@ if not TYPE_CHECKING:  # a type checker reads the imports above instead, and so 
 
         if name == "PYTORCH_PRETRAINED_BERT_CACHE":  # computed each time, since the environment may change
             return import_module("registry.cache.directories").shown_cache_directory()
+        if name == "__version__":
+            return import_module("registry._version").__version__
         if name == "zoo":
             return import_module("registry.zoo")
         if name not in _MODULES:

@@ -14,7 +14,7 @@ from registry.config.keywords import refusing_foreign
 from registry.config.load import ConfigFile, find_config
 from registry.errors import MissingTokenizerError, SaveError
 from registry.garbage import gc_paused
-from registry.loading.classes import class_for, refuse_model_keywords, task_of
+from registry.loading.classes import ClassArguments, class_for, refuse_model_keywords, task_of
 from registry.loading.loaded import Pretrained as Pretrained
 from registry.loading.loaded import sentence_modules_of
 from registry.sources.files import Files
@@ -216,7 +216,7 @@ def _load(
 
     These are others than the given ones where an adapter is given, which names its base model.
     """
-    from registry.loading.load import ClassArguments, adapter_among, load_into
+    from registry.loading.load import adapter_among, load_into
 
     refuse_model_keywords(files.source, task, keywords)
     adapter = adapter_among(files)

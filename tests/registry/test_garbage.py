@@ -1,0 +1,38 @@
+"""The garbage collector is paused where it has nothing to collect, and is as it was afterwards."""
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import pytest
+
+from registry.garbage import gc_paused, gc_spared
+
+
+@pytest.fixture(autouse=True)
+def _nothing_frozen() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize("paused", [gc_paused, gc_spared])
+def test_collections_pause_and_go_on(paused: Callable[[], AbstractContextManager[None]]) -> None:
+    with paused():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_what_is_made_while_modules_are_imported_is_old() -> None:
+    with gc_spared():
+        made: list[object] = [[]]
+    assert any(kept is made for kept in gc.get_objects(generation=2))
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_an_application_has_frozen_stays_frozen() -> None:
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+    with gc_spared():
+        made: list[object] = [[]]
+    assert gc.get_freeze_count() == frozen
+    assert not any(kept is made for kept in gc.get_objects(generation=2))
