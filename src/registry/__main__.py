@@ -5,8 +5,11 @@ import sys
 
 def main() -> None:
     """Run the command line; without the extra ``cli``, say how to install it and exit with 1."""
+    from registry.garbage import gc_spared
+
     try:
-        from registry.cli import main as run
+        with gc_spared():
+            from registry.cli import main as run
     except ModuleNotFoundError as problem:
         if problem.name != "click":
             raise

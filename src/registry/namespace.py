@@ -7,6 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from registry.garbage import gc_spared
+
 NAMESPACE = "plugins"
 """The package of first-party plugins, a namespace to which third parties may add theirs."""
 
@@ -15,7 +17,10 @@ def import_plugin_module(module: str) -> ModuleType:
     """Import ``module``, even where an application hides the namespace ``plugins`` behind a module of that name."""
     if module.partition(".")[0] == NAMESPACE:
         extend_namespace()
-    return import_module(module)
+    if module in sys.modules:
+        return import_module(module)
+    with gc_spared():
+        return import_module(module)
 
 
 def import_object(reference: str) -> Any:

@@ -1,4 +1,4 @@
-"""The directory of the cache, by the rules that the documentation of pytorch-pretrained-bert prints."""
+"""Directories of caches: ours, by the rules that the documentation of pytorch-pretrained-bert prints, and others'."""
 
 import os
 from pathlib import Path
@@ -52,6 +52,16 @@ def shown_cache_directory() -> str:
     return os.path.expanduser(_of_environment())  # noqa: PTH111  # Path.expanduser raises RuntimeError instead
 
 
+def is_anything_cached(cache_dir: PathArgument | None = None) -> bool:
+    """Whether one of the directories is there, of our cache and of the others: without, nothing needs to be looked for.
+
+    Raises:
+        CacheError: The caller chose a directory, which is in a home directory that is not known.
+    """
+    directories = (cache_directory_or_nowhere(cache_dir), older_directory(), hub_cache())
+    return any(map(os.path.isdir, directories))  # Path.is_dir raises where a directory may not be read
+
+
 def _of_environment() -> str:
     """The directory that the environment names, which may begin with ``~``."""
     chosen = variable("PYTORCH_PRETRAINED_BERT_CACHE")
@@ -70,3 +80,27 @@ def _expanded(path: PathArgument) -> Path:
             hint="Name a directory: cache_dir=, or the variable PYTORCH_PRETRAINED_BERT_CACHE.",
         )
     return Path(expanded)
+
+
+# --- Caches of other programs -----------------------------------------------------------------------------------------
+
+
+def older_directory() -> Path:
+    """The cache of pytorch-pretrained-bert before the one below torch's home."""
+    return Path(os.path.expanduser(f"~/.{CACHE_DIRECTORY}"))  # noqa: PTH111  # Path.expanduser may raise
+
+
+def hub_cache() -> Path:
+    """The cache directory of the hub's client: what the environment says now, else its default."""
+    directory = variable("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
+    return client_path(directory) if directory else client_home() / "hub"
+
+
+def client_home() -> Path:
+    """The directory of the hub's client: what the environment says now, else its default."""
+    return client_path(variable("HF_HOME") or f"{variable('XDG_CACHE_HOME') or '~/.cache'}/huggingface")
+
+
+def client_path(path: str) -> Path:
+    """A path as the hub's client reads it from a variable."""
+    return Path(os.path.expandvars(os.path.expanduser(path)))  # noqa: PTH111  # Path.expanduser may raise

@@ -17,6 +17,7 @@ from registry.cli.output import complain, say, warn
 from registry.cli.verbosity import is_debugging, take_everywhere
 from registry.errors import RegistryError, did_you_mean
 from registry.formatting import printable
+from registry.garbage import gc_spared
 
 HEADINGS = {
     "find": "Find",
@@ -98,7 +99,9 @@ class Commands(click.Group):
         """The command of this name; None if there is none."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"{__name__}.{COMMANDS[cmd_name]}.{cmd_name.replace('-', '_')}").command
+        with gc_spared():
+            module = import_module(f"{__name__}.{COMMANDS[cmd_name]}.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
         return take_everywhere(command)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

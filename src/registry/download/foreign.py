@@ -19,10 +19,9 @@ from urllib.parse import unquote
 from attrs import frozen
 
 from registry import discovery
-from registry.download import hub
+from registry.cache.directories import hub_cache, older_directory
 from registry.download.hub import hub_file
 from registry.errors import ConfigError, RegistryError, warn
-from registry.files.environment import variable
 from registry.files.etags import matches_etag
 from registry.files.strict_json import read_json_object
 
@@ -64,16 +63,13 @@ def snapshot(repository: str, revision: str) -> Snapshot | None:
 
 # --- pytorch-pretrained-bert ------------------------------------------------------------------------------------------
 
-OLD_DIRECTORY = "~/.pytorch_pretrained_bert"
-"""Its cache before the one below torch's home."""
-
 
 def predecessors_file(url: str, *, cache_dir: Path, sha256: str | None, verify: bool) -> Path | None:
     """The newest sound entry ``sha256(url).sha256(etag)`` in our cache's directory, or in the older one.
 
     pytorch-pretrained-bert kept error pages as well as models; those have no ETag, or one that is not their digest.
     """
-    for directory in (cache_dir, Path(os.path.expanduser(OLD_DIRECTORY))):  # noqa: PTH111  # Path.expanduser may raise
+    for directory in (cache_dir, older_directory()):
         for path in _newest_first(directory, _sha256(url)):
             etag = _recorded_etag(path, url)
             if (etag or sha256) and (not verify or _is_sound(path, etag or "", sha256)):
@@ -109,12 +105,6 @@ def _sha256(text: str) -> str:
 # --- The client of the hub --------------------------------------------------------------------------------------------
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-def hub_cache() -> Path:
-    """The cache directory of the hub's client: what the environment says now, else its default."""
-    directory = variable("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
-    return hub.client_path(directory) if directory else hub.client_home() / "hub"
 
 
 def hub_clients_file(url: str, *, cache_dir: Path, sha256: str | None, verify: bool) -> Path | None:  # noqa: ARG001

@@ -4,7 +4,6 @@ A URL of the hub is kept under one spelling, ``https://huggingface.co/org/name/r
 ``HF_ENDPOINT`` names: a mirror serves the same files, and the cache need not tell them apart.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from registry.cache.directories import client_home, client_path
 from registry.errors import ConfigError, FetchError, UnsafeURLError
 from registry.files.environment import variable
 from registry.files.urls import HUB_HOSTS, SCHEMES, normalized, origin, redacted
@@ -213,16 +213,6 @@ def token_path() -> Path:
     """The file in which ``hf auth login`` stores the token."""
     path = variable("HF_TOKEN_PATH")
     return client_path(path) if path else client_home() / "token"
-
-
-def client_home() -> Path:
-    """The directory of the hub's client: what the environment says now, else its default."""
-    return client_path(variable("HF_HOME") or f"{variable('XDG_CACHE_HOME') or '~/.cache'}/huggingface")
-
-
-def client_path(path: str) -> Path:
-    """A path as the hub's client reads it from a variable."""
-    return Path(os.path.expandvars(os.path.expanduser(path)))  # noqa: PTH111  # Path.expanduser may raise
 
 
 def _checked_token(found: str, where: str) -> str:

@@ -13,14 +13,14 @@ from registry.files.urls import shown
 class Declared:
     """A record: shown, compared, copied and pickled by its fields.
 
-    One method for all classes: those that attrs makes for each of them take a tenth of a start.
+    One method for all classes: to make one for each, as attrs does, takes half of the time in which a class is made.
     """
 
     __slots__ = ()
 
     def __repr__(self) -> str:
         texts = []
-        for attribute in fields(type(self)):
+        for attribute in _fields(self):
             show = attribute.repr if callable(attribute.repr) else repr
             texts.append(f"{attribute.name}={show(getattr(self, attribute.name))}")
         return f"{type(self).__name__}({', '.join(texts)})"
@@ -29,7 +29,7 @@ class Declared:
         return type(other) is type(self) and _values(self) == _values(other)
 
     def __hash__(self) -> int:
-        hashed = (getattr(self, field.name) for field in fields(type(self)) if field.hash is not False)
+        hashed = (getattr(self, field.name) for field in _fields(self) if field.hash is not False)
         return hash((type(self), *hashed))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -38,8 +38,13 @@ class Declared:
         return _remade, (type(self), plain)
 
 
+def _fields(record: Any) -> "tuple[Attribute[Any], ...]":
+    found: tuple[Attribute[Any], ...] = fields(type(record))
+    return found
+
+
 def _values(record: Any) -> dict[str, Any]:
-    return {field.name: getattr(record, field.name) for field in fields(type(record))}
+    return {field.name: getattr(record, field.name) for field in _fields(record)}
 
 
 def _remade(cls: type, values: Mapping[str, Any]) -> Any:

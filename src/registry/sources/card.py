@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import evolve, frozen
 
+from registry.cache.directories import is_anything_cached
 from registry.errors import CacheCorruptError, CacheError, FetchError, IntegrityError, MissingFileError
 from registry.files.urls import WEB, split_digest
 from registry.records import Card, FileSpec, Paths
@@ -254,7 +255,7 @@ def in_archives(files: list[FileSpec], card: Card, policy: "Policy") -> Paths:
 
 
 def _is_held(url: str, policy: "Policy", *, sha256: str | None = None, size: int | None = None) -> bool:
-    if not url.startswith(WEB):
+    if not url.startswith(WEB) or not is_anything_cached(policy.cache_dir):
         return False
     from registry.download.fetch import is_held  # and with it the cache
 

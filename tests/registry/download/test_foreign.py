@@ -12,7 +12,8 @@ import pytest
 
 import registry
 from registry import Card, hookimpl
-from registry.download.foreign import find, hub_cache, snapshot
+from registry.cache.directories import hub_cache
+from registry.download.foreign import find, snapshot
 from registry.download.policy import Policy
 from registry.errors import NotCachedError, RegistryWarning
 from registry.sources.files import Files
