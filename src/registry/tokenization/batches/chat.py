@@ -5,13 +5,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from registry.errors import InputError
-from registry.tokenization.batches.batch import Batch
 from registry.tokenization.batches.encoder import BatchEncoder
-from registry.tokenization.batches.formats import FORMATS
 from registry.tokenization.options import SPECIAL_TOKENS
 from registry.tokenization.published.templates import DEFAULT
 
 if TYPE_CHECKING:
+    from registry.tokenization.batches.batch import Batch
     from registry.tokenization.published.rendering import Spans
 
 TOOLS = "tool_use"
@@ -117,8 +116,10 @@ class ChatEncoder(BatchEncoder):
         named = {name: getattr(self, name) for name in SPECIAL_TOKENS}
         return {name: token for name, token in named.items() if token is not None}
 
-    def _add_assistant_masks(self, batch: Batch, spans: "list[Spans]", return_tensors: Any, several: bool) -> None:
+    def _add_assistant_masks(self, batch: "Batch", spans: "list[Spans]", return_tensors: Any, several: bool) -> None:
         masks = [_mask(batch, row, spans[text]) for row, text in enumerate(batch.text_index)]
+        from registry.tokenization.batches.formats import FORMATS
+
         form = FORMATS[return_tensors]
         column = form.stacked("assistant_masks", [form.row_of(mask) for mask in masks])
         batch["assistant_masks"] = column if several or return_tensors else column[0]
@@ -147,7 +148,7 @@ def _left_open(template: str, chat: list[Any], values: Mapping[str, Any], key: s
     return (text[:place] if text[place:].startswith(END) else text[:place].rstrip()), []
 
 
-def _mask(batch: Batch, row: int, spans: "Spans") -> list[int]:
+def _mask(batch: "Batch", row: int, spans: "Spans") -> list[int]:
     """1 for each token of a row that has characters in one of the spans."""
     found: list[int] = []
     for token in range(len(batch.word_ids(row))):

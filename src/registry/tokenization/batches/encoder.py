@@ -1,28 +1,19 @@
 """Texts to batches, and back: special tokens, pairs, windows, padding, tensors."""
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
-from typing import Any, ClassVar, Never
+from collections.abc import Iterable, Sequence, Sized
+from typing import TYPE_CHECKING, Any, ClassVar, Never
 
 from registry.errors import UnknownOptionError, warn
 from registry.garbage import gc_paused
-from registry.tokenization.batches.batch import Batch
-from registry.tokenization.batches.encoding import NOTHING, Encoding, RowOf, Template, special
-from registry.tokenization.batches.formats import FILLING, FORMATS, PADDING, SIDES, BatchFormat, padded
-from registry.tokenization.batches.origins import Origins
-from registry.tokenization.batches.padding import columns_of, pad_columns, stacked
-from registry.tokenization.batches.rows import (
-    added_tokens,
-    choose,
-    padded_length,
-    rows,
-    texts_and_pairs,
-    whole_number,
-    words_and_pairs,
-)
-from registry.tokenization.batches.truncation import STRATEGIES, Truncation
+from registry.tokenization.batches.encoding import NOTHING, Template
 from registry.tokenization.chunk_cache import as_list
 from registry.tokenization.encoder import TextEncoder
 from registry.tokenization.lookup import plain
+
+if TYPE_CHECKING:
+    from registry.tokenization.batches.batch import Batch
+
+# What makes batches is imported with the first: a tokenizer that is only loaded, or gives ids alone, needs none of it.
 
 
 class BatchEncoder(TextEncoder):
@@ -66,7 +57,7 @@ class BatchEncoder(TextEncoder):
         return_offsets_mapping: bool = False,
         return_length: bool = False,
         **unknown: Never,
-    ) -> Batch:
+    ) -> "Batch":
         """Turn texts into what a model takes: ``model(**tokenizer(texts, padding=True, return_tensors="pt"))``.
 
         Args:
@@ -107,44 +98,17 @@ class BatchEncoder(TextEncoder):
         """
         if unknown:
             raise self._unknown_keyword(next(iter(unknown)))
-        form = choose(return_tensors, FORMATS, "return_tensors")
-        pad_to = choose(padding, PADDING, "padding")
-        if truncation is None:
-            truncation = max_length is not None and pad_to is None
-        cut = self._truncation(max_length, truncation, stride, truncation_side, return_overflowing_tokens)
-        read = words_and_pairs if is_split_into_words else texts_and_pairs
-        firsts, seconds, batched = read(text, text_pair)
-        how = is_split_into_words, form.row_of, split_special_tokens, return_offsets_mapping
-        template = Template(*[special(form.row_of(ids)) for ids in self._template(add_special_tokens)])
-        keys = self._keys(return_token_type_ids, return_attention_mask, return_offsets_mapping)
-        found, windows = rows(
-            self._encodings(firsts, *how),
-            None if seconds is None else self._encodings(seconds, *how),
-            template,
-            cut,
-            {key: form.columns[key] for key in keys},
-            batched=batched,
+        from registry.tokenization.batches.call import batch_of
+
+        return batch_of(
+            self,
+            (text, text_pair),
+            (add_special_tokens, is_split_into_words, split_special_tokens),
+            (max_length, truncation, truncation_side, stride, return_overflowing_tokens),
+            (padding, padding_side, pad_to_multiple_of),
+            (return_token_type_ids, return_attention_mask, return_offsets_mapping),
+            (return_special_tokens_mask, return_length, return_tensors),
         )
-        columns = {key: [row[key] for row in found] for key in keys}
-        self._warn_of_length(max(map(len, columns["input_ids"]), default=0), cut.strategy)
-        length = padded_length(columns["input_ids"], pad_to, cut.max_length, pad_to_multiple_of)
-        fill = length, self.padding_side if padding_side is None else choose(padding_side, SIDES, "padding_side")
-        texts = (firsts,) if seconds is None else (firsts, seconds)
-        added = added_tokens(template, seconds is not None)
-        origins = Origins(self, texts, windows, added, fill, split_special_tokens)
-        if return_special_tokens_mask:
-            columns["special_tokens_mask"] = [
-                form.row_of(origins.special_tokens_mask(row)) for row in range(len(windows))
-            ]
-        batch = self._stacked(columns, form, *fill)
-        if return_length:
-            batch["length"] = form.numbers([max(len(row), length) for row in columns["input_ids"]])
-        if return_overflowing_tokens:
-            batch["overflow_to_sample_mapping"] = form.numbers([*origins.text_index])
-        elif not batched and return_tensors is None and not (cut.strategy and cut.has_windows):
-            batch.update({key: column[0] for key, column in batch.items() if key != "length"})
-        batch._origins = origins  # a key of the mapping could have any name
-        return batch
 
     def encode(self, text: str | Iterable[str], text_pair: str | Iterable[str] | None = None, **call: Any) -> list[int]:
         """The ids of a text or a pair, special tokens added; takes the keywords of a call."""
@@ -166,7 +130,7 @@ class BatchEncoder(TextEncoder):
         padding_side: str | None = None,
         return_attention_mask: bool | None = None,
         return_tensors: str | None = None,
-    ) -> Batch:
+    ) -> "Batch":
         """Fill rows that a call returned earlier, as data collators do.
 
         Args:
@@ -187,21 +151,16 @@ class BatchEncoder(TextEncoder):
             UnknownOptionError: A strategy does not exist.
             VocabError: The vocabulary lacks ``pad_token``, and a row is short.
         """
-        pad_to = choose(padding, PADDING, "padding")
-        side = self.padding_side if padding_side is None else choose(padding_side, SIDES, "padding_side")
-        columns, batched, kind = columns_of(encoded_inputs)
-        kind = return_tensors or kind
-        choose(kind, FORMATS, "return_tensors")
-        if not batched:
-            columns = {key: [column] for key, column in columns.items()}
-        if return_attention_mask or (return_attention_mask is None and "attention_mask" in self.model_input_names):
-            columns.setdefault("attention_mask", [[1] * len(row) for row in columns["input_ids"]])
-        limit = self.max_len if max_length is None else max_length
-        length = padded_length(columns["input_ids"], pad_to, limit, pad_to_multiple_of)
-        batch = pad_columns(columns, length, side, self._padding_id(columns["input_ids"], length))
-        if not batched:
-            batch = Batch({key: column[0] for key, column in batch.items()})
-        return batch if kind is None else stacked(batch, kind)
+        from registry.tokenization.batches.call import padded_again
+
+        return padded_again(
+            self,
+            encoded_inputs,
+            (padding, padding_side, pad_to_multiple_of),
+            max_length,
+            with_mask=return_attention_mask,
+            return_tensors=return_tensors,
+        )
 
     # --- Special tokens
 
@@ -242,46 +201,6 @@ class BatchEncoder(TextEncoder):
         return mask + [1] * len(end)
 
     # --- Parts of a call
-
-    def _truncation(
-        self, max_length: Any, truncation: Any, stride: int, side: str | None, overflowing: bool | None
-    ) -> Truncation:
-        """How rows are cut."""
-        if max_length is not None:
-            max_length = whole_number(max_length, "max_length")
-        return Truncation(
-            self.max_len if max_length is None else max_length,
-            choose(truncation, STRATEGIES, "truncation"),
-            stride,
-            self.truncation_side if side is None else choose(side, SIDES, "truncation_side"),
-            overflowing,
-        )
-
-    def _keys(self, types: bool | None, mask: bool | None, offsets: bool) -> Sequence[str]:
-        """The columns of a batch."""
-        if types is None and mask is None:
-            return (*self.model_input_names, "offset_mapping") if offsets else self.model_input_names
-        wanted = {"input_ids": True, "token_type_ids": types, "attention_mask": mask, "offset_mapping": offsets}
-        return [key for key, flag in wanted.items() if (key in self.model_input_names if flag is None else flag)]
-
-    def _encodings(
-        self, texts: Iterable[Any], as_words: bool, row_of: RowOf, split_special_tokens: bool | None, with_offsets: bool
-    ) -> Iterator[Encoding]:
-        """The tokens of each text."""
-        ids_of = self._ids_of_word_list if as_words else self._ids
-        for text in texts:
-            ids = ids_of(text, split_special_tokens, row_of)
-            yield Encoding(ids, self.offsets_of(text, split_special_tokens) if with_offsets else [])
-
-    def _stacked(self, columns: dict[str, list[Any]], form: BatchFormat, length: int, side: str) -> Batch:
-        """The columns, each row filled up to ``length``."""
-        if length:
-            fill = {**FILLING, "input_ids": self._padding_id(columns["input_ids"], length)}
-            columns = {
-                key: padded(column, length, form.padding(key, fill.get(key, 0)), side)
-                for key, column in columns.items()
-            }
-        return Batch({key: form.stacked(key, column) for key, column in columns.items()})
 
     def _template(self, wanted: bool) -> Template[list[int]]:
         """The ids of the special tokens around and between texts; none unless they are wanted."""
