@@ -5,7 +5,7 @@ June 2019 one tar.gz with configuration and weights for each name, then single f
 the hub.  They come from public lists of its files and were checked against one another; unchecked ones are None.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from registry.records import Card, FileSpec
@@ -15,6 +15,13 @@ DEEPSET = "https://int-deepset-models-bert.s3.eu-central-1.amazonaws.com/pytorch
 
 LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
 CASED = {"vocab_size": 28996}
+FILES = (
+    ("config", "config.json"),
+    ("weights", "model.safetensors"),
+    ("weights", "pytorch_model.bin"),
+    ("vocab", "vocab.txt"),
+)
+"""Roles and names of the files of each repository."""
 
 DIGESTS: Mapping[str, tuple[str, Mapping[str, tuple[int | None, str | None]]]] = {
     "bert-base-uncased": (
@@ -89,6 +96,11 @@ def _file(repository: str, role: str, filename: str, *urls: str) -> FileSpec:
     return FileSpec(role=role, filename=filename, urls=urls, size=size, sha256=sha256)
 
 
+def _mirrored(name: str, mirrors: Iterable[str], role: str, filename: str, *others: str) -> FileSpec:
+    """A file of a model as S3 has it, and where else it is."""
+    return FileSpec(role=role, filename=filename, urls=(*(f"{at}/{name}-{filename}" for at in mirrors), *others))
+
+
 def _published(
     name: str,
     description: str,
@@ -104,10 +116,6 @@ def _published(
     license: str = "Apache-2.0",
 ) -> Card:
     """The card of a model of pytorch-pretrained-bert, whose files have the same names on the hub as on S3."""
-
-    def mirrored(role: str, filename: str, *others: str) -> FileSpec:
-        return FileSpec(role=role, filename=filename, urls=(*(f"{at}/{name}-{filename}" for at in mirrors), *others))
-
     same_vocabulary = (f"{S3}/{vocab_of}-vocab.txt",) if vocab_of else ()
     return Card.on_hub(
         f"google-bert/{name}",
@@ -115,16 +123,11 @@ def _published(
         name=name,
         architecture="bert",
         task=task,
-        files=(
-            _file(name, "config", "config.json"),
-            _file(name, "weights", "model.safetensors"),
-            _file(name, "weights", "pytorch_model.bin"),
-            _file(name, "vocab", "vocab.txt"),
-        ),
+        files=[_file(name, role, filename) for role, filename in FILES],
         elsewhere=(
-            mirrored("config", "config.json"),
-            mirrored("weights", "pytorch_model.bin"),
-            mirrored("vocab", "vocab.txt", *same_vocabulary),
+            _mirrored(name, mirrors, "config", "config.json"),
+            _mirrored(name, mirrors, "weights", "pytorch_model.bin"),
+            _mirrored(name, mirrors, "vocab", "vocab.txt", *same_vocabulary),
         ),
         archives=(f"{S3}/{name}.tar.gz",) if archived else (),
         tokenizer={"do_lower_case": not cased, "max_len": 512},

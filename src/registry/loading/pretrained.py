@@ -103,23 +103,7 @@ def load(
             processes=processes,
         )
         files = Files.named(name, cache_dir=cache_dir, offline=offline, revision=revision, progress=progress)
-        described, model, base = _load(files, task, options, config_overrides)
-        processor: Processor | MissingTokenizerError
-        try:
-            processor = processor_of(described.architecture, files, base=base)
-        except MissingTokenizerError as missing:
-            processor = missing
-        else:
-            check_fit(processor, model.config)
-        assert model.load_report is not None
-        return Pretrained(
-            model=model,
-            config=model.config,
-            card=files.source.card,
-            report=model.load_report,
-            processor=processor,
-            modules=sentence_modules_of(base),
-        )
+        return _with_processor(files, *_load(files, task, options, config_overrides))
 
 
 def load_model(
@@ -227,6 +211,26 @@ def _load(
     cls = class_for(task, described.architecture, base)
     arguments = ClassArguments.of(cls, (), keywords)
     return described, load_into(cls, base, arguments, options, described=described, adapter=adapter), base
+
+
+def _with_processor(files: Files, described: ConfigFile, model: "Model", base: Files) -> Pretrained:
+    """What was loaded, with what makes its inputs, where the files have it; takes what ``_load`` returns."""
+    processor: Processor | MissingTokenizerError
+    try:
+        processor = processor_of(described.architecture, files, base=base)
+    except MissingTokenizerError as missing:
+        processor = missing
+    else:
+        check_fit(processor, model.config)
+    assert model.load_report is not None
+    return Pretrained(
+        model=model,
+        config=model.config,
+        card=files.source.card,
+        report=model.load_report,
+        processor=processor,
+        modules=sentence_modules_of(base),
+    )
 
 
 def _task_of_adapter(adapter: "LoraAdapter | None", described: ConfigFile) -> str | None:

@@ -1,6 +1,6 @@
 """``registry list``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,7 +56,6 @@ def command(
     parameters, at four bytes each.
     """
     from registry.catalog import plugins, search
-    from registry.sources.card import is_local
 
     _check_conditions(architecture=architecture, task=task, language=language)
     cards = search(pattern, architecture=architecture, task=task, language=language, cached=cached)
@@ -68,6 +67,15 @@ def command(
     if not cards:
         say("No matching models." if pattern is None else _nothing_like(pattern))
         return
+    _print(cards)
+    for plugin in plugins():
+        for record, winner in plugin.shadowed.items():
+            say(f"{record} of {plugin} is shadowed by the one of {winner}.")
+
+
+def _print(cards: "Iterable[Card]") -> None:
+    from registry.sources.card import is_local
+
     print_table(
         ("name", "architecture", "task", "languages", "parameters", "size", "cached"),
         [
@@ -85,9 +93,6 @@ def command(
         numbers=("parameters", "size"),
         spare=("languages", "cached", "parameters", "architecture", "task"),
     )
-    for plugin in plugins():
-        for record, winner in plugin.shadowed.items():
-            say(f"{record} of {plugin} is shadowed by the one of {winner}.")
 
 
 def _check_conditions(**conditions: str | None) -> None:

@@ -35,23 +35,17 @@ Filling: TypeAlias = tuple[bool | str | None, str | None, int | None]
 """How rows are filled: ``padding``, ``padding_side``, ``pad_to_multiple_of``."""
 Asked: TypeAlias = tuple[bool | None, bool | None, bool]
 """Columns: ``return_token_type_ids``, ``return_attention_mask``, ``return_offsets_mapping``."""
-Further: TypeAlias = tuple[bool, bool, str | None]
+More: TypeAlias = tuple[bool, bool, str | None]
 """Further columns, and of what all are: ``return_special_tokens_mask``, ``return_length``, ``return_tensors``."""
 
 
 def batch_of(
-    tokenizer: "BatchEncoder",
-    given: Given,
-    reading: Reading,
-    cutting: Cutting,
-    filling: Filling,
-    asked: Asked,
-    further: Further,
+    tokenizer: "BatchEncoder", given: Given, reading: Reading, cutting: Cutting, fill: Filling, asked: Asked, more: More
 ) -> Batch:
     """The batch of the texts and second texts that are given; see ``BatchEncoder.__call__``."""
     add_special_tokens, as_words, split_special_tokens = reading
-    with_special, with_length, return_tensors = further
-    padding, side, multiple = filling
+    with_special, with_length, return_tensors = more
+    padding, side, multiple = fill
     form = choose(return_tensors, FORMATS, "return_tensors")
     pad_to = choose(padding, PADDING, "padding")
     cut = _truncation(tokenizer, cutting, is_padded=pad_to is not None)
@@ -63,20 +57,19 @@ def batch_of(
     template = Template(*[special(form.row_of(ids)) for ids in tokenizer._template(add_special_tokens)])
     found, windows = rows(encodings, others, template, cut, makers, batched=batched)
     columns = {key: [row[key] for row in found] for key in makers}
-    ids = columns["input_ids"]
-    tokenizer._warn_of_length(max(map(len, ids), default=0), cut.strategy)
-    length = padded_length(ids, pad_to, cut.max_length, multiple)
-    fill = length, tokenizer.padding_side if side is None else choose(side, SIDES, "padding_side")
+    lengths = list(map(len, columns["input_ids"]))
+    tokenizer._warn_of_length(max(lengths, default=0), cut.strategy)
+    length = padded_length(columns["input_ids"], pad_to, cut.max_length, multiple)
+    side = tokenizer.padding_side if side is None else choose(side, SIDES, "padding_side")
     texts = (firsts,) if seconds is None else (firsts, seconds)
-    origins = Origins(
-        tokenizer, texts, windows, added_tokens(template, seconds is not None), fill, split_special_tokens
-    )
+    added = added_tokens(template, seconds is not None)
+    origins = Origins(tokenizer, texts, windows, added, (length, side), split_special_tokens)
     if with_special:
         columns["special_tokens_mask"] = [form.row_of(origins.special_tokens_mask(row)) for row in range(len(windows))]
-    batch = _stacked(tokenizer, columns, form, *fill)
+    batch = _stacked(tokenizer, columns, form, length, side)
     batch._origins = origins  # a key of the mapping could have any name
     if with_length:
-        batch["length"] = form.numbers([max(len(row), length) for row in ids])
+        batch["length"] = form.numbers([max(number, length) for number in lengths])
     if cut.windows:
         batch["overflow_to_sample_mapping"] = form.numbers([*origins.text_index])
     elif not batched and return_tensors is None and not (cut.strategy and cut.has_windows):
