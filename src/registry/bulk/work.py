@@ -29,7 +29,8 @@ class Work:
     Args:
         name: A model's name, directory or URL, as ``registry.load`` takes it.
         column: The column of the texts.
-        tokens_per_batch: Tokens that are computed together, padding included.
+        tokens_per_batch: Tokens that are computed together, padding included: as many as stay in a CPU's caches; a GPU
+            is quicker with more.
         device: Where the model computes, such as ``"cuda"``; the CPU unless given.
         dtype: The type of the weights, such as ``"bfloat16"``; float32 unless given.
         revision: A commit, branch or tag of a hub repository.
@@ -46,7 +47,7 @@ class Work:
 
     name: str
     column: str = field(default="text", kw_only=True)
-    tokens_per_batch: int = field(default=8192, kw_only=True)
+    tokens_per_batch: int = field(default=2048, kw_only=True)
     device: str | None = field(default=None, kw_only=True)
     dtype: str | None = field(default=None, kw_only=True)
     revision: str | None = field(default=None, kw_only=True)
@@ -118,6 +119,8 @@ def _loaded(name: str, task: str, options: tuple[tuple[str, Any], ...]) -> "Pret
 class Embedder(Work):
     """The vectors of texts, as ``Pretrained.embed`` computes them: column ``vector``, float32 ``(texts, width)``.
 
+    Equal texts are computed once.
+
     Args:
         normalize: Scale vectors to length 1, also where the model's files do not say so.
         prompt: What is put before each text, or the name of one of the model's prompts.
@@ -132,7 +135,13 @@ class Embedder(Work):
 
     def computed(self, texts: Sequence[str]) -> Any:
         """A float32 array of numpy, ``(texts, width)``."""
-        return self._encoder().vectors(texts, batch_size=len(texts) or 1, most_tokens=self.tokens_per_batch).numpy()
+        row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        vectors = (
+            self._encoder()
+            .vectors(list(row_of), batch_size=len(row_of) or 1, most_tokens=self.tokens_per_batch)
+            .numpy()
+        )
+        return vectors if len(row_of) == len(texts) else vectors[[row_of[text] for text in texts]]
 
     def _encoder(self) -> "SentenceEncoder":
         from registry.embedding.embed import SentenceEncoder

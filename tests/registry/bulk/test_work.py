@@ -36,9 +36,22 @@ def test_a_batch_has_so_many_tokens_with_padding_at_most(bert: Path, texts: list
     )
     vectors = work({"text": texts})["vector"]
     hook.remove()
-    assert sum(batch for batch, _ in shapes) == len(texts)
+    assert sum(batch for batch, _ in shapes) == len(set(texts))
     assert all(batch == 1 or batch * longest <= tokens for batch, longest in shapes)
     np.testing.assert_allclose(vectors, registry.load(bert, "base").embed(texts).numpy(), atol=1e-6)
+
+
+def test_equal_texts_are_computed_once(bert: Path, texts: list[str]) -> None:
+    work = Embedder(str(bert))
+    rows: list[int] = []
+    hook = work.loaded.model.register_forward_pre_hook(
+        lambda _module, _args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    vectors = work({"text": [*texts, *reversed(texts)]})["vector"]
+    hook.remove()
+    assert sum(rows) == len(set(texts))
+    expected = registry.load(bert, "base").embed(texts).numpy()
+    np.testing.assert_allclose(vectors, np.concatenate([expected, expected[::-1]]), atol=1e-6)
 
 
 def test_columns_of_numpy_as_ray_gives_them_do_as_well(bert: Path, texts: list[str]) -> None:

@@ -30,7 +30,7 @@ ONLY_EMBED = ("normalize", "prompt")
     flag_value="local",
     help="Compute on a Ray cluster; by default Ray is started on this machine.",
 )
-@click.option("--tokens-per-batch", type=click.IntRange(1), default=8192, show_default=True, help="Padding included.")
+@click.option("--tokens-per-batch", type=click.IntRange(1), default=2048, show_default=True, help="Padding included.")
 @click.option("--normalize", is_flag=True, help="embed: scale vectors to length 1.")
 @click.option("--prompt", help="embed: text put before each text, or the name of one of the model's prompts.")
 @click.option("--dtype", metavar="NAME", help="Type of the weights, such as bfloat16 (default: float32).")
