@@ -110,8 +110,7 @@ def save(
                 _remove_others(root, _current(root))
                 number = 1 + max((int(path.name) for path in _numbered(root)), default=0)
         if agreement is not None:
-            agreement.agree({"the directory": str(root)})
-            number = agreement.exchange(number)[0]
+            number = agreement.agree({"the directory": str(root)}, number)[0]
         target = root / f"{number:08d}"
 
         def finish() -> None:

@@ -119,8 +119,7 @@ def _opened(files: Files, architecture: Architecture, options: LoadOptions) -> C
         return open_weights(files, architecture, options.formats)
     agreement = options.processes.agreement
     checkpoint = open_weights(files, architecture, options.formats, compares=agreement.is_first)
-    agreement.agree()
-    return evolve(checkpoint, untrained=agreement.exchange(list(checkpoint.untrained))[0])
+    return evolve(checkpoint, untrained=agreement.agree(value=list(checkpoint.untrained))[0])
 
 
 def _built(cls: type[ModelT], described: ConfigFile, arguments: ClassArguments) -> ModelT:

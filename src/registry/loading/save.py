@@ -112,8 +112,8 @@ def save_divided(
             shards = streamed_shards({name: part.header for name, part in parts.items()}, max_shard_size)
             parts = {name: parts[name] for shard in shards for name in shard}
         same = unchanged(model.initial_values, model.local_state(), model.layout)
-        agreement.agree({"the directory": str(target), "the format": format, "max_shard_size": max_shard_size})
-        untrained = set.intersection(*map(set, agreement.exchange(list(same))))
+        facts = {"the directory": str(target), "the format": format, "max_shard_size": max_shard_size}
+        untrained = set.intersection(*map(set, agreement.agree(facts, list(same))))
         marks = {name: "" for name in parts if name in untrained}
         gathering = Gathering(parts, model.processes)
         try:

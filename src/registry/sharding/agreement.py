@@ -76,29 +76,34 @@ class Agreement:
                 self._settle((problem, None))
             raise
 
-    def agree(self, facts: Any = None) -> None:
+    def agree(self, facts: Any = None, value: Any = None) -> list[Any]:
         """Wait until every process has come here, with the same facts.
 
         Args:
             facts: What must be the same: a mapping of words to values.
+            value: A picklable value, which the others get.
+
+        Returns:
+            The value of each process, in the order of the mesh.
 
         Raises:
             ParallelError: Facts differ.
             RegistryError: The error of another process.
         """
-        self._settle((None, facts))
+        return self._settle((None, facts), value)
 
-    def _settle(self, outcome: tuple[Exception | None, Any]) -> None:
+    def _settle(self, outcome: tuple[Exception | None, Any], value: Any = None) -> list[Any]:
         error, facts = outcome
-        outcomes = self.exchange((_portable(error), facts))
-        for rank, (found, _) in zip(self.ranks, outcomes, strict=True):
+        outcomes = self.exchange((_portable(error), facts, value))
+        for rank, (found, _, _) in zip(self.ranks, outcomes, strict=True):
             if found is not None:
                 if not isinstance(found, RegistryError):
                     found = ParallelError(f"Rank {rank} failed: {found}")
                 self._raised = found
                 raise found from error
-        self._compare([each for _, each in outcomes])
+        self._compare([each for _, each, _ in outcomes])
         self._settled += 1
+        return [each for _, _, each in outcomes]
 
     def _compare(self, facts: list[Any]) -> None:
         for rank, each in zip(self.ranks, facts, strict=True):

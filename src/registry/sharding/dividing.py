@@ -90,8 +90,12 @@ def _drop_values(model: nn.Module) -> None:
 
 def _divide_layers(model: Any, mesh: DeviceMesh) -> None:
     rules, fused = rules_of(model), defaultdict[nn.Module, dict[str, int]](dict)
+    templates: dict[Any, DTensor] = {}
     for assignment in assignments(model, mesh.size()):
-        made = _divided_parameter(assignment, mesh)
+        key = assignment.shape, assignment.axis, assignment.parameter.dtype
+        if key not in templates:
+            templates[key] = _template(assignment, mesh)
+        made = nn.Parameter(templates[key], requires_grad=assignment.parameter.requires_grad)
         for use in assignment.uses:
             use.module._parameters[use.key] = made
             if assignment.fused is not None:
@@ -101,17 +105,16 @@ def _divide_layers(model: Any, mesh: DeviceMesh) -> None:
             become_divided(module, rule, mesh, fused[module])
 
 
-def _divided_parameter(assignment: Assignment, mesh: DeviceMesh) -> nn.Parameter:
-    """A parameter as a DTensor on the meta device."""
-    before, shape, axis = assignment.parameter, assignment.shape, assignment.axis
+def _template(assignment: Assignment, mesh: DeviceMesh) -> DTensor:
+    """A DTensor on the meta device of the shape and the placement of a parameter, from which it is made."""
+    shape, axis = assignment.shape, assignment.axis
     local, placement = list(shape), Replicate() if axis is None else Shard(axis)
     if axis is not None:
         first, last = portion(0, shape[axis], mesh.get_local_rank(), mesh.size())
         local[axis] = last - first
-    part = torch.empty(local, dtype=before.dtype, device="meta")
+    part = torch.empty(local, dtype=assignment.parameter.dtype, device="meta")
     strides = torch.empty(shape, device="meta").stride()
-    tensor = DTensor.from_local(part, mesh, [placement], run_check=False, shape=torch.Size(shape), stride=strides)
-    return nn.Parameter(tensor, requires_grad=before.requires_grad)
+    return DTensor.from_local(part, mesh, [placement], run_check=False, shape=torch.Size(shape), stride=strides)
 
 
 class _RandomNumbers:

@@ -72,8 +72,7 @@ class ProcessMesh:
 
     def on_this_machine(self) -> tuple[int, int]:
         """The number of this process among those on this machine, and how many these are; all must call it."""
-        self.agreement.agree()
-        hosts = self.agreement.exchange(socket.gethostname())
+        hosts = self.agreement.agree(value=socket.gethostname())
         here = [rank for rank, host in zip(self.agreement.ranks, hosts, strict=True) if host == socket.gethostname()]
         return here.index(dist.get_rank()), len(here)
 
