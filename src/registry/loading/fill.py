@@ -10,8 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 
+import torch
 from torch import Tensor, nn
 
+from registry._version import __version__
+from registry.files.digests import sample_of
 from registry.loading.differences.read import read_values
 from registry.loading.options import Alternatives, LoadOptions
 from registry.loading.report import LoadReport, report_of
@@ -117,7 +120,10 @@ def _agreed(
         {
             "the class": own_class(model).__name__,
             "the format": checkpoint.format,
-            "files": dict(checkpoint.sizes),
+            "parallel": [name for name in ("tensor", "sharded") if getattr(options.processes, name) is not None],
+            "dtype": options.dtype,
+            "versions": (__version__, torch.__version__),
+            "files": {name: sample_of(path) for name, path in checkpoint.paths.items()},
             "what they hold": names,
         }
     )

@@ -14,7 +14,7 @@ from registry import discovery
 from registry._version import __version__
 from registry.config.json_file import config_text
 from registry.errors import RegistryError, SaveError
-from registry.files.atomic import Writer, content_writer
+from registry.files.atomic import Writer, content_writer, locked
 from registry.files.filenames import CONFIG_NAME, GENERATION_CONFIG_NAME
 from registry.loading.meta import build
 from registry.loading.slots import FLOATS
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from registry.loading.model import Model
     from registry.sharding.gathering import HeldTensor
     from registry.tokenization.load import Processor
+
+PATIENCE = 10.0
+"""Seconds to wait for a directory that another process holds, while others wait for this one."""
 
 
 def save_model(
@@ -105,6 +108,8 @@ def save_divided(
     agreement = model.processes.agreement
     target = Path(os.path.realpath(directory))
     with agreement.together():
+        if agreement.is_first:
+            _check_free(target)
         parts = parts_of(model)
         shards = None
         if format == "safetensors" and not model.layout.names.rules:
@@ -130,6 +135,16 @@ def save_divided(
         finally:
             gathering.drain()
     return target
+
+
+def _check_free(directory: Path) -> None:
+    """Raise SaveError where another process holds a directory: one that waits for it keeps all others waiting."""
+    with locked(directory, patience=PATIENCE) as held:
+        if held is False:
+            raise SaveError(
+                f"{directory} is in use: another process has held it for {PATIENCE:g} seconds.",
+                hint="Save into another directory, or when that process is done.",
+            )
 
 
 def _without_tied(parts: "Mapping[str, HeldTensor]", ties: Sequence[Sequence[str]]) -> "dict[str, HeldTensor]":

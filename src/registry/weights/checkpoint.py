@@ -110,8 +110,8 @@ class Checkpoint:
     """The format's name: ``safetensors``."""
     files: tuple[str, ...] = ()
     """Names of the files that are read."""
-    sizes: Mapping[str, int] = MappingProxyType({})
-    """Bytes of those files."""
+    paths: Paths = MappingProxyType({})
+    """Those files, by their names."""
     names: NameTable | None = None
     """From the format's names to the architecture's, where they differ."""
     ignored_files: tuple[str, ...] = ()
@@ -150,7 +150,7 @@ def open_checkpoint(
         tensors=tensors,
         format=found.spec.format,
         files=found.files,
-        sizes={name: found.paths[name].stat().st_size for name in found.files},
+        paths={name: found.paths[name] for name in found.files},
         names=None if found.spec.names is None else found.spec.names.load(),
         ignored_files=found.ignored_files,
     )
