@@ -83,12 +83,12 @@ def read_all(model: torch.nn.Module) -> list[torch.Tensor]:
     return held
 
 
-def save(directory: str, way: str, target: str) -> int:
+def save(directory: str, way: str, target: str, format: Any) -> int:
     """Peak of own memory while a model is saved, above that before."""
     gc.collect()
     model = loaded_model(directory, way)
     with own_peak() as peak:
-        registry.save(model, target)
+        registry.save(model, target, format=format)
     return peak()  # type: ignore[no-any-return]  # a function of another script
 
 

@@ -12,6 +12,7 @@ import argparse
 import filecmp
 import shutil
 import tempfile
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 ON_RANKS = str(Path(__file__).with_name("on_ranks.py"))
 MEGA = 1e6
 WEIGHTS = "model.safetensors"
+SAVED = {"safetensors": f"model/{WEIGHTS}", "torch": "torch/pytorch_model.bin"}
+"""Formats in which a model is saved, and the file that one process wrote of each."""
 MEDIUM = {"n_embd": 1024, "n_layer": 24, "n_head": 16}
 TINY = {"n_embd": 256, "n_layer": 2, "n_head": 4, "vocab_size": 9999}
 CASES = [(way, dtype) for way in ("fsdp", "tp") for dtype in ("float32", "bfloat16")]
@@ -105,17 +108,19 @@ def times(one: RankPool, two: RankPool, directory: Path, rounds: int) -> None:
 def saving(two: RankPool, directory: Path) -> None:
     """Whether two processes write what one does, and the memory for it."""
     largest = max(tensor.nbytes for tensor in registry.load_model(directory / "model").parameters())
-    for way in ("fsdp", "tp"):
+    registry.save(registry.load_model(directory / "model"), directory / "torch", format="torch")
+    for way, (format, alone) in product(("fsdp", "tp"), SAVED.items()):
         saved = directory / "saved"
-        for rank, peak in enumerate(two.run(f"{ON_RANKS}:save", str(directory / "model"), way, str(saved))):
+        peaks = two.run(f"{ON_RANKS}:save", str(directory / "model"), way, str(saved), format)
+        for rank, peak in enumerate(peaks):
             print(
-                f"{way} 2, saving, rank {rank}: {peak / MEGA:,.1f} MB more than before, "
+                f"{way} 2, saving as {format}, rank {rank}: {peak / MEGA:,.1f} MB more than before, "
                 f"{peak / largest:.2f} largest tensors"
             )
-            row(f"{way} 2, rank {rank}, memory for saving to largest tensor", peak / largest, "x")
-        equal = filecmp.cmp(directory / "model" / WEIGHTS, saved / WEIGHTS, shallow=False)
-        print(f"{way} 2, saving: {'bit-equal' if equal else 'OTHER BYTES'}")
-        row(f"{way} 2, bit-equal", equal, "")
+            row(f"{way} 2, {format}, rank {rank}, memory for saving to largest tensor", peak / largest, "x")
+        equal = filecmp.cmp(directory / alone, saved / Path(alone).name, shallow=False)
+        print(f"{way} 2, saving as {format}: {'bit-equal' if equal else 'OTHER BYTES'}")
+        row(f"{way} 2, {format}, bit-equal", equal, "")
         shutil.rmtree(saved)
 
 

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from registry.loading.untrained import UNTRAINED, fingerprints, unchanged
 from registry.saving.folder import write_folder
 from registry.sharding.shares import own_class
 from registry.weights.writable import DEQUANTIZE
-from registry.weights.write import streamed_shards, streamed_writers, weight_writers
+from registry.weights.write import bytes_of, streamed_shards, streamed_writers, weight_writers
 
 if TYPE_CHECKING:
     from registry.loading.model import Model
@@ -85,8 +86,9 @@ def save_divided(
 ) -> Path:
     """Save a model that several processes share, as one of them would save it; all of them must call this.
 
-    The first process writes.  Of safetensors it holds one complete tensor at a time; it needs all for the format of
-    torch, and where the layout's table gathers or parts tensors.
+    The first process writes, and has one complete tensor at a time in memory.  The format of torch, and a layout whose
+    table gathers or parts tensors, need all of them at once: these wait in files without a name next to the directory,
+    on a disk with room for the model twice.
 
     Args:
         model: The model.
@@ -125,7 +127,7 @@ def save_divided(
             if agreement.is_first:
                 tensors = _marking(gathering, marks)
                 if shards is None:
-                    complete = model.layout.published(_complete(parts, tensors))
+                    complete = model.layout.published(_complete(parts, _in_files(tensors, target)))
                     found = {name: made.tensor for name, made in complete.items()}
                     marks = {name: mark for name, mark in marks.items() if name in found}
                     writers = weight_writers(found, model.layout.ties, format=format, max_shard_size=max_shard_size)
@@ -163,6 +165,23 @@ def _complete(parts: "Mapping[str, HeldTensor]", tensors: Iterator[tuple[str, Te
     for name, part in parts.items():
         first.setdefault(id(part.tensor), name)
     return {name: found[first[id(part.tensor)]] for name, part in parts.items()}
+
+
+def _in_files(tensors: Iterable[tuple[str, Tensor | None]], target: Path) -> Iterator[tuple[str, Tensor | None]]:
+    """The tensors, each mapped from a file of its own, which nothing else can open and which ends with the tensor."""
+    place = next(path for path in target.parents if path.is_dir())
+    for name, tensor in tensors:
+        if tensor is None or not tensor.numel():
+            yield name, tensor
+            continue
+        try:
+            with NamedTemporaryFile(dir=place, prefix=f".{target.name[:100]}.") as file:
+                file.write(bytes_of(tensor))
+                file.flush()
+                mapped = torch.from_file(file.name, size=tensor.numel(), dtype=tensor.dtype)
+        except OSError as problem:
+            raise SaveError(f"{place} has no room for a copy of {name!r}: {problem}.") from problem
+        yield name, mapped.view(tensor.shape)
 
 
 def _marking(

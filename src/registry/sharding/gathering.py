@@ -4,7 +4,9 @@ Every other process sends its share, by the ranges that loading cut it out with;
 it did before, and the first one a single complete tensor more.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from mmap import ACCESS_COPY, mmap
 from typing import Any, NamedTuple
 
 import torch
@@ -77,7 +79,7 @@ def complete(part: HeldTensor, processes: ProcessMesh) -> "Tensor | None":
         return part.tensor.detach().to("cpu") if first else None
     local = local_of(part.tensor)
     mesh, me = part.tensor.device_mesh, dist.get_rank()
-    whole = torch.empty(part.shape, dtype=part.tensor.dtype) if first else None
+    whole = _buffer(part.shape, part.tensor.dtype) if first else None
     writer = processes.agreement.ranks[0]
     for rank, share in _holders(part):
         if whole is None:
@@ -86,10 +88,21 @@ def complete(part: HeldTensor, processes: ProcessMesh) -> "Tensor | None":
         elif rank == me:
             share.put(local.reshape(share.sizes).cpu(), whole)
         elif share.numel:
-            received = torch.empty(share.sizes, dtype=part.tensor.dtype, device=_device(mesh))
+            received = _buffer(share.sizes, part.tensor.dtype).to(_device(mesh))
             dist.recv(received, src=rank)
             share.put(received.cpu(), whole)
     return whole
+
+
+def _buffer(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """A tensor whose memory the kernel has back as soon as it is freed.
+
+    What the C library gives may stay with the process, where something small that lives on lies behind it.
+    """
+    size = prod(shape)
+    if not size:
+        return torch.empty(tuple(shape), dtype=dtype)
+    return torch.frombuffer(mmap(-1, size * dtype.itemsize, access=ACCESS_COPY), dtype=dtype).view(tuple(shape))
 
 
 def _device(mesh: Any) -> str:

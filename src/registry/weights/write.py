@@ -33,7 +33,7 @@ UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**2
 
 
 def _save_safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors on the CPU, each with memory of just its size.
+    """Write contiguous tensors on the CPU.
 
     The library's own ``safetensors.torch.save_file`` would need numpy, to find the memory of a tensor.
     """
@@ -124,7 +124,7 @@ def weight_writers(
     check_writable(tensors)
     kind = WRITE_FORMATS[format]
     _check_dtypes(tensors, kind.dtypes)
-    kept = _own_memory(tensors if kind.keeps_ties else _without_tied(tensors, ties))
+    kept = _plain(tensors if kind.keeps_ties else _without_tied(tensors, ties), exact=kind.keeps_ties)
     shards = _shards(kept, _bytes(max_shard_size))
     return _writers(kind, shards, lambda shard: _shard_writer(kind, shard))
 
@@ -183,12 +183,12 @@ def _stream_writer(shard: Headers, tensors: Iterator[tuple[str, Tensor | None]])
                 name, tensor = next(tensors)
                 if name != expected or tensor is None:
                     raise SaveError(f"{path} cannot be written a second time: its tensors were gathered once.")
-                file.write(_bytes_of(tensor))
+                file.write(bytes_of(tensor))
 
     return write
 
 
-def _bytes_of(tensor: Tensor) -> memoryview:
+def bytes_of(tensor: Tensor) -> memoryview:
     """The bytes of a tensor on the CPU, not copied where they lie next to each other."""
     flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
     return memoryview((ctypes.c_char * flat.numel()).from_address(flat.data_ptr())) if flat.numel() else memoryview(b"")
@@ -211,15 +211,18 @@ def _same_memory(a: Tensor, b: Tensor) -> bool:
     return a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.stride() == b.stride()
 
 
-def _own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors on the CPU and contiguous, each with memory of just its size; tensors that are one stay one."""
+def _plain(tensors: Mapping[str, Tensor], *, exact: bool) -> dict[str, Tensor]:
+    """The tensors on the CPU and contiguous; tensors that are one stay one.
+
+    With ``exact`` each has memory of just its size, since torch writes all memory that a tensor has a part of.
+    """
     made: dict[tuple[object, ...], Tensor] = {}
     kept = {}
     for name, tensor in tensors.items():
         key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.is_conj(), tensor.is_neg())
         if key not in made:
             plain = tensor.detach().to("cpu").resolve_conj().resolve_neg().contiguous()
-            made[key] = plain if plain.untyped_storage().nbytes() == plain.nbytes else plain.clone()
+            made[key] = plain.clone() if exact and plain.untyped_storage().nbytes() != plain.nbytes else plain
         kept[name] = made[key]
     return kept
 

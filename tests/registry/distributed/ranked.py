@@ -233,12 +233,12 @@ def full_disk(directory: str, way: str, target: str) -> tuple[str, str]:
     model = load(directory, way)
     left = iter(range(2))
 
-    def fails(tensor: Tensor, before: Any = write._bytes_of) -> Any:
+    def fails(tensor: Tensor, before: Any = write.bytes_of) -> Any:
         if next(left, None) is None:
             raise OSError(28, "No space left on device")
         return before(tensor)
 
-    with patch("registry.weights.write._bytes_of", fails):
+    with patch("registry.weights.write.bytes_of", fails):
         return error_of(lambda: registry.save(model, target))
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 import registry
 from registry.testing.ranks import RankPool
@@ -24,8 +23,9 @@ def test_shards_and_files_of_torch_are_those_of_one_process(
     registry_ranks.run(f"{RANKED}:saved_in_shards", str(models / "gpt2"), way, str(tmp_path / "several"))
     assert content(tmp_path / "several") == content(tmp_path / "one")
     registry_ranks.run(f"{RANKED}:saved_by_torch", str(models / "gpt2"), way, str(tmp_path / "torch"))
-    again = registry.load_model(tmp_path / "torch").state_dict()
-    assert all(torch.equal(value, again[name]) for name, value in model.state_dict().items())
+    registry.save(model, tmp_path / "by one", format="torch")
+    assert content(tmp_path / "torch") == content(tmp_path / "by one")
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "several", "torch", "by one"}
 
 
 def test_a_full_disk_is_the_same_error_in_all_processes(models: Path, tmp_path: Path, registry_ranks: RankPool) -> None:

@@ -40,3 +40,7 @@ def test_three_processes_share_what_three_divides(models: Path, four_ranks: Rank
     assert found[3] == "ParallelError"
     for each in found[:3]:
         assert each["losses"] == pytest.approx(wanted["losses"], abs=1e-5)
+        torch.testing.assert_close(each["outputs"]["logits"], wanted["outputs"]["logits"], atol=1e-5, rtol=0)
+        assert each["gradients"].keys() == wanted["gradients"].keys()
+        for parameter, gradient in wanted["gradients"].items():
+            torch.testing.assert_close(each["gradients"][parameter], gradient, atol=1e-5, rtol=0)
