@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 import registry
 from registry.errors import ConfigError, WeightsMismatchError
-from registry.testing import CheckpointSuite, ConfigSuite, ModelSuite
+from registry.testing import CheckpointSuite, ConfigSuite, ModelSuite, ParallelSuite
 from registry_llama.mixtral.config import MixtralConfig
 from registry_llama.qwen.config import Qwen2Config
 from registry_llama.qwen_moe.config import Qwen2MoeConfig, Qwen3MoeConfig
@@ -181,7 +181,7 @@ TINY = {
 }
 
 
-class OfFamily(ConfigSuite, ModelSuite):
+class OfFamily(ConfigSuite, ModelSuite, ParallelSuite):
     plugin = "llama"
     unsupported = {"tokenizer": "it is that of Llama, whose suite tests it"}
 
