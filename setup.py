@@ -9,7 +9,10 @@ from setuptools import Extension, setup
 setup(
     ext_modules=[
         Extension(
-            "registry.tokenization.compiled", ["src/registry/tokenization/compiled.c"], optional=True, language="c"
+            "registry.tokenization.compiled",
+            ["src/registry/tokenization/compiled.c", "src/registry/tokenization/compiled_chunks.c"],
+            optional=True,
+            language="c",
         )
     ]
 )

@@ -18,9 +18,9 @@ def clone(tmp_path: Path) -> Path:
     """A directory, with a blank in its name, that has what the script reads."""
     found = tmp_path / "a clone"
     (found / "scripts").mkdir(parents=True)
-    compiled = "src/registry/tokenization/compiled.c"
-    (found / compiled).parent.mkdir(parents=True)
-    for name in ("scripts/install", "setup.cfg", "setup.py", "pyproject.toml", "constraints.txt", compiled):
+    compiled = [f"src/registry/tokenization/{name}.c" for name in ("compiled", "compiled_chunks")]
+    (found / compiled[0]).parent.mkdir(parents=True)
+    for name in ("scripts/install", "setup.cfg", "setup.py", "pyproject.toml", "constraints.txt", *compiled):
         shutil.copy(ROOT / name, found / name)
     return found
 

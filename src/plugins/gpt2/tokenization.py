@@ -17,7 +17,16 @@ from registry.tokenization.batches.encoding import Offsets, Span, with_surrogate
 from registry.tokenization.bpe import Pair
 from registry.tokenization.bpe_tokenizer import BytePairTokenizer
 from registry.tokenization.byte_level import SEPARATOR, WORD, ByteLevel, bytes_to_unicode, decode_bytes, utf8
-from registry.tokenization.chunk_cache import CachedIds, ChunkCache, TokenCache, compiled
+from registry.tokenization.chunk_cache import (
+    LONGEST_CHUNK,
+    ROOM,
+    WEIGHT,
+    CachedIds,
+    ChunkCache,
+    IdCache,
+    TokenCache,
+    compiled,
+)
 from registry.tokenization.options import FLAG, CommonOptions, Option
 
 END_OF_TEXT = "<|endoftext|>"
@@ -77,8 +86,6 @@ CHUNK = re.compile(f"[{WHITE_SPACE}]*+[^{WHITE_SPACE}]*+")
 """Finds the chunks of any text."""
 ASCII_CHUNK = re.compile(rb"\s*+\S*+")
 """Finds the chunks of a text in UTF-8, and knows white space in ASCII only; takes two thirds of the time."""
-cut: Callable[[bytes], list[bytes]] = ASCII_CHUNK.findall if compiled is None else compiled.cut
-"""The chunks that it finds, but for the last one; compiled, in half the time."""
 PUNCTUATION_SPACE = rb"\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f"
 """White space from U+2000 to U+205F."""
 WIDE_CHUNK = re.compile(
@@ -94,7 +101,7 @@ def chunks(text: str) -> list[bytes]:
     data = utf8(text)
     is_wide = "\xa0" in text or "\x85" in text or "\u1680" in text
     is_wide = is_wide or (b"\xe3" in data and "\u3000" in text)  # to look for its first byte takes a fifth of the time
-    return WIDE_CHUNK.findall(data) if is_wide or FIND_PUNCTUATION_SPACE(data) else cut(data)
+    return (WIDE_CHUNK if is_wide or FIND_PUNCTUATION_SPACE(data) else ASCII_CHUNK).findall(data)
 
 
 def _is_error_handler(value: Any) -> bool:
@@ -175,7 +182,11 @@ class GPT2Tokenizer(BytePairTokenizer):
             **values,
         )
         self._level = ByteLevel(self.own_vocab, self.byte_pairs, self.vocab.get(self.unk_token))
-        self._chunks = TokenCache(self._ids_of_chunk)
+        if compiled is None:
+            self._chunks: IdCache = TokenCache(self._ids_of_chunk)
+            self._cut: Callable[[str], Any] = chunks
+        else:  # which cuts a text into the same chunks, and makes nothing of those that it has: half the time
+            self._chunks, self._cut = compiled.ChunkTable(self._ids_of_chunk, ROOM, WEIGHT, LONGEST_CHUNK), utf8
         self._offsets_of = ChunkCache(self._offsets_of_chunk)
 
     @property
@@ -192,7 +203,7 @@ class GPT2Tokenizer(BytePairTokenizer):
 
     def span_ids(self, span: Span) -> CachedIds:
         """The ids of a span."""
-        return self._chunks.ids(chunks(self._prefix(span.text) + span.text))
+        return CachedIds(self._chunks, self._cut(self._prefix(span.text) + span.text))
 
     def span_offsets(self, span: Span) -> Offsets:
         """For each token the characters that it touches; a space that was put before the span has none."""
@@ -218,7 +229,7 @@ class GPT2Tokenizer(BytePairTokenizer):
     def _offsets_of_chunk(self, chunk: str) -> Offsets:
         """The offsets of the tokens of a chunk, in it."""
         data = utf8(chunk)
-        return with_surrogates(chunk, self._level.offsets(data.decode(), self._chunks.tuples[data]))
+        return with_surrogates(chunk, self._level.offsets(data.decode(), self._ids_of_chunk(data)))
 
     # --- Tokens to text
 

@@ -13,10 +13,10 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeAlias
 
-from registry.bulk.inputs import ID
 from registry.bulk.job import Job, Part
 from registry.errors import BulkError, RegistryError
 from registry.extras import import_extra
+from registry.tokenization.corpus.readers import ID
 
 Engine: TypeAlias = Callable[[Job, Iterator[Part]], Iterator[int]]
 

@@ -15,12 +15,12 @@ from typing import Any
 from attrs import frozen
 
 from registry._version import __version__
-from registry.bulk.inputs import Row
 from registry.bulk.outputs import WRITERS
 from registry.bulk.work import Columns, Work
 from registry.errors import InputError, SaveError
 from registry.files.atomic import content_writer, locked, remove_dead, replace_file, temporaries_of
 from registry.formatting import json_text
+from registry.tokenization.corpus.readers import Row
 
 JOB_NAME = "bulk.json"
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from attrs import frozen
 
 from registry.bulk.engines import Engine, Processes, in_this_process
-from registry.bulk.inputs import checked_count, rows_of
 from registry.bulk.job import Job, Part, check_format, described_inputs, opened, parts
 from registry.bulk.work import Work
 from registry.download.progress import ProgressBar
 from registry.errors import InputError
+from registry.tokenization.corpus.readers import checked_count, rows_of
 
 ROWS = 2000
 """Rows of a part, unless given: seconds to minutes of work."""

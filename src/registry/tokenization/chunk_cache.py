@@ -8,7 +8,7 @@ after the first pages nearly every chunk has been seen, and a document costs one
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 try:
     from registry.tokenization import compiled as compiled  # byte_level and others take it from here
@@ -70,6 +70,18 @@ class ChunkCache(dict[K, V]):
         self.room = ROOM
 
 
+class IdCache(Protocol):
+    """A cache of the ids of chunks, from which those of several chunks are put together."""
+
+    def list_of(self, chunks: Any, /) -> list[int]:
+        """The ids of chunks that follow each other, in a list of their own."""
+        ...
+
+    def bytes_of(self, chunks: Any, /) -> bytes:
+        """The same as 64-bit integers, as they lie in memory."""
+        ...
+
+
 class TokenCache(Generic[K]):
     """The ids of chunks, which ``tokenize`` gives.
 
@@ -86,26 +98,34 @@ class TokenCache(Generic[K]):
         """The ids of chunks that follow each other."""
         return CachedIds(self, chunks)
 
+    def list_of(self, chunks: Iterable[K], /) -> list[int]:
+        """The same, in a list."""
+        return gather(self.tuples, chunks)
+
+    def bytes_of(self, chunks: Iterable[K], /) -> bytes:
+        """The same as 64-bit integers, as they lie in memory."""
+        return b"".join(map(self.packed.__getitem__, chunks))
+
 
 class CachedIds:
     """The ids of chunks that follow each other, which are put together in the form that is asked for."""
 
     __slots__ = ("cache", "chunks")
 
-    def __init__(self, cache: TokenCache[Any], chunks: Iterable[Any]) -> None:
+    def __init__(self, cache: IdCache, chunks: Any) -> None:
         self.cache = cache
         self.chunks = chunks
 
 
 def as_list(ids: Iterable[int] | CachedIds) -> list[int]:
     """Ids in a list of their own."""
-    return gather(ids.cache.tuples, ids.chunks) if isinstance(ids, CachedIds) else list(ids)
+    return ids.cache.list_of(ids.chunks) if isinstance(ids, CachedIds) else list(ids)
 
 
 def as_array(ids: Iterable[int] | CachedIds) -> TokenIds:
     """Ids as 64-bit integers."""
     if isinstance(ids, CachedIds):
-        return array("q", b"".join(map(ids.cache.packed.__getitem__, ids.chunks)))
+        return array("q", ids.cache.bytes_of(ids.chunks))
     return array("q", ids)
 
 

@@ -3,9 +3,9 @@
    The rest of the package works without this module, with the same ids: each function has a twin in Python, which the
    tests compare it with.
 
-     cut(data)              chunk_cache.py: ASCII_CHUNK.findall(data)
      gather(cache, chunks)  chunk_cache.py: joined(map(cache.__getitem__, chunks))
-     Merger                 byte_level.py: the ids of the words of a chunk */
+     Merger                 byte_level.py: the ids of the words of a chunk
+     ChunkTable             chunk_cache.py: TokenCache, of chunks that it cuts; see compiled_chunks.c */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -35,22 +35,6 @@ static Py_ssize_t end_of(enum kind kind, const byte *data, Py_ssize_t at, Py_ssi
 }
 
 /* --- Chunks -------------------------------------------------------------------------------------------------------- */
-
-static PyObject *cut(PyObject *module, PyObject *text)
-{
-    char *data;
-    Py_ssize_t size;
-    if (PyBytes_AsStringAndSize(text, &data, &size) < 0) return NULL;
-    PyObject *chunks = PyList_New(0);
-    for (Py_ssize_t start = 0, end; chunks && start < size; start = end) {
-        end = end_of(SPACE, (byte *)data, start, size);
-        while (end < size && kinds[(byte)data[end]] != SPACE) end++;
-        PyObject *chunk = PyBytes_FromStringAndSize(data + start, end - start);
-        if (!chunk || PyList_Append(chunks, chunk) < 0) Py_CLEAR(chunks);
-        Py_XDECREF(chunk);
-    }
-    return chunks;
-}
 
 /* Append the ids of a chunk to a list. */
 static int append_cached(PyObject *ids, PyObject *cache, PyObject *chunk)
@@ -319,17 +303,22 @@ static PyType_Spec merger_spec = {
 
 /* --- The module ---------------------------------------------------------------------------------------------------- */
 
-static int fill(PyObject *module)
+PyObject *registry_chunk_table(void); /* the type, of compiled_chunks.c */
+
+static int add(PyObject *module, PyObject *type)
 {
-    set_kinds();
-    PyObject *merger = PyType_FromSpec(&merger_spec);
-    int failed = !merger || PyModule_AddType(module, (PyTypeObject *)merger) < 0;
-    Py_XDECREF(merger);
+    int failed = !type || PyModule_AddType(module, (PyTypeObject *)type) < 0;
+    Py_XDECREF(type);
     return failed ? -1 : 0;
 }
 
+static int fill(PyObject *module)
+{
+    set_kinds();
+    return add(module, PyType_FromSpec(&merger_spec)) < 0 || add(module, registry_chunk_table()) < 0 ? -1 : 0;
+}
+
 static PyMethodDef functions[] = {
-    {"cut", cut, METH_O, "The chunks of a text in UTF-8: white space in ASCII, then other bytes."},
     {"gather", gather, METH_VARARGS, "The ids of all chunks, in a list."},
     {NULL, NULL, 0, NULL},
 };

@@ -13,7 +13,6 @@ from tests.fuzz.inputs import Files, put
 from tests.fuzz.seeds import programs
 
 import registry
-from registry.bulk.inputs import rows_of
 from registry.cache import upkeep
 from registry.cache.cache import Cache
 from registry.discovery.entry_points import installed_plugins
@@ -26,6 +25,7 @@ from registry.files import urls
 from registry.sources import lockfile
 from registry.sources.hub import HubSource
 from registry.sources.resolve import resolve
+from registry.tokenization.corpus.readers import rows_of
 
 # --- Servers ----------------------------------------------------------------------------------------------------------
 

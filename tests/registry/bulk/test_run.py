@@ -15,10 +15,11 @@ import pyarrow.parquet as parquet
 import pytest
 
 import registry
-from registry.bulk import Embedder, inputs, run
+from registry.bulk import Embedder, run
 from registry.bulk.engines import RayCluster
 from registry.errors import BulkError, InputError, MissingFileError, SaveError
 from registry.files.atomic import locked
+from registry.tokenization.corpus import readers
 
 WORKS = '''
 """Works that die, each as often as ``deaths`` says."""
@@ -116,7 +117,7 @@ def test_an_array_whose_numbers_are_no_characters_is_refused(number: int, tmp_pa
     array.view(np.uint32)[5] = number
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(InputError, match="cannot be read as an array of texts"):
-        list(inputs.rows_of([tmp_path / "a.npy"], "text"))
+        list(readers.rows_of([tmp_path / "a.npy"], "text"))
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -124,7 +125,7 @@ def test_arrays_of_any_byte_order_and_width_are_read(order: str, tmp_path: Path)
     texts = ["", "\U0010ffff grüßt", *map(str, range(2000))]
     np.save(tmp_path / "a.npy", np.array(texts, dtype=f"{order}U20"))
     np.save(tmp_path / "empty.npy", np.zeros(3, dtype="U0"))
-    rows = list(inputs.rows_of([tmp_path / "a.npy", tmp_path / "empty.npy"], "text"))
+    rows = list(readers.rows_of([tmp_path / "a.npy", tmp_path / "empty.npy"], "text"))
     assert [row["text"] for row in rows] == [*texts, "", "", ""]
 
 

@@ -2,12 +2,15 @@
 
 import gc
 import sys
+from array import array
+from weakref import ref
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from plugins.gpt2.tokenization import ASCII_CHUNK
+from plugins.gpt2 import tokenization
+from plugins.gpt2.tokenization import WIDE_CHUNK, GPT2Tokenizer
 from registry.errors import VocabError
 from registry.tokenization import byte_level
 from registry.tokenization.bpe import BytePairs, listed_merges
@@ -33,11 +36,6 @@ def level(rules: list[tuple[str, str]], *, without: str = "") -> ByteLevel:
 LEVEL = level(RULES)
 
 
-@given(st.binary() | ASCII)
-def test_a_text_is_cut_as_the_pattern_cuts_it(text: bytes) -> None:
-    assert compiled.cut(text) == [chunk for chunk in ASCII_CHUNK.findall(text) if chunk]
-
-
 @given(st.lists(st.sampled_from([b"", b"a", b"bc", b"def"])))
 def test_ids_are_gathered_from_a_cache(chunks: list[bytes]) -> None:
     asked: list[bytes] = []
@@ -56,8 +54,88 @@ def test_what_fails_while_ids_are_gathered_is_raised() -> None:
         compiled.gather({b"a": [1]}, [b"a"])
     with pytest.raises(TypeError, match="unhashable"):
         compiled.gather({}, [[]])
+
+
+# --- Chunks that are cut and cached -----------------------------------------------------------------------------------
+
+SPACES = st.text(st.sampled_from("a\xa0\x85\u1680\u2003\u2029\u202f\u205f\u3000\u2019\u3001é \n\t"), max_size=40)
+
+
+class Table:
+    """A table, and the chunks that were computed for it: each becomes its size, then its bytes."""
+
+    def __init__(self, room: int = 2**20, weight: int = 1, longest: int = 64) -> None:
+        self.asked: list[bytes] = []
+        self.table = compiled.ChunkTable(self.ids, room, weight, longest)
+
+    def ids(self, chunk: bytes) -> tuple[int, ...]:
+        self.asked.append(chunk)
+        return len(chunk), *chunk
+
+    def of(self, text: bytes) -> list[int]:
+        found = self.table.list_of(text)
+        assert [*array("q", self.table.bytes_of(text))] == found
+        return [*found]
+
+
+@example(b"a" * 16 + b" " + b"a" * 15 + b" " + b"a" * 17 + b" ")
+@given(st.binary() | ASCII | SPACES.map(str.encode))
+def test_a_text_is_cut_as_the_pattern_cuts_it(text: bytes) -> None:
+    chunks = [chunk for chunk in WIDE_CHUNK.findall(text) if chunk]
+    table = Table()
+    for _ in range(2):
+        assert table.of(text) == [number for chunk in chunks for number in (len(chunk), *chunk)]
+    assert all(table.asked.count(chunk) == 1 for chunk in chunks if len(chunk) <= 64)
+
+
+def test_a_full_table_drops_what_was_not_met_lately() -> None:
+    table = Table(room=8)  # four chunks of a byte
+    for letter in "abcde" + "abcdefgh" + "hid":  # a, b and c were met last two generations ago
+        table.of(letter.encode())
+    assert table.asked == [*map(str.encode, "abcdefghi")]
+    table.of(b"a")
+    assert table.asked[9:] == [b"a"]
+
+
+def test_thousands_of_chunks_of_any_length_are_cached() -> None:
+    table = Table()
+    chunks = [b" %d" % number + b"x" * (number % 40) for number in range(3000)]
+    expected = [number for chunk in chunks for number in (len(chunk), *chunk)]
+    assert table.of(b"".join(chunks)) == table.of(b"".join(chunks)) == expected
+    assert table.asked == chunks
+    assert table.of(b" " * 65) == table.of(b" " * 65) == [65, *b" " * 65]
+    assert table.asked[3000:] == [b" " * 65] * 4
+
+
+def test_ids_of_any_size_are_numbers() -> None:
+    table = compiled.ChunkTable(lambda chunk: (len(chunk), 2**22, 2**31 - 1), 1000, 1, 64)
+    assert table.list_of(b"a bc") == table.list_of(b"a bc") == [1, 2**22, 2**31 - 1, 3, 2**22, 2**31 - 1]
+    assert table.list_of(b"") == []
+
+
+@pytest.mark.parametrize(
+    ("found", "error"), [([1], TypeError), ((-1,), OverflowError), ((2**31,), OverflowError), (("a",), TypeError)]
+)
+def test_what_is_no_id_is_refused(found: object, error: type[Exception]) -> None:
+    table = compiled.ChunkTable(lambda chunk: (7,) if chunk == b"a" else found, 1000, 1, 64)
+    for call in (table.list_of, table.bytes_of):
+        with pytest.raises(error):
+            call(b"a b")
     with pytest.raises(TypeError, match="bytes"):
-        compiled.cut("a")
+        table.list_of("a")
+    assert table.list_of(b"a") == [7]
+
+
+def test_a_table_that_belongs_to_what_computes_its_ids_is_collected() -> None:
+    table = Table()
+    table.of(b"a")
+    gone = ref(table)
+    del table
+    gc.collect()
+    assert gone() is None
+
+
+# --- Words and rules --------------------------------------------------------------------------------------------------
 
 
 @example(b" ")
@@ -100,6 +178,23 @@ def test_python_is_used_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPatc
     assert plain.ids_of_words("éé\n".encode()) == LEVEL.ids_of_words("éé\n".encode())
 
 
+def test_a_tokenizer_gives_the_same_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = dict.fromkeys([*CHARACTERS.values(), *map("".join, RULES), "<|endoftext|>"])
+    vocab = {token: number for number, token in enumerate(tokens)}
+    fast = GPT2Tokenizer(vocab, RULES)
+    for module in (byte_level, tokenization):
+        monkeypatch.setattr(module, "compiled", None)
+    plain = GPT2Tokenizer(vocab, RULES)
+    for text in ("ab aba\xa0 11 中é\u3000\n a", "a\ud83d\ude00 b\ud800", "  ab<|endoftext|> b", ""):
+        for _ in range(2):
+            assert fast.encode(text) == plain.encode(text)
+            assert (
+                fast(text, return_tensors="np")["input_ids"].tolist()
+                == plain(text, return_tensors="np")["input_ids"].tolist()
+            )
+        assert fast.offsets_of(text) == plain.offsets_of(text)
+
+
 def test_rules_that_are_no_ids_are_refused() -> None:
     def merger(symbols: list[int | None], *columns: list[int]) -> object:
         return compiled.Merger(symbols, *columns, list)
@@ -122,9 +217,14 @@ def test_nothing_is_leaked() -> None:
         for _ in range(50):
             one = level([("a", "b")], without="c")
             one.ids_of_ascii(b"ab ab 'll" + b"a" * 300)
-            compiled.gather(ChunkCache(one.ids_of_ascii), compiled.cut(b"ab ab  b"))
+            compiled.gather(ChunkCache(one.ids_of_ascii), [b"ab", b" ab", b"ab"])
+            table = compiled.ChunkTable(one.ids_of_ascii, 60, 1, 64)
+            table.list_of(b"ab ab  b" + b" a" * 40)
+            table.bytes_of(b"ab ab abababababababababababababa bab")
             with pytest.raises(VocabError):
                 one.ids_of_words(b"c")
+            with pytest.raises(VocabError):
+                table.list_of(b"a b c")
 
     def blocks() -> int:
         work()

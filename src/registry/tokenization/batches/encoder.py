@@ -1,12 +1,13 @@
 """Texts to batches, and back: special tokens, pairs, windows, padding, tensors."""
 
-from collections.abc import Iterable, Sequence, Sized
+import os
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import TYPE_CHECKING, Any, ClassVar, Never
 
 from registry.errors import UnknownOptionError, warn
 from registry.garbage import gc_paused
 from registry.tokenization.batches.encoding import NOTHING, Template
-from registry.tokenization.chunk_cache import as_list
+from registry.tokenization.chunk_cache import TokenIds, as_array, as_list
 from registry.tokenization.encoder import TextEncoder
 from registry.tokenization.lookup import plain
 
@@ -120,6 +121,60 @@ class BatchEncoder(TextEncoder):
             self._warn_of_length(len(ids), None)
             return ids
         return list(self(text, text_pair, **call)["input_ids"])
+
+    def encode_files(
+        self,
+        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        *,
+        workers: int = 1,
+        column: str = "text",
+        add_special_tokens: bool = True,
+        max_length: int | None = None,
+    ) -> Iterator[TokenIds]:
+        """The ids of each text of files, in their order, computed by several processes.
+
+        Files are read as the ids are taken, some megabytes ahead.
+
+        Args:
+            paths: Files: ``.jsonl``, ``.parquet``, ``.npy``; others have a text a line, in UTF-8.
+            workers: Processes.  A script that asks for several needs ``if __name__ == "__main__":``.
+            column: The column of the texts, in files that have columns.
+            add_special_tokens: Whether the model's special tokens are put around texts.
+            max_length: Tokens that a text may have, special ones included; longer ones are cut on ``truncation_side``.
+
+        Returns:
+            For each text its ids, an ``array`` of 64-bit integers.
+
+        Raises:
+            MissingFileError: There is no such file.
+            InputError: A line is damaged, or has no text; the error names its file and its number.
+            BulkError: A process died.
+        """
+        from registry.tokenization.batches.rows import check_room, whole_number
+        from registry.tokenization.corpus.encode import ArrayEncoder, in_processes, in_this_process
+        from registry.tokenization.corpus.parts import existing, parts_of
+
+        if max_length is not None:
+            added = self.num_special_tokens_to_add() if add_special_tokens else 0
+            check_room(whole_number(max_length, "max_length"), added)
+        encoder = ArrayEncoder(self, add_special_tokens, max_length)
+        parts = parts_of(existing(paths), column)
+        if whole_number(workers, "workers") == 1:
+            return in_this_process(encoder, parts)
+        return in_processes(encoder, parts, workers)
+
+    def arrays_of(self, texts: Iterable[str], add_special_tokens: bool, max_length: int | None) -> Iterator[TokenIds]:
+        """The ids of each text, as ``encode_files`` gives them."""
+        template = self._template(add_special_tokens)
+        start, end = as_array(template.start), as_array(template.end)
+        room = None if max_length is None else max_length - len(start) - len(end)
+        for text in texts:
+            ids = self._ids(text, None, as_array)
+            if room is None:
+                self._warn_of_length(len(start) + len(ids) + len(end), None)
+            elif len(ids) > room:
+                ids = ids[:room] if self.truncation_side == "right" else ids[len(ids) - room :]
+            yield start + ids + end
 
     def pad(
         self,

@@ -140,8 +140,8 @@ def rows(
         InputError: The lengths cannot be met.
     """
     added = sum(added_tokens(template, seconds is not None))
-    if truncation.strategy and truncation.max_length is not None and truncation.max_length < added:
-        raise InputError(f"max_length={truncation.max_length} leaves no room for the {added} special tokens.")
+    if truncation.strategy and truncation.max_length is not None:
+        check_room(truncation.max_length, added)
     found: list[dict[str, Any]] = []
     of_texts: list[Window] = []
     number = 0
@@ -157,6 +157,12 @@ def rows(
         problem.message = f"text[{number}]: {problem.message}" if batched else problem.message
         raise
     return found, of_texts
+
+
+def check_room(max_length: int, added: int) -> None:
+    """Raise InputError where a row has no room for the special tokens that are added."""
+    if max_length < added:
+        raise InputError(f"max_length={max_length} leaves no room for the {added} special tokens.")
 
 
 def added_tokens(template: Template[Encoding], pairs: bool) -> tuple[int, int, int]:

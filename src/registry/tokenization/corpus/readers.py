@@ -31,9 +31,11 @@ def rows_of(paths: Iterable[Path], column: str) -> Iterator[Row]:
     number = 0
     for path in paths:
         for row in reader_of(path)(path, column):
-            if not isinstance(row.get(column), str):
-                found = f"{row[column]!r}" if column in row else f"only the columns {', '.join(map(repr, row))}"
-                raise InputError(f"row {number:,} (in {path}) has no text {column!r}: {found[:200]}.")
+            try:
+                _text_of(row, column)
+            except InputError as problem:
+                problem.message = f"row {number:,} (in {path}) {problem.message}"
+                raise
             yield row if ID in row else {ID: number, **row}
             number += 1
 
@@ -77,12 +79,34 @@ def _text_rows(path: Path, column: str) -> Iterator[Row]:
 def _json_rows(path: Path, _column: str) -> Iterator[Row]:
     for number, line in enumerate(_lines(path), 1):
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as problem:
-            raise InputError(f"line {number:,} of {path} is not JSON: {problem}.") from problem
-        if not isinstance(row, dict):
-            raise InputError(f"line {number:,} of {path} is not a JSON object: {line[:80]!r}.")
-        yield row
+            yield _object_in(line)
+        except InputError as problem:
+            problem.message = f"line {number:,} of {path} {problem.message}"
+            raise
+
+
+def _object_in(line: str) -> Row:
+    """The JSON object in a line.  Raises InputError, whose message begins after the name of the line."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as problem:
+        raise InputError(f"is not JSON: {problem}.") from problem
+    if not isinstance(row, dict):
+        raise InputError(f"is not a JSON object: {line[:80]!r}.")
+    return row
+
+
+def text_in_json(line: str, column: str) -> str:
+    """A text of the JSON object in a line.  Raises InputError, whose message begins after the name of the line."""
+    return _text_of(_object_in(line), column)
+
+
+def _text_of(row: Row, column: str) -> str:
+    text = row.get(column)
+    if not isinstance(text, str):
+        found = f"{text!r}" if column in row else f"only the columns {', '.join(map(repr, row))}"
+        raise InputError(f"has no text {column!r}: {found[:200]}.")
+    return text
 
 
 # --- Tables -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Files of texts: read row by row, and tokenized by several processes."""
