@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from registry.errors import BulkError
+from registry.garbage import gc_paused
 from registry.tokenization.chunk_cache import TokenIds
 from registry.tokenization.corpus.parts import Portion
 
@@ -80,6 +81,7 @@ def _start(encoder: ArrayEncoder) -> None:
     _ENCODER.append(encoder)
 
 
+@gc_paused()  # of thousands of arrays, none is garbage
 def _pack(part: Portion) -> Packed:
     rows: list[Any] = list(_ENCODER[0](part))
     return array("q", map(len, rows)), array("q", b"".join(rows))

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from registry.errors import InputError
 from registry.tokenization.corpus.readers import reader_of, rows_of, text_in_json
 
-BYTES = 2**20
+BYTES = 2**18
 """Bytes of a part; the line in which they end belongs to it as a whole."""
 TEXTS = 1000
 """Texts of a part of a file that has no lines."""
