@@ -58,7 +58,7 @@ VOCABULARY = 32_000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     for name, llama in SIZES.items():
         with tempfile.TemporaryDirectory() as directory:
@@ -94,6 +94,7 @@ def write(directory: Path, llama: Llama) -> int:
             header[name] = {"dtype": "BF16", "shape": shapes[name], "data_offsets": [start, end]}
             of_name[name] = file
         text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)  # as the library writes it, so that tensors can be mapped where they lie
         with (directory / file).open("wb") as sparse:
             sparse.write(struct.pack("<Q", len(text)) + text)
             sparse.truncate(8 + len(text) + end)

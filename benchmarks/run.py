@@ -1,13 +1,14 @@
 """Run all benchmarks, and write the table of the README.
 
-    python benchmarks/run.py                    # all, three rounds, which is long; prints what was measured
-    python benchmarks/run.py --quick            # one short round
+    python benchmarks/run.py                    # all, three rounds: about half an hour; prints what was measured
+    python benchmarks/run.py --quick            # one short round: a few minutes
     python benchmarks/run.py --only forward     # one benchmark; may be repeated
     python benchmarks/run.py --write            # ... and write benchmarks/results.json and the table in README.md
     python benchmarks/run.py --compare OLD.json # ... and show what is slower or larger than it was
 
-A round runs every benchmark once, in a process of its own; each takes turns with its peer in the same run.  Printed are
-medians of the rounds, with the least and the greatest.  Where the processor counts instructions for us (``perf stat``),
+A round runs every benchmark once, in a process of its own; each takes turns with its peer in the same run.  Those that
+are long, and take several rounds by themselves, run in the first round alone.  Printed are medians of the rounds, with
+the least and the greatest.  Where the processor counts instructions for us (``perf stat``),
 those of each benchmark are kept as well: they can be compared between machines.  Those that need a GPU, several
 processes or hours are run by themselves: ``gpu.py``, ``gpu_ranks.py``, ``ranks.py`` and ``bulk.py``.
 """
@@ -23,6 +24,7 @@ import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
+from time import monotonic
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
@@ -39,21 +41,25 @@ class Benchmark(NamedTuple):
     """Arguments of a short run."""
     takes_data: bool = False
     """Whether it reads vocabularies and texts from ``--shared``."""
+    is_long: bool = False
+    """Whether it runs in the first round alone."""
 
 
 BENCHMARKS = {
     "start": Benchmark(("--rounds", "9"), ("--rounds", "3")),
-    "many_plugins": Benchmark(("--rounds", "7"), ("--rounds", "2")),
-    "load": Benchmark(("--rounds", "5"), ("--rounds", "1"), takes_data=True),
-    "large": Benchmark(("--rounds", "5"), ("--rounds", "1")),
-    "tokenizer": Benchmark(("--rounds", "5"), ("--rounds", "1"), takes_data=True),
-    "bpe_tokenizer": Benchmark(("--rounds", "5"), ("--rounds", "1"), takes_data=True),
-    "stream": Benchmark((), ("--megabytes", "30"), takes_data=True),
-    "forward": Benchmark(("--rounds", "9"), ("--rounds", "2")),
-    "generation": Benchmark(("--rounds", "3"), ("--rounds", "1", "--size", "124M")),
-    "transfo_xl": Benchmark(("--rounds", "6"), ("--rounds", "1", "--only", "models"), takes_data=True),
+    "many_plugins": Benchmark(("--rounds", "5"), ("--rounds", "1")),
+    "load": Benchmark(("--rounds", "5"), ("--rounds", "1"), takes_data=True, is_long=True),
+    "large": Benchmark(("--rounds", "3"), ("--rounds", "1"), is_long=True),
+    "tokenizer": Benchmark(("--rounds", "3"), ("--rounds", "1"), takes_data=True),
+    "bpe_tokenizer": Benchmark(("--rounds", "3"), ("--rounds", "1"), takes_data=True),
+    "stream": Benchmark((), ("--megabytes", "20"), takes_data=True, is_long=True),
+    "files": Benchmark(("--rounds", "3"), ("--rounds", "1", "--megabytes", "10"), takes_data=True, is_long=True),
+    "forward": Benchmark(("--rounds", "5"), ("--rounds", "2")),
+    "training": Benchmark(("--rounds", "5"), ("--rounds", "1"), is_long=True),
+    "generation": Benchmark(("--rounds", "3"), ("--rounds", "1", "--size", "124M", "--new", "16"), is_long=True),
+    "transfo_xl": Benchmark(("--rounds", "3"), ("--rounds", "1", "--only", "models"), takes_data=True, is_long=True),
     "prescan": Benchmark(("--rounds", "9"), ("--rounds", "2")),
-    "download": Benchmark(("--rounds", "5"), ("--rounds", "1", "--megabytes", "20")),
+    "download": Benchmark(("--rounds", "3"), ("--rounds", "1", "--megabytes", "20")),
 }
 VERSIONS = ("torch", "transformers", "tokenizers", "tiktoken", "pytorch-pretrained-bert")
 TABLE = (
@@ -150,8 +156,12 @@ def measured(names: list[str], rounds: int, shared: Path, *, quick: bool) -> dic
     instructions: dict[str, list[int]] = {}
     for number in range(rounds):
         for name in names:
-            print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr, flush=True)
+            if number and BENCHMARKS[name].is_long:
+                continue
+            begun = monotonic()
             found, counted = run(name, shared, quick=quick)
+            took = f"{monotonic() - begun:.0f} s"
+            print(f"round {number + 1} of {rounds}: {name}, {took}", file=sys.stderr, flush=True)
             for row in found:
                 key = (row["name"], row["peer"])
                 kept = rows.setdefault(key, {**row, "benchmark": name, "value": [], "ratio": []})
@@ -228,7 +238,11 @@ def table(found: dict[str, Any]) -> str:
         f"`python benchmarks/run.py --write` on {at['cores']} cores of {at['processor']}, without a GPU, with Python "
         f"{at['python']}, {peers}.",
         "Each line was measured next to its peer in the same run"
-        + (f": medians of {found['rounds']} runs, with least and greatest." if found["rounds"] > 1 else ", once.")
+        + (
+            f": medians of {found['rounds']} runs, with least and greatest; long benchmarks ran once."
+            if found["rounds"] > 1
+            else ", once."
+        )
         + " Ratios above 1 mean faster than the peer;",
         "they differ between processors, as the speed of torch's matrix products does.",
         "",

@@ -26,6 +26,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import (
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+)
 
 from plugins.transfo_xl.config import TransfoXLConfig
 from plugins.transfo_xl.modeling import TransfoXLLMHeadModel
@@ -123,6 +130,30 @@ def generate_theirs(model: Any, prompt: Tensor) -> Tensor:
     return text
 
 
+def sample_ours(model: Any, prompt: Tensor) -> Tensor:
+    options = {"temperature": 0.9, "top_k": 50, "repetition_penalty": 1.2, "no_repeat_ngram_size": 3}
+    return model.generate(prompt, max_new_tokens=NEW, eos_token_id=(), **options)
+
+
+def sample_theirs(model: Any, prompt: Tensor) -> Tensor:
+    """With the processors of transformers, as the library has none."""
+    process = LogitsProcessorList(
+        [
+            RepetitionPenaltyLogitsProcessor(1.2),
+            NoRepeatNGramLogitsProcessor(3),
+            TemperatureLogitsWarper(0.9),
+            TopKLogitsWarper(50),
+        ]
+    )
+    text, unread, mems = prompt, prompt, None
+    with torch.no_grad():
+        for _ in range(NEW):
+            scores, mems = model(unread, mems=mems)
+            unread = process(text, scores[:, -1]).softmax(-1).multinomial(1)
+            text = torch.cat([text, unread], dim=1)
+    return text
+
+
 # --- Measuring --------------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +196,8 @@ def compare_models(rounds: int) -> None:
     assert torch.equal(generate_ours(ours, prompt), generate_theirs(theirs, prompt))
     found = in_turns(lambda: generate_ours(ours, prompt), lambda: generate_theirs(theirs, prompt), max(1, rounds // 3))
     show_rate(f"generation, memory of {LONG_MEMORY}, tokens", NEW, found, ">= 5x")
+    found = in_turns(lambda: sample_ours(ours, prompt), lambda: sample_theirs(theirs, prompt), max(1, rounds // 3))
+    show_rate(f"sampling, memory of {LONG_MEMORY}, tokens", NEW, found, ">= 1.5x")
 
 
 def in_one_tensor(tokenizer: Any, lines: Sequence[str]) -> Tensor:

@@ -85,7 +85,7 @@ def beam_search(
     enough = num_beams * max(2, 1 + len(ends.ids))  # so many that num_beams continue even where all others end
     beams = Beams(num_beams, enough, length_penalty, early_stopping, max_new_tokens)
     steps: list[Tensor] | None = None if record is None else []
-    with torch.inference_mode(), for_decoding(model, max_new_tokens):
+    with torch.inference_mode(), for_decoding(model, max_new_tokens, len(input_ids) * num_beams):
         state = DecodingState(model, prompts, max_new_tokens, when_full, None if processors or record else enough)
         ended = _search(state, processors, ends, beams, steps)
         best = [hypothesis for of_prompt in ended for hypothesis in of_prompt[:num_return_sequences]]

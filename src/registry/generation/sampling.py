@@ -80,7 +80,7 @@ def greedy(
     prompts = prompts_of(input_ids, attention_mask)
     ends = Ends.of(eos_token_id, pad_token_id, stopping_criteria, input_ids.device)
     select = Selection(processors, lambda scores: scores.argmax(dim=-1), on_token, record)
-    with torch.inference_mode(), for_decoding(model, max_new_tokens):
+    with torch.inference_mode(), for_decoding(model, max_new_tokens, len(input_ids)):
         state = DecodingState(model, prompts, max_new_tokens, when_full, None if processors or record else 1)
         new = _generate(state, state.read(), select, ends)
     return prompts.followed_by(new)
@@ -154,7 +154,8 @@ def sample(
         return scores.softmax(dim=-1).multinomial(1, generator=generator).squeeze(1)
 
     select = Selection(processors, draw, on_token, record)
-    with torch.inference_mode(), for_decoding(model, max_new_tokens):
+    rows = len(input_ids) * num_return_sequences
+    with torch.inference_mode(), for_decoding(model, max_new_tokens, rows):
         state = DecodingState(model, prompts, max_new_tokens, when_full, None if before or record else top_k)
         logits = state.read()  # of each prompt once, however many texts continue it
         if num_return_sequences > 1:

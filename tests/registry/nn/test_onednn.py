@@ -20,7 +20,19 @@ from plugins.gpt2.config import GPT2Config
 from plugins.gpt2.modeling import GPT2LMHeadModel
 from registry.nn import onednn
 from registry.nn.linear import Conv1D, FunctionalLinear
-from registry.nn.onednn import FEW, LARGE, MANY, MANY_STEPS, disable, disable_unsuitable, enable, for_decoding, linear
+from registry.nn.onednn import (
+    FEW,
+    LARGE,
+    MANY,
+    MANY_STEPS,
+    MANY_STEPS_OF_FLOAT32,
+    PACKED_ROWS,
+    disable,
+    disable_unsuitable,
+    enable,
+    for_decoding,
+    linear,
+)
 
 WIDTH, FEATURES = 2048, 512
 """Sizes of a weight that is large enough even for a single row."""
@@ -33,10 +45,11 @@ needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reas
 def _on_amd(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tested is what loading and decoding do where oneDNN is faster, whatever processor this is."""
     monkeypatch.setattr(onednn, "is_faster", lambda: True)
+    monkeypatch.setattr(onednn, "packing_is_faster", lambda: False)
 
 
-IS_FASTER = onednn.is_faster.__wrapped__  # type: ignore[attr-defined]
-"""The function itself, without its cache."""
+IS_FASTER, PACKING_IS_FASTER = onednn.is_faster.__wrapped__, onednn.packing_is_faster.__wrapped__  # type: ignore[attr-defined]
+"""The functions themselves, without their caches."""
 
 
 @pytest.mark.parametrize(
@@ -57,6 +70,7 @@ def test_the_maker_of_the_processor_says_whether_onednn_is_faster(
     monkeypatch.setattr(onednn, "Path", lambda _: described)
     monkeypatch.setattr(onednn.platform, "processor", lambda: "AMD64 Family 25 Model 33 Stepping 2, AuthenticAMD")
     assert IS_FASTER() is faster
+    assert PACKING_IS_FASTER() is (processor is not None and "Intel" in processor)
 
 
 def test_where_mkl_is_faster_float32_is_decoded_without_copies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,6 +379,48 @@ def test_transposed_copies_give_the_same_numbers(dtype: torch.dtype, rows: int, 
             assert_close(model(x), expected, atol=1e-5 if dtype == torch.float32 else 1e-2, rtol=1e-2)
             assert_close(copy.deepcopy(model)(x), model(x))
     assert [vars(layer).get("forward") for layer in model] == before
+
+
+@needs_onednn
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dtype", PACKED_ROWS)
+def test_packed_copies_give_the_same_numbers(dtype: torch.dtype, bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("oneDNN makes no products of bfloat16 on this processor")
+    monkeypatch.setattr(onednn, "packing_is_faster", lambda: True)
+    torch.manual_seed(0)
+    model = nn.Sequential(Conv1D(64, 96), nn.Linear(96, 80, bias=bias)).to(dtype)
+    rows = PACKED_ROWS[dtype][-1]
+    x = torch.randn(rows, 3, 64, dtype=dtype)
+    with torch.inference_mode():
+        expected = model(x)
+        with for_decoding(model, MANY_STEPS_OF_FLOAT32, rows):
+            assert all(own_forwards(model))
+            assert_close(model(x), expected, atol=1e-2, rtol=1e-2)
+            assert_close(model(x[:1, 0]), expected[:1, 0], atol=1e-2, rtol=1e-2)
+            compiled = torch.compile(model, backend="eager", fullgraph=True)
+            assert_close(compiled(x), expected, atol=1e-2, rtol=1e-2)
+            for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+                assert_close(copied(x), model(x))
+    assert not any(own_forwards(model))
+
+
+@needs_onednn
+def test_weights_are_packed_only_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onednn, "packing_is_faster", lambda: True)
+    model = nn.Sequential(Conv1D(8, 8), nn.Linear(8, 8), nn.Linear(8, 8, dtype=torch.float64))
+    for steps, rows, packed in (
+        (MANY_STEPS - 1, 8, [False, False, False]),
+        (MANY_STEPS, 8, [False, True, False]),
+        (MANY_STEPS_OF_FLOAT32, 8, [True, True, False]),
+        (MANY_STEPS_OF_FLOAT32, 1, [False, False, False]),
+        (MANY_STEPS_OF_FLOAT32, FEW + 1, [False, False, False]),
+    ):
+        with for_decoding(model, steps, rows):
+            assert own_forwards(model) == packed, (steps, rows)
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    with for_decoding(model, MANY_STEPS_OF_FLOAT32, 8):
+        assert not any(own_forwards(model))
 
 
 class Third(nn.Module):
