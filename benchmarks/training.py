@@ -36,16 +36,13 @@ WHO = ("ours", "theirs")
 
 
 def model_of(who: str) -> Any:
-    """BERT-Base with a head for two classes, the same in both libraries."""
-    torch.manual_seed(0)
+    """BERT-Base with a head for two classes, of one of the libraries."""
+    if who == "theirs":
+        return transformers.BertForSequenceClassification(transformers.BertConfig(num_labels=2, **NO_DROPOUT)).train()
     ours = BertForSequenceClassification(BertConfig(**NO_DROPOUT), num_labels=2).train()
-    if who == "ours":
-        if onednn.is_faster():  # as loading does
-            onednn.enable(ours)
-        return ours
-    theirs = transformers.BertForSequenceClassification(transformers.BertConfig(num_labels=2, **NO_DROPOUT)).train()
-    theirs.load_state_dict(ours.state_dict())
-    return theirs
+    if onednn.is_faster():  # as loading does
+        onednn.enable(ours)
+    return ours
 
 
 def step_of(model: Any, inputs: dict[str, Tensor]) -> Callable[[], float]:
@@ -65,7 +62,9 @@ def step_of(model: Any, inputs: dict[str, Tensor]) -> Callable[[], float]:
 
 def compare_steps(name: str, inputs: dict[str, Tensor], rounds: int) -> None:
     """Milliseconds of a step; a first one does not count."""
-    steps = [step_of(model_of(who), inputs) for who in WHO]
+    ours, theirs = map(model_of, WHO)
+    theirs.load_state_dict(ours.state_dict())
+    steps = [step_of(model, inputs) for model in (ours, theirs)]
     first, other = (step() for step in steps)
     if abs(first - other) > 1e-4:
         sys.exit(f"{name}: the losses differ, {first} and {other}.")
@@ -78,6 +77,25 @@ def compare_steps(name: str, inputs: dict[str, Tensor], rounds: int) -> None:
     ratio = median(their / our for our, their in zip(*times, strict=True))
     row(f"BERT-Base, fine-tuning step, {name}", median(times[0]), "ms", ratio=ratio)
     print(f"{name:40}{median(times[0]):>8.0f} ms{median(times[1]):>12.0f} ms{ratio:>8.2f}x", flush=True)
+
+
+def kept(who: str) -> int:
+    """Bytes of all that a forward pass keeps for the backward pass, with gradient checkpointing."""
+    model, inputs = model_of(who), batch(SHAPES["8 x 128 tokens"])
+    model.gradient_checkpointing_enable()
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    found: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            found[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = model(**inputs, labels=torch.arange(len(inputs["input_ids"])) % 2)
+    assert output.loss.requires_grad  # and all that is kept is there until now
+    return sum(found.values())
 
 
 def memory(key: str) -> int:
@@ -99,12 +117,17 @@ def report_memory(who: str) -> None:
 
 
 def compare_memory() -> None:
-    """Megabytes that steps with gradient checkpointing take, gradients and the optimizer's state included."""
+    """Megabytes with gradient checkpointing: what is kept, and the peak with gradients and the optimizer's state."""
+    show_memory("gradient checkpointing, kept", *map(kept, WHO))
     line = [sys.executable, "-W", "ignore", __file__, "--memory"]
     runs = [subprocess.run([*line, who], capture_output=True, check=True) for who in WHO]
     ours, theirs = (json.loads(done.stdout.splitlines()[-1]) for done in runs)
-    row("BERT-Base, gradient checkpointing, memory", ours / 1e6, "MB", ratio=theirs / ours)
-    print(f"{'gradient checkpointing, memory':40}{ours / 1e6:>8.0f} MB{theirs / 1e6:>12.0f} MB{theirs / ours:>8.2f}x")
+    show_memory("gradient checkpointing, peak", ours, theirs)
+
+
+def show_memory(name: str, ours: int, theirs: int) -> None:
+    row(f"BERT-Base, {name}", ours / 1e6, "MB", ratio=theirs / ours)
+    print(f"{name:40}{ours / 1e6:>8.0f} MB{theirs / 1e6:>12.0f} MB{theirs / ours:>8.2f}x")
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 torch leaves products of float32 to MKL, which makes little use of processors by AMD.  oneDNN, which torch has as well
 for tensors in a layout of its own, takes half the time there, and also half the time that a single row takes to read
-the weight.  On processors by Intel it is MKL that is faster.  ``enable(model)`` lets oneDNN make the large products of
+the weight.  On processors by Intel it is MKL that is faster, but for a few rows, as in decoding: ``for_decoding`` packs
+weights there as oneDNN wants them.  ``enable(model)`` lets oneDNN make the large products of
 a model, as loading does for every model in float32 on a CPU where ``is_faster()``; ``disable(model)`` undoes it, and
 ``torch.backends.mkldnn.enabled = False`` leaves all to MKL.
 
@@ -15,7 +16,7 @@ recomputed by gradient checkpointing; a subclass is not found by those tools; a 
 
 import copy
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
@@ -125,7 +126,7 @@ def for_decoding(model: object, steps: int, rows: int = 1) -> Iterator[None]:
         steps: Tokens that will be generated; below ``MANY_STEPS`` nothing is copied.
         rows: Sequences that are decoded together.
     """
-    modules = model.modules() if isinstance(model, nn.Module) and steps >= MANY_STEPS else ()
+    modules: Iterable[Any] = model.modules() if isinstance(model, nn.Module) and steps >= MANY_STEPS else ()
     pairs = [(layer, copied) for layer in modules if (copied := _with_copy(layer, steps, rows)) is not None]
     sums = accumulate(layer.weight.nbytes for layer, _ in pairs)
     pairs = [pair for pair, taken in zip(pairs, sums, strict=True) if taken <= MOST_BYTES]
