@@ -90,7 +90,7 @@ def own(data: Path) -> list[Question]:
     if len(found) < len(rows):
         say(f"{len(rows) - len(found):,} of {len(rows):,} answers are not in their context, and are skipped.")
     if len(found) < 10:
-        raise click.ClickException(f"{data} has {len(found)} questions with their answer; needed are ten at least.")
+        raise click.ClickException(f"{data} has {len(found)} questions with their answer; at least ten are needed.")
     random.Random(0).shuffle(found)
     return found
 
@@ -201,6 +201,7 @@ def main(output: Path, name: str, steps: int, batch_size: int, learning_rate: fl
         options={"model": name, "data": data},
     )
 
+    say(f"Answering {len(tested):,} other questions ...")
     loaded = registry.load(output / "model")
     found = [
         text for i in range(0, len(tested), 16) for text in answers(loaded.model, loaded.tokenizer, tested[i : i + 16])

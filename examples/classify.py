@@ -59,7 +59,7 @@ def own(data: Path) -> list[tuple[str, str]]:
     """
     pairs = [(text, label) for text, label in read_rows(data, ("text", "label"))]
     if len(pairs) < 10 or len({label for _, label in pairs}) < 2:
-        raise click.ClickException(f"{data} has {len(pairs)} texts; needed are ten at least, and two labels.")
+        raise click.ClickException(f"{data} has {len(pairs)} texts; at least ten, and two labels, are needed.")
     random.Random(0).shuffle(pairs)
     return pairs
 
@@ -110,6 +110,7 @@ def main(output: Path, name: str, steps: int, batch_size: int, learning_rate: fl
         options={"model": name, "data": data},
     )
 
+    say(f"Classifying {len(tested):,} other texts ...")
     loaded = registry.load(output / "model")
     found = classify(loaded.model, loaded.tokenizer, [text for text, _ in tested]).argmax(-1)
     right = (found == torch.tensor([labels.index(label) for _, label in tested])).float().mean()

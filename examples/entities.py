@@ -116,7 +116,9 @@ def main(output: Path, name: str, steps: int, batch_size: int, learning_rate: fl
     known = sentences(data)
     kinds = kinds_in(known)
     if len(known) < 6 or len(kinds) < 2:
-        raise click.ClickException(f"{data} has {len(known)} sentences; needed are six at least, with marked entities.")
+        raise click.ClickException(
+            f"{data} has {len(known)} sentences; at least six, with marked entities, are needed."
+        )
     say(f"{len(known):,} sentences with {', '.join(kinds[1:])}")
     tested, trained = known[::6], [sentence for number, sentence in enumerate(known) if number % 6]
     tokenizer = registry.load_tokenizer(name)
@@ -139,6 +141,7 @@ def main(output: Path, name: str, steps: int, batch_size: int, learning_rate: fl
         options={"model": name, "data": data},
     )
 
+    say(f"Tagging {len(tested):,} other sentences ...")
     loaded = registry.load(output / "model")
     found = find(loaded.model, loaded.tokenizer, [text for text, _ in tested], kinds)
     right = sum(len(set(ours) & set(theirs)) for ours, (_, theirs) in zip(found, tested, strict=True))

@@ -162,6 +162,7 @@ def main(
         options={"layers": layers, "width": width, "vocabulary": vocabulary, "context": context, "data": data},
     )
 
+    say(f"Reading {len(tested):,} other texts ...")
     loaded = registry.load(output / "model")
     bits = bits_per_byte(loaded.model, loaded.tokenizer, tested, context)
     together = "\n".join(tested).encode()

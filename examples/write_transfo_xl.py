@@ -82,7 +82,7 @@ def main(
         else [row[0] for row in read_rows(data, ["text"])]
     )
     if len(texts) < 40:
-        raise click.ClickException(f"{len(texts)} texts are too few: needed are forty at least.")
+        raise click.ClickException(f"{len(texts)} texts are too few: at least forty are needed.")
     write_corpus(output / "text", texts)
     tokenizer = TransfoXLTokenizer(special=("<eos>", "<unk>"), min_freq=RARE, lower_case=True)
     corpus = TransfoXLCorpus.from_folder(output / "text", tokenizer)

@@ -97,10 +97,10 @@ def _in_units(number: int, units: tuple[tuple[str, float], ...]) -> str:
     return f"{digits} {name}"
 
 
-def enumeration(items: Iterable[str]) -> str:
-    """Names in a sentence: ``a, b and c``."""
+def enumeration(items: Iterable[str], word: str = "and") -> str:
+    """Names in a sentence: ``a, b and c``, or with another word."""
     *others, last = items
-    return f"{', '.join(others)} and {last}" if others else last
+    return f"{', '.join(others)} {word} {last}" if others else last
 
 
 def first_of(items: Iterable[str], most: int = 10) -> str:

@@ -145,13 +145,13 @@ def test_off_a_terminal_the_progress_is_lines(
     said = capsys.readouterr().err
     assert f"Training from step 0 of {STEPS}" in said
     assert re.search(rf"^Step 7 of {STEPS}, loss \d\.\d+$", said, re.MULTILINE)
-    assert said.rstrip().endswith(f"The losses are drawn in {tmp_path / 'curve.svg'}.")
+    assert f"The losses are drawn in {tmp_path / 'curve.svg'}.\n" in said
 
 
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("classify", "text,label\na,b\n", "has 1 texts; needed are ten"),
+        ("classify", "text,label\na,b\n", "has 1 texts; at least ten"),
         ("classify", "text,topic\na,b\n", "has no column 'label'; its header is text, topic."),
         ("answer", "question,context,answer\nWho?,It was her.,him\n", "1 of 1 answers are not in their context"),
         ("entities", "text\nNobody is marked.\n", "has 1 sentences"),

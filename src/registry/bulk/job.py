@@ -119,7 +119,7 @@ def _check(directory: Path, said: Mapping[str, Any]) -> None:
         key = different[0]
         was = before.get(key) if isinstance(before, dict) else None
         raise SaveError(
-            f"{directory} holds parts of another job: its {key} is {json_text(was)}, and not {json_text(said[key])}.",
+            f"{directory} holds parts of another job, with {key} {json_text(was)}, not {json_text(said[key])}.",
             hint="Choose a new directory, or remove this one.",
         )
 

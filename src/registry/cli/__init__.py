@@ -4,6 +4,7 @@ import atexit
 import errno
 import os
 import signal
+import sys
 import warnings
 from importlib import import_module
 from typing import Any
@@ -111,6 +112,13 @@ class Commands(click.Group):
             args = [*args[1 : args.index(named) + 1], "--help"]
         return super().parse_args(ctx, args)
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line; a standard stream that the caller closed (``>&-``) is an empty one."""
+        for stream, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            if getattr(sys, stream) is None:
+                setattr(sys, stream, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115  # until the end
+        return super().main(*args, **options)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -184,7 +192,7 @@ def _ignore_interrupts() -> None:
 
 
 def _show_warning(message: Warning | str, *_where: Any, **_source: Any) -> None:
-    warn(str(message))
+    warn(str(message).partition(" To silence this: ")[0])  # by Python; -q does it here
 
 
 @click.group(

@@ -9,14 +9,15 @@ from registry.cli.output import say
 open_option = click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
 
 
-def in_a_directory(_context: click.Context, _parameter: click.Parameter, path: Path) -> Path:
-    """The path of a file to write.
+def in_a_directory(_context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """The path of a file to write, if one is given.
 
     Raises:
         BadParameter: Its directory does not exist.
     """
-    if not path.parent.is_dir():
-        raise click.BadParameter(f"there is no directory {str(path.parent)!r}.")
+    if path is not None and not path.parent.is_dir():
+        hint = f"'{'/'.join(parameter.opts)}'" if isinstance(parameter, click.Option) else "'OUT'"
+        raise click.BadParameter(f"there is no directory {str(path.parent)!r}.", param_hint=hint)
     return path
 
 

@@ -3,6 +3,7 @@
 ``-`` means stdin; so does no text at all where stdin is not a terminal: ``echo "A text" | registry embed NAME``.
 """
 
+import codecs
 import sys
 from collections.abc import Callable
 from typing import Any, BinaryIO, TypeVar
@@ -45,12 +46,12 @@ def all_texts(texts: tuple[str, ...], file: BinaryIO | None) -> list[str]:
 
 
 def lines_of(file: BinaryIO) -> list[str]:
-    """The lines of a file in UTF-8, without line ends.
+    """The lines of a file in UTF-8, without line ends and a byte order mark.
 
     Raises:
         InputError: A line is not UTF-8.
     """
-    lines = file.read().split(b"\n")
+    lines = file.read().removeprefix(codecs.BOM_UTF8).split(b"\n")
     if not lines[-1]:
         lines.pop()
     texts = []
@@ -72,8 +73,12 @@ def _one(context: click.Context, parameter: click.Parameter, text: str | None) -
     if text is not None and text != STDIN:
         return text
     if text is None and sys.stdin.isatty():
-        raise click.MissingParameter(param=parameter, param_type="argument")
+        raise click.MissingParameter(param_hint=f"'{(parameter.name or '').upper()}'", param_type="argument")
     found = "\n".join(_stdin_lines())
     if text is None and not found:
-        raise click.MissingParameter("Pass a text, or write it to stdin.", param=parameter, param_type="argument")
+        raise click.MissingParameter(
+            "Pass a text, or write it to stdin.",
+            param_hint=f"'{(parameter.name or '').upper()}'",
+            param_type="argument",
+        )
     return found

@@ -17,13 +17,15 @@ def naming(path: str | os.PathLike[str], overrides: Collection[str] = ()) -> Ite
         yield
     except ConfigError as problem:
         replaced = f" (with {', '.join(f'{key}=' for key in overrides)})" if overrides else ""
-        raise ConfigError(f"{path}{replaced}: {problem.message}", hint=problem.hint or _advice(problem)) from problem
+        raise ConfigError(
+            f"{path}{replaced}: {problem.message}", hint=problem.hint or _advice(problem, overrides)
+        ) from problem
 
 
-def _advice(problem: ConfigError) -> str | None:
+def _advice(problem: ConfigError, overrides: Collection[str]) -> str | None:
     """How to open a file with an impossible value all the same."""
     key = re.match(r"(\w+) (?:\(.*\) )?must ", problem.message)
-    if key is None:
+    if key is None or key[1] in overrides:
         return None
     replaces = f"{key[1]}= as a keyword replaces the value of the file before it is checked"
     only = re.match(r"\w+ must be ('[^']*'|True|False), not ", problem.message)

@@ -13,6 +13,7 @@ from registry.formatting import enumeration
 
 NETWORK = "Check the network. HTTPS_PROXY sets a proxy, HF_ENDPOINT a mirror of the hub."
 PROXIES = "The variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY say which proxy is used."
+AUTHENTICATION = "One that wants a password has it in its URL: http://user:password@host:port."
 CERTIFICATES = (
     "If the server, or a proxy on the way, is your own, name its certificates in REQUESTS_CA_BUNDLE or SSL_CERT_FILE. "
     "Certificates are always verified."

@@ -12,7 +12,7 @@ import requests
 import urllib3.exceptions
 
 from registry.download import hub
-from registry.download.advice import ACCOUNT, CERTIFICATES, HIDDEN, LOGIN, NETWORK, PROXIES, wanted
+from registry.download.advice import ACCOUNT, AUTHENTICATION, CERTIFICATES, HIDDEN, LOGIN, NETWORK, PROXIES, wanted
 from registry.errors import FetchError, HTTPStatusError, IncompleteDownloadError, NotCachedError
 from registry.files.urls import redacted, redacted_in, server_in
 from registry.records import HUB
@@ -21,7 +21,7 @@ _ADVICE = {
     304: "It was not asked whether the file had changed: the server, or a cache on the way, is at fault.",
     401: ACCOUNT,
     403: ACCOUNT,
-    407: PROXIES,
+    407: f"{PROXIES} {AUTHENTICATION}",
     429: "The server wants fewer requests; try again later.",
 }
 _ADVICE_OF_HUB = {**_ADVICE, 401: HIDDEN, 403: HIDDEN}
@@ -31,6 +31,10 @@ LONGEST_REASON = 300
 
 _USER = re.compile(r"//[^/@\s]*@")
 """User name and password in a URL, such as that of a proxy."""
+
+_TUNNEL = re.compile(r"Tunnel connection failed: (\d+[^'\")]*)")
+"""How the standard library says what a proxy answered."""
+_ERRNO = re.compile(r"\[Errno \d+\] ([^'\")]+)")
 
 
 def status_error(asked: str, url: str, response: requests.Response) -> HTTPStatusError:
@@ -88,7 +92,9 @@ def request_error(url: str, problem: Exception) -> FetchError:
 
 
 def _proxy_error(url: str, problem: Exception) -> FetchError:
-    return _of_server(FetchError, url, f"cannot be reached through the proxy ({_in_short(problem, url)})", PROXIES)
+    reason = _in_short(problem, url)
+    advice = f"{PROXIES} {AUTHENTICATION}" if reason.startswith("407") else PROXIES
+    return _of_server(FetchError, url, f"cannot be reached through the proxy ({reason})", advice)
 
 
 def _tls_error(url: str, problem: Exception) -> FetchError:
@@ -142,9 +148,13 @@ def _in_short(problem: Exception, url: str) -> str:
     cause = getattr(cause, "original_error", cause)  # of a proxy
     if isinstance(cause, urllib3.exceptions.NameResolutionError):
         return "name not known"
+    if refused := _TUNNEL.search(str(cause)):
+        return refused[1]
     of_system = cause.__cause__
     if isinstance(cause, urllib3.exceptions.NewConnectionError):  # in some versions it is a timeout as well
-        return str(of_system.strerror).lower() if isinstance(of_system, OSError) else _reason(problem, url)
+        said = _ERRNO.search(str(cause))  # a SOCKS proxy leaves nothing but a text
+        system = of_system.strerror if isinstance(of_system, OSError) else said and said[1]
+        return str(system).lower() if system else _reason(problem, url)
     if isinstance(cause, urllib3.exceptions.ConnectTimeoutError):
         return "no answer"
     return _reason(problem, url)

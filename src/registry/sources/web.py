@@ -45,7 +45,7 @@ class WebSource(Source):
     url: str = field(repr=shown)
 
     kind: ClassVar[str] = "url"
-    noun: ClassVar[str] = "address"
+    noun: ClassVar[str] = "URL"
 
     def files(self, roles: Roles, policy: Policy) -> Paths:
         """The file, or the files of the directory in these roles.

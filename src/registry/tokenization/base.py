@@ -169,8 +169,8 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
         text = "".join(f"{token}\n" for token in tokens)
         if list(parse_vocabulary(text.encode(errors="replace"), origin="This vocabulary")) != tokens:
             raise VocabError(
-                "A token of this vocabulary contains a line break or a lone surrogate, or has blanks around it, which "
-                "a file of one token per line cannot represent."
+                "A token of this vocabulary contains a line break or a lone surrogate, or has blanks around it. "
+                "A file of one token per line cannot represent it."
             )
         return {self.vocabulary_name: text}
 

@@ -100,6 +100,7 @@ def test_parquet_and_arrays_are_read_and_vectors_alone_written(
         ("a.jsonl", b'{"text": 3}\n', "row 0 .* has no text 'text': 3"),
         ("a.parquet", b"PAR1 not", "cannot be read as Parquet"),
         ("a.npy", b"\x93NUMPY", "cannot be read as an array"),
+        ("a.csv", b"text\ngood\n", "the lines of a .csv file are not texts"),
     ],
 )
 def test_a_damaged_input_is_named_before_anything_is_computed(
@@ -109,6 +110,11 @@ def test_a_damaged_input_is_named_before_anything_is_computed(
     with pytest.raises(InputError, match=said):
         run(Embedder("no model is loaded"), [tmp_path / name], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("good\r\n\ufeffday\r\n".encode("utf-8-sig"))
+    assert [row["text"] for row in inputs.rows_of([tmp_path / "a.txt"], "text")] == ["good", "\ufeffday"]
 
 
 @pytest.mark.parametrize("number", [0x110000, 0x7FFFFFFF, 0xFFFFFFFF])

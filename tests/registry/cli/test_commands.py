@@ -15,6 +15,8 @@ import registry
 from registry import Card, FileSpec, hookimpl
 from registry.cli import COMMANDS, main
 from registry.cli.exit_codes import ExitCode, exit_code
+from registry.cli.weights.plan import OPTIMIZERS
+from registry.distributed import planning
 from registry.errors import (
     CorruptWeightsError,
     IntegrityError,
@@ -205,6 +207,8 @@ def test_commands_options_names_and_values_are_completed() -> None:
     assert completed("registry", "resolve", "sentence-transformers/") == ["sentence-transformers/all-MiniLM-L6-v2"]
     assert completed("registry", "list", "--task", "masked") == ["masked-lm"]
     assert completed("registry", "list", "--language", "fr") == ["fr"]
+    assert completed("registry", "list", "all-") == ["all-minilm-l6-v2"]
+    assert completed("registry", "help", "page", "t") == ["tokens"]
 
 
 BEFORE_A_NAME = (
@@ -294,9 +298,40 @@ def test_debug_shows_the_traceback(debug: dict[str, object]) -> None:
     assert isinstance(result.exception, registry.RegistryError)
 
 
-@pytest.mark.parametrize("arguments", [["nope"], ["list", "--nope"], ["info"], ["resolve", "a", "b"]])
-def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
-    assert run(*arguments).exit_code == 2
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("nope", "No such command 'nope'."),
+        ("list --nope", "No such option '--nope'."),
+        ("info", "Missing argument 'NAME'."),
+        ("resolve a b", "Got unexpected extra argument (b)"),
+        ("attention toy", "Missing argument 'TEXT'. Pass a text, or write it to stdin."),
+        ("attention toy hi /nowhere/a.html", "Invalid value for 'OUT': there is no directory '/nowhere'."),
+        ("embed toy hi -o /nowhere/a.npy", "Invalid value for '-o/--out': there is no directory '/nowhere'."),
+        ("embed toy hi --device gpu", "'gpu' cannot be used: devices are named cpu, cuda, cuda:1, mps and so on."),
+        ("plan toy --mesh tp", "'tp' is not a mesh; write fsdp=8,tp=8, or one of the two."),
+        ("plan toy --mesh tp=2,pp=2", "'tp=2,pp=2' is not a mesh; write fsdp=8,tp=8, or one of the two."),
+        ("plan toy --mesh tp=2 --batch 8", "'8' is not a batch; write 8x512 for 8 sequences of 512 tokens."),
+        ("plan toy --mesh tp=2 --optimizer lion", "'lion' is not one of 'adamw', 'momentum', 'sgd'."),
+        ("new my-tiny --directory .", ". is not empty; choose another --directory."),
+    ],
+)
+def test_wrong_usage_ends_with_2_before_anything_is_printed(line: str, said: str) -> None:
+    result = run(*line.split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.endswith(f"{said}\n")
+
+
+def test_optimizers_are_those_of_a_plan() -> None:
+    assert {*OPTIMIZERS} == {*planning.OPTIMIZERS}
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout", "stderr"])
+def test_a_closed_stream_is_an_empty_one(stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after ``registry list >&-``, where Python has None for it."""
+    monkeypatch.setattr(sys, stream, None)
+    assert main(["list", "toy"], standalone_mode=False) is None
+    getattr(sys, stream).close()
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ import logging
 import socket
 import subprocess
 import sys
+import threading
 import time
 import warnings
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -453,6 +455,37 @@ def test_a_wrong_proxy_is_told_and_hides_behind_no_cache(server, reply, cache, m
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     assert fetch(server.add("/direct.bin", BODY), Policy()).read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "advice"),
+    [
+        (b"407 Proxy Authentication Required", "(407 Proxy Authentication Required)", "http://user:password@host:port"),
+        (b"403 Forbidden", "(403 Forbidden)", "say which proxy is used"),
+    ],
+)
+def test_a_proxy_that_refuses_https_is_told_in_three_lines(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, said: str, advice: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+
+        def refuse() -> None:
+            with suppress(OSError):  # the server is closed
+                while True:
+                    connection, _ = proxy.accept()
+                    with connection:
+                        connection.recv(4096)
+                        connection.sendall(b"HTTP/1.1 " + answer + b"\r\nContent-Length: 0\r\n\r\n")
+
+        threading.Thread(target=refuse, daemon=True).start()
+        for name in ("HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        with pytest.raises(FetchError) as caught:
+            fetch("https://models.example/model.bin", Policy())
+    first, second, third = str(caught.value).splitlines()
+    assert first == f"models.example cannot be reached through the proxy {said}."
+    assert second == "Wanted: https://models.example/model.bin."
+    assert third.removesuffix(".").endswith(advice)
 
 
 @pytest.mark.parametrize("name", ["model.bin", "config.json", "model.safetensors"])

@@ -21,7 +21,7 @@ NAMES: dict[str, tuple[type[Source], str, str | None]] = {
     "./directory/model.ckpt": (CheckpointSource, "checkpoint 'directory/model.ckpt'", None),
     "./directory/model.zip": (ArchiveSource, "archive 'directory/model.zip'", None),
     "pkg:a-dist/a/model": (PackageSource, "package data 'pkg:a-dist/a/model'", "pkg:a-dist/a/model"),
-    "https://me:secret@a.org/model": (WebSource, "address 'https://a.org/model'", "https://a.org/model"),
+    "https://me:secret@a.org/model": (WebSource, "URL 'https://a.org/model'", "https://a.org/model"),
     "https://a.org/m.tgz": (WebArchiveSource, "archive 'https://a.org/m.tgz'", "https://a.org/m.tgz"),
     "hub:me/toy@v1": (HubSource, "hub repository 'hub:me/toy'", "hub:me/toy@v1"),
 }

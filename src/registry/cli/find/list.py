@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry.cli.names import complete_values
+from registry.cli.names import complete_names, complete_values
 from registry.cli.output import card_as_json, json_option, print_json, print_table, say
 from registry.errors import did_you_mean
 from registry.formatting import format_count, format_size
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("pattern", required=False)
+@click.argument("pattern", required=False, shell_complete=complete_names)
 @click.option(
     "--architecture",
     metavar="NAME",

@@ -143,7 +143,11 @@ def prune_cache(as_json: bool) -> None:
 @json_option
 @click.pass_context
 def verify_cache(ctx: click.Context, as_json: bool) -> None:
-    """Hash all cached files; damaged ones are quarantined, and downloaded again when needed."""
+    """Hash all cached files, and quarantine damaged ones.
+
+    Those are downloaded again when they are needed.  A model that an installed package has is hashed by `registry
+    verify NAME`.
+    """
     from registry.cache.cache import Cache
     from registry.cache.upkeep import verify
 
@@ -153,6 +157,7 @@ def verify_cache(ctx: click.Context, as_json: bool) -> None:
     else:
         for path, problem in checked.damaged.items():
             echo(f"{path}: {problem}")
-        say(f"{checked.sound} files are intact, {len(checked.damaged)} are damaged.")
+        total = checked.sound + len(checked.damaged)
+        say(f"Hashed {plural(total, 'file')}: {checked.sound:,} intact, {len(checked.damaged):,} damaged.")
     if checked.damaged:
         ctx.exit(ExitCode.DAMAGED)

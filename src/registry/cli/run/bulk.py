@@ -8,6 +8,7 @@ import click
 from registry.cli.names import name_argument
 from registry.cli.output import json_option, print_json, say
 from registry.cli.run.trained import device_option
+from registry.formatting import plural
 
 KINDS = {"embed": "Embedder", "classify": "Classifier", "tag": "Tagger", "perplexity": "Perplexity"}
 """What can be computed, and the class of ``registry.bulk`` that computes it."""
@@ -69,4 +70,4 @@ def command(
     if as_json:
         print_json({"directory": out, "rows": done.rows, "parts": done.parts, "computed": done.computed})
     else:
-        say(f"{done.rows:,} rows in {done.parts:,} parts are in {out}; {done.computed:,} were computed now.")
+        say(f"{plural(done.rows, 'row')} in {plural(done.parts, 'part')} of {out}; computed now: {done.computed:,}.")

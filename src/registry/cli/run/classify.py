@@ -11,6 +11,9 @@ from registry.cli.output import json_option, print_json, print_table, progress
 from registry.cli.run.trained import device_option, load_for, tasks_with_labels
 from registry.formatting import percent
 
+OTHERS = "examples/registry-vit has a model that classifies images; for texts there is `registry predict`."
+"""What to do about a model for another task."""
+
 
 @click.command()
 @name_argument(metavar="NAME|DIRECTORY")
@@ -26,7 +29,7 @@ def command(name: str, files: tuple[Path, ...], top: int, batch_size: int, devic
 
     The task is the one that the model was trained for.  Texts are for `registry predict`.
     """
-    loaded, _ = load_for(name, tasks_with_labels(name), device)
+    loaded, _ = load_for(name, tasks_with_labels(name), device, hint=OTHERS)
     from registry.bulk.predictions import classified_files
     from registry.tokenization.base import Tokenizer
 

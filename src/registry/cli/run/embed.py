@@ -9,8 +9,10 @@ import click
 
 from registry.cli.names import name_argument
 from registry.cli.output import echo_data, json_option, print_json, progress, say, warn
+from registry.cli.pages import in_a_directory
 from registry.cli.run.trained import device_option
 from registry.cli.texts import all_texts, texts_argument
+from registry.formatting import plural
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +27,11 @@ ENDINGS = ("jsonl", "npy", "safetensors")
 @name_argument()
 @texts_argument
 @click.option(
-    "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help=f"Output file: .{', .'.join(ENDINGS)}."
+    "-o",
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=in_a_directory,
+    help=f"Output file: .{', .'.join(ENDINGS)}.",
 )
 @click.option("--format", type=click.Choice(ENDINGS), help="Output format (default: from the file's suffix).")
 @click.option("--normalize", is_flag=True, help="Scale vectors to length 1, so that dot products are cosines.")
@@ -71,7 +77,7 @@ def command(
         if as_json:
             print_json({"path": out, "format": format, "rows": len(lines), "width": embedder.width})
         else:
-            say(f"Wrote {len(lines):,} vectors of {embedder.width:,} numbers to {out}.")
+            say(f"Wrote {plural(len(lines), 'vector')} of {embedder.width:,} numbers to {out}.")
     elif as_json:
         rows = [row for some, vectors in embedded for row in zip(some, vectors.tolist(), strict=True)]
         print_json([{"text": text, "vector": vector} for text, vector in rows])
@@ -79,7 +85,7 @@ def command(
         for some, vectors in embedded:
             echo_data(json_lines(some, vectors))
     if embedder.truncated:
-        warn(f"{embedder.truncated:,} of {len(lines):,} texts were truncated at {embedder.max_tokens} tokens.")
+        warn(f"{embedder.truncated:,} of {plural(len(lines), 'text')} were truncated at {embedder.max_tokens} tokens.")
 
 
 def _format(out: Path | None, format: str | None) -> str:

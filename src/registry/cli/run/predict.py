@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Answer: TypeAlias = Mapping[str, Any]
 """What is predicted for a text, by the keys of the JSON output."""
 
+FINE_TUNE = "Fine-tune one: docs/training.md, or examples/classify.py, entities.py and answer.py."
+"""What to do about a model for another task."""
+
 
 @click.command()
 @name_argument(metavar="NAME|DIRECTORY")
@@ -43,7 +46,7 @@ def command(
     Without TEXT, or for '-', the lines of stdin are read.
     """
     lines = all_texts(texts, file)
-    loaded, task = load_for(name, tuple(TABLES), device)
+    loaded, task = load_for(name, tuple(TABLES), device, hint=FINE_TUNE)
     if (task == ANSWERING) != (question is not None):
         raise click.UsageError(
             f"{name} answers questions: add --question." if question is None else f"{name} answers no questions."

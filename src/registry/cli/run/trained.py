@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from registry.errors import UnknownTaskError, UntrainedWarning
+from registry.formatting import enumeration
 
 if TYPE_CHECKING:
     from registry.loading.loaded import Pretrained
@@ -26,7 +27,10 @@ def _usable(_ctx: click.Context, _parameter: click.Parameter, device: str | None
         try:
             torch.empty(1, device=device)
         except (RuntimeError, AssertionError, NotImplementedError) as problem:
-            raise click.BadParameter(str(problem).strip().partition("\n")[0]) from problem
+            said = str(problem).strip().partition("\n")[0]
+            unknown = said.startswith("Expected one of")  # followed by two dozen names that torch reserves
+            reason = "devices are named cpu, cuda, cuda:1, mps and so on." if unknown else said
+            raise click.BadParameter(f"{device!r} cannot be used: {reason}") from problem
     return device
 
 
@@ -96,8 +100,10 @@ def load_trained(name: str, task: str, device: str | None) -> "Pretrained":
     return loaded
 
 
-def load_for(name: str, tasks: Collection[str], device: str | None) -> "tuple[Pretrained, str]":
+def load_for(name: str, tasks: Collection[str], device: str | None, *, hint: str) -> "tuple[Pretrained, str]":
     """Load a model whose files say what it is for, if that is one of ``tasks``; also returns which.
+
+    ``hint`` is what to do about another one.
 
     Raises:
         UnknownTaskError: It is for another task; no weights are read then.
@@ -113,8 +119,8 @@ def load_for(name: str, tasks: Collection[str], device: str | None) -> "tuple[Pr
     task = card.task if card is not None else task_of(None, find_config(files))
     if task not in tasks:
         raise UnknownTaskError(
-            f"{files.source} is a model for {task!r}; this command needs one for {' or '.join(tasks)}.",
-            hint="Fine-tune one: docs/training.md, or examples/classify.py, entities.py and answer.py.",
+            f"{files.source} is a model for {task!r}; this command needs one for {enumeration(tasks, 'or')}.",
+            hint=hint,
         )
     return load(name, device=device), task
 

@@ -8,9 +8,16 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 WHERE = """\b
-Run one of these once, and start a new shell:
+Save it once, and start a new shell.  For bash, which needs the package bash-completion:
+  mkdir -p ~/.local/share/bash-completion/completions
   registry completion bash > ~/.local/share/bash-completion/completions/registry
-  registry completion zsh  > ~/.zfunc/_registry      (~/.zfunc must be in fpath)
+
+For zsh, with `fpath+=~/.zfunc` before `compinit` in ~/.zshrc:
+  mkdir -p ~/.zfunc
+  registry completion zsh > ~/.zfunc/_registry
+
+For fish:
+  mkdir -p ~/.config/fish/completions
   registry completion fish > ~/.config/fish/completions/registry.fish"""
 
 

@@ -6,10 +6,12 @@ from registry.cli.output import echo
 
 
 def _complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Names of commands that begin with the incomplete word."""
-    group = context.find_root().command
-    assert isinstance(group, click.Group)
-    return [name for name in group.list_commands(context) if name.startswith(incomplete)]
+    """Names of commands, or of those inside of the commands before, that begin with the incomplete word."""
+    here: click.Command | None = context.find_root().command
+    for name in context.params.get("commands") or ():
+        here = here.get_command(context, name) if isinstance(here, click.Group) else None
+    names = here.list_commands(context) if isinstance(here, click.Group) else []
+    return [name for name in names if name.startswith(incomplete)]
 
 
 @click.command()

@@ -78,7 +78,7 @@ def command(name: str, kind: str, architecture: str | None, directory: Path | No
     _check_architecture(kind, architecture)
     target = directory or Path(name)
     if target.exists() and any(target.iterdir()):
-        raise click.ClickException(f"{target} is not empty; choose another --directory.")
+        raise click.UsageError(f"{target} is not empty; choose another --directory.")
     try:
         for path, text in render(name, kind, architecture):
             file = target / path

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def command(ctx: click.Context, as_json: bool, check: bool, timeout: float) -> None:
     """List plugins and their status.
 
-    With --check, each is imported in a separate process, so that one that hangs or crashes is reported as well, and so
-    are cards of architectures or tasks that no plugin declares; exits with 1 if something is broken.
+    With --check, each is imported in a separate process, and one that hangs or crashes is reported as well.  Cards of
+    architectures or tasks that no plugin declares are reported, too.  Exits with 1 if something is broken.
     """
     from registry.catalog import plugins
 

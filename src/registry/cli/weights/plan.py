@@ -1,58 +1,67 @@
 """``registry plan NAME``."""
 
+import re
 from typing import Any
 
 import click
 
-from registry.cli.names import name_argument
+from registry.cli.names import complete_values, name_argument
 from registry.cli.output import echo, json_option, print_fields, print_json, print_table
-from registry.errors import UnknownOptionError
 from registry.formatting import format_size
 
-
-def mesh_of(text: str) -> dict[str, int]:
-    """The sizes of a mesh, as ``fsdp=8,tp=8`` says them.
-
-    Raises:
-        UnknownOptionError: The text says something else.
-    """
-    found = {}
-    for part in text.split(","):
-        name, _, size = part.partition("=")
-        if not size.isdigit():
-            raise UnknownOptionError(
-                f"--mesh {text} is not a mesh.", hint="Write --mesh fsdp=8,tp=8, or one of the two."
-            )
-        found[name.strip()] = int(size)
-    return found
+MESH = re.compile(r"(fsdp|tp)=([1-9]\d*)")
+BATCH = re.compile(r"([1-9]\d*)x([1-9]\d*)")
+OPTIMIZERS = ("adamw", "momentum", "sgd")
 
 
-def batch_of(text: str) -> tuple[int, int]:
-    """Sequences and tokens, as ``8x512`` says them.  Raises UnknownOptionError."""
-    sequences, _, tokens = text.partition("x")
-    if not (sequences.isdigit() and tokens.isdigit()):
-        raise UnknownOptionError(
-            f"--batch {text} is not a batch.", hint="Write --batch 8x512: sequences, and tokens of each."
-        )
-    return int(sequences), int(tokens)
+def _mesh(_context: click.Context, _parameter: click.Parameter, text: str) -> dict[str, int]:
+    """The sizes of a mesh, as ``fsdp=8,tp=8`` says them.  Raises BadParameter."""
+    found = [MESH.fullmatch(part.strip()) for part in text.split(",")]
+    sizes = {part[1]: int(part[2]) for part in found if part}
+    if len(sizes) < len(found):
+        raise click.BadParameter(f"{text!r} is not a mesh; write fsdp=8,tp=8, or one of the two.")
+    return sizes
+
+
+def _batch(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[int, int]:
+    """Sequences and tokens, as ``8x512`` says them.  Raises BadParameter."""
+    found = BATCH.fullmatch(text)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is not a batch; write 8x512 for 8 sequences of 512 tokens.")
+    return int(found[1]), int(found[2])
 
 
 @click.command()
 @name_argument()
-@click.option("--mesh", required=True, metavar="SIZES", help="Processes in each dimension: fsdp=8,tp=8.")
-@click.option("--task", help="What the model is for, as for the other commands.")
-@click.option("--dtype", help="Type of the parameters; float32 unless given.")
-@click.option("--batch", default="1x512", show_default=True, help="Sequences of a process, and tokens of each.")
-@click.option("--optimizer", default="adamw", show_default=True, help="adamw, momentum or sgd.")
+@click.option(
+    "--mesh", required=True, metavar="SIZES", callback=_mesh, help="Processes in each dimension: fsdp=8,tp=8."
+)
+@click.option(
+    "--task",
+    metavar="NAME",
+    shell_complete=complete_values(lambda card: [card.task]),
+    help="Task of the model (default: that of its card or its configuration).",
+)
+@click.option("--dtype", metavar="NAME", help="Type of the weights, such as bfloat16 (default: float32).")
+@click.option(
+    "--batch",
+    default="1x512",
+    show_default=True,
+    metavar="SIZES",
+    callback=_batch,
+    help="Sequences of a process, and tokens of each.",
+)
+@click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="adamw", show_default=True, help="Optimizer.")
 @json_option
-def command(as_json: bool, name: str, mesh: str, batch: str, **options: Any) -> None:
+def command(as_json: bool, name: str, **options: Any) -> None:
     """Compute the memory per process of a sharded model.
 
     Only its configuration is read: no weights are downloaded, and no process is started.
     """
     from registry.distributed.planning import plan
 
-    found = plan(name, mesh=mesh_of(mesh), batch=batch_of(batch), **options)
+    found = plan(name, **options)
+    parameters = dict.fromkeys(map(format_size, (min(found.per_process), found.most)))
     if as_json:
         print_json(found)
         return
@@ -60,7 +69,7 @@ def command(as_json: bool, name: str, mesh: str, batch: str, **options: Any) -> 
         {
             "model": f"{found.model}, {found.parameters:,} parameters, {format_size(found.nbytes)} as {found.dtype}",
             "processes": f"{len(found.per_process)}: {', '.join(f'{k} {v}' for k, v in found.mesh.items())}",
-            "parameters": f"{format_size(min(found.per_process))} to {format_size(found.most)} a process",
+            "parameters": f"{' to '.join(parameters)} a process",
             "gathered": f"{format_size(found.gathered)} at a time",
             "gradients": format_size(found.gradients),
             "optimizer": format_size(found.optimizer),

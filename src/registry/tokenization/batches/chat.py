@@ -106,7 +106,7 @@ class ChatEncoder(BatchEncoder):
         if found is None:
             raise InputError(
                 f"This {type(self).__name__} has no chat template: its model was not trained on conversations.",
-                hint="Give one: chat_template=... takes a template of Jinja.",
+                hint="Pass one as chat_template=..., a Jinja template, or save it next to the model as chat_template.jinja.",
             )
         return found
 

@@ -3,6 +3,7 @@
 A row is a dictionary of columns, with ``id`` among them: its own, or its number from 0 over all files.
 """
 
+import codecs
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -53,9 +54,15 @@ def reader_of(path: Path) -> Reader:
 
     Raises:
         MissingFileError: There is no such file.
+        InputError: It is of a kind whose lines are not texts.
     """
     if not path.is_file():
         raise MissingFileError(f"{path} is not a file.")
+    if path.suffix.lower() in NOT_LINES:
+        raise InputError(
+            f"{path} is not read: the lines of a {path.suffix} file are not texts.",
+            hint="Write its texts as lines of a .txt file, or as a column of a .jsonl or .parquet file.",
+        )
     return FORMATS.get(path.suffix.lower(), FORMATS[".txt"])
 
 
@@ -63,8 +70,10 @@ def reader_of(path: Path) -> Reader:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Lines in UTF-8, without their ends."""
+    """Lines in UTF-8, without their ends and a byte order mark."""
     with path.open("rb") as file:
+        if file.read(3) != codecs.BOM_UTF8:
+            file.seek(0)
         for number, line in enumerate(file, 1):
             try:
                 yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
@@ -152,3 +161,6 @@ FORMATS: Mapping[str, Reader] = {
     ".npy": _array_rows,
 }
 """Readers of rows by suffix."""
+
+NOT_LINES = (".csv", ".tsv", ".json")
+"""Files of text that are not read, since their lines would be taken for texts."""
