@@ -106,7 +106,7 @@ class ChatEncoder(BatchEncoder):
         if found is None:
             raise InputError(
                 f"This {type(self).__name__} has no chat template: its model was not trained on conversations.",
-                hint="Pass one as chat_template=..., a Jinja template, or save it next to the model as chat_template.jinja.",
+                hint="Pass chat_template=..., a Jinja template, or save it next to the model as chat_template.jinja.",
             )
         return found
 
