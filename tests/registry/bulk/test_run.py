@@ -114,7 +114,7 @@ def test_a_damaged_input_is_named_before_anything_is_computed(
 
 def test_a_byte_order_mark_is_no_part_of_the_first_text(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("good\r\n\ufeffday\r\n".encode("utf-8-sig"))
-    assert [row["text"] for row in inputs.rows_of([tmp_path / "a.txt"], "text")] == ["good", "\ufeffday"]
+    assert [row["text"] for row in readers.rows_of([tmp_path / "a.txt"], "text")] == ["good", "\ufeffday"]
 
 
 @pytest.mark.parametrize("number", [0x110000, 0x7FFFFFFF, 0xFFFFFFFF])
