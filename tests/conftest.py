@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -85,8 +86,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``--quick``, keep one case of each test that is neither slow nor of a complete program or model."""
+    """With ``--quick``, keep one case of each test that is neither slow nor of a complete program or model.
+
+    Else start with the modules that have slow tests: none shall be left for the end, when other processes have no work.
+    """
     if not config.getoption("--quick"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
         return
     seen: set[str] = set()
     kept: list[pytest.Item] = []
@@ -143,6 +149,24 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PYTORCH_PRETRAINED_BERT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # the references we compare with must not look for the hub either
+
+
+def sibling(name: str) -> ModuleType:
+    """A module of this directory, which is not a package."""
+    spec = importlib.util.spec_from_file_location(name, TESTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Runs programs in forks of a Python that has imported torch; see ``warm.py``."""
+    python = sibling("warm").WarmPython(tmp_path_factory.mktemp("warm"))
+    yield python
+    python.close()
 
 
 Limits = Callable[..., AbstractContextManager[None]]

@@ -2,7 +2,8 @@
 
 - A ``python`` block is run in the namespace of its page.  Where a comment behind a statement is a value, the statement
   must have it, or be an assignment of a tensor which has it as its shape.  A block with a ``title`` is a file instead.
-- In an ``sh`` block, ``registry`` is called in this process, and everything else by a shell.
+- In an ``sh`` block, ``registry`` is called in this process, and everything else by a shell.  What torchrun would start
+  runs in forks of one Python, but for one line, ``BY_TORCHRUN``.
 - A ``text`` block behind one of these is what it prints, a ``pytb`` block the error that it raises; ``...`` stands for
   anything.
 - A ``console`` block shows a program of examples/ at its real work, which takes minutes; tests/examples runs it small.
@@ -78,6 +79,8 @@ DIRECTORIES = {
 """Directories which pages name, and what stands for them."""
 SMALL = "python examples/write_gpt2.py tiny --small"
 """A line of several pages, which is run once for all of them."""
+BY_TORCHRUN = "torchrun --standalone --nproc-per-node 2 parallel.py"
+"""The line which torchrun itself runs: it starts new Pythons, of which each takes five seconds."""
 
 
 class Block(NamedTuple):
@@ -170,7 +173,10 @@ def test_every_block_does_what_the_page_says(
             printed, raised = run_python(block, page, namespace)
         elif block.language == "sh":
             lines = block.text.replace("\\\n", "").splitlines()
-            printed = "".join(run_command(line) for line in lines if line != SMALL)
+            if lines[0].startswith("torchrun ") and lines != [BY_TORCHRUN]:
+                printed = run_ranks(*lines, request.getfixturevalue("warm"))
+            else:
+                printed = "".join(run_command(line) for line in lines if line != SMALL)
     if raised is not None:
         raise raised
 
@@ -265,6 +271,14 @@ def run_command(line: str) -> str:
             break
     assert run.returncode == 0, f"{line}\n{run.stdout}\n{run.stderr}"
     return run.stdout
+
+
+def run_ranks(line: str, warm: Any) -> str:
+    """What a line with torchrun prints."""
+    program, standalone, nproc, number, *arguments = shlex.split(line)
+    assert (program, standalone, nproc) == ("torchrun", "--standalone", "--nproc-per-node"), line
+    printed: str = warm.run_ranks(int(number), *arguments)
+    return printed
 
 
 def matches(promised: str, found: str) -> bool:

@@ -3,10 +3,9 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,12 +15,7 @@ import registry
 from registry.errors import UntrainedWarning
 
 PROGRAM = Path(__file__).parent.parent.parent / "examples/finetune_fsdp.py"
-
-
-def command(output: Path, processes: int, steps: int) -> list[str]:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    options = ["--shape", "tiny", "--tokens", "16", "--every", "2", "--steps", str(steps)]
-    return [*torchrun, str(PROGRAM), str(output), *options]
+SMALL = ("--shape", "tiny", "--tokens", "16", "--every", "2", "--steps")
 
 
 def losses(printed: str) -> dict[int, float]:
@@ -29,23 +23,20 @@ def losses(printed: str) -> dict[int, float]:
 
 
 @pytest.mark.slow
-def test_killed_on_two_it_resumes_on_three_and_transformers_loads_the_result(tmp_path: Path) -> None:
-    output, log = tmp_path / "out", tmp_path / "log"
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    with log.open("w") as file:
-        running = subprocess.Popen(command(output, 2, 100_000), env=environment, stdout=file, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + 400
-        while len(losses(log.read_text())) < 5 and running.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        for child in Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split():
-            os.kill(int(child), signal.SIGKILL)
-        running.wait(timeout=60)
+def test_killed_on_two_it_resumes_on_three_and_transformers_loads_the_result(tmp_path: Path, warm: Any) -> None:
+    output = tmp_path / "out"
+    running = warm.start_ranks(2, PROGRAM, output, *SMALL, "100000")
+    log = running[0].output
+    deadline = time.monotonic() + 400
+    while len(losses(log.read_text())) < 5 and "Error" not in log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for process in running:
+        os.kill(process.pid, signal.SIGKILL)
+    assert [process.wait() for process in running] == [-signal.SIGKILL] * 2, log.read_text()
     before = losses(log.read_text())
     assert len(before) >= 5, log.read_text()
     steps = max(before) + 4
-    done = subprocess.run(command(output, 3, steps), env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    after = losses(done.stdout)
+    after = losses(warm.run_ranks(3, PROGRAM, output, *SMALL, str(steps)))
     first = min(after)
     assert first > 1, "it did not resume"
     assert first % 2 == 1, "it did not resume after a checkpoint"

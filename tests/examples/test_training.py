@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -197,24 +195,23 @@ def test_help_says_what_a_program_does(
 
 
 @pytest.mark.slow
-def test_a_program_that_gets_ctrl_c_leaves_a_checkpoint_and_goes_on(tmp_path: Path, tiny_bert: Path) -> None:
+def test_a_program_that_gets_ctrl_c_leaves_a_checkpoint_and_goes_on(tmp_path: Path, tiny_bert: Path, warm: Any) -> None:
     directory = tmp_path / "out"
     soon = f"import sys, runpy; sys.path.insert(0, {str(EXAMPLES)!r}); import training; training.SECONDS = 0.1"
     program = f"{soon}; runpy.run_path({str(EXAMPLES / 'entities.py')!r}, run_name='__main__')"
-    command = [sys.executable, "-c", program, str(directory), "--model", str(tiny_bert), "--batch-size", "2"]
+    command = ["-c", program, directory, "--model", tiny_bert, "--batch-size", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    running = subprocess.Popen([*command, "--steps", "100000"], env=environment, stderr=subprocess.PIPE, text=True)
+    running = warm.start(*command, "--steps", "100000", environment=environment)
     deadline = time.monotonic() + 300
-    while not list(directory.glob("step-*")) and running.poll() is None and time.monotonic() < deadline:
+    while not list(directory.glob("step-*")) and time.monotonic() < deadline:
+        assert "Traceback" not in running.output.read_text()
         time.sleep(0.05)
-    running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=300)
-    assert running.returncode == 130, errors
-    assert "the same command resumes" in errors
+    os.kill(running.pid, signal.SIGINT)
+    assert running.wait() == 130, running.output.read_text()
+    assert "the same command resumes" in running.output.read_text()
     (checkpoint,) = directory.glob("step-*/training.pt")
     steps = int(checkpoint.parent.name.removeprefix("step-")) + 1
-    done = subprocess.run(
-        [*command, "--steps", str(steps)], env=environment, capture_output=True, text=True, check=True
-    )
-    assert "F1" in done.stdout
+    code, printed = warm.run(*command, "--steps", str(steps), environment=environment)
+    assert code == 0, printed
+    assert "F1" in printed
     assert registry.load(directory / "model").config.id2label[1] == "person"

@@ -1,7 +1,6 @@
 """The limits of time and memory under which every reader is tried do stop what goes beyond them."""
 
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 import torch
 
 Limits = Callable[..., Any]
+Run = Callable[..., tuple[int, str]]
 
 TAKERS = {
     "bytes": "bytearray(300 * 2**20)",
@@ -39,18 +39,25 @@ for _ in range(3):
 """
 
 
-def run(code: str, **values: object) -> "subprocess.CompletedProcess[str]":
+@pytest.fixture
+def run(warm: Any) -> Callable[..., tuple[int, str]]:
     """Runs it in a process of its own: what hundreds of tests left free is more than could be noticed here."""
-    code = (STARTED + code).format(folder=str(Path(__file__).parents[1]), **values)
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    def run(code: str, **values: object) -> tuple[int, str]:
+        found: tuple[int, str] = warm.run(
+            "-c", (STARTED + code).format(folder=str(Path(__file__).parents[1]), **values)
+        )
+        return found
+
+    return run
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system tells the peak of memory")
 @pytest.mark.parametrize("kind", TAKERS)
-def test_memory_beyond_the_limit_is_noticed_each_time_even_when_it_is_given_back(kind: str) -> None:
-    ended = run(TAKEN_THRICE, taker=TAKERS[kind])
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("MB of memory, where 200 are the most.") == 3, ended.stdout
+def test_memory_beyond_the_limit_is_noticed_each_time_even_when_it_is_given_back(run: Run, kind: str) -> None:
+    code, printed = run(TAKEN_THRICE, taker=TAKERS[kind])
+    assert code == 0, printed
+    assert printed.count("MB of memory, where 200 are the most.") == 3, printed
 
 
 IN_FREED_MEMORY = """
@@ -64,9 +71,9 @@ with within_limits():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system tells the peak of memory")
 @pytest.mark.parametrize("size", [100, 1000])
-def test_memory_is_noticed_that_finds_room_where_others_were(size: int) -> None:
-    ended = run(IN_FREED_MEMORY, size=size)
-    assert re.search("Failed: It took .* MB of memory", ended.stderr), ended.stderr
+def test_memory_is_noticed_that_finds_room_where_others_were(run: Run, size: int) -> None:
+    _, printed = run(IN_FREED_MEMORY, size=size)
+    assert re.search("Failed: It took .* MB of memory", printed), printed
 
 
 def endless() -> None:

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -147,18 +145,17 @@ def test_what_makes_no_sense_is_refused_and_leaves_nothing(encoder: Path, tmp_pa
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_with_130_quietly_and_leaves_the_old_file(tmp_path: Path) -> None:
+def test_ctrl_c_ends_with_130_quietly_and_leaves_the_old_file(tmp_path: Path, warm: Any) -> None:
     (tmp_path / "lines.txt").write_text("The cat slept on the warm window sill, as it did every day.\n" * 100_000)
     (tmp_path / "out.npy").write_bytes(b"old")
-    command = [sys.executable, "-m", "registry", "embed", NAME, "-f", "lines.txt", "-o", "out.npy"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = warm.start("-m", "registry", "embed", NAME, "-f", "lines.txt", "-o", "out.npy", cwd=tmp_path)
     until = time.monotonic() + 300
     while not any(path.stat().st_size > 10_000 for path in tmp_path.glob(".out.npy.*.tmp")):
         assert time.monotonic() < until
-        assert process.poll() is None
+        assert process.output.stat().st_size == 0, process.output.read_text()
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=300) == (b"", b"")
-    assert process.returncode in (130, -signal.SIGINT)  # a shell calls both 130
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait() in (130, -signal.SIGINT)  # a shell calls both 130
+    assert process.output.read_bytes() == b""
     assert sorted(os.listdir(tmp_path)) == ["lines.txt", "out.npy"]
     assert (tmp_path / "out.npy").read_bytes() == b"old"

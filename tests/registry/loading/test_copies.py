@@ -3,8 +3,6 @@
 import copy
 import json
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,12 +76,12 @@ def test_what_is_known_of_a_model(copied: Callable[[Any], Any], tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_another_process_takes_it(tmp_path: Path) -> None:
+def test_another_process_takes_it(tmp_path: Path, warm: Any) -> None:
     loaded = registry.load(NAME)
     (tmp_path / "loaded").write_bytes(pickle.dumps(loaded))
     code = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).embed(['A text.'])[0, :3].tolist())"
-    line = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "loaded")]
-    printed = subprocess.run(line, capture_output=True, check=True, text=True, timeout=300).stdout
+    ended, printed = warm.run("-c", code, tmp_path / "loaded")
+    assert ended == 0, printed
     assert json.loads(printed) == pytest.approx(loaded.embed(["A text."])[0, :3].tolist(), abs=1e-5)
 
 

@@ -72,11 +72,14 @@ except SaveError as error:
 
 @pytest.mark.skipif(os.name == "nt", reason="no limits of that kind there")
 @pytest.mark.parametrize(("format", "big"), [("safetensors", "weights"), ("torch", "weights"), ("torch", "vocab.txt")])
-def test_a_full_disk_is_an_error_with_its_number_and_nothing_is_left(tmp_path: Path, format: str, big: str) -> None:
+def test_a_full_disk_is_an_error_with_its_number_and_nothing_is_left(
+    tmp_path: Path, format: str, big: str, warm: Any
+) -> None:
     folder = save(tmp_path / "m", OLD)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    done = subprocess.run([sys.executable, "-c", FULL, folder, format, big], check=True, capture_output=True, text=True)
-    number, message = json.loads(done.stdout)
+    code, printed = warm.run("-c", FULL, folder, format, big)
+    assert code == 0, printed
+    number, message = json.loads(printed)
     assert number == errno.EFBIG
     assert "intact" in message
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
