@@ -1,5 +1,6 @@
 """Vocabularies and texts for the tests of tokenizers."""
 
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,3 +42,15 @@ def documents(examples: int) -> Documents:
         return every[:: max(1, len(every) // examples)]
 
     return cut
+
+
+@pytest.fixture(scope="session")
+def characters() -> list[str]:
+    """Every assigned character, and each 97th of the code points for private use and of those without a character."""
+    points = [chr(code) for code in range(0x110000)]
+    kinds = [unicodedata.category(point) for point in points]
+    return [
+        point
+        for code, (point, kind) in enumerate(zip(points, kinds, strict=True))
+        if kind != "Cs" and (kind not in ("Cn", "Co") or code % 97 == 0)
+    ]
