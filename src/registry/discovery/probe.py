@@ -118,10 +118,11 @@ def _observe(name: str, distribution: str) -> dict[str, Any]:
     found["broken"] = _broken(plugin, heavy=False)
     found["heavy_for_text"] = [name for name in _among(TOO_HEAVY_FOR_TEXT, before) if name not in found["heavy"]]
     found["changed"] = _differences(state, _state_of_others())
-    importlib.import_module("registry.loading.model")
-    state = _state_of_others()
-    found["broken"] |= _broken(plugin, heavy=True)
-    found["changed"] += _differences(state, _state_of_others())
+    if any(references(record, heavy=True) for record in plugin.records):  # else torch is not needed
+        importlib.import_module("registry.loading.model")
+        state = _state_of_others()
+        found["broken"] |= _broken(plugin, heavy=True)
+        found["changed"] += _differences(state, _state_of_others())
     return found
 
 
