@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from attrs import evolve
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -197,6 +198,28 @@ def test_what_was_resized_here_loads_in_transformers_with_the_same_numbers(name:
     assert not info["missing_keys"] | info["unexpected_keys"]
     ids = torch.tensor([[3, VOCABULARY + 1]])
     assert_close(theirs.eval()(ids).logits, model(ids).logits, atol=1e-5, rtol=1e-5)
+
+
+class BiasedLMHeadModel(gpt2.GPT2LMHeadModel):
+    """With the bias of BART, a buffer of one row."""
+
+    layout = evolve(gpt2.GPT2LMHeadModel.layout, vocabulary=(*gpt2.GPT2LMHeadModel.layout.vocabulary, "bias"))
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__(config)
+        self.register_buffer("bias", torch.linspace(1.0, 1.1, config.vocab_size)[None])
+
+
+@pytest.mark.parametrize("rows", [VOCABULARY + 11, VOCABULARY - 4])
+@pytest.mark.parametrize("mean_resizing", [True, False])
+def test_a_bias_of_one_row_follows_the_vocabulary_and_stays_a_buffer(rows: int, mean_resizing: bool) -> None:
+    model = BiasedLMHeadModel(GPT2Config(**OF_GPT))
+    before = model.bias
+    model.resize_token_embeddings(rows, mean_resizing=mean_resizing)
+    assert model.bias.shape == (1, rows)
+    assert_close(model.bias[:, :VOCABULARY], before[:, :rows])
+    assert ((model.bias > 0.5) & (model.bias < 1.5)).all()  # new ones are like the old ones
+    assert "bias" in dict(model.named_buffers())
 
 
 def test_new_rows_have_the_mean_and_the_spread_of_the_old_ones() -> None:

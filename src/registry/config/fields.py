@@ -92,8 +92,8 @@ def any_token(default: int | None) -> Any:
 
 
 def _check_token(_config: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if value is not None and (type(value) is not int or value < 0):
-        raise ConfigError(f"{attribute.name} must be a whole number from 0, or null, not {value!r}.")
+    if value is not None and (type(value) is not int or not 0 <= value < 2**63):  # which a tensor of ids holds
+        raise ConfigError(f"{attribute.name} must be a whole number from 0, below 2**63, or null, not {value!r}.")
 
 
 def _token(value: object) -> object:

@@ -30,7 +30,8 @@ class Attend(Protocol):
             key: The same shape, or fewer heads, each shared by as many neighboring heads of the query (Ainslie et al.,
                 2023).
             value: The shape of ``key``.
-            dropout: Probability with which a weight is dropped.
+            dropout: Probability with which a weight is dropped, in evaluation too: a layer gives its rate where it is
+                ``training``, and 0 elsewhere.
 
         Returns:
             The shape of ``query``.

@@ -10,6 +10,8 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 class GatedFeedForward(nn.Module):
     """A gated feed-forward network, applied to each token (SwiGLU and relatives; Shazeer, 2020).
 
+    Its layers are ``gate_proj``, ``up_proj`` and ``down_proj``, as in the files of Llama and its relatives.
+
     Args:
         width: Features of a token.
         inner: Features inside.
@@ -31,6 +33,8 @@ class GatedFeedForward(nn.Module):
 
 class Experts(nn.Module):
     """Gated feed-forward networks (SwiGLU; Shazeer, 2020), the weights of all in two tensors.
+
+    These are ``gate_up_proj``, ``(number, 2 * inner, width)``, and ``down_proj``, ``(number, width, inner)``.
 
     Args:
         number: Networks.

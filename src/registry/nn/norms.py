@@ -8,7 +8,7 @@ class RMSNorm(nn.Module):
     """Root mean square normalization (Zhang and Sennrich, 2019), computed in 32 bits.
 
     ``nn.RMSNorm`` multiplies by the weight in 32 bits as well, so that it gives other numbers in half precision than
-    the published models have.
+    the published models have.  Its parameter is ``weight``, which ``init_module`` of the model sets to 1.
 
     Args:
         width: Features of a token.

@@ -11,7 +11,10 @@ from registry.errors import InputError, UnsupportedError
 
 
 def separate(projected: Tensor, width: int, layer: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values of a projection that makes all three, side by side.
+    """Queries, keys and values of a projection that makes all three, side by side, of as many heads each.
+
+    Where heads of queries share keys and values, ``projected.unflatten(-1, (-1, width)).split(heads, -2)`` has no such
+    check; ``registry.weights.names.parted`` makes three layers of the one in files, which processes can divide.
 
     Args:
         projected: ``(..., 3 * heads * width)``.

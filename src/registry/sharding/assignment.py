@@ -149,9 +149,14 @@ def _check_sizes(shape: tuple[int, ...], division: Division, use: Use, processes
     assert axis is not None
     size = shape[axis]
     if size % division.parts or (not uneven and (size // division.parts) % processes):
+        fused = division.parts > 1
         raise ParallelError(
             f"{use.name} has {size} features on its axis {axis}, which {processes} processes cannot share evenly"
-            + (f" in {division.parts} sets." if division.parts > 1 else ".")
+            + (f" in {division.parts} sets." if fused else "."),
+            hint="Sets of unequal sizes, as of shared keys and values, need a layer each: a row of `parted` in "
+            "Layout.names makes them of one tensor of a file."
+            if fused
+            else None,
         )
     if uneven and portion(0, size, processes - 1, processes)[0] >= size:
         raise ParallelError(f"{use.name} has {size} rows, too few for {processes} processes.")

@@ -377,8 +377,11 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
 
 def missing(cls: type, filename: str, paths: "Paths") -> MissingTokenizerError:
     """The error for files among which there is no vocabulary."""
+    unread = TOKENIZER_NAME in paths and TOKENIZER_NAME not in filename
     return MissingTokenizerError(
         f"{cls.__name__} needs {filename}, which is not among the {len(paths)} files found "
         f"({first_of(sorted(paths), 6) or 'none'}).",
-        hint="Save the tokenizer next to the model: tokenizer.save_pretrained(directory).",
+        hint=f"{cls.__name__} does not read {TOKENIZER_NAME}; the author of its plugin may have it read by read_files."
+        if unread
+        else "Save the tokenizer next to the model: tokenizer.save_pretrained(directory).",
     )

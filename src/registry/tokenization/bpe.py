@@ -100,6 +100,10 @@ def read_json_vocabulary(path: str | Path) -> dict[str, int]:
 class BytePairs:
     """The rules of a vocabulary, which merge the ids of symbols.
 
+    Args:
+        merges: The rules, as ``read_merges`` or ``listed_merges`` returns them.
+        vocab: The tokens and their ids.
+
     Raises:
         VocabError: A rule stands twice, or its symbols, apart or merged, are not tokens.
     """

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import registry
 from plugins.bert.config import BertConfig
 from registry.config.config import RESERVED, Config
-from registry.config.fields import ACTIVATIONS, count, rate, size
+from registry.config.fields import ACTIVATIONS, any_token, count, rate, size
 from registry.errors import ConfigError, PluginIncompatibleError, UnknownOptionError
 from registry.loading.model import Model
 
@@ -200,8 +200,9 @@ def test_numbers_are_checked_by_kind() -> None:
         a: int = size(1, most=5)
         b: int = count(0)
         c: float = rate(0.5)
+        d: int | None = any_token(7)
 
-    Numbers(a=5, b=0, c=1)
+    Numbers(a=5, b=0, c=1, d=2**63 - 1)
     for wrong in (
         {"a": 0},
         {"a": 6},
@@ -211,6 +212,8 @@ def test_numbers_are_checked_by_kind() -> None:
         {"c": 1.1},
         {"c": "0.5"},
         {"c": float("nan")},
+        {"d": -2},
+        {"d": 2**63},
     ):
         (key,) = wrong
         with pytest.raises(ConfigError, match=f"^{key} must be"):

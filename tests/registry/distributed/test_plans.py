@@ -48,7 +48,7 @@ def test_a_text_in_place_of_names_is_an_error_at_its_line() -> None:
         ({"transformer.h.*.mlp.c_fc": "vocabulary"}, "not a plain nn.Embedding"),
         ({"transformer.h.*.mlp.dropout": "heads"}, "no parameters of its own"),
         ({"transformer.wte": "vocabulary"}, "different ways: .*lm_head"),
-        ({"transformer.h.*.attn.c_attn": "colwise:5"}, "cannot share evenly in 5 sets"),
+        ({"transformer.h.*.attn.c_attn": "colwise:5"}, r"cannot share evenly in 5 sets.*\n.*`parted`"),
     ],
 )
 def test_a_rule_that_does_not_fit_is_an_error(rules: dict[str, str], message: str) -> None:

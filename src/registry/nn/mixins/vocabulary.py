@@ -55,9 +55,9 @@ class WithVocabulary(nn.Module):
 
     def tie_weights(self) -> None:
         """Share the weights that the configuration says are shared, where another tool made them two."""
-        parameters = self._parameters_in_full()
+        tensors = self._tensors_in_full()
         for group in self.layout.ties:
-            owners = [parameters[name] for name in group if name in parameters]
+            owners = [tensors[name] for name in group if name in tensors]
             for module, key in owners[1:]:
                 share(module, key, getattr(*owners[0]))
 
@@ -94,27 +94,32 @@ class WithVocabulary(nn.Module):
         return self.get_input_embeddings()
 
     def _replace_rows(self, number: int, mean_resizing: bool) -> None:
-        """Change the number of rows of every parameter that has one for each token."""
-        parameters = self._parameters_in_full()
-        owners = {name: parameters[name] for name in self.layout.vocabulary if name in parameters}
-        for name, owner in owners.items():
-            refuse_without_rows(owner[0]._parameters[owner[1]], name)
-        made: dict[int, nn.Parameter] = {}
+        """Change the number of rows of every tensor that has one for each token."""
+        tensors = self._tensors_in_full()
+        owners = {name: tensors[name] for name in self.layout.vocabulary if name in tensors}
+        for name, (module, key) in owners.items():
+            refuse_without_rows(getattr(module, key), name)
+        rows = rows_in(self.get_input_embeddings())
+        made: dict[int, Tensor] = {}
         for module, key in owners.values():
             before = getattr(module, key)
             if id(before) not in made:
-                initial = None if mean_resizing else self._initial_rows(module, key, number)
-                rows = with_rows(before, number, initial)
-                made[id(before)] = nn.Parameter(rows, requires_grad=before.requires_grad)
+                if len(before) != rows == before.shape[-1]:
+                    resized = with_rows(before.movedim(-1, 0), number).movedim(0, -1).contiguous()
+                else:
+                    initial = None if mean_resizing else self._initial_rows(module, key, number)
+                    resized = with_rows(before, number, initial)
+                is_parameter = isinstance(before, nn.Parameter)
+                made[id(before)] = nn.Parameter(resized, before.requires_grad) if is_parameter else resized
             share(module, key, made[id(before)])
 
-    def _parameters_in_full(self) -> dict[str, tuple[nn.Module, str]]:
-        """The owner of each parameter and its key there, by full name."""
+    def _tensors_in_full(self) -> dict[str, tuple[nn.Module, str]]:
+        """The owner of each parameter and buffer and its key there, by full name."""
         owners = {
             f"{path}.{key}" if path else key: (module, key)
             for path, module in self.named_modules(remove_duplicate=False)
-            for key, parameter in module._parameters.items()
-            if parameter is not None
+            for key, tensor in (*module._parameters.items(), *module._buffers.items())
+            if tensor is not None
         }
         return {full: owners[name] for name, full in self.layout.in_full(list(owners)).items()}
 
@@ -171,12 +176,12 @@ def with_rows(tensor: Tensor, number: int, new: Tensor | None = None) -> Tensor:
     return torch.cat([old, more.to(old.dtype)])
 
 
-def share(module: nn.Module, key: str, parameter: nn.Parameter) -> None:
-    """Make a parameter that of a module, whose sizes follow."""
-    setattr(module, key, parameter)
+def share(module: nn.Module, key: str, tensor: Tensor) -> None:
+    """Make a parameter, or a buffer, that of a module, whose sizes follow."""
+    setattr(module, key, tensor)
     for cls, size in ((nn.Embedding, "num_embeddings"), (nn.Linear, "out_features")):
         if isinstance(module, cls) and key == "weight":
-            setattr(module, size, len(parameter))
+            setattr(module, size, len(tensor))
 
 
 def refuse_without_rows(tensor: Tensor | None, name: str) -> None:

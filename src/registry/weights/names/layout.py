@@ -70,9 +70,12 @@ class Layout:
     parts: tuple[str, ...] = field(default=(), validator=_are_parts)
     """Prefixes of the parts that a file may lack, each as a whole: ``bert.pooler.``, ``classifier.``."""
     ties: tuple[tuple[str, ...], ...] = field(default=(), validator=_groups_are_apart)
-    """Tie groups: names that share one tensor."""
+    """Tie groups: names that share one tensor.  A file may have any of them, and the model need not have all."""
     vocabulary: tuple[str, ...] = field(default=(), validator=_are_names)
-    """Names of the tensors that have a row for each token: the embedding's first, then those of the heads."""
+    """Names of the tensors that have a row for each token: the embedding's first, then those of the heads.
+
+    A buffer may be among them, and a tensor whose last axis has the tokens, such as the bias ``(1, tokens)`` of BART.
+    """
     names: NameTable = _NO_NAMES
     """Older spellings, and the buffers of other libraries that are dropped."""
     wrappers: tuple[str, ...] = field(default=WRAPPERS, validator=_are_wrappers)

@@ -14,7 +14,7 @@ import sentencepiece
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.errors import ConfigError, UnknownOptionError, VocabError
+from registry.errors import ConfigError, MissingTokenizerError, UnknownOptionError, VocabError
 from registry.testing.tokenizers import lines_run
 from registry.tokenization.batches.encoding import Span
 from registry.tokenization.chunk_cache import as_list
@@ -369,3 +369,12 @@ def test_work_is_linear_in_the_text(make: Callable[[int], str]) -> None:
         return lines_run(lambda: (tokenizer(text), tokenizer(text, return_offsets_mapping=True)))
 
     assert work(60_000) < 11 * work(6_000) + 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("tokenizer.json", "does not read tokenizer.json"), ("vocab.txt", "Save the tokenizer next to the model")],
+)
+def test_files_without_a_model_are_an_error_that_says_what_is_not_read(tmp_path: Path, name: str, hint: str) -> None:
+    with pytest.raises(MissingTokenizerError, match=f"needs tokenizer.model(.|\n)*{hint}"):
+        Tokenizer.from_files({name: tmp_path / name})
