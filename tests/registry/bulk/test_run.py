@@ -175,13 +175,13 @@ def test_another_job_is_refused(bert: Path, lines: Path, tmp_path: Path) -> None
         with pytest.raises(SaveError, match=said):
             run(work, [lines], out, **{"format": "jsonl", "rows": 50, **options})
 
-    refused("its work is", Embedder(str(bert), normalize=True))
-    refused("its rows is 50, and not 40", Embedder(str(bert)), rows=40)
-    refused("its format is", Embedder(str(bert)), format="npy")
+    refused("with work ", Embedder(str(bert), normalize=True))
+    refused("with rows 50, not 40", Embedder(str(bert)), rows=40)
+    refused("with format ", Embedder(str(bert)), format="npy")
     with locked(out):
         refused("another process works on it", Embedder(str(bert)))
     lines.write_text("other\n")
-    refused("its inputs is", Embedder(str(bert)))
+    refused("with inputs ", Embedder(str(bert)))
     with pytest.raises(SaveError, match="holds no bulk job"):
         run(Embedder(str(bert)), [lines], tmp_path)
     assert {path: path.read_bytes() for path in out.iterdir()} == written
