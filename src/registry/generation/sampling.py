@@ -159,9 +159,9 @@ def sample(
         state = DecodingState(model, prompts, max_new_tokens, when_full, None if before or record else top_k)
         logits = state.read()  # of each prompt once, however many texts continue it
         if num_return_sequences > 1:
-            rows = torch.arange(len(logits), device=logits.device).repeat_interleave(num_return_sequences)
-            state.reorder(rows)
-            logits = logits[rows]
+            copies = torch.arange(len(logits), device=logits.device).repeat_interleave(num_return_sequences)
+            state.reorder(copies)
+            logits = logits[copies]
         new = _generate(state, logits, select, ends)
     return prompts.followed_by(new)
 
