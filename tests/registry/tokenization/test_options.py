@@ -118,9 +118,9 @@ def test_flags_are_those_of_the_file_that_transformers_takes(tmp_path: Path) -> 
         ('{"version": 1', "Expecting ','"),
         ('{"added_tokens": 5}', "added_tokens must be a list"),
         ('{"added_tokens": ["x"]}', "added_tokens must be a list"),
-        ('{"added_tokens": [{"content": ""}]}', "is not an added token: it must have a content"),
-        ('{"added_tokens": [{"content": "x", "id": "5"}]}', "is not an added token: it must have"),
-        ('{"added_tokens": [{"content": "x", "id": 5, "lstrip": 1}]}', "is not an added token: it must have"),
+        ('{"added_tokens": [{"content": ""}]}', "an added token must have a content"),
+        ('{"added_tokens": [{"content": "x", "id": "5"}]}', "an added token must have"),
+        ('{"added_tokens": [{"content": "x", "id": 5, "lstrip": 1}]}', "an added token must have"),
     ],
 )
 def test_damaged_tokens_of_a_tokenizer_json_are_refused_by_name(tmp_path: Path, text: str, fault: str) -> None:

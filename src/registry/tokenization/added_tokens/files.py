@@ -109,8 +109,8 @@ def _checked(tokens: list[AddedToken], origin: str, error: type[RegistryError]) 
     for token in tokens:
         if not are_added_tokens([token]):
             raise error(
-                f"{origin}: {token!r:.200} is not an added token: it must have a content, a whole number as id, "
-                f"and flags that are true or false."
+                f"{origin}: an added token must have a content, a whole number as id, and flags that are true or "
+                f"false. One is {token!r:.200}."
             )
     return tokens
 
