@@ -1,14 +1,52 @@
-"""Feed-forward networks that torch lacks: gated ones, and mixtures of experts."""
+"""Feed-forward networks: plain and gated ones, and mixtures of experts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
+Activation: TypeAlias = Callable[[Tensor], Tensor]
+"""A function of features."""
 
-class GatedFeedForward(nn.Module):
-    """A gated feed-forward network, applied to each token (SwiGLU and relatives; Shazeer, 2020).
+
+class FeedForward(nn.Module):
+    """A feed-forward network, applied to each token (Vaswani et al., 2017, section 3.3).
+
+    Args:
+        width: Features of a token.
+        inner: Features inside.
+        activation: Applied to those inside.
+        bias: Whether the projections have a bias.
+        dropout: Probability with which a feature inside is dropped in training.
+        names: The published names of the projections: to the features inside, and back.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        inner: int,
+        activation: Activation,
+        *,
+        bias: bool = True,
+        dropout: float = 0.0,
+        names: Sequence[str] = ("up_proj", "down_proj"),
+    ) -> None:
+        super().__init__()
+        self.activation, self.dropout, self.names = activation, dropout, tuple(names)
+        for name in self.names[:-1]:
+            self.add_module(name, nn.Linear(width, inner, bias=bias))
+        self.add_module(self.names[-1], nn.Linear(inner, width, bias=bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform ``(..., width)``."""
+        up, down = (getattr(self, name) for name in self.names)
+        return down(F.dropout(self.activation(up(x)), self.dropout, self.training))
+
+
+class GatedFeedForward(FeedForward):
+    """The same with a gate, the first of its projections (SwiGLU and relatives; Shazeer, 2020).
 
     Its layers are ``gate_proj``, ``up_proj`` and ``down_proj``, as in the files of Llama and its relatives.
 
@@ -17,18 +55,27 @@ class GatedFeedForward(nn.Module):
         inner: Features inside.
         activation: Applied to the gate.
         bias: Whether the projections have a bias.
+        dropout: Probability with which a feature inside is dropped in training.
+        names: The published names of the projections: of the gate, to the features inside, and back.
     """
 
-    def __init__(self, width: int, inner: int, activation: Callable[[Tensor], Tensor], *, bias: bool = False) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(width, inner, bias=bias)
-        self.up_proj = nn.Linear(width, inner, bias=bias)
-        self.down_proj = nn.Linear(inner, width, bias=bias)
-        self.activation = activation
+    def __init__(
+        self,
+        width: int,
+        inner: int,
+        activation: Activation,
+        *,
+        bias: bool = False,
+        dropout: float = 0.0,
+        names: Sequence[str] = ("gate_proj", "up_proj", "down_proj"),
+    ) -> None:
+        super().__init__(width, inner, activation, bias=bias, dropout=dropout, names=names)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform ``(..., width)``."""
-        return self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))
+        gate, up, down = (getattr(self, name) for name in self.names)
+        inside = self.activation(gate(x)) * up(x)
+        return down(F.dropout(inside, self.dropout, self.training))
 
 
 class Experts(nn.Module):

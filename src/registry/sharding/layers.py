@@ -45,6 +45,8 @@ ORIENTATIONS: Mapping[Callable[..., Tensor], Orientation] = MappingProxyType(
     }
 )
 """By the method ``forward``: a class that has another one computes something else."""
+OF_EMBEDDING = Orientation(1, 0, F.embedding)
+"""An embedding, whose features can be divided: a number for each head, for example."""
 
 
 # --- What is divided --------------------------------------------------------------------------------------------------
@@ -90,15 +92,18 @@ def _kind_of(module: nn.Module, rule: PlanRule, name: str) -> Orientation | None
         if any(parameter is not None for parameter in module._parameters.values()):
             return None
         raise ParallelError(f"The parallel plan says {rule}, and {name!r} has no parameters of its own.")
+    plain = isinstance(module, nn.Embedding) and forward is nn.Embedding.forward
+    plain = plain and module.max_norm is None and not module.sparse and not module.scale_grad_by_freq
     if rule.word == "vocabulary":
-        plain = isinstance(module, nn.Embedding) and forward is nn.Embedding.forward
-        if plain and module.max_norm is None and not module.sparse and not module.scale_grad_by_freq:
+        if plain:
             return None
         raise ParallelError(f"The parallel plan says {rule}, and {name!r} is not a plain nn.Embedding.")
+    if rule.word == "colwise" and plain:
+        return OF_EMBEDDING
     if forward in ORIENTATIONS:
         return ORIENTATIONS[forward]
     raise ParallelError(
-        f"The parallel plan says {rule}, and {name!r} is a {type(module).__name__}, no nn.Linear or Conv1D.",
+        f"The parallel plan says {rule}, and {name!r} is of the class {type(module).__name__}, no nn.Linear or Conv1D.",
         hint="A class that overrides forward computes something else, of which the plan says nothing.",
     )
 

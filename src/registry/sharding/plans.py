@@ -1,6 +1,7 @@
 """How an architecture is divided over processes: tables of names, as a plugin declares them in its ``parallel.py``.
 
-A plan is a value and needs no torch.  Names are full names, those of ``Layout``; ``*`` stands for one part of a name.
+A plan is a value and needs no torch.  Names are full names, those of ``Layout``; in a pattern, ``*``
+stands for any characters but dots.
 """
 
 import re
@@ -44,8 +45,8 @@ class PlanRule(NamedTuple):
 
 
 def fits(pattern: str, name: str) -> bool:
-    """Whether a pattern fits a name; ``*`` stands for one part of it."""
-    return re.fullmatch(re.escape(pattern).replace(r"\*", "[^.]+"), name) is not None
+    """Whether a pattern fits a name; ``*`` stands for any characters but dots."""
+    return re.fullmatch(re.escape(pattern).replace(r"\*", "[^.]*"), name) is not None
 
 
 def _rule(pattern: str, word: object) -> PlanRule:
@@ -120,7 +121,7 @@ class ParallelPlan:
             if not fitting and not _may_be_absent(rule.pattern, layout):
                 raise ParallelError(
                     f"The parallel plan has a rule for {rule.pattern!r}, and the model has no such module.",
-                    hint="Names are full names, with the prefix of the backbone; `*` stands for one part of a name.",
+                    hint="Names are full names, with the prefix of the backbone; `*` stands for characters but dots.",
                 )
             for name in fitting:
                 if name in found:

@@ -48,6 +48,7 @@ def test_a_text_in_place_of_names_is_an_error_at_its_line() -> None:
         ({"transformer.h.*.mlp.c_fc": "vocabulary"}, "not a plain nn.Embedding"),
         ({"transformer.h.*.mlp.dropout": "heads"}, "no parameters of its own"),
         ({"transformer.wte": "vocabulary"}, "different ways: .*lm_head"),
+        ({"transformer.wp*e": "rowwise"}, "'transformer.wpe' is of the class Embedding, no nn.Linear or Conv1D"),
         ({"transformer.h.*.attn.c_attn": "colwise:5"}, r"cannot share evenly in 5 sets.*\n.*`parted`"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Gated networks and mixtures of experts, beside their formulas."""
+"""Feed-forward networks and mixtures of experts, beside their formulas."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 from torch.testing import assert_close
 
-from registry.nn.feed_forward import Experts, GatedFeedForward, MixtureOfExperts
+from registry.nn.feed_forward import Experts, FeedForward, GatedFeedForward, MixtureOfExperts
 
 NUMBER, WIDTH, INNER = 5, 4, 3
 
@@ -63,3 +63,26 @@ def test_a_shared_expert_computes_every_token_by_its_own_gate(rescale: bool) -> 
     of_shared = (silu(x @ shared.gate_proj.weight.T) * (x @ shared.up_proj.weight.T)) @ shared.down_proj.weight.T
     gate = torch.sigmoid(x @ layer.shared_expert_gate.weight.T)
     assert_close(layer(x), of_experts + gate * of_shared, atol=1e-5, rtol=1e-5)
+
+
+def test_networks_have_the_names_that_they_are_given_and_compute_their_formulas() -> None:
+    torch.manual_seed(2)
+    plain = FeedForward(WIDTH, INNER, torch.relu, names=("fc1", "fc2"))
+    gated = GatedFeedForward(WIDTH, INNER, silu, names=("w1", "w3", "w2"))
+    assert sorted(plain.state_dict()) == ["fc1.bias", "fc1.weight", "fc2.bias", "fc2.weight"]
+    assert sorted(gated.state_dict()) == ["w1.weight", "w2.weight", "w3.weight"]
+    x = torch.randn(2, 6, WIDTH)
+    fc1, fc2 = plain.get_submodule("fc1"), plain.get_submodule("fc2")
+    assert_close(plain(x), (x @ fc1.weight.T + fc1.bias).clamp(min=0) @ fc2.weight.T + fc2.bias)
+    w1, w2, w3 = (gated.get_submodule(name).weight for name in ("w1", "w2", "w3"))
+    assert_close(gated(x), (silu(x @ w1.T) * (x @ w3.T)) @ w2.T)
+
+
+def test_features_inside_are_dropped_in_training_alone() -> None:
+    for layer in (
+        FeedForward(WIDTH, INNER, torch.relu, bias=False, dropout=1.0),
+        GatedFeedForward(WIDTH, INNER, silu, dropout=1.0),
+    ):
+        x = torch.ones(1, WIDTH)
+        assert not layer.train()(x).any()
+        assert layer.eval()(x).any()

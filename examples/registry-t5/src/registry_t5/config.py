@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 from attrs import Attribute, frozen
 
-from registry.config import Config
 from registry.config.fields import ACTIVATIONS, choice, optional_size, optional_token, rate, scale, size
+from registry.config.seq2seq import Seq2SeqConfig
 from registry.errors import ConfigError
 
 GATED = "gated-"
@@ -15,7 +15,7 @@ GENERAL_NAMES = {"hidden_size": "d_model", "num_hidden_layers": "num_layers", "n
 
 
 @frozen(kw_only=True)
-class T5Config(Config):
+class T5Config(Seq2SeqConfig):
     """Sizes and rates of a T5 (Raffel et al., 2020); the defaults are T5-Small.
 
     Sizes count features, tokens or layers; rates are probabilities.
@@ -23,7 +23,6 @@ class T5Config(Config):
 
     architecture: ClassVar[str] = "t5"
     model_type: ClassVar[str] = "t5"
-    is_encoder_decoder: ClassVar[bool] = True
     general_names: ClassVar[Mapping[str, str]] = GENERAL_NAMES
 
     vocab_size: int = size(32128)
@@ -58,11 +57,8 @@ class T5Config(Config):
     """Whether features are scaled before tokens are scored; as ``tie_word_embeddings`` says when null.  False means a
     matrix of its own, too: transformers writes it with every T5 1.1, and then always ties."""
     pad_token_id: int | None = optional_token(0)
-    """The token of padding."""
     eos_token_id: int | None = optional_token(1)
-    """The token that ends a text."""
     decoder_start_token_id: int | None = optional_token(0)
-    """The token that begins an answer."""
 
     @relative_attention_max_distance.validator
     def _classes_differ(self, _attribute: "Attribute[Any]", distance: int) -> None:
@@ -79,11 +75,6 @@ class T5Config(Config):
         return {name: task["prefix"] for name, task in tasks.items() if "prefix" in task} if tasks else {}
 
     @property
-    def decoder_layers(self) -> int:
-        """Blocks of the decoder."""
-        return self.num_decoder_layers or self.num_layers
-
-    @property
     def is_tied(self) -> bool:
         """Whether the head is the embedding."""
         return self.tie_word_embeddings and self.scale_decoder_outputs is not False
@@ -96,6 +87,7 @@ class T5Config(Config):
     def num_backbone_parameters(self) -> int:
         """Parameters of encoder and decoder, without norms."""
         attention, gates = 4 * self.d_model * self.num_heads * self.d_kv, 2 + self.feed_forward_proj.startswith(GATED)
-        layers = (self.num_layers + 2 * self.decoder_layers) * attention
-        layers += (self.num_layers + self.decoder_layers) * gates * self.d_model * self.d_ff
+        decoder_layers = self.num_decoder_layers or self.num_layers
+        layers = (self.num_layers + 2 * decoder_layers) * attention
+        layers += (self.num_layers + decoder_layers) * gates * self.d_model * self.d_ff
         return self.vocab_size * self.d_model + layers

@@ -2,62 +2,41 @@
 
 Names are those of the published files; T5 1.1 and Flan-T5 differ by their configuration alone.  All blocks of a stack
 share one bias of relative positions.
-
-Axes:  T tokens,  S tokens attended to,  H heads,  D width of a head.
 """
 
 from functools import partial
-from math import log
 from typing import Any, ClassVar
 
-import torch
 from attrs import evolve
 from torch import Tensor, nn
 
 from registry.loading.model import Model
 from registry.nn.activations import ACTIVATION_FUNCTIONS
-from registry.nn.attention import Attend, CausalState
+from registry.nn.attention import CausalState
+from registry.nn.feed_forward import FeedForward, GatedFeedForward
 from registry.nn.packing import Rows
-from registry.nn.seq2seq.attention import CrossAttend, CrossState
+from registry.nn.seq2seq.attention import CrossState
 from registry.nn.seq2seq.head import Seq2SeqLM
+from registry.nn.seq2seq.layers import Attention, CrossAttention, RelativeBias
 from registry.nn.seq2seq.models import EncoderDecoder, EncoderOnly, HiddenStates
 from registry.weights.names import Layout
 
 from .config import GATED, T5Config
-from .weights import PLAN, TIES, UNTIED
+from .parallel import PLAN
+from .weights import TIES, UNTIED
 
 
-class T5Attention(nn.Module):
+class T5Attention(Attention):
     """Attention without a scale of the scores."""
 
     def __init__(self, config: T5Config) -> None:
-        super().__init__()
-        inner = config.num_heads * config.d_kv
-        self.width, self.dropout = config.d_kv, config.dropout_rate
-        self.q, self.k, self.v = (nn.Linear(config.d_model, inner, bias=False) for _ in range(3))
-        self.o = nn.Linear(inner, config.d_model, bias=False)
+        how: Any = {"bias": False, "dropout": config.dropout_rate, "scale": 1.0, "names": ("q", "k", "v", "o")}
+        super().__init__(config.d_model, config.num_heads, config.d_kv, **how)
         vars(self.q)["initial_std"] = (config.d_model * config.d_kv) ** -0.5  # as the scale does elsewhere
 
-    def forward(self, x: Tensor, attend: Attend) -> Tensor:
-        """Mix the tokens of ``x``, ``(..., width)``."""
-        return self.mix(x, attend, *self.key_value(x))
 
-    def mix(self, x: Tensor, attend: Any, *what: Any) -> Tensor:
-        """Attend to keys and values; ``attend`` divides scores by the root of D, which is undone."""
-        query = self.q(x).unflatten(-1, (-1, self.width)) * self.width**0.5
-        return self.o(attend(query, *what, dropout=self.dropout if self.training else 0.0).flatten(-2))
-
-    def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values, each ``(..., H, D)``."""
-        return self.k(x).unflatten(-1, (-1, self.width)), self.v(x).unflatten(-1, (-1, self.width))
-
-
-class T5CrossAttention(T5Attention):
+class T5CrossAttention(CrossAttention, T5Attention):
     """Attention to the encoded text."""
-
-    def forward(self, x: Tensor, attend: CrossAttend) -> Tensor:  # type: ignore[override]  # other arguments
-        """Mix what the tokens of ``x``, ``(batch, tokens, width)``, attend to."""
-        return self.mix(x, attend, self.key_value)
 
 
 class T5BiasedAttention(T5Attention):
@@ -65,62 +44,18 @@ class T5BiasedAttention(T5Attention):
 
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
-        self.relative_attention_bias = nn.Embedding(config.relative_attention_num_buckets, config.num_heads)
-        self.farthest = config.relative_attention_max_distance
-
-    def both_ways(self, tokens: int) -> Tensor:
-        """The bias among so many tokens, ``(H, T, T)``; half of the classes are for tokens behind."""
-        distances, half = self._distances(tokens), self.relative_attention_bias.num_embeddings // 2
-        return self._bias(self._classes(distances.abs(), half) + half * (distances > 0))
-
-    def backwards(self, new: int, tokens: int) -> Tensor:
-        """The bias of the last ``new`` of so many tokens, ``(H, T, S)``."""
-        distances, number = -self._distances(tokens)[-new:], self.relative_attention_bias.num_embeddings
-        return self._bias(self._classes(distances.clamp(min=0), number))
-
-    def _distances(self, tokens: int) -> Tensor:
-        positions = torch.arange(tokens, device=self.relative_attention_bias.weight.device)
-        return positions - positions[:, None]
-
-    def _classes(self, distances: Tensor, number: int) -> Tensor:
-        """The class of each distance, below ``number``: one for each short distance, then wider and wider ones."""
-        exact = number // 2
-        wide = (distances.clamp(min=1).float() / exact).log() / log(self.farthest / exact) * (number - exact)
-        return distances.where(distances < exact, (exact + wide.long()).clamp(max=number - 1))
-
-    def _bias(self, classes: Tensor) -> Tensor:
-        return self.relative_attention_bias(classes).permute(2, 0, 1)
+        classes, farthest = config.relative_attention_num_buckets, config.relative_attention_max_distance
+        self.relative_attention_bias = RelativeBias(classes, config.num_heads, farthest)
 
 
-class T5FeedForward(nn.Module):
-    """Feed-forward network."""
-
-    def __init__(self, config: T5Config) -> None:
-        super().__init__()
-        self.wi = nn.Linear(config.d_model, config.d_ff, bias=False)
-        self.wo = nn.Linear(config.d_ff, config.d_model, bias=False)
-        self.dropout = nn.Dropout(config.dropout_rate)
-        self.activation = ACTIVATION_FUNCTIONS[config.feed_forward_proj]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform ``(..., width)``."""
-        return self.wo(self.dropout(self.activation(self.wi(x))))
-
-
-class T5GatedFeedForward(nn.Module):
-    """Feed-forward network with a gate (Shazeer, 2020), of T5 1.1."""
-
-    def __init__(self, config: T5Config) -> None:
-        super().__init__()
-        self.wi_0, self.wi_1 = (nn.Linear(config.d_model, config.d_ff, bias=False) for _ in range(2))
-        self.wo = nn.Linear(config.d_ff, config.d_model, bias=False)
-        self.dropout = nn.Dropout(config.dropout_rate)
-        name = config.feed_forward_proj.removeprefix(GATED)
-        self.activation = ACTIVATION_FUNCTIONS["gelu_new" if name == "gelu" else name]  # which "gated-gelu" means
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform ``(..., width)``."""
-        return self.wo(self.dropout(self.activation(self.wi_0(x)) * self.wi_1(x)))
+def feed_forward(config: T5Config) -> FeedForward:
+    """The feed-forward network, which has a gate in T5 1.1."""
+    how: Any = {"width": config.d_model, "inner": config.d_ff, "bias": False, "dropout": config.dropout_rate}
+    name = config.feed_forward_proj.removeprefix(GATED)
+    if name == config.feed_forward_proj:
+        return FeedForward(activation=ACTIVATION_FUNCTIONS[name], names=("wi", "wo"), **how)
+    name = "gelu_new" if name == "gelu" else name  # which "gated-gelu" means
+    return GatedFeedForward(activation=ACTIVATION_FUNCTIONS[name], names=("wi_0", "wi_1", "wo"), **how)
 
 
 class T5Layer(nn.Module):
@@ -144,7 +79,6 @@ class T5Block(nn.Module):
     def __init__(self, config: T5Config, **kinds: type[T5Attention]) -> None:
         super().__init__()
         attentions = [T5Layer(config, **{name: kind(config)}) for name, kind in kinds.items()]
-        feed_forward = T5GatedFeedForward if config.feed_forward_proj.startswith(GATED) else T5FeedForward
         self.layer = nn.ModuleList([*attentions, T5Layer(config, DenseReluDense=feed_forward(config))])
 
     def forward(self, x: Tensor, *attends: Any) -> Tensor:
@@ -173,7 +107,8 @@ class T5Encoder(T5Stack):
 
     def forward(self, x: Tensor, rows: Rows, shown: HiddenStates) -> Tensor:
         """Transform embeddings, ``(batch, tokens, width)``, to packed rows."""
-        attend = partial(rows.attend, bias=self.block[0].layer[0].SelfAttention.both_ways(x.shape[1]))
+        bias = self.block[0].layer[0].SelfAttention.relative_attention_bias.both_ways(x.shape[1])
+        attend = partial(rows.attend, bias=bias)
         x = self.dropout(rows.pack(x))
         for block in self.block:
             x = block(shown(x), attend)
@@ -187,7 +122,7 @@ class T5Decoder(T5Stack):
 
     def forward(self, x: Tensor, state: CausalState, cross: CrossState, shown: HiddenStates) -> Tensor:
         """Transform embeddings, ``(batch, tokens, width)``."""
-        bias = self.block[0].layer[0].SelfAttention.backwards(x.shape[1], state.length)
+        bias = self.block[0].layer[0].SelfAttention.relative_attention_bias.backwards(x.shape[1], state.length)
         x = self.dropout(x)
         for number, block in enumerate(self.block):
             x = block(shown(x), state.attend_in(number, bias=bias), cross.attend_in(number))
@@ -233,7 +168,7 @@ class T5Model(EncoderDecoder, T5PreTrainedModel):
 
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
-        self.decoder = T5Decoder(config, config.decoder_layers)
+        self.decoder = T5Decoder(config, config.num_decoder_layers or config.num_layers)
         self.decoder.apply(self.init_module)
 
 

@@ -5,13 +5,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from registry.tokenization.added_tokens.token import AddedToken, as_added_tokens
-from registry.tokenization.base import missing
 from registry.tokenization.options import Option
 from registry.tokenization.sentencepiece.tokenizer import PieceModel, SentencePieceTokenizer, piece_model
-from registry.tokenization.sentencepiece.unigram import read_unigram
 
-MOST_SENTINELS = 10_000
-SENTINELS = Option(f"a number from 0 to {MOST_SENTINELS:,}", lambda n: type(n) is int and 0 <= n <= MOST_SENTINELS)
+SENTINELS = Option("a number from 0 to 10,000", lambda number: type(number) is int and 0 <= number <= 10_000)
 
 
 class T5Tokenizer(SentencePieceTokenizer):
@@ -45,12 +42,3 @@ class T5Tokenizer(SentencePieceTokenizer):
         sentinels = [AddedToken(f"<extra_id_{ids[-1] - number}>", number, special=True) for number in ids]
         others = {token.content: token for token in (*sentinels, *as_added_tokens(added_tokens))}
         super().__init__(model, extra_ids=extra_ids, added_tokens=others, **values)
-
-    @classmethod
-    def read_files(cls, paths: Mapping[str, Path]) -> tuple[Any, dict[str, Any]]:
-        """The model, and options, from the files of a vocabulary."""
-        if cls.vocabulary_name in paths:
-            return paths[cls.vocabulary_name], {}
-        if "tokenizer.json" not in paths:
-            raise missing(cls, "spiece.model or tokenizer.json", paths)
-        return read_unigram(paths["tokenizer.json"])

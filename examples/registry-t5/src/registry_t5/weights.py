@@ -1,6 +1,5 @@
-"""Names of T5's weights, those of transformers, which all published files have; and what processes gather together."""
+"""Names of T5's weights, those of transformers, which all published files have."""
 
-from registry.sharding.plans import ParallelPlan
 from registry.weights.names import Layout, NameTable
 
 EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
@@ -13,5 +12,3 @@ UNTIED = Layout(
 )
 TIES = ((*EMBEDDINGS, "lm_head.weight"),)
 """The tie group of models that score tokens with the matrix that embeds them."""
-BIASES = tuple(f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias" for stack in ("encoder", "decoder"))
-PLAN = ParallelPlan(blocks=(*BIASES, "encoder.block.*", "decoder.block.*"))  # biases are used outside of their block

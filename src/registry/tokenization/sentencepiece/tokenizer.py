@@ -5,12 +5,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from registry.files.filenames import TOKENIZER_NAME
 from registry.tokenization.added_tokens.matching import Normalizer
 from registry.tokenization.added_tokens.token import AddedToken
+from registry.tokenization.base import missing
 from registry.tokenization.batches.encoding import Offsets, Span, SpanIds
 from registry.tokenization.causal import CausalTokenizer
 from registry.tokenization.options import FLAG, OPTIONAL_FLAG, Option
 from registry.tokenization.sentencepiece.processor import MODEL_NAME, SentencePieceModel
+from registry.tokenization.sentencepiece.unigram import read_unigram
 from registry.tokenization.vocabulary import read_bytes
 
 
@@ -111,6 +114,15 @@ class SentencePieceTokenizer(CausalTokenizer):
         super().__init__(dict(self.model.vocab), origin=origin, **{**self.model.special, **values})
         by_option = self.add_prefix_space is not False, self.add_prefix_space is not False and self.legacy
         self._prefixes = by_option if self.model.prefixes is None else self.model.prefixes
+
+    @classmethod
+    def read_files(cls, paths: Mapping[str, Path]) -> tuple[Any, dict[str, Any]]:
+        """The model in the file of ``vocabulary_name``, or the unigram model in ``tokenizer.json``; and options."""
+        if cls.vocabulary_name in paths:
+            return paths[cls.vocabulary_name], {}
+        if TOKENIZER_NAME not in paths:
+            raise missing(cls, f"{cls.vocabulary_name} or {TOKENIZER_NAME}", paths)
+        return read_unigram(paths[TOKENIZER_NAME])
 
     def span_ids(self, span: Span) -> SpanIds:
         """The ids of a span."""
