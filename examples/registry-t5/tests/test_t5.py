@@ -151,6 +151,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "beams": {"num_beams": 4},
     "several beams": {"num_beams": 4, "num_return_sequences": 3, "length_penalty": 2.0, "early_stopping": True},
     "repetition": {"repetition_penalty": 1.5, "no_repeat_ngram_size": 2},
+    "forced": {"forced_bos_token_id": 7, "forced_eos_token_id": 1, "min_length": 9},
+    "forced, beams": {"forced_bos_token_id": 7, "forced_eos_token_id": 1, "min_length": 9, "num_beams": 3},
 }
 
 
@@ -161,6 +163,20 @@ def test_the_tokens_of_transformers_are_generated(pair: tuple[Any, Any, Path], w
     arguments: dict[str, Any] = {"attention_mask": None if padding is None else MASKS[padding], "max_new_tokens": 12}
     wanted = theirs.generate(TEXTS, do_sample=False, **arguments, **WAYS[way])
     assert ours.generate(TEXTS, **arguments, **WAYS[way]).tolist() == wanted.tolist()
+
+
+def test_what_a_file_forces_is_forced(tmp_path: Path) -> None:
+    """As the files of BART and NLLB do: a language first, an end at the last, and a least length."""
+    theirs = theirs_of("1.0")
+    keys = {"forced_bos_token_id": 9, "forced_eos_token_id": 1, "min_length": 6, "max_length": 10, "num_beams": 2}
+    theirs.generation_config.update(**keys)
+    theirs.save_pretrained(tmp_path)
+    ours = registry.load_model(tmp_path)
+    wanted = theirs.generate(TEXTS, attention_mask=MASKS["right"])
+    assert (wanted[:, 1] == 9).all()
+    assert ours.generate(TEXTS, attention_mask=MASKS["right"]).tolist() == wanted.tolist()
+    registry.save(ours, tmp_path / "saved")
+    assert keys.items() <= json.loads((tmp_path / "saved" / "generation_config.json").read_text()).items()
 
 
 def test_equal_draws_sample_the_tokens_of_transformers(pair: tuple[Any, Any, Path]) -> None:

@@ -50,7 +50,6 @@ FOREIGN: Mapping[str, str] = MappingProxyType(
         "max_length": "write max_new_tokens= for generate, which counts no prompt; a tokenizer takes it in its call",
         "masked_lm_labels": "write labels=",
         "max_memory": 'write device=, as in device="cuda"',
-        "min_length": "write min_new_tokens=, which counts no prompt",
         "mirror": "write the URL of the mirror into the variable HF_ENDPOINT",
         "model_max_length": "write max_len=",
         "normalize_embeddings": "write normalize=True",

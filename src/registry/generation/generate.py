@@ -28,6 +28,7 @@ class GenerationOptions(TypedDict, total=False):
     decoder_input_ids: Tensor | None
     max_new_tokens: int | None
     min_new_tokens: int | None
+    min_length: int | None
     temperature: float | None
     top_k: int | None
     top_p: float | None
@@ -37,6 +38,8 @@ class GenerationOptions(TypedDict, total=False):
     no_repeat_ngram_size: int | None
     bad_words_ids: Sequence[Sequence[int]] | None
     suppress_tokens: Sequence[int] | None
+    forced_bos_token_id: int | None
+    forced_eos_token_id: "EndIds"
     logits_processor: "Sequence[LogitsProcessor] | None"
     num_beams: int | None
     length_penalty: float | None
@@ -99,6 +102,7 @@ def generate(
     decoder_input_ids: Tensor | None = None,
     max_new_tokens: int | None = None,
     min_new_tokens: int | None = None,
+    min_length: int | None = None,
     temperature: float | None = None,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -108,6 +112,8 @@ def generate(
     no_repeat_ngram_size: int | None = None,
     bad_words_ids: Sequence[Sequence[int]] | None = None,
     suppress_tokens: Sequence[int] | None = None,
+    forced_bos_token_id: int | None = None,
+    forced_eos_token_id: "EndIds" = None,
     logits_processor: "Sequence[LogitsProcessor] | None" = None,
     num_beams: int | None = None,
     length_penalty: float | None = None,
@@ -138,6 +144,7 @@ def generate(
             of its configuration.
         max_new_tokens: The most tokens to generate.
         min_new_tokens: The fewest tokens before an end token.
+        min_length: The same, counted with the prompt, or with what an answer begins with.
         temperature: Divides the logits before sampling.
         top_k: Sample from the ``top_k`` most likely tokens.
         top_p: Sample from the most likely tokens that have this probability together.
@@ -147,6 +154,9 @@ def generate(
         no_repeat_ngram_size: Sequences of so many tokens occur once.
         bad_words_ids: Sequences of ids that are not generated.
         suppress_tokens: Ids that are not generated.
+        forced_bos_token_id: The id after a prompt, or a beginning of an answer, of one token: of the language of an
+            answer, for example.
+        forced_eos_token_id: The id, or one of the ids, with which the last of ``max_new_tokens`` ends a sequence.
         logits_processor: What else is done to the logits, ``(input_ids, scores) -> scores``; those of transformers fit.
         num_beams: Sequences that beam search keeps for each prompt.
         length_penalty: The exponent of the length by which beam search divides a score.
@@ -217,7 +227,7 @@ CALL = ("model", "input_ids", "attention_mask", "decoder_input_ids", "tokenizer"
 def _name_processors(options: dict[str, Any], padding: Tensor, input_ids: Tensor) -> None:
     """Replace the options that name logits processors by those, before the caller's own."""
     from registry.generation.logits import forbid_end, forbid_repeated_ngrams, forbid_words
-    from registry.generation.prompts import check_ids, check_positive_int, end_ids
+    from registry.generation.prompts import check_ids, check_positive_int, check_unused, end_ids
 
     named: list[LogitsProcessor] = []
     if size := options.pop("no_repeat_ngram_size", 0):
@@ -227,14 +237,38 @@ def _name_processors(options: dict[str, Any], padding: Tensor, input_ids: Tensor
         for word in words:
             check_ids("bad_words_ids", word)
         named.append(partial(forbid_words, words=words))
+    ends = end_ids(options["eos_token_id"], input_ids.device)
     if least := options.pop("min_new_tokens", 0):
+        check_unused("next to min_new_tokens", min_length=options.pop("min_length", None))
         check_positive_int("min_new_tokens", least)
-        ends = end_ids(options["eos_token_id"], input_ids.device)
-        named.append(partial(forbid_end, ends=ends, length=input_ids.shape[1] + least))
+        length = input_ids.shape[1] + least
+        named.append(partial(forbid_end, ends=ends, length=length, padding=torch.zeros_like(padding)))
+    if least := options.pop("min_length", 0):
+        check_positive_int("min_length", least)
+        named.append(partial(forbid_end, ends=ends, length=least, padding=padding))
+    named += _forcing(options, padding, input_ids)
     if tokens := options.pop("suppress_tokens", ()):
         check_ids("suppress_tokens", tokens)
         named.append(partial(forbid_words, words=[[token] for token in tokens]))
     options["logits_processor"] = [*named, *options.get("logits_processor", ())]
+
+
+def _forcing(options: dict[str, Any], padding: Tensor, input_ids: Tensor) -> "list[LogitsProcessor]":
+    """The processors that leave no choice of the first token, and of the last.  Takes the options that say so."""
+    from registry.generation.logits import force_at
+    from registry.generation.prompts import check_positive_int, end_ids
+
+    first, last = options.pop("forced_bos_token_id", None), options.pop("forced_eos_token_id", None)
+    forced: list[LogitsProcessor] = []
+    if first is not None:
+        tokens = end_ids(first, input_ids.device, "forced_bos_token_id")
+        forced.append(partial(force_at, tokens=tokens, length=1, padding=padding))
+    if last is not None:
+        check_positive_int("max_new_tokens", options["max_new_tokens"])
+        tokens = end_ids(last, input_ids.device, "forced_eos_token_id")
+        length = input_ids.shape[1] + options["max_new_tokens"] - 1
+        forced.append(partial(force_at, tokens=tokens, length=length, padding=torch.zeros_like(padding)))
+    return forced
 
 
 def _name_criteria(options: dict[str, Any], padding: Tensor, tokenizer: "Tokenizer | None") -> None:

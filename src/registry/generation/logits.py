@@ -87,13 +87,46 @@ def forbid_words(input_ids: Tensor, scores: Tensor, words: Sequence[Sequence[int
     return scores.masked_fill(forbidden > 0, -math.inf)
 
 
-def forbid_end(input_ids: Tensor, scores: Tensor, ends: Tensor, length: int) -> Tensor:
-    """Forbid the end tokens, ``(ends,)``, while there are fewer than ``length`` tokens, prompts included."""
-    return (
-        scores
-        if input_ids.shape[1] >= length
-        else scores.index_fill(1, ends[ends < scores.shape[1]], -math.inf)  # a file may name others
-    )
+def forbid_end(input_ids: Tensor, scores: Tensor, ends: Tensor, length: int, padding: Tensor) -> Tensor:
+    """Forbid the end tokens, ``(ends,)``, of rows of fewer than ``length`` tokens, prompts included.
+
+    Args:
+        input_ids: The text so far, ``(rows, tokens)``.
+        scores: Logits, ``(rows, vocabulary)``.
+        ends: Their ids, ``(ends,)``; a file may name some beyond the vocabulary.
+        length: Tokens of a row with which it may end.
+        padding: Columns that are not counted, ``(prompts,)``, whose rows are neighbors.
+    """
+    forbidden = scores.index_fill(1, ends[ends < scores.shape[1]], -math.inf)
+    return forbidden.where((_lengths(input_ids, padding) < length)[:, None], scores)
+
+
+def force_at(input_ids: Tensor, scores: Tensor, tokens: Tensor, length: int, padding: Tensor) -> Tensor:
+    """Forbid all next tokens but these, ``(tokens,)``, of rows of ``length`` tokens, prompts included.
+
+    Args:
+        input_ids: The text so far, ``(rows, tokens)``.
+        scores: Logits, ``(rows, vocabulary)``.
+        tokens: Ids, ``(tokens,)``; for none, nothing changes.
+        length: Tokens of a row of which the next is forced.
+        padding: Columns that are not counted, ``(prompts,)``, whose rows are neighbors.
+
+    Raises:
+        InputError: A token is no id of the vocabulary.
+    """
+    if not len(tokens):
+        return scores
+    if int(tokens.max()) >= scores.shape[1]:
+        raise InputError(
+            f"{int(tokens.max())} is not an id of a vocabulary of {scores.shape[1]} tokens, and so cannot be forced."
+        )
+    forced = torch.full_like(scores, -math.inf).index_fill(1, tokens, 0.0)
+    return forced.where((_lengths(input_ids, padding) == length)[:, None], scores)
+
+
+def _lengths(input_ids: Tensor, padding: Tensor) -> Tensor:
+    """Tokens of each row, ``(rows,)``, without columns that are not counted."""
+    return input_ids.shape[1] - padding.repeat_interleave(len(input_ids) // len(padding))
 
 
 # --- Which tokens are sampled from ------------------------------------------------------------------------------------

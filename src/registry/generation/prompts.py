@@ -99,12 +99,12 @@ def configured_end(model: Any) -> EndIds:
     return getattr(config, "extra", {}).get("eos_token_id") if found is None else found
 
 
-def end_ids(eos_token_id: EndIds, device: torch.device) -> Tensor:
-    """The ids that end a text, ``(ids,)``; for None, none."""
+def end_ids(eos_token_id: EndIds, device: torch.device, name: str = "eos_token_id") -> Tensor:
+    """The ids that end a text, ``(ids,)``; for None, none.  ``name`` is that of the option, for errors."""
     given = () if eos_token_id is None else eos_token_id
     ids = list(given) if isinstance(given, Collection) else [given]
     if not all(_is_number(one, int) and one >= 0 for one in ids):
-        raise InputError(f"eos_token_id must be an id, several, or None, not {eos_token_id!r}.")
+        raise InputError(f"{name} must be an id, several, or None, not {eos_token_id!r}.")
     return torch.tensor(list(dict.fromkeys(ids)), dtype=torch.long, device=device)
 
 

@@ -18,6 +18,9 @@ COMMON = frozenset(
     (
         "max_new_tokens",
         "min_new_tokens",
+        "min_length",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
         "repetition_penalty",
         "no_repeat_ngram_size",
         "bad_words_ids",
@@ -41,10 +44,7 @@ NEUTRAL: Mapping[str, Any] = {
     "eta_cutoff": 0.0,
     "exponential_decay_length_penalty": None,
     "force_words_ids": None,
-    "forced_bos_token_id": None,
-    "forced_eos_token_id": None,
     "guidance_scale": 1.0,
-    "min_length": 0,
     "num_beam_groups": 1,
     "penalty_alpha": None,
     "remove_invalid_values": False,
@@ -60,6 +60,7 @@ OFF: Mapping[str, Any] = {
     "typical_p": 1.0,
     "top_k": 0,
     "min_new_tokens": 0,
+    "min_length": 0,
     "no_repeat_ngram_size": 0,
     "suppress_tokens": [],
     "bad_words_ids": [],
@@ -97,15 +98,17 @@ Kind = tuple[str, Callable[[Any], bool]]
 WHOLE: Kind = "a whole number", _is_whole
 AT_ONCE: Kind = f"a whole number up to {MOST_AT_ONCE}", lambda value: _is_whole(value, MOST_AT_ONCE)
 NUMBER: Kind = "a number", _is_number
+IDS: Kind = "an id, or a list of ids", lambda value: _is_whole(value) or _are_ids(value)
 KINDS: Mapping[str, Kind] = {
-    **dict.fromkeys(("max_new_tokens", "max_length", "min_new_tokens"), WHOLE),
+    **dict.fromkeys(("max_new_tokens", "max_length", "min_new_tokens", "min_length"), WHOLE),
     **dict.fromkeys(("no_repeat_ngram_size", "top_k", "pad_token_id", "decoder_start_token_id"), WHOLE),
+    "forced_bos_token_id": WHOLE,
+    **dict.fromkeys(("eos_token_id", "forced_eos_token_id"), IDS),
     **dict.fromkeys(("num_beams", "num_return_sequences"), AT_ONCE),
     **dict.fromkeys(("temperature", "top_p", "min_p", "typical_p", "repetition_penalty", "max_time"), NUMBER),
     "length_penalty": ("a number", lambda value: type(value) in (int, float) and _is_number(abs(value))),
     "early_stopping": ("true, false or never", lambda value: type(value) is bool or value == "never"),
     "do_sample": ("true or false", lambda value: type(value) is bool),
-    "eos_token_id": ("an id, or a list of ids", lambda value: _is_whole(value) or _are_ids(value)),
     "suppress_tokens": ("a list of ids", _are_ids),
     "bad_words_ids": ("a list of lists of ids", lambda value: isinstance(value, list) and all(map(_are_ids, value))),
     "stop_strings": ("a text, or a list of texts", lambda value: isinstance(value, str) or _are_texts(value)),
@@ -146,6 +149,8 @@ def settings_of(config: Mapping[str, Any], given: Mapping[str, Any], prompt_toke
         file |= {"temperature": 1.0, "top_k": TOP_K}
         file |= {key: config[key] for key in SAMPLING if config.get(key) is not None}
     file = {key: value for key, value in file.items() if value != OFF.get(key)}
+    if "min_new_tokens" in file:
+        file.pop("min_length", None)  # as transformers does
     file = {key: value for key, value in file.items() if key not in _excluded(given)}
     if file.get("num_beams", 1) != 1 and "temperature" in file:
         raise ConfigError(
@@ -158,6 +163,12 @@ def settings_of(config: Mapping[str, Any], given: Mapping[str, Any], prompt_toke
 
 def _excluded(given: Mapping[str, Any]) -> frozenset[str]:
     """Options of the file that have no effect with those that the caller gives."""
+    least = frozenset(("min_new_tokens", "min_length"))
+    return _excluded_ways(given) | (frozenset() if least.isdisjoint(given) else least)
+
+
+def _excluded_ways(given: Mapping[str, Any]) -> frozenset[str]:
+    """Options of the file for another way to generate than the caller asks for."""
     if given.get("num_beams", 1) != 1 or given.get("temperature") == 0:
         return SAMPLING
     return BEAMS if not SAMPLING.isdisjoint(given) or given.get("num_beams") == 1 else frozenset()

@@ -65,6 +65,10 @@ OPTIONS: list[dict[str, Any]] = [
     {"bad_words_ids": [[1, 1], [2]], "num_beams": 4, "num_return_sequences": 2},
     {"min_new_tokens": 9},
     {"min_new_tokens": 5, "num_beams": 3, "eos_token_id": [7, 8, 9, 10, 11]},
+    {"min_length": 14},
+    {"min_length": 11, "num_beams": 3},
+    {"forced_eos_token_id": 4},
+    {"forced_eos_token_id": [4], "num_beams": 3, "num_return_sequences": 2},
     {"suppress_tokens": [3, 9, 28], "repetition_penalty": 1.3},
     {"suppress_tokens": [7], "no_repeat_ngram_size": 1, "num_beams": 2, "length_penalty": 0.5},
 ]
@@ -133,6 +137,33 @@ def test_after_the_end_stands_the_padding_asked_for(ours: Any) -> None:
     assert (found[0, 7:] == 30).all()
     assert (found[1] != 30).all()
     assert (found[2, 9:] == 30).all()
+
+
+def test_the_first_token_is_forced_where_a_text_has_one(ours: Any, theirs: Any) -> None:
+    options = {**GREEDY, "max_new_tokens": 5, "forced_bos_token_id": 9, "forced_eos_token_id": 3}
+    wanted = theirs.generate(IDS[:, :1], attention_mask=MASK[:, :1] * 0 + 1, pad_token_id=7, **options)
+    assert torch.equal(ours.generate(IDS[:, :1], **options), wanted)
+    padded = torch.cat([torch.zeros_like(IDS[:, :2]), IDS[:, :1]], dim=1)
+    found = ours.generate(padded, attention_mask=torch.tensor([[0, 0, 1]] * 3), **options)
+    assert torch.equal(found[:, 2:], wanted), "padding is no text"
+    assert 9 not in ours.generate(IDS, forced_bos_token_id=9, max_new_tokens=1, eos_token_id=())[:, 6:]
+
+
+def test_tokens_that_cannot_be_forced_and_two_least_lengths_are_refused(ours: Any) -> None:
+    with pytest.raises(InputError, match="31 is not an id of a vocabulary of 31 tokens, and so cannot be forced"):
+        ours.generate(IDS[:, :1], forced_bos_token_id=31, **GREEDY)
+    with pytest.raises(InputError, match="forced_eos_token_id must be an id, several, or None, not 'end'"):
+        ours.generate(IDS, forced_eos_token_id="end", **GREEDY)
+    with pytest.raises(InputError, match="min_length=9 has no effect next to min_new_tokens"):
+        ours.generate(IDS, min_length=9, min_new_tokens=2, **GREEDY)
+    with pytest.raises(InputError, match="min_length must be a whole number above 0"):
+        ours.generate(IDS, min_length=-1, **GREEDY)
+
+
+def test_least_lengths_of_the_caller_go_before_those_of_the_file(directory: Path, tmp_path: Path, ours: Any) -> None:
+    model = with_file(directory, tmp_path, min_length=14, **GREEDY)
+    assert torch.equal(model.generate(IDS), ours.generate(IDS, min_length=14, **GREEDY))
+    assert torch.equal(model.generate(IDS, min_new_tokens=2), ours.generate(IDS, min_new_tokens=2, **GREEDY))
 
 
 # --- Stop strings -----------------------------------------------------------------------------------------------------
