@@ -38,6 +38,20 @@ def test_a_word_of_its_own_is_that_of_the_architecture_and_of_the_classes() -> N
     assert 'plugin = "registry-sea"\n    architecture = "deep-net"\n' in files["tests/test_conformance.py"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "base"), [("seq2seq", "Seq2SeqLM, DeepNetModel"), ("image", "DeepNetPreTrainedModel")]
+)
+def test_the_kinds_of_encoder_decoders_and_images_are_in_the_words_of_the_architecture(kind: str, base: str) -> None:
+    files = {path.as_posix(): text for path, text in render("registry-sea", kind, "deep-net")}
+    last = {"seq2seq": "ConditionalGeneration", "image": "ImageClassification"}[kind]
+    assert f"class DeepNetFor{last}({base}):" in files["src/registry_sea/modeling.py"]
+    processor = {"seq2seq": "tokenization:DeepNetTokenizer", "image": "processing:DeepNetProcessor"}[kind]
+    assert f'cls="registry_sea.{processor}"' in files["src/registry_sea/plugin.py"]
+    requires = tomllib.loads(files["pyproject.toml"])["project"]["dependencies"]
+    assert ("pillow" in requires) == (kind == "image")
+    assert not [path for path, text in files.items() if re.search("my.?tiny", path + text, re.IGNORECASE)]
+
+
 def test_a_leading_registry_is_no_part_of_the_architecture(tmp_path: Path) -> None:
     assert run("registry-sea", "--directory", str(tmp_path / "new"), "--no-weights").exit_code == 0
     assert 'architecture: ClassVar[str] = "sea"' in (tmp_path / "new/src/registry_sea/config.py").read_text("utf-8")

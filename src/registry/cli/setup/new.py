@@ -26,6 +26,9 @@ TRAINER = "make_tiny.py"
 SHARED = "shared"
 """The directory of ``scaffold/`` with the files of every kind of package."""
 
+CHARACTERS = "characters"
+"""The directory of ``scaffold/`` with a tokenizer of characters."""
+
 
 class PackageKind(NamedTuple):
     """A kind of package, whose files are in the directory of ``scaffold/`` that is named like it."""
@@ -36,11 +39,15 @@ class PackageKind(NamedTuple):
     """What it imports, in addition to the registry."""
     adds: bool = False
     """Whether it adds to an architecture of another plugin, and declares none."""
+    takes: tuple[str, ...] = ()
+    """Further directories of ``scaffold/`` whose files it has."""
 
 
 KINDS: Mapping[str, PackageKind] = {
-    "causal": PackageKind("a model that reads from left to right", requires=("attrs", "torch")),
+    "causal": PackageKind("a model that reads from left to right", requires=("attrs", "torch"), takes=(CHARACTERS,)),
     "encoder": PackageKind("a model that reads from both sides", requires=("attrs", "torch")),
+    "seq2seq": PackageKind("an encoder-decoder, which answers texts", requires=("attrs", "torch"), takes=(CHARACTERS,)),
+    "image": PackageKind("a classifier of images, and their processor", requires=("attrs", "pillow", "torch")),
     "head": PackageKind("a head on a model of another plugin", requires=("attrs", "torch"), adds=True),
     "cards": PackageKind("names of models of another plugin", entry_point="my_tiny", adds=True),
     "weights": PackageKind("a weight format", requires=("numpy", "torch"), adds=True),
@@ -123,7 +130,7 @@ def render(name: str, kind: str = "causal", architecture: str | None = None) -> 
         return re.sub(pattern, lambda found: names[found[0]], text)
 
     scaffold = files(f"{__package__}.scaffold")
-    for directory in (SHARED, kind):
+    for directory in (SHARED, *of.takes, kind):
         for parts, file in _template_files(scaffold / directory):
             path = Path(*(named(re.sub("^dot_", ".", part)) for part in parts))
             yield path.with_name(path.name.removesuffix(".in")), named(file.read_text(encoding="utf-8"))
