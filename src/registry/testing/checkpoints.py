@@ -69,6 +69,7 @@ class CheckpointSuite(Suite):
     ) -> None:
         """``registry.load`` of the directory restores the class, bit-equal weights, and the tokenizer."""
         model = self.make_model(task)
+        _check_ties(model)
         tokenizer = request.getfixturevalue("registry_tokenizer") if self.has_processor() else None
         model.save_pretrained(registry_directory / "model", tokenizer=tokenizer, format=weights_format)
         loaded = pretrained.load(registry_directory / "model")
@@ -146,7 +147,13 @@ class CheckpointSuite(Suite):
         """A head that the file does not have is initialized and reported; it is a declared part, never the backbone."""
         if "base" not in discovery.architecture(self.architecture).models:
             pytest.skip("there is no base model")
-        self.make_model("base").save_pretrained(registry_directory / "model")
+        base, head = self.make_model("base"), self.make_model(task)
+        prefix = head.layout.prefix
+        if not {*base.state_dict()} & {*head.state_dict()}:
+            assert any(name.startswith(prefix) for name in head.state_dict()), (
+                f"Layout.prefix is {prefix!r}, with which no weight of {type(head).__name__} begins"
+            )
+        base.save_pretrained(registry_directory / "model")
         model = pretrained.load_model(registry_directory / "model", task)
         assert model.load_report is not None
         full = model.layout.in_full(list(model.state_dict()))
@@ -313,6 +320,17 @@ def spawned_environment() -> dict[str, str]:
     import os
 
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def _check_ties(model: Any) -> None:
+    """Fail where names that the layout ties are two parameters."""
+    tensors = model.state_dict()
+    for names in model.layout.ties:
+        found = [name for name, full in model.layout.in_full(list(tensors)).items() if full in names]
+        assert len({tensors[name].data_ptr() for name in found}) <= 1, (
+            f"Layout.ties says that {' and '.join(found)} are one parameter, and {type(model).__name__} has several: "
+            "tie them in its constructor, or leave them out"
+        )
 
 
 def _may_be_missing(model: Any, name: str) -> bool:

@@ -52,6 +52,8 @@ class Outcome(NamedTuple):
     failed: set[str]
     not_begun: set[str]
     """Those whose fixtures failed."""
+    told: str
+    """What is said of those that failed, first failure first; with the option ``--tb=short``."""
 
 
 Run = Callable[..., Outcome]
@@ -95,7 +97,8 @@ def run(
         unused = ("-p", "no:cacheprovider", "-p", "no:logging", "-p", "no:faulthandler")
         recorder = pytester.inline_run(*unused, "-q", "--tb=no", "tests", *options)
         passed, skipped, failed = recorder.listoutcomes()
-        return Outcome(checks(passed), checks(skipped, "setup"), checks(failed), checks(failed, "setup"))
+        told = "\n".join(report.longreprtext for report in failed)
+        return Outcome(checks(passed), checks(skipped, "setup"), checks(failed), checks(failed, "setup"), told)
 
     yield run
     os.environ.clear()
