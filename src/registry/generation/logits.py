@@ -112,7 +112,7 @@ def force_at(input_ids: Tensor, scores: Tensor, tokens: Tensor, length: int, pad
         padding: Columns that are not counted, ``(prompts,)``, whose rows are neighbors.
 
     Raises:
-        InputError: A token is no id of the vocabulary.
+        InputError: A token is not in the vocabulary.
     """
     if not len(tokens):
         return scores
