@@ -121,7 +121,7 @@ def test_a_name_that_could_not_work_is_refused(
 def test_a_directory_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("precious")
     result = run("my-tiny", "--directory", str(tmp_path))
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "is not empty" in result.output
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 

@@ -1,5 +1,6 @@
 """What each process of ``test_refusals.py`` runs."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -38,9 +39,8 @@ def refusals(directory: str, retrained: str, saved: str) -> dict[str, tuple[str,
     def save_over_a_held_directory() -> Any:
         model = load()
         with patch.object(save, "PATIENCE", 0.2):
-            if not mine:
-                return registry.save(model, saved)
-            with locked(Path(saved)):
+            with locked(Path(saved)) if mine else nullcontext():
+                dist.barrier()  # else the other may hold it first, and wait for this one
                 return registry.save(model, saved)
 
     return {

@@ -98,7 +98,7 @@ class WithVocabulary(nn.Module):
         tensors = self._tensors_in_full()
         owners = {name: tensors[name] for name in self.layout.vocabulary if name in tensors}
         for name, (module, key) in owners.items():
-            refuse_without_rows(getattr(module, key), name)
+            refuse_without_rows({**module._parameters, **module._buffers}[key], name)  # a divided layer shows its share
         rows = rows_in(self.get_input_embeddings())
         made: dict[int, Tensor] = {}
         for module, key in owners.values():
