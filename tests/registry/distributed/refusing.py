@@ -38,10 +38,9 @@ def refusals(directory: str, retrained: str, saved: str) -> dict[str, tuple[str,
 
     def save_over_a_held_directory() -> Any:
         model = load()
-        with patch.object(save, "PATIENCE", 0.2):
-            with locked(Path(saved)) if mine else nullcontext():
-                dist.barrier()  # else the other may hold it first, and wait for this one
-                return registry.save(model, saved)
+        with patch.object(save, "PATIENCE", 0.2), locked(Path(saved)) if mine else nullcontext():
+            dist.barrier()  # else the other may hold it first, and wait for this one
+            return registry.save(model, saved)
 
     return {
         "another way on one rank": error_of(lambda: load(parallel="fsdp" if mine else "tp")),
