@@ -3,7 +3,7 @@
 - A ``python`` block is run in the namespace of its page.  Where a comment behind a statement is a value, the statement
   must have it, or be an assignment of a tensor which has it as its shape.  A block with a ``title`` is a file instead.
 - In an ``sh`` block, ``registry`` is called in this process, and everything else by a shell.  What torchrun would start
-  runs in forks of one Python, but for one line, ``BY_TORCHRUN``.
+  runs in forks of one Python, which are told the same (``test_ranks_that_are_forked_are_told_what_torchrun_tells``).
 - A ``text`` block behind one of these is what it prints, a ``pytb`` block the error that it raises; ``...`` stands for
   anything.
 - A ``console`` block shows a program of examples/ at its real work, which takes minutes; tests/examples runs it small.
@@ -79,8 +79,6 @@ DIRECTORIES = {
 """Directories which pages name, and what stands for them."""
 SMALL = "python examples/write_gpt2.py tiny --small"
 """A line of several pages, which is run once for all of them."""
-BY_TORCHRUN = "torchrun --standalone --nproc-per-node 2 parallel.py"
-"""The line which torchrun itself runs: it starts new Pythons, of which each takes five seconds."""
 
 
 class Block(NamedTuple):
@@ -173,7 +171,7 @@ def test_every_block_does_what_the_page_says(
             printed, raised = run_python(block, page, namespace)
         elif block.language == "sh":
             lines = block.text.replace("\\\n", "").splitlines()
-            if lines[0].startswith("torchrun ") and lines != [BY_TORCHRUN]:
+            if lines[0].startswith("torchrun "):
                 printed = run_ranks(*lines, request.getfixturevalue("warm"))
             else:
                 printed = "".join(run_command(line) for line in lines if line != SMALL)
@@ -252,10 +250,6 @@ def check(value: Any, comment: str, where: str) -> None:
     assert value == expected, f"{where}: promised is {promised!r}, but it is {value!r}"
 
 
-AT_EXIT = "terminate called without an active exception"
-"""What torch sometimes ends with after all work is done: threads of gloo are still there when the process is not."""
-
-
 def run_command(line: str) -> str:
     """What a line of a shell prints; it must succeed."""
     words = shlex.split(line, comments=True)
@@ -265,20 +259,52 @@ def run_command(line: str) -> str:
         return result.stdout
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     command = ["bash", "-euo", "pipefail", "-c", line]
-    for _ in range(8):
-        run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PATH": path})
-        if run.returncode == 0 or AT_EXIT not in run.stderr:
-            break
+    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PATH": path})
     assert run.returncode == 0, f"{line}\n{run.stdout}\n{run.stderr}"
     return run.stdout
+
+
+AT_EXIT = "terminate called without an active exception"
+"""What torch sometimes ends with after all work is done: threads of gloo are still there when the process is not."""
 
 
 def run_ranks(line: str, warm: Any) -> str:
     """What a line with torchrun prints."""
     program, standalone, nproc, number, *arguments = shlex.split(line)
     assert (program, standalone, nproc) == ("torchrun", "--standalone", "--nproc-per-node"), line
-    printed: str = warm.run_ranks(int(number), *arguments)
-    return printed
+    while True:
+        try:
+            return str(warm.run_ranks(int(number), *arguments))
+        except AssertionError as failed:
+            if AT_EXIT not in str(failed):
+                raise
+
+
+TOLD = """
+import os, pathlib, socket
+names = "RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE TORCHELASTIC_USE_AGENT_STORE TORCHELASTIC_RESTART_COUNT".split()
+socket.create_connection((os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"])).close()
+pathlib.Path("told-" + os.environ["RANK"]).write_text(repr([os.environ[name] for name in names]))
+"""
+
+
+def test_ranks_that_are_forked_are_told_what_torchrun_tells(
+    warm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("told.py").write_text(TOLD)
+
+    def told() -> list[str]:
+        return [path.read_text() for path in sorted(tmp_path.glob("told-*"))]
+
+    code, printed = warm.run("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "told.py")
+    assert code == 0, printed  # of new Pythons, which torchrun starts itself
+    by_torchrun = told()
+    assert len(by_torchrun) == 2
+    for path in tmp_path.glob("told-*"):
+        path.unlink()
+    run_ranks("torchrun --standalone --nproc-per-node 2 told.py", warm)
+    assert told() == by_torchrun
 
 
 def matches(promised: str, found: str) -> bool:
