@@ -193,7 +193,7 @@ class PluginLoader:
         for plugin in found:
             plugin.load(self._hooks)
             if plugin.error:
-                raise plugin.error
+                raise plugin.error.with_traceback(None)
         return found
 
     def _load_or_warn(self, plugin: Plugin) -> Plugin:
@@ -201,7 +201,7 @@ class PluginLoader:
         first_time = plugin.state == "found"
         plugin.load(self._hooks)
         if plugin.error and os.environ.get("REGISTRY_STRICT", "") not in ("", "0"):
-            raise plugin.error
+            raise plugin.error.with_traceback(None)
         if plugin.error and first_time:
             warn(f"{plugin.error.message} `registry plugins` says more.", PluginWarning)
         return plugin

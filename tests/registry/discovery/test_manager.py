@@ -291,6 +291,21 @@ def test_who_names_a_plugin_is_told_when_it_is_not_there_or_does_not_work(instal
             use("toy_plugin")
 
 
+@pytest.mark.parametrize("strict", ["0", "1"])
+def test_an_error_that_is_raised_again_does_not_keep_the_frames_of_before(
+    install: Install, monkeypatch: pytest.MonkeyPatch, strict: str
+) -> None:
+    install("toy-dist", "import nowhere")
+    monkeypatch.setenv("REGISTRY_STRICT", strict)
+
+    def depth() -> int:
+        with pytest.raises(PluginError) as raised:
+            discovery.plugins() if strict == "1" else discovery.records("toy_plugin")
+        return len(raised.traceback)
+
+    assert [depth() for _ in range(3)] == [depth()] * 3
+
+
 def test_refresh_finds_what_was_installed_meanwhile(install: Install) -> None:
     assert find("toy") is None
     install("toy-dist")  # refreshes

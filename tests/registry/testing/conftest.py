@@ -75,7 +75,10 @@ def run(
 ) -> Iterator[Run]:
     """Install the scaffold's package with ``changes``, and run its conformance tests; returns what became of each."""
     environment = dict(os.environ)
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # whose search takes longer than a check
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # whose search takes longer than a check, ...
+    monkeypatch.setattr(
+        pytest.PytestPluginManager, "load_setuptools_entrypoints", lambda *_, **__: 0
+    )  # ... also by name
 
     def run(changes: dict[str, str], *options: str) -> Outcome:
         site = pytester.path
