@@ -87,6 +87,11 @@ def forbid_words(input_ids: Tensor, scores: Tensor, words: Sequence[Sequence[int
     return scores.masked_fill(forbidden > 0, -math.inf)
 
 
+def forbid_from(_input_ids: Tensor, scores: Tensor, first: int) -> Tensor:
+    """Forbid the ids from ``first`` on: a model may have more than its tokenizer, whose number was rounded up."""
+    return scores.index_fill(1, torch.arange(first, scores.shape[1], device=scores.device), -math.inf)
+
+
 def forbid_end(input_ids: Tensor, scores: Tensor, ends: Tensor, length: int, padding: Tensor) -> Tensor:
     """Forbid the end tokens, ``(ends,)``, of rows of fewer than ``length`` tokens, prompts included.
 

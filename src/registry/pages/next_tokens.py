@@ -42,7 +42,7 @@ def next_tokens_page(
     device = next(loaded.model.parameters()).device
     ids = torch.tensor([prompt_ids], device=device)
     if max_new_tokens:
-        ids = loaded.model.generate(ids, max_new_tokens=max_new_tokens, **options)[:1]
+        ids = loaded.model.generate(ids, max_new_tokens=max_new_tokens, tokenizer=loaded.tokenizer, **options)[:1]
     if ids.shape[1] > MOST_TOKENS:
         raise InputError(f"The text has {ids.shape[1]:,} tokens.", hint=f"A page holds {MOST_TOKENS:,}.")
     numbers = ids[0].tolist()
@@ -93,7 +93,8 @@ def labels_of(tokenizer: "Tokenizer", numbers: Sequence[int]) -> list[str]:
 
 def _place(tokenizer: "Tokenizer", log_probs: Tensor, number: int, top: int) -> dict[str, Any]:
     """The most likely tokens before a token, and the token itself: its probability, its rank and its bits."""
-    likeliest = log_probs.topk(min(top, log_probs.shape[-1]))
+    named = log_probs[: len(tokenizer)]  # a model may have more ids
+    likeliest = named.topk(min(top, len(named)))
     probabilities = log_probs.exp()
     return {
         "likeliest": [

@@ -39,6 +39,18 @@ def test_probabilities_are_the_softmax_of_the_scores(masked_lm: Path, run: Any) 
     assert answer["masks"][0][0]["text"] == f"the {answer['masks'][0][0]['token']} sat on the [MASK]."
 
 
+def test_ids_that_the_tokenizer_lacks_are_not_shown(masked_lm: Path, tmp_path: Path, run: Any) -> None:
+    loaded = registry.load(masked_lm, "masked-lm")
+    known = len(loaded.tokenizer)
+    loaded.model.resize_token_embeddings(known + 8)
+    with torch.no_grad():
+        loaded.model.cls.predictions.bias[known:] = 10.0
+    padded = registry.save(loaded, tmp_path / "padded")
+    (expected,) = json.loads(run("fill-mask", TEXT, "-m", masked_lm, "--json").stdout)
+    (answer,) = json.loads(run("fill-mask", TEXT, "-m", padded, "--json").stdout)
+    assert [word["id"] for word in answer["masks"][0]] == [word["id"] for word in expected["masks"][0]]
+
+
 def test_the_model_stands_first_or_is_an_option(masked_lm: Path, run: Any) -> None:
     expected = run("fill-mask", masked_lm, TEXT, TEXT)
     assert (expected.exit_code, expected.stderr) == (0, "")

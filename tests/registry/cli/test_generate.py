@@ -13,6 +13,7 @@ import torch
 import registry
 from plugins.gpt2.tokenization import GPT2Tokenizer
 from registry.formatting import printable
+from registry.pages.next_tokens import next_tokens_page
 from registry.tokenization.byte_level import bytes_to_unicode
 
 INTERRUPTED = (130, -signal.SIGINT)
@@ -40,6 +41,34 @@ def test_the_text_is_the_library_s(arguments: list[Any], how: dict[str, Any], wr
     result = run("generate", writer, "héllo", "-n", 20, *arguments)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == printable(continued(writer, "héllo", max_new_tokens=20, **how)) + "\n"
+
+
+@pytest.fixture
+def padded_writer(writer: Path, tmp_path: Path) -> Path:
+    """The same model with rows for ids that its tokenizer lacks, which are the likeliest ones everywhere."""
+    loaded = registry.load(writer, "causal-lm")
+    rows = loaded.model.get_input_embeddings().weight
+    known = len(rows)
+    with torch.no_grad():
+        opposites = -rows[:40].clone()
+        loaded.model.resize_token_embeddings(known + 80)
+        loaded.model.get_input_embeddings().weight[known:] = torch.cat([opposites, -opposites]) * 50
+    ids = loaded.tokenizer(["héllo"], return_tensors="pt")["input_ids"]
+    assert (loaded.model(input_ids=ids).logits.argmax(dim=-1) >= known).all()
+    return registry.save(loaded, tmp_path / "padded")
+
+
+def test_no_id_is_generated_that_the_tokenizer_lacks(writer: Path, padded_writer: Path, run: Any) -> None:
+    expected = run("generate", writer, "héllo", "-n", 20).stdout
+    result = run("generate", padded_writer, "héllo", "-n", 20)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")
+    loaded = registry.load(padded_writer, "causal-lm")
+    assert loaded.generate("héllo", max_new_tokens=20) == continued(writer, "héllo", max_new_tokens=20)
+    for arguments in (["--num-beams", 3], ["--temperature", 1, "--seed", 1, "--top-k", 5]):
+        found = json.loads(run("generate", padded_writer, "héllo", "-n", 20, "--json", *arguments).stdout)
+        assert max(found["ids"]) < len(loaded.tokenizer)
+    page = next_tokens_page(loaded, "padded", "héllo", max_new_tokens=5)
+    assert "héllo" in page
 
 
 def test_a_seed_gives_the_same_text_again(writer: Path, run: Any) -> None:

@@ -191,7 +191,10 @@ def shared_gpt2() -> Any:
 
 
 def test_strings_need_a_tokenizer(ours: Any) -> None:
-    for strings, tokenizer in ((["a"], None), ([""], object()), ([3], object())):
+    from plugins.gpt2.tokenization import GPT2Tokenizer
+
+    known = GPT2Tokenizer({"a": 0}, [])
+    for strings, tokenizer in ((["a"], None), ([""], known), ([3], known)):
         with pytest.raises(InputError, match="stop_strings needs strings"):
             ours.generate(IDS, stop_strings=strings, tokenizer=tokenizer, **GREEDY)
 

@@ -73,7 +73,8 @@ def _answered(loaded: "Pretrained", conversation: list[dict[str, str]], how: dic
     ids = batch["input_ids"].to(next(loaded.model.parameters()).device)
     answer = TextStreamer(loaded.tokenizer, ids[0], show=_print if streams else None)
     try:
-        loaded.model.generate(ids, on_token=answer, eos_token_id=end_ids(loaded), when_full="slide", **how)
+        how = {"tokenizer": loaded.tokenizer, "eos_token_id": end_ids(loaded), "when_full": "slide", **how}
+        loaded.model.generate(ids, on_token=answer, **how)
         answer.end()
     finally:
         if streams:

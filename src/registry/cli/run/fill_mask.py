@@ -71,7 +71,8 @@ def _fill(loaded: "Pretrained", text: str, top: int) -> list[list[dict[str, Any]
     if not len(positions):
         raise InputError(f"{text!r} has no mask.", hint=f"Write {mask} for the word to predict.")
     with torch.inference_mode():
-        likely = loaded.model(**batch).logits[0, positions].softmax(dim=-1).topk(min(top, len(tokenizer)))
+        shares = loaded.model(**batch).logits[0, positions].softmax(dim=-1)
+    likely = shares[:, : len(tokenizer)].topk(min(top, len(tokenizer)))  # a model may have more ids
     parts = text.split(mask)
     return [
         [

@@ -57,6 +57,7 @@ def command(
         "max_new_tokens": max_new_tokens,
         "num_beams": num_beams,
         "eos_token_id": end_ids(loaded),
+        "tokenizer": loaded.tokenizer,
         "generator": None if seed is None else torch.Generator(where).manual_seed(seed),
         "when_full": "slide",
         **sampling,
