@@ -173,6 +173,35 @@ def test_what_we_save_is_the_same_tokenizer_here_and_in_transformers(
     assert again.get_vocab() == ours[pipeline].get_vocab()
 
 
+@pytest.mark.parametrize("pipeline", ["first", "prepended"])
+def test_a_tokenizer_json_next_to_the_model_is_saved_with_it(pipeline: str, tmp_path: Path) -> None:
+    published, saved = tmp_path / "published", tmp_path / "saved"
+    published.mkdir()
+    (published / "tokenizer.model").write_bytes(trained())
+    (published / "tokenizer.json").write_text(json.dumps(described(pipeline)), encoding="utf-8")
+    keys = {"tokenizer_class": "LlamaTokenizer", "legacy": pipeline == "prepended", "add_bos_token": True}
+    for name, content in {"config.json": {"model_type": "llama"}, "tokenizer_config.json": keys}.items():
+        (published / name).write_text(json.dumps(content))
+    tokenizer = pickle.loads(pickle.dumps(LlamaTokenizer.from_pretrained(published)))
+    tokenizer.save_pretrained(saved)
+    (saved / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    assert (saved / "tokenizer.json").read_bytes() == (published / "tokenizer.json").read_bytes()
+    texts = (*SENTENCES[:20], " é1999 <s>the</s> 中", "the cat<s> the")
+    before, after = (transformers.AutoTokenizer.from_pretrained(folder) for folder in (published, saved))
+    assert [after(text)["input_ids"] for text in texts] == [before(text)["input_ids"] for text in texts]
+    assert before.is_fast
+
+    tokenizer.add_tokens(["<|end|>"], special_tokens=True)
+    before.add_tokens(["<|end|>"], special_tokens=True)
+    tokenizer.save_pretrained(saved)
+    after = transformers.AutoTokenizer.from_pretrained(saved)
+    assert after("the cat<|end|> the")["input_ids"] == before("the cat<|end|> the")["input_ids"]
+
+    tokenizer.add_bos_token = False
+    tokenizer.save_pretrained(saved)
+    assert not (saved / "tokenizer.json").exists(), "it would still begin texts with that token"
+
+
 @pytest.mark.parametrize("pipeline", [*PIPELINES, "model"])
 def test_added_tokens_of_every_flag_are_found_as_tokenizers_finds_them(
     folders: dict[str, Path], pipeline: str, tmp_path: Path

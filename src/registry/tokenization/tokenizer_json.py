@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import VocabError
-from registry.files.strict_json import read_json_object
+from registry.files.filenames import TOKENIZER_NAME
+from registry.files.strict_json import parse_json_object, read_json_object
 from registry.tokenization.added_tokens.token import AddedToken
 from registry.tokenization.vocabulary import MOST_BYTES, MOST_VALUES
 
@@ -79,6 +80,17 @@ def _last_id(path: Path) -> int | None:
 
 def tokenizer_json(parts: Mapping[str, Any], added: Iterable[AddedToken]) -> str:
     """The text of a ``tokenizer.json`` of these ``parts`` and ``added`` tokens."""
-    tokens = [{"id": token.id, **token.flags()} for token in sorted(added, key=lambda token: token.id or 0)]
-    keys = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": tokens, **parts}
+    keys = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": _listed(added), **parts}
     return json.dumps(keys, ensure_ascii=False)
+
+
+def with_added_tokens(data: bytes, added: Iterable[AddedToken]) -> bytes:
+    """The bytes of a ``tokenizer.json``, with these ``added`` tokens.  Raises VocabError for a damaged file."""
+    keys = parse_json_object(data, origin=TOKENIZER_NAME, error=VocabError)
+    keys["added_tokens"] = _listed(added)
+    return json.dumps(keys, ensure_ascii=False).encode()
+
+
+def _listed(added: Iterable[AddedToken]) -> list[dict[str, Any]]:
+    """Added tokens as a file lists them."""
+    return [{"id": token.id, **token.flags()} for token in sorted(added, key=lambda token: token.id or 0)]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from registry.files.filenames import TOKENIZER_NAME
 from registry.tokenization.added_tokens.matching import Normalizer
@@ -14,7 +14,17 @@ from registry.tokenization.causal import CausalTokenizer
 from registry.tokenization.options import FLAG, OPTIONAL_FLAG, Option
 from registry.tokenization.sentencepiece.processor import MODEL_NAME, SentencePieceModel
 from registry.tokenization.sentencepiece.unigram import read_unigram
+from registry.tokenization.tokenizer_json import with_added_tokens
 from registry.tokenization.vocabulary import read_bytes
+
+if TYPE_CHECKING:
+    from registry.records import Paths
+
+
+PIPELINE_OPTIONS = frozenset(
+    {"legacy", "add_prefix_space", "add_bos_token", "add_eos_token", "bos_token", "eos_token", "unk_token"}
+)
+"""Options whose values a ``tokenizer.json`` has as parts of its pipeline."""
 
 
 class PieceModel(Protocol):
@@ -107,6 +117,8 @@ class SentencePieceTokenizer(CausalTokenizer):
 
     legacy: bool = False
     add_prefix_space: bool | None = None
+    _published_json: bytes | None = None
+    """The ``tokenizer.json`` next to the model, for other libraries; None once its pipeline would not be this one."""
 
     def __init__(self, vocab_file: str | Path | bytes | PieceModel, **values: Any) -> None:
         origin = str(vocab_file) if isinstance(vocab_file, (str, Path)) else "the model of sentencepiece"
@@ -123,6 +135,14 @@ class SentencePieceTokenizer(CausalTokenizer):
         if TOKENIZER_NAME not in paths:
             raise missing(cls, f"{cls.vocabulary_name} or {TOKENIZER_NAME}", paths)
         return read_unigram(paths[TOKENIZER_NAME])
+
+    @classmethod
+    def from_files(cls, paths: "Paths", **values: Any) -> Self:
+        """The tokenizer in files; a ``tokenizer.json`` next to the model is kept, and saved with it."""
+        tokenizer = super().from_files(paths, **values)
+        if {cls.vocabulary_name, TOKENIZER_NAME} <= paths.keys() and PIPELINE_OPTIONS.isdisjoint(values):
+            tokenizer._published_json = paths[TOKENIZER_NAME].read_bytes()
+        return tokenizer
 
     def span_ids(self, span: Span) -> SpanIds:
         """The ids of a span."""
@@ -153,12 +173,29 @@ class SentencePieceTokenizer(CausalTokenizer):
     def vocabulary_files(self) -> Mapping[str, str | bytes]:
         """Names and contents of the files of the vocabulary."""
         files = self.model.files(self._recognized.values())
-        return {self.vocabulary_name if name == MODEL_NAME else name: content for name, content in files.items()}
+        kept = {} if self._published_json is None else {TOKENIZER_NAME: self._published_json}
+        return {self.vocabulary_name if name == MODEL_NAME else name: content for name, content in files.items()} | kept
 
     def published_class(self) -> str:
         """The name of the tokenizer in other libraries that reads what this one writes."""
         return self.model.published_class or super().published_class()
 
+    def _set_option(self, name: str, value: Any) -> None:
+        super()._set_option(name, value)
+        if name in PIPELINE_OPTIONS:
+            self._published_json = None
+
+    def _remake(self, changes: Mapping[str, Any]) -> None:
+        kept = self._published_json if PIPELINE_OPTIONS.isdisjoint(changes) else None
+        super()._remake(changes)
+        self._published_json = None if kept is None else with_added_tokens(kept, self._recognized.values())
+
     def __reduce__(self) -> tuple[Any, ...]:
         revive, (reference, state) = super().__reduce__()
-        return revive, (reference, {**state, "vocab": self.model})
+        return revive, (reference, {**state, "vocab": self.model, "_published_json": self._published_json})
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        values = dict(state)
+        published = values.pop("_published_json")
+        super().__setstate__(values)
+        self._published_json = published
