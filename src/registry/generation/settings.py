@@ -74,6 +74,9 @@ TOP_K = 50
 KEYS = SAMPLING | BEAMS | COMMON | NEUTRAL.keys() | {"do_sample", "max_length", "bos_token_id", "use_cache"}
 """All keys that a program may set."""
 
+WITHOUT = "Without it: remove {0!r} from that file, or in Python: del model.generation_config[{0!r}]."
+"""The hint of errors."""
+
 MOST_AT_ONCE = 1000
 """Beams, and sequences for each prompt, that a file may ask for: each takes memory."""
 
@@ -134,13 +137,13 @@ def settings_of(config: Mapping[str, Any], given: Mapping[str, Any], prompt_toke
         if config.get(key) is not None and not accepts(config[key]):
             raise ConfigError(
                 f"generation_config.json holds {key}={config[key]!r:.80}, where {allowed} is needed.",
-                hint=f"Without it: del model.generation_config[{key!r}].",
+                hint=WITHOUT.format(key),
             )
     refused = [key for key, value in NEUTRAL.items() if config.get(key, value) not in (value, None)]
     if refused:
         raise ConfigError(
             f"generation_config.json requests {refused[0]}={config[refused[0]]!r}, which is not supported.",
-            hint=f"Without it: del model.generation_config[{refused[0]!r}].",
+            hint=WITHOUT.format(refused[0]),
         )
     file = {key: config[key] for key in COMMON | BEAMS if config.get(key) is not None}
     if "max_new_tokens" not in file and config.get("max_length") is not None:

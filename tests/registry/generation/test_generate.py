@@ -317,7 +317,9 @@ def test_temperature_without_sampling_changes_nothing(ours: Any, directory: Path
 @pytest.mark.parametrize("keys", [{"penalty_alpha": 0.6}, {"guidance_scale": 1.5}, {"num_beam_groups": 2}])
 def test_what_does_not_exist_here_is_refused_by_name(directory: Path, tmp_path: Path, keys: dict[str, Any]) -> None:
     model = with_file(directory, tmp_path, max_new_tokens=3, **keys)
-    with pytest.raises(ConfigError, match=next(iter(keys))):
+    (key,) = keys
+    hint = rf"remove '{key}' from that file, or in Python: del model\.generation_config\['{key}'\]"
+    with pytest.raises(ConfigError, match=rf"(?s){key}=.*{hint}"):
         model.generate(IDS)
     del model.generation_config[next(iter(keys))]
     assert model.generate(IDS).shape == (3, 9)
