@@ -22,17 +22,18 @@ ON_DISK = (".", "/", "~", "file:")
 
 
 def complete_names(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    """Names of models that begin with the incomplete word; for a path, files and directories."""
+    """Names of models that begin with the incomplete word; files and directories for a path, or where there is none."""
     from click.shell_completion import CompletionItem
 
     if incomplete.startswith(ON_DISK):
         return [CompletionItem(incomplete, type="file")]
     named = {name: card for card in _cards() for name in (card.name, *card.aliases)}
-    return [
+    found = [
         CompletionItem(name, help=printable(card.description, lines=False))
         for name, card in named.items()
         if name.startswith(incomplete) and ("/" in incomplete or name == card.name)
     ]
+    return found or [CompletionItem(incomplete, type="file")]
 
 
 def complete_values(values: "Callable[[Card], Iterable[str]]") -> Completer:

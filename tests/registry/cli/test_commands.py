@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -249,9 +250,11 @@ def all_commands() -> Iterator[tuple[str, click.Command]]:
             yield from ((f"{name} {inner}", found) for inner, found in command.commands.items())
 
 
-def test_paths_are_left_to_the_shell() -> None:
-    environment = {"_REGISTRY_COMPLETE": "bash_complete", "COMP_WORDS": "registry info ./mod", "COMP_CWORD": "2"}
-    assert CliRunner().invoke(main, [], prog_name="registry", env=environment).output == "file,./mod\n"
+@pytest.mark.parametrize("word", ["./mod", "mod", "models/tin"])
+def test_paths_are_left_to_the_shell(word: str) -> None:
+    """A word that begins no name may still begin a path."""
+    environment = {"_REGISTRY_COMPLETE": "bash_complete", "COMP_WORDS": f"registry info {word}", "COMP_CWORD": "2"}
+    assert CliRunner().invoke(main, [], prog_name="registry", env=environment).output == f"file,{word}\n"
 
 
 @pytest.mark.filterwarnings("error")
@@ -279,6 +282,20 @@ def test_bash_takes_the_script(tmp_path: Path) -> None:
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
     )  # fmt: skip
     assert (ended.stdout, ended.stderr) == ("all-minilm-l6-v2\n", "")
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes_every_time(tmp_path: Path) -> None:
+    (tmp_path / "registry").write_text("#!/bin/sh\nprintf 'file\\nmod\\n_\\n'\n")
+    (tmp_path / "registry").chmod(0o755)
+    (tmp_path / "_registry").write_text(run("completion", "zsh").output)
+    pressing = "words=(registry info mod); CURRENT=3; _registry; _registry"
+    stubs = 'compdef() { print "no completion" }; _path_files() { print "files" }'
+    ended = subprocess.run(
+        ["zsh", "-f", "-c", f"fpath=({tmp_path}); autoload -Uz _registry; {stubs}; {pressing}"],
+        capture_output=True, text=True, check=True, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert (ended.stdout, ended.stderr) == ("files\nfiles\n", "")
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

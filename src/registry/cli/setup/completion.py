@@ -7,6 +7,10 @@ from registry.cli.output import echo, json_option, print_json
 SHELLS = ("bash", "zsh", "fish")
 
 
+FIRST_CALL = "$zsh_eval_context[-1] == loadautofunc"
+EVERY_CALL = "$funcstack[1] == _registry"
+"""Whether zsh runs the script to complete something.  By click's condition, only the first Tab of a shell does."""
+
 WHERE = """\b
 Save it once, and start a new shell.  For bash, which needs the package bash-completion:
   mkdir -p ~/.local/share/bash-completion/completions
@@ -35,6 +39,7 @@ def command(ctx: click.Context, shell: str, as_json: bool) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
     script = kind(ctx.find_root().command, {}, "registry", "_REGISTRY_COMPLETE").source()
+    script = script.replace(FIRST_CALL, EVERY_CALL)
     if as_json:
         print_json({"shell": shell, "script": script})
     else:
