@@ -148,12 +148,13 @@ def _means_new_head(model: "Model", new: Collection[str], described: ConfigFile,
 
 def _warn_of_untrained(model: "Model", report: LoadReport, options: LoadOptions, *, meant: bool) -> None:
     """Warn about parts that a file lacks, unless a head is meant, and of those that were saved without training."""
+    trainable = dict(model.named_parameters(remove_duplicate=False))  # a buffer is as the constructor computed it
     kinds = {
         "lacks {}, which are newly initialized": () if meant else report.new,
         "was saved with {} as they were initialized": report.untrained,
     }
     for kind, names in kinds.items():
-        unmeant = [name for name in names if not is_allowed([name], options.allow_missing)]
+        unmeant = [name for name in names if name in trainable and not is_allowed([name], options.allow_missing)]
         if unmeant:
             warn(
                 f"{report.source} {kind.format(first_of(unmeant, 4))}: outputs of this {own_class(model).__name__} "

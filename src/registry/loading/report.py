@@ -67,7 +67,7 @@ _REPORT_LABELS = {
     "new": "newly initialized, since the file has no such part",
     "missing": "newly initialized, as allowed",
     "unexpected": "unexpected, as allowed",
-    "dropped": "dropped, since the model has no such part",
+    "dropped": "dropped, since the model has no such tensor, or has it under another name",
     "renamed": "renamed",
     "wrappers": "wrappers removed from the names",
     "untrained": "loaded, but never trained since their initialization",

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from attrs import evolve
 
 import registry
 from registry.errors import UntrainedWarning, WeightsMismatchError
@@ -139,6 +140,28 @@ def test_a_number_of_labels_given_by_position_says_that_a_head_is_meant(encoder:
 def test_a_number_of_labels_says_nothing_of_a_head_without_labels(encoder: Path) -> None:
     with pytest.warns(UntrainedWarning, match=r"lacks cls\.predictions"):
         registry.load_model(encoder, "masked-lm", num_labels=3)
+
+
+class WithOffsets(BertForSequenceClassification):
+    """A classifier that adds constants to its logits, as BART adds ``final_logits_bias``; nothing trains them."""
+
+    layout = evolve(
+        BertForSequenceClassification.layout, parts=(*BertForSequenceClassification.layout.parts, "offsets")
+    )
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.register_buffer("offsets", torch.zeros(1, 2))
+
+
+@pytest.mark.usefixtures("silent")
+def test_a_buffer_that_a_file_lacks_is_not_random(tmp_path: Path, sizes: dict[str, int]) -> None:
+    where = saved(BertForSequenceClassification(BertConfig(**sizes)), tmp_path / "classifier")
+    model = WithOffsets.from_pretrained(where)
+    assert model.load_report.new == ("offsets",)
+    assert model.offsets.tolist() == [[0, 0]]
+    again = WithOffsets.from_pretrained(saved(model, tmp_path / "again"))
+    assert again.load_report.untrained == ()
 
 
 def test_a_pooler_is_a_part_like_others(without_pooler: Path) -> None:
