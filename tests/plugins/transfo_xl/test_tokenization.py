@@ -301,3 +301,8 @@ def test_a_tokenizer_that_was_pickled_before_it_was_built_can_be_built() -> None
     tokenizer.min_freq = 2
     tokenizer.build_vocab()
     assert tokenizer.idx2sym == ["<unk>", "the"]
+
+
+def test_a_file_that_is_not_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingTokenizerError, match=r"needs vocab\.txt(.|\n)*does not read tokenizer\.json"):
+        TransfoXLTokenizer.from_files({"tokenizer.json": tmp_path / "tokenizer.json"})

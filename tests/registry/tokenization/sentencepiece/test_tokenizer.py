@@ -371,10 +371,8 @@ def test_work_is_linear_in_the_text(make: Callable[[int], str]) -> None:
     assert work(60_000) < 11 * work(6_000) + 1000
 
 
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [("tokenizer.json", "does not read tokenizer.json"), ("vocab.txt", "Save the tokenizer next to the model")],
-)
-def test_files_without_a_model_are_an_error_that_says_what_is_not_read(tmp_path: Path, name: str, hint: str) -> None:
-    with pytest.raises(MissingTokenizerError, match=f"needs tokenizer.model(.|\n)*{hint}"):
-        Tokenizer.from_files({name: tmp_path / name})
+def test_files_without_a_model_are_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(
+        MissingTokenizerError, match=r"needs tokenizer\.model(.|\n)*Save the tokenizer next to the model"
+    ):
+        Tokenizer.from_files({"vocab.txt": tmp_path / "vocab.txt"})
