@@ -1,8 +1,6 @@
 """Checks of saving and loading: by directory, by name, in another process, and with damaged files."""
 
 import pickle
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from registry.hookspecs import hookimpl
 from registry.loading import pretrained
 from registry.records import Card, FileSpec, WeightLoaderSpec
 from registry.testing.models import both, tensors_of
+from registry.testing.ranks import RankPool
 from registry.testing.suite import Suite, needs
 from registry.tokenization.base import Tokenizer
 from registry.weights import checkpoint
@@ -41,20 +40,6 @@ DAMAGES: Mapping[str, Callable[[bytes], bytes]] = {
     "overwritten at the start": lambda data: b"\xff" * min(64, len(data)) + data[64:],
 }
 """Kinds of damage: the description, and the function from the file's bytes to the damaged ones."""
-
-SPAWNED = """
-import sys, pickle, torch, registry
-from registry.testing.models import fields_of
-directory, inputs, target = sys.argv[1:]
-inputs = torch.load(inputs, weights_only=True)
-loaded = registry.load(directory)
-model, config = pickle.load(open(f"{directory}.pickle", "rb"))
-with torch.inference_mode():
-    outputs = [m(**inputs) for m in (loaded.model, model)]
-assert loaded.config == config, "the pickled configuration differs"
-torch.save([{f: v for f, v in fields_of(o).items() if isinstance(v, torch.Tensor)} for o in outputs], target)
-"""
-"""The program of a fresh interpreter: it loads a directory and a pickle, and computes outputs."""
 
 
 @pytest.mark.filterwarnings("ignore::registry.errors.RegistryWarning")  # of long sequences, among others
@@ -113,18 +98,13 @@ class CheckpointSuite(Suite):
         task = self.main_task()
         model, inputs = self.make_model(task), self.make_inputs(task)
         directory = model.save_pretrained(registry_directory / "model")
-        directory.with_name("model.pickle").write_bytes(pickle.dumps((model, model.config)))
-        torch.save(inputs, registry_directory / "inputs")
-        target = registry_directory / "outputs"
-        run = subprocess.run(  # noqa: S603  # this interpreter, and the program above
-            [sys.executable, "-c", SPAWNED, str(directory), str(registry_directory / "inputs"), str(target)],
-            env=spawned_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert run.returncode == 0, run.stderr
-        for outputs in torch.load(target, weights_only=True):
+        pickled = pickle.dumps((model, model.config))
+        process = RankPool(1)
+        try:
+            (found,) = process.run("registry.testing.on_ranks:loaded_and_unpickled", str(directory), pickled, inputs)
+        finally:
+            process.close()
+        for outputs in found:
             for field, value in tensors_of(model(**inputs)):
                 self.assert_close(field, outputs[field], value)
 
@@ -313,13 +293,6 @@ def registered(card: Card) -> Iterator[None]:
         yield
     finally:
         discovery.unregister(name)
-
-
-def spawned_environment() -> dict[str, str]:
-    """The environment of a process that imports from the same paths as this one."""
-    import os
-
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def _check_ties(model: Any) -> None:

@@ -1,5 +1,6 @@
 """What each process of a conformance check runs: a model loaded divided, its numbers, and what it saves."""
 
+import pickle
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import registry
 from registry.generation import CausalModel, Seq2SeqModel
 from registry.nn.outputs import Output
 from registry.sharding.shares import fused_axis, is_divided, local_of, share_of
+from registry.testing.models import tensors_of
 
 STEPS = 3
 """Steps of training that are compared."""
@@ -21,6 +23,15 @@ def mesh_for(way: str) -> DeviceMesh:
     if way == "fsdp+tp":
         return init_device_mesh("cpu", (ranks // 2, 2), mesh_dim_names=("fsdp", "tp"))
     return init_device_mesh("cpu", (ranks,))
+
+
+def loaded_and_unpickled(directory: str, pickled: bytes, inputs: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The outputs of a model that is loaded from a directory, and of one that is unpickled with its configuration."""
+    loaded = registry.load(directory)
+    model, config = pickle.loads(pickled)  # noqa: S301  # of the check itself
+    assert loaded.config == config, "the pickled configuration differs"
+    with torch.no_grad():
+        return [dict(tensors_of(each(**inputs))) for each in (loaded.model, model)]
 
 
 def numbers(model: nn.Module, inputs: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, Any]:
