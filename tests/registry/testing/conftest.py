@@ -3,11 +3,9 @@
 import multiprocessing.forkserver
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -34,13 +32,14 @@ def files() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def weights(files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def weights(files: dict[str, str], tmp_path_factory: pytest.TempPathFactory, warm: Any) -> dict[str, bytes]:
     """The files of the model which the scaffold's script trains."""
     project = tmp_path_factory.mktemp("project")
     for path, text in files.items():
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).write_text(text, "utf-8")
-    subprocess.run([sys.executable, "make_tiny.py"], cwd=project, check=True, capture_output=True)
+    code, printed = warm.run(project / "make_tiny.py", cwd=project)
+    assert code == 0, printed
     return {path.name: path.read_bytes() for path in (project / "src" / "my_tiny" / "tiny").iterdir()}
 
 
