@@ -41,7 +41,8 @@ def at_strings(strings: Sequence[str], tokenizer: "Tokenizer", padding: Tensor) 
         tokenizer: The tokenizer of the ids.
         padding: Columns of padding on the left of each prompt, ``(prompts,)``, whose rows are neighbors.
     """
-    window = 1 + max(len(string.encode()) for string in strings)  # a token stands for a byte at least
+    # A token stands for a byte at least.
+    window = 1 + max(len(string.encode("utf-8", "surrogatepass")) for string in strings)
 
     def completes(ids: list[int]) -> bool:
         text = tokenizer.decode(ids)
