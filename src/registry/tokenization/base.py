@@ -71,7 +71,7 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
 
     vocabulary_name: ClassVar[str] = "vocab.txt"
     """The published name of the vocabulary file."""
-    published_classes: ClassVar[tuple[str, ...]]
+    published_classes: ClassVar[tuple[str, ...]] = ()
     """Names of tokenizers in other libraries whose directories this one reads; the first is written on saving."""
     options: ClassVar[Mapping[str, Option]] = options.COMMON
     """Keywords of the constructor, each of which is also an attribute, and the values that they may have."""
@@ -176,6 +176,10 @@ class Tokenizer(ChatEncoder, metaclass=Construction):
 
     def published_class(self) -> str:
         """The name of the tokenizer in other libraries that reads what this one writes."""
+        if not self.published_classes:
+            raise NotImplementedError(
+                f"{type(self).__name__} does not define published_classes, the names of its class in other libraries."
+            )
         return self.published_classes[0]
 
     # --- Loading

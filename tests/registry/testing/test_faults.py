@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 WEIGHTS = "src/my_tiny/weights.py"
+TOKENIZATION = "src/my_tiny/tokenization.py"
 MODELING = "src/my_tiny/modeling.py"
 TIED = "        self.lm_head.weight = self.model.tokens.weight\n"
 
@@ -37,6 +38,10 @@ FAULTS: dict[str, tuple[str, tuple[str, str, str]]] = {
     "no init_module": (
         "MyTinyModel does not define how its weights are initialized",
         (MODELING, "def init_module", "def init_modules"),
+    ),
+    "no published_classes": (
+        "MyTinyTokenizer does not define published_classes",
+        (TOKENIZATION, '    published_classes: ClassVar[tuple[str, ...]] = ("MyTinyTokenizer",)\n', ""),
     ),
     "a dict in place of an output": (
         "dict is not a record of registry.nn.outputs, nor a named tuple",
