@@ -55,7 +55,7 @@ def step_of(model: Any, inputs: dict[str, Tensor]) -> Callable[[], float]:
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        return float(loss)
+        return loss.item()
 
     return step
 
