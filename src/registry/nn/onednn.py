@@ -54,8 +54,8 @@ bfloat16, and 55 ms in place of 95 for eight rows of float32.
 """
 PACKED_ROWS = {torch.bfloat16: range(1, FEW + 1), torch.float32: range(4, FEW + 1)}
 """Rows for which that pays off; a single row of float32 takes as long as its weight takes to be read."""
-MANY_STEPS_OF_FLOAT32 = 48
-"""Steps from which on it pays off to pack a weight ``(in, out)`` in float32, which takes longest."""
+STEPS_OF_PACKING = {torch.bfloat16: 32, torch.float32: 48}
+"""Steps from which on it pays off to pack a weight; in float32 for ``(in, out)`` alone, others are packed quickly."""
 
 OUT_IN: set[Callable[..., Any]] = {nn.Linear.forward}
 """Methods ``forward`` that compute ``x @ weight.T + bias``.  Layers of a class that has another one are left alone."""
@@ -252,7 +252,7 @@ def _with_copy(layer: Any, steps: int, rows: int) -> Callable[[Any], Callable[[T
         return None  # another library's, or another thread's
     dtype = layer.weight.dtype
     if packing_is_faster() and dtype in PACKED_ROWS:
-        is_slow = is_in_out and dtype == torch.float32 and steps < MANY_STEPS_OF_FLOAT32
+        is_slow = (is_in_out or dtype != torch.float32) and steps < STEPS_OF_PACKING[dtype]
         return _with_packed_copy if rows in PACKED_ROWS[dtype] and not is_slow and _can_be_packed(dtype) else None
     gains = dtype != torch.float32 or is_faster()  # bfloat16 with torch's own products, float32 with those of oneDNN
     return _with_transposed_copy if is_in_out and gains else None

@@ -25,8 +25,8 @@ from registry.nn.onednn import (
     LARGE,
     MANY,
     MANY_STEPS,
-    MANY_STEPS_OF_FLOAT32,
     PACKED_ROWS,
+    STEPS_OF_PACKING,
     disable,
     disable_unsuitable,
     enable,
@@ -394,7 +394,7 @@ def test_packed_copies_give_the_same_numbers(dtype: torch.dtype, bias: bool, mon
     x = torch.randn(rows, 3, 64, dtype=dtype)
     with torch.inference_mode():
         expected = model(x)
-        with for_decoding(model, MANY_STEPS_OF_FLOAT32, rows):
+        with for_decoding(model, STEPS_OF_PACKING[dtype], rows):
             assert all(own_forwards(model))
             assert_close(model(x), expected, atol=1e-2, rtol=1e-2)
             assert_close(model(x[:1, 0]), expected[:1, 0], atol=1e-2, rtol=1e-2)
@@ -409,17 +409,21 @@ def test_packed_copies_give_the_same_numbers(dtype: torch.dtype, bias: bool, mon
 def test_weights_are_packed_only_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onednn, "packing_is_faster", lambda: True)
     model = nn.Sequential(Conv1D(8, 8), nn.Linear(8, 8), nn.Linear(8, 8, dtype=torch.float64))
+    many = STEPS_OF_PACKING[torch.float32]
     for steps, rows, packed in (
         (MANY_STEPS - 1, 8, [False, False, False]),
         (MANY_STEPS, 8, [False, True, False]),
-        (MANY_STEPS_OF_FLOAT32, 8, [True, True, False]),
-        (MANY_STEPS_OF_FLOAT32, 1, [False, False, False]),
-        (MANY_STEPS_OF_FLOAT32, FEW + 1, [False, False, False]),
+        (many, 8, [True, True, False]),
+        (many, 1, [False, False, False]),
+        (many, FEW + 1, [False, False, False]),
     ):
         with for_decoding(model, steps, rows):
             assert own_forwards(model) == packed, (steps, rows)
+    half = nn.Sequential(Conv1D(8, 8), nn.Linear(8, 8)).to(torch.bfloat16)
+    with for_decoding(half, STEPS_OF_PACKING[torch.bfloat16] - 1, 1):
+        assert not any(own_forwards(half))
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
-    with for_decoding(model, MANY_STEPS_OF_FLOAT32, 8):
+    with for_decoding(model, many, 8):
         assert not any(own_forwards(model))
 
 
