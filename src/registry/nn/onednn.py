@@ -198,7 +198,7 @@ class PackedWeight:
 
 def _by_packed_copy(reference: LayerRef, weight: PackedWeight, x: Tensor) -> Tensor:
     layer = reference.get()
-    if not can_branch_on(x):  # a compiler has no tensors of this layout
+    if not can_branch_on(x) or torch.is_autocast_enabled("cpu"):  # which have no products with this layout
         return type(layer).forward(layer, x)
     found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight.packed, layer.bias, "none", [], "")
     return found

@@ -391,18 +391,35 @@ def test_packed_copies_give_the_same_numbers(dtype: torch.dtype, bias: bool, mon
     torch.manual_seed(0)
     model = nn.Sequential(Conv1D(64, 96), nn.Linear(96, 80, bias=bias)).to(dtype)
     rows = PACKED_ROWS[dtype][-1]
+    close = {"atol": 1e-2, "rtol": 1e-2} if dtype == torch.bfloat16 else {"atol": 1e-5, "rtol": 1e-5}
     x = torch.randn(rows, 3, 64, dtype=dtype)
     with torch.inference_mode():
         expected = model(x)
         with for_decoding(model, STEPS_OF_PACKING[dtype], rows):
             assert all(own_forwards(model))
-            assert_close(model(x), expected, atol=1e-2, rtol=1e-2)
-            assert_close(model(x[:1, 0]), expected[:1, 0], atol=1e-2, rtol=1e-2)
+            assert_close(model(x), expected, **close)
+            assert_close(model(x[:1, 0]), expected[:1, 0], **close)
             compiled = torch.compile(model, backend="eager", fullgraph=True)
-            assert_close(compiled(x), expected, atol=1e-2, rtol=1e-2)
+            assert_close(compiled(x), expected, **close)
             for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
                 assert_close(copied(x), model(x))
     assert not any(own_forwards(model))
+
+
+@needs_onednn
+@pytest.mark.parametrize("dtype", PACKED_ROWS)
+def test_autocast_computes_with_the_weights_themselves(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("oneDNN makes no products of bfloat16 on this processor")
+    monkeypatch.setattr(onednn, "packing_is_faster", lambda: True)
+    torch.manual_seed(0)
+    model = nn.Sequential(Conv1D(64, 96), nn.Linear(96, 80)).to(dtype)
+    x = torch.randn(8, 64)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = model(x)
+        with for_decoding(model, STEPS_OF_PACKING[dtype], 8):
+            assert all(own_forwards(model))
+            assert_close(model(x), expected, atol=0, rtol=0)
 
 
 @needs_onednn
