@@ -80,7 +80,7 @@ def sample_of(path: Path) -> tuple[int, int]:
     """
     size, page, checksum = path.stat().st_size, 4096, 0
     with path.open("rb", buffering=0) as file:
-        for third in range(4):
-            file.seek(max(0, size - page) * third // 3)
+        for number in range(4):
+            file.seek(max(0, size - page) * number // 3)
             checksum = crc32(file.read(page), checksum)
     return size, checksum

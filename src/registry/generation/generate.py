@@ -165,7 +165,7 @@ def generate(
         pad_token_id: The id after the end of a sequence; None for its first end token, or of an encoder-decoder for
             that of its configuration.
         stop_strings: Strings that end a sequence, wherever in its last token they end; they stay in it.
-        tokenizer: The tokenizer, for ``stop_strings``; ids that it lacks are not generated.
+        tokenizer: The tokenizer, for ``stop_strings``; ids that it does not have are not generated.
         max_time: Seconds after which all sequences end.
         stopping_criteria: What else ends sequences, ``(input_ids, scores) -> (rows,)``; those of transformers fit.
         num_return_sequences: Sequences that are returned for each prompt.
@@ -200,7 +200,7 @@ def generate(
             options.setdefault("pad_token_id", getattr(getattr(model, "config", None), "pad_token_id", None))
         if "max_new_tokens" not in options:
             raise InputError("max_new_tokens is required: how many tokens to generate at most.")
-        _name_processors(options, padding, input_ids, _first_lacking(tokenizer, model))
+        _name_processors(options, padding, input_ids, _first_unknown(tokenizer, model))
         _name_criteria(options, padding, tokenizer)
         record = Record() if return_dict else None
         with evaluating(model):
@@ -224,18 +224,18 @@ CALL = ("model", "input_ids", "attention_mask", "decoder_input_ids", "tokenizer"
 """Arguments that are not options."""
 
 
-def _first_lacking(tokenizer: "Tokenizer | None", model: nn.Module) -> int | None:
-    """The lowest id of a model that its tokenizer lacks, as where the rows of the vocabulary were rounded up."""
+def _first_unknown(tokenizer: "Tokenizer | None", model: nn.Module) -> int | None:
+    """The lowest id of a model that its tokenizer does not have: the rows of a vocabulary may be rounded up."""
     rows = getattr(getattr(model, "config", None), "total_tokens_embeddings", None)
     return None if tokenizer is None or rows is None or rows <= len(tokenizer) else len(tokenizer)
 
 
-def _name_processors(options: dict[str, Any], padding: Tensor, input_ids: Tensor, lacking: int | None) -> None:
-    """Replace the options that name logits processors by those, before the caller's own; none from ``lacking`` on."""
+def _name_processors(options: dict[str, Any], padding: Tensor, input_ids: Tensor, unknown: int | None) -> None:
+    """Replace the options for logits by processors, before the caller's own; ids from ``unknown`` on are forbidden."""
     from registry.generation.logits import forbid_end, forbid_from, forbid_repeated_ngrams, forbid_words
     from registry.generation.prompts import check_ids, check_positive_int, check_unused, end_ids
 
-    named: list[LogitsProcessor] = [] if lacking is None else [partial(forbid_from, first=lacking)]
+    named: list[LogitsProcessor] = [] if unknown is None else [partial(forbid_from, first=unknown)]
     if size := options.pop("no_repeat_ngram_size", 0):
         check_positive_int("no_repeat_ngram_size", size)
         named.append(partial(forbid_repeated_ngrams, size=size, padding=padding))

@@ -88,20 +88,20 @@ def complete(part: HeldTensor, processes: ProcessMesh) -> "Tensor | None":
         elif rank == me:
             share.put(local.reshape(share.sizes).cpu(), whole)
         elif share.numel:
-            received = _buffer(share.sizes, part.tensor.dtype).to(_device(mesh))
+            received = _buffer(share.sizes, part.tensor.dtype, _device(mesh))
             dist.recv(received, src=rank)
             share.put(received.cpu(), whole)
     return whole
 
 
-def _buffer(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """A tensor whose memory the kernel has back as soon as it is freed.
+def _buffer(shape: Sequence[int], dtype: torch.dtype, device: str = "cpu") -> Tensor:
+    """A tensor to fill; on the CPU the kernel has its memory back as soon as it is freed.
 
     What the C library gives may stay with the process, where something small that lives on lies behind it.
     """
     size = prod(shape)
-    if not size:
-        return torch.empty(tuple(shape), dtype=dtype)
+    if not size or device != "cpu":
+        return torch.empty(tuple(shape), dtype=dtype, device=device)
     return torch.frombuffer(mmap(-1, size * dtype.itemsize, access=ACCESS_COPY), dtype=dtype).view(tuple(shape))
 
 

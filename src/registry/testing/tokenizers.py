@@ -195,7 +195,7 @@ class TokenizerSuite(Suite):
         _take(registry_tokenizer, ODD_TEXTS[oddity])
 
     @needs("tokenizer")
-    @given(text=st.text(st.characters(exclude_categories=["Cs"])))  # the default, which it finds by seconds of encoding
+    @given(text=st.text(ALPHABET))
     @settings(
         max_examples=50,
         deadline=None,

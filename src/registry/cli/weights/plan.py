@@ -7,11 +7,11 @@ import click
 
 from registry.cli.names import complete_values, name_argument
 from registry.cli.output import echo, json_option, print_fields, print_json, print_table
+from registry.distributed.planning import OPTIMIZERS, plan
 from registry.formatting import format_size
 
 MESH = re.compile(r"(fsdp|tp)=([1-9]\d*)")
 BATCH = re.compile(r"([1-9]\d*)x([1-9]\d*)")
-OPTIMIZERS = ("adamw", "momentum", "sgd")
 
 
 def _mesh(_context: click.Context, _parameter: click.Parameter, text: str) -> dict[str, int]:
@@ -58,8 +58,6 @@ def command(as_json: bool, name: str, **options: Any) -> None:
 
     Only its configuration is read: no weights are downloaded, and no process is started.
     """
-    from registry.distributed.planning import plan
-
     found = plan(name, **options)
     parameters = dict.fromkeys(map(format_size, (min(found.per_process), found.most)))
     if as_json:
