@@ -14,7 +14,7 @@ from registry.errors import VocabError
 from registry.files.filenames import TOKENIZER_NAME
 from registry.files.strict_json import parse_json_object, read_json_object
 from registry.tokenization.added_tokens.token import AddedToken
-from registry.tokenization.vocabulary import MOST_BYTES, MOST_VALUES
+from registry.tokenization.vocabulary import MOST_BYTES, MOST_VALUES, read_bytes
 
 LAST_NUMBER = rb"(\d+)[\s},]*$"
 """Finds the number with which a part of a file ends, but for closing brackets."""
@@ -69,9 +69,17 @@ def check_vocabulary(path: Path, vocab: Mapping[str, int], origin: str) -> None:
         )
 
 
+def read_tokenizer_bytes(path: Path) -> bytes:
+    """The bytes of a ``tokenizer.json``.  Raises VocabError where they cannot be read, or are too many."""
+    data = read_bytes(path)
+    if len(data) > MOST_BYTES:
+        raise VocabError(f"{path} holds more than {MOST_BYTES:,} bytes, which is more than any file of its kind needs.")
+    return data
+
+
 def _last_id(path: Path) -> int | None:
     """The id that a ``tokenizer.json`` gives to the last token of its vocabulary, as it is usually written."""
-    data = path.read_bytes()
+    data = read_tokenizer_bytes(path)
     rules = data.rfind(b'"merges":')
     end = len(data) if rules < 0 else rules
     number = re.search(LAST_NUMBER, data[max(0, end - 100) : end])

@@ -14,7 +14,7 @@ from registry.tokenization.causal import CausalTokenizer
 from registry.tokenization.options import FLAG, OPTIONAL_FLAG, Option
 from registry.tokenization.sentencepiece.processor import MODEL_NAME, SentencePieceModel
 from registry.tokenization.sentencepiece.unigram import read_unigram
-from registry.tokenization.tokenizer_json import with_added_tokens
+from registry.tokenization.tokenizer_json import read_tokenizer_bytes, with_added_tokens
 from registry.tokenization.vocabulary import read_bytes
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class SentencePieceTokenizer(CausalTokenizer):
         """The tokenizer in files; a ``tokenizer.json`` next to the model is kept, and saved with it."""
         tokenizer = super().from_files(paths, **values)
         if {cls.vocabulary_name, TOKENIZER_NAME} <= paths.keys() and PIPELINE_OPTIONS.isdisjoint(values):
-            tokenizer._published_json = paths[TOKENIZER_NAME].read_bytes()
+            tokenizer._published_json = read_tokenizer_bytes(paths[TOKENIZER_NAME])
         return tokenizer
 
     def span_ids(self, span: Span) -> SpanIds:

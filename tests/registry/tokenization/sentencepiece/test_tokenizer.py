@@ -19,7 +19,7 @@ from registry.testing.tokenizers import lines_run
 from registry.tokenization.batches.encoding import Span
 from registry.tokenization.chunk_cache import as_list
 from registry.tokenization.sentencepiece import model_file
-from registry.tokenization.sentencepiece.processor import SentencePieceModel
+from registry.tokenization.sentencepiece.processor import MODEL_NAME, SentencePieceModel
 from registry.tokenization.sentencepiece.tokenizer import SentencePieceTokenizer
 
 SENTENCES = [
@@ -376,3 +376,16 @@ def test_files_without_a_model_are_an_error_that_says_what_to_do(tmp_path: Path)
         MissingTokenizerError, match=r"needs tokenizer\.model(.|\n)*Save the tokenizer next to the model"
     ):
         Tokenizer.from_files({"vocab.txt": tmp_path / "vocab.txt"})
+
+
+@pytest.mark.parametrize("content", [b"{" + b" " * 200 + b"}", None])
+def test_a_tokenizer_json_next_to_it_is_bounded_and_must_be_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    files = {MODEL_NAME: tmp_path / MODEL_NAME, "tokenizer.json": tmp_path / "tokenizer.json"}
+    files[MODEL_NAME].write_bytes(trained("llama"))
+    if content is not None:
+        files["tokenizer.json"].write_bytes(content)
+        monkeypatch.setattr("registry.tokenization.tokenizer_json.MOST_BYTES", 100)
+    with pytest.raises(VocabError, match=r"more than 100 bytes|could not be read"):
+        Tokenizer.from_files(files)
