@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -76,12 +77,15 @@ def loaded_after(code: str) -> set[str]:
     return set(run.stdout.splitlines()[-1].split())
 
 
-def modules() -> Iterator[tuple[str, str, ast.Module]]:
+@cache
+def modules() -> list[tuple[str, str, ast.Module]]:
     """Every module of the core: its name below ``registry``, the name's first part, and its source as a tree."""
-    for path in sorted(CORE.rglob("*.py")):
-        parts = path.relative_to(CORE).with_suffix("").parts
-        if parts != ("__init__",):
-            yield ".".join(parts).removesuffix(".__init__"), parts[0], ast.parse(path.read_text("utf-8"))
+    paths = {path.relative_to(CORE).with_suffix("").parts: path for path in sorted(CORE.rglob("*.py"))}
+    return [
+        (".".join(parts).removesuffix(".__init__"), parts[0], ast.parse(path.read_text("utf-8")))
+        for parts, path in paths.items()
+        if parts != ("__init__",)
+    ]
 
 
 def imports(tree: ast.Module) -> Iterator[str]:
