@@ -77,7 +77,7 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="one case of each fast test, in less than a minute")
-    parser.addoption("--examples", type=int, default=240, help="random cases of each test that is given their number")
+    parser.addoption("--examples", type=int, default=120, help="random cases of each test that is given their number")
     parser.addoption(
         "--shared",
         default=str(Path(__file__).parent.parent.parent / "shared"),

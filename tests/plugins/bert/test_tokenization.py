@@ -236,13 +236,13 @@ def test_work_is_linear_in_the_text(make: Callable[[int], str]) -> None:
         text, tokenizer = make(size), BertTokenizer(VOCAB)
         return lines_run(lambda: (tokenizer(text), tokenizer(text, return_offsets_mapping=True)))
 
-    assert work(60_000) < 11 * work(6_000) + 1000
+    assert work(20_000) < 11 * work(2_000) + 1000
 
 
 @pytest.mark.slow
-def test_a_word_of_ten_megabytes_is_one_unknown_token(tokenizer: BertTokenizer) -> None:
-    assert tokenizer.tokenize("x" * 10_000_000) == ["[UNK]"]
-    assert tokenizer("é" * 10_000_000, return_offsets_mapping=True)["offset_mapping"][1] == (0, 10_000_000)
+def test_a_word_of_megabytes_is_one_unknown_token(tokenizer: BertTokenizer) -> None:
+    assert tokenizer.tokenize("x" * 3_000_000) == ["[UNK]"]
+    assert tokenizer("é" * 3_000_000, return_offsets_mapping=True)["offset_mapping"][1] == (0, 3_000_000)
 
 
 def test_an_option_that_is_none_is_refused(folder: Path) -> None:

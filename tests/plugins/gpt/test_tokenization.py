@@ -249,12 +249,12 @@ def test_work_is_linear_in_the_text(make: Callable[[int], str]) -> None:
         text, tokenizer = make(size), made(special_tokens=SPECIAL)
         return lines_run(lambda: (tokenizer(text), tokenizer(text, return_offsets_mapping=True)))
 
-    assert work(60_000) < 11 * work(6_000) + 1000
+    assert work(20_000) < 11 * work(2_000) + 1000
 
 
 @pytest.mark.slow
-def test_a_word_of_two_megabytes_is_tokenized() -> None:
-    text = "".join(random.Random(0).choices("helo", k=2_000_000))
+def test_a_word_of_a_megabyte_is_tokenized() -> None:
+    text = "".join(random.Random(0).choices("helo", k=1_000_000))
     assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
 
 

@@ -375,11 +375,11 @@ def test_work_is_linear_in_the_text(make: Callable[[int], str]) -> None:
         text, tokenizer = make(size), GPT2Tokenizer(VOCAB, RULES)
         return lines_run(lambda: (tokenizer(text), tokenizer(text, return_offsets_mapping=True)))
 
-    assert work(60_000) < 11 * work(6_000) + 1000
+    assert work(20_000) < 11 * work(2_000) + 1000
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("letters", "megabytes"), [("h", 1), ("hello", 2), ("é", 1)])
+@pytest.mark.parametrize(("letters", "megabytes"), [("h", 1), ("hello", 1), ("é", 1)])
 def test_a_word_of_megabytes_is_tokenized(tokenizer: GPT2Tokenizer, letters: str, megabytes: int) -> None:
     rng = random.Random(0)
     text = "".join(rng.choices(letters, k=megabytes * 1_000_000 // len(letters[0].encode())))

@@ -240,7 +240,7 @@ def test_many_truncations_and_flipped_bits_never_go_unnoticed(
     limits: Limits, copy: Callable[[str], Path], name: str
 ) -> None:
     folder = copy(name)
-    check_equal_or_refused(limits, folder, truncations(folder, 4) + flips(folder, 200, seed=1))
+    check_equal_or_refused(limits, folder, truncations(folder, 13) + flips(folder, 80, seed=1))
 
 
 def test_a_flipped_bit_in_a_tensor_is_named_when_it_is_read(copy: Callable[[str], Path]) -> None:
