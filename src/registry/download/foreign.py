@@ -63,6 +63,9 @@ def snapshot(repository: str, revision: str) -> Snapshot | None:
 
 # --- pytorch-pretrained-bert ------------------------------------------------------------------------------------------
 
+ETAG = re.compile(r"(\.[0-9a-f]{64})?")
+"""What an entry's name has after the digest of the URL."""
+
 
 def predecessors_file(url: str, *, cache_dir: Path, sha256: str | None, verify: bool) -> Path | None:
     """The newest sound entry ``sha256(url).sha256(etag)`` in our cache's directory, or in the older one.
@@ -79,7 +82,8 @@ def predecessors_file(url: str, *, cache_dir: Path, sha256: str | None, verify: 
 
 def _newest_first(directory: Path, name: str) -> list[Path]:
     try:
-        entries = [entry for entry in os.scandir(directory) if re.fullmatch(rf"{name}(\.[0-9a-f]{{64}})?", entry.name)]
+        named = (entry for entry in os.scandir(directory) if entry.name.startswith(name))
+        entries = [entry for entry in named if ETAG.fullmatch(entry.name, len(name))]
         files = [(entry.stat().st_mtime_ns, Path(entry.path)) for entry in entries if entry.is_file()]
     except OSError:
         return []
