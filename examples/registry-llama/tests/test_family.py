@@ -13,6 +13,7 @@ from torch.testing import assert_close
 import registry
 from registry.errors import ConfigError, WeightsMismatchError
 from registry.testing import CheckpointSuite, ConfigSuite, ModelSuite, ParallelSuite
+from registry.testing.ranks import RankPool
 from registry_llama.mixtral.config import MixtralConfig
 from registry_llama.qwen.config import Qwen2Config
 from registry_llama.qwen_moe.config import Qwen2MoeConfig, Qwen3MoeConfig
@@ -184,6 +185,14 @@ TINY = {
 class OfFamily(ConfigSuite, ModelSuite, ParallelSuite):
     plugin = "llama"
     unsupported = {"tokenizer": "it is that of Llama, whose suite tests it"}
+
+    @pytest.mark.another_process
+    @pytest.mark.parametrize("way", ["tp", "fsdp"])
+    def test_two_processes_compute_what_one_does(
+        self, causal_task: str, way: str, registry_ranks: RankPool, registry_directory: Path
+    ) -> None:
+        """With its head, whose plan has that of the base model in it; Llama's suite checks the base model alone, too."""
+        super().test_two_processes_compute_what_one_does(causal_task, way, registry_ranks, registry_directory)
 
 
 class TestMistral(OfFamily):

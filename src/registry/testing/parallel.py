@@ -55,12 +55,13 @@ class ParallelSuite(Suite):
         inputs = self.make_inputs(task)
         labels = self.make_labels(task, inputs)
         model = registry.load_model(registry_directory, task)
+        wanted = numbers(registry.load_model(registry_directory, task), inputs, labels)
         saved = registry_directory.with_name(f"saved-{way}")
         for found in registry_ranks.run(
             "registry.testing.on_ranks:divided", str(registry_directory), task, way, inputs, labels, str(saved)
         ):
             self._compare(found, model, inputs, way)
-            self._compare_numbers(found, numbers(registry.load_model(registry_directory, task), inputs, labels))
+            self._compare_numbers(found, wanted)
         for name in ("model.safetensors", "config.json"):
             same = (saved / name).read_bytes() == (registry_directory / name).read_bytes()
             assert same, f"{name} is another one when two processes save it"
