@@ -1,6 +1,7 @@
 """Inputs of a model for each task, and the shapes of its outputs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,18 @@ LENGTHS = (9, 5, 7)
 
 TASKS_WITH_CHOICES = ("multiple-choice", "double-heads")
 """Tasks whose ids have the shape ``(batch, choices, tokens)``."""
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """A context of random numbers that are the same each time; those outside continue as without it.
+
+    ``torch.manual_seed`` imports the compiler, which takes a second, and seeds devices that no check uses.
+    """
+    with torch.random.fork_rng():
+        on_cpu = torch.get_default_device().type == "cpu"
+        torch.default_generator.manual_seed(0) if on_cpu else torch.manual_seed(0)
+        yield
 
 
 def vocabulary(config: "Config") -> int:

@@ -23,6 +23,7 @@ from registry.testing.inputs import (
     padded,
     padding_id,
     random_ids,
+    seeded,
 )
 from registry.testing.suite import Suite, needs
 from registry.weights.matching import translate_names
@@ -70,8 +71,7 @@ class ModelSuite(Suite):
         cls: type[Model] = discovery.load_class(self.model_spec(task))
         models = []
         for _ in range(2):
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
+            with seeded():
                 models.append(cls(self.make_config()))
         for (name, one), other in zip(models[0].state_dict().items(), models[1].state_dict().values(), strict=True):
             assert torch.equal(one, other), f"{name} differs"
