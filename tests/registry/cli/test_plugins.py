@@ -52,7 +52,7 @@ def test_first_party_plugins_are_sound() -> None:
     ("source", "said"),
     [
         ("import os\nos._exit(7)", "Its import ended the process with code 7: no message"),
-        ("import time\ntime.sleep(1e6)", "Its import did not end within 5 s."),
+        ("import time\ntime.sleep(1e6)", "Its import did not end within 1 s."),
         ("import nowhere", "failed: ModuleNotFoundError: No module named 'nowhere'."),
         ("def registry_cards(): return []", "registry_cards is not marked as a hook."),
     ],
@@ -61,7 +61,7 @@ def test_what_hangs_or_ends_its_process_does_no_harm_to_the_command(
     install: Install, monkeypatch: pytest.MonkeyPatch, source: str, said: str
 ) -> None:
     install("toy-dist", source)
-    result = check("--timeout", "5" if "sleep" in source else "60")
+    result = check("--timeout", "1" if "sleep" in source else "60")
     assert result.exit_code == 1
     assert said in result.stdout
     rows = {line.split()[0]: line for line in result.stdout.splitlines()}
