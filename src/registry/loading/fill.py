@@ -120,7 +120,6 @@ def _agreed(
         {
             "the class": own_class(model).__name__,
             "the format": checkpoint.format,
-            "parallel": [name for name in ("tensor", "sharded") if getattr(options.processes, name) is not None],
             "dtype": options.dtype,
             "versions": (__version__, torch.__version__),
             "files": {name: sample_of(path) for name, path in checkpoint.paths.items()},

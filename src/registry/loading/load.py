@@ -98,8 +98,6 @@ def load_into(
     model.after_loading(**arguments.after_loading)
     if onednn.is_faster():
         onednn.enable(model)
-    if options.processes is not None:
-        options.processes.agreement.agree()  # all have theirs
     return model.eval()
 
 

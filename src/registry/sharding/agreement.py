@@ -38,7 +38,15 @@ class Agreement:
         return dist.get_rank() == self.ranks[0]
 
     def exchange(self, value: Any) -> list[Any]:
-        """A picklable value of each process, in the order of the mesh."""
+        """A picklable value of each process, in the order of the mesh.
+
+        A mesh of all processes exchanges in the group of all, which is the same one whatever the mesh's shape is: so
+        processes whose meshes differ do not wait for one another in different groups.
+        """
+        if len(self.ranks) == dist.get_world_size():
+            by_rank: list[Any] = [None] * len(self.ranks)
+            dist.all_gather_object(by_rank, value)
+            return [by_rank[rank] for rank in self.ranks]
         values = [value]
         for group in reversed(self.groups):
             found: list[Any] = [None] * dist.get_world_size(group)
@@ -112,7 +120,7 @@ class Agreement:
                     self._raised = ParallelError(
                         f"The processes do not load the same: {word} is {_short(facts[0][word])} on rank "
                         f"{self.ranks[0]} and {_short(each[word])} on rank {rank}.",
-                        hint="Give all processes the same name, the same files and the same versions.",
+                        hint="Give all processes the same arguments, the same files and the same versions.",
                     )
                     raise self._raised
 

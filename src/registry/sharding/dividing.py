@@ -46,9 +46,10 @@ def divide(model: nn.Module, processes: ProcessMesh) -> None:
     if processes.tensor is not None:
         _divide_layers(model, processes.tensor)
         model.register_forward_pre_hook(_RandomNumbers(processes.tensor))
+    blocks = blocks_of(model)
     if processes.sharded is not None:
-        _shard(model, processes.sharded)
-    for block in blocks_of(model):
+        _shard(model, blocks, processes.sharded)
+    for block in blocks:
         block.register_forward_pre_hook(_OwnParameters(block), prepend=True)
 
 
@@ -145,7 +146,7 @@ class _RandomNumbers:
 # --- Sharding ---------------------------------------------------------------------------------------------------------
 
 
-def _shard(model: Any, mesh: DeviceMesh) -> None:
+def _shard(model: Any, blocks: list[nn.Module], mesh: DeviceMesh) -> None:
     fused = {
         id(module._parameters[key]): axis
         for module in model.modules()
@@ -155,7 +156,6 @@ def _shard(model: Any, mesh: DeviceMesh) -> None:
     def place(parameter: nn.Parameter) -> Shard:
         return Shard(sharding_axis(tuple(parameter.shape), fused.get(id(parameter)), mesh.size()))
 
-    blocks = blocks_of(model)
     for block in blocks:
         fully_shard(block, mesh=mesh, shard_placement_fn=place)
     model.register_forward_hook(_without_views)  # before the hook of FSDP, which warns about views

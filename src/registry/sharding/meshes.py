@@ -27,32 +27,41 @@ class ProcessMesh:
     """The dimension over which parameters are sharded; None where they are not."""
     agreement: Agreement = field(repr=False)
     """What all of them agree on."""
+    hosts: tuple[str, ...] = field(repr=False)
+    """The machine of each, in the order of the mesh."""
 
     @classmethod
     def of(cls, mesh: Any, parallel: Any) -> "ProcessMesh | None":
         """The processes that the two arguments name; None where neither is given.
 
+        All processes of the mesh call it.  An error of one is raised by all, unless that one is given no mesh.
+
         Raises:
             UnknownOptionError: ``parallel`` is not a way, or only one of the two is given.
-            ParallelError: The mesh does not have the dimensions that are needed, or this process is not in it.
+            ParallelError: The mesh does not have the dimensions that are needed, or this process is not in it, or the
+                processes have different meshes or ways.
         """
         if mesh is None and parallel is None:
             return None
-        if parallel not in WAYS:
-            near = did_you_mean(parallel, WAYS) if isinstance(parallel, str) else ""
-            raise UnknownOptionError(f"parallel={parallel!r} is not one of {', '.join(WAYS)}.{near}")
         if not isinstance(mesh, DeviceMesh):
+            _check_way(parallel)
             given = "is not given" if mesh is None else f"is a {type(mesh).__name__}"
             raise UnknownOptionError(
                 f"parallel={parallel!r} needs a DeviceMesh of torch.distributed, and mesh= {given}.",
                 hint='mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (2,)) makes one.',
             )
-        names = _names(mesh, parallel)
         if mesh.get_coordinate() is None:
             raise ParallelError(f"Rank {dist.get_rank()} is not in the mesh, {mesh}.")
-        _check_backend(mesh)
+        agreement = Agreement(mesh)
+        with agreement.starting():
+            _check_way(parallel)
+            names = _names(mesh, parallel)
+            _check_backend(mesh)
+            hosts = agreement.agree(_facts(mesh, names, parallel), socket.gethostname())
         found = {name: (mesh if mesh.ndim == 1 else mesh[name]) if name in WAYS[parallel] else None for name in names}
-        return cls(mesh=mesh, tensor=found.get("tp"), sharded=found.get("fsdp"), agreement=Agreement(mesh))
+        return cls(
+            mesh=mesh, tensor=found.get("tp"), sharded=found.get("fsdp"), agreement=agreement, hosts=tuple(hosts)
+        )
 
     def device(self, wanted: torch.device | None) -> torch.device:
         """The device of the parameters: the mesh's.
@@ -71,9 +80,9 @@ class ProcessMesh:
         return torch.device(kind) if kind == "cpu" else torch.device(kind, torch.accelerator.current_device_index())
 
     def on_this_machine(self) -> tuple[int, int]:
-        """The number of this process among those on this machine, and how many these are; all must call it."""
-        hosts = self.agreement.agree(value=socket.gethostname())
-        here = [rank for rank, host in zip(self.agreement.ranks, hosts, strict=True) if host == socket.gethostname()]
+        """The number of this process among those on this machine, and how many these are."""
+        mine = self.hosts[self.agreement.ranks.index(dist.get_rank())]
+        here = [rank for rank, host in zip(self.agreement.ranks, self.hosts, strict=True) if host == mine]
         return here.index(dist.get_rank()), len(here)
 
     # --- What generation needs
@@ -97,6 +106,19 @@ class ProcessMesh:
     def check_same(self, **facts: Any) -> None:
         """Raise ParallelError unless all processes give the same facts: all must compute as often."""
         self.agreement.agree(facts)
+
+
+def _check_way(parallel: Any) -> None:
+    """Raise UnknownOptionError for what is not a way to share a model."""
+    if not isinstance(parallel, str) or parallel not in WAYS:
+        near = did_you_mean(parallel, WAYS) if isinstance(parallel, str) else ""
+        raise UnknownOptionError(f"parallel={parallel!r} is not one of {', '.join(WAYS)}.{near}")
+
+
+def _facts(mesh: DeviceMesh, names: tuple[str, ...], parallel: str) -> dict[str, Any]:
+    """What is the same in all processes that share a model."""
+    sizes = ", ".join(f"{name}={size}" for name, size in zip(names, mesh.shape, strict=True))
+    return {"parallel": parallel, "the mesh": f"{mesh.device_type} ({sizes})", "its ranks": mesh.mesh.tolist()}
 
 
 def _names(mesh: DeviceMesh, parallel: str) -> tuple[str, ...]:

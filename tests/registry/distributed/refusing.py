@@ -6,7 +6,7 @@ from typing import Any
 from unittest.mock import patch
 
 from torch import distributed as dist
-from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 import registry
 from plugins.bert.modeling import BertPreTrainedModel
@@ -28,6 +28,9 @@ def refusals(directory: str, retrained: str, saved: str) -> dict[str, tuple[str,
     def load(name: str = directory, **options: Any) -> Any:
         return registry.load_model(name, **{"mesh": mesh, "parallel": "tp", **options})
 
+    def over(shape: tuple[int, ...], names: str, parallel: str) -> Any:
+        return load(mesh=init_device_mesh("cpu", shape, mesh_dim_names=tuple(names.split())), parallel=parallel)
+
     def with_other_version() -> Any:
         with patch("registry.loading.fill.__version__", f"0.{dist.get_rank()}"):
             return load()
@@ -44,6 +47,17 @@ def refusals(directory: str, retrained: str, saved: str) -> dict[str, tuple[str,
 
     return {
         "another way on one rank": error_of(lambda: load(parallel="fsdp" if mine else "tp")),
+        "a misspelled way on one rank": error_of(lambda: load(parallel="fdsp" if mine else "fsdp")),
+        "another shape of the mesh on one rank": error_of(
+            lambda: over((1, 2) if mine else (2, 1), "fsdp tp", "fsdp+tp")
+        ),
+        "another order of dimensions on one rank": error_of(
+            lambda: over((2, 1), "tp fsdp" if mine else "fsdp tp", "fsdp+tp")
+        ),
+        "another name of the dimension on one rank": error_of(lambda: over((2,), "tp" if mine else "fsdp", "fsdp")),
+        "another device of the mesh on one rank": error_of(
+            lambda: load(mesh=DeviceMesh("cuda" if mine else "cpu", [0, 1]))
+        ),
         "another type on one rank": error_of(lambda: load(dtype="bfloat16" if mine else None)),
         "another version on one rank": error_of(with_other_version),
         "other values of the same size": error_of(lambda: load(retrained if mine else directory)),

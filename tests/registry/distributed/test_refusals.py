@@ -9,7 +9,18 @@ import registry
 from registry.testing.ranks import RankPool
 
 EXPECTED = {
-    "another way on one rank": ("ParallelError", "parallel is ['tensor'] on rank 0 and ['sharded'] on rank 1"),
+    "another way on one rank": ("ParallelError", "parallel is 'tp' on rank 0 and 'fsdp' on rank 1"),
+    "a misspelled way on one rank": ("UnknownOptionError", "parallel='fdsp' is not one of tp, fsdp, fsdp+tp"),
+    "another shape of the mesh on one rank": (
+        "ParallelError",
+        "the mesh is 'cpu (fsdp=2, tp=1)' on rank 0 and 'cpu (fsdp=1, tp=2)' on rank 1",
+    ),
+    "another order of dimensions on one rank": (
+        "ParallelError",
+        "the mesh is 'cpu (fsdp=2, tp=1)' on rank 0 and 'cpu (tp=",
+    ),
+    "another name of the dimension on one rank": ("ParallelError", "needs a mesh with the dimensions ('fsdp',)"),
+    "another device of the mesh on one rank": ("ParallelError", "the mesh is 'cpu (tp=2)' on rank 0 and 'cuda (tp=2)'"),
     "another type on one rank": ("ParallelError", "dtype is None on rank 0 and torch.bfloat16 on rank 1"),
     "another version on one rank": ("ParallelError", "versions is ('0.0'"),
     "other values of the same size": ("ParallelError", "files is {'model.safetensors': ("),
