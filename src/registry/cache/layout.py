@@ -6,6 +6,7 @@
       refs/<sha256 of the URL>.json          a ``CacheEntry``; written after its blob, and replaced as one
       blobs/ab/<sha256 of the content>       never edited, only unlinked; read-only
       partial/<sha256 of the URL>.*          downloads under way, each private to its writer
+      partial/<sha256 of paths>.digests      what ``verify`` has hashed so far; see ``saving.hashing``
       unpacked/<sha256 of an archive>/       directories made from blobs, each of which appears by one rename
       locks/<sha256 of the URL>.lock         they save bytes, and decide nothing
       quarantine/                            what was found damaged last

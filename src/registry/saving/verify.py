@@ -1,17 +1,15 @@
 """Compare the files of a model with what was promised."""
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 from pathlib import Path
 
 from registry.cache.cache import Cache
 from registry.cache.provenance import recorded
 from registry.download.policy import Policy
-from registry.download.progress import ProgressBar
 from registry.errors import IntegrityError, MissingFileError
 from registry.files.filenames import JOURNAL_NAME, MANIFEST_NAME, is_weight_like
 from registry.records import Paths
+from registry.saving.hashing import digests_of
 from registry.saving.manifest import read_manifest
 from registry.sources.files import Files
 from registry.sources.resolve import resolve
@@ -28,11 +26,12 @@ def verify(
     offline: bool | None = None,
     revision: str | None = None,
     progress: bool | None = None,
+    resume: bool = True,
 ) -> dict[str, str]:
     """Hash every file of a model, and compare it with the digest that was promised.
 
     Promised is what the manifest of a saved directory or the card of a model says, else what was recorded when the file
-    was first used.
+    was first used.  Processes of a machine that call it at the same time hash each large file once.
 
     Args:
         name_or_dir: A directory, or anything else that ``registry.load`` takes.
@@ -40,6 +39,8 @@ def verify(
         offline: False fetches files that are not here; otherwise nothing is fetched.
         revision: Branch, tag or commit of a hub repository.
         progress: Whether a bar is shown; None shows one on a terminal.
+        resume: Whether to continue a call that was interrupted within a day: large files that it hashed, and that did
+            not change since, are not hashed again.
 
     Returns:
         File name -> ``"ok"``, ``"no digest known"``, or ``"not in registry.json"`` for files of weights that were not
@@ -61,7 +62,8 @@ def verify(
             f"there is nothing to verify: {source} is not a saved model.",
             hint=f"Digests are in the {MANIFEST_NAME} of a saved directory, on cards, and recorded with each download.",
         )
-    found = _hashed({name: paths[name] for name, digest in promised.items() if digest and name in paths}, progress)
+    listed = {name: paths[name] for name, digest in promised.items() if digest and name in paths}
+    found = digests_of(listed, policy.cache, resume=resume, progress=progress)
     _compare(source, promised, found)
     unknown = {name: "no digest known" for name, digest in promised.items() if not digest}
     if manifest is not None:
@@ -99,19 +101,3 @@ def _recorded(paths: Paths, cache: Cache) -> Mapping[str, str]:
     entries = list(cache.entries())
     found = {name: recorded(path, cache, entries) for name, path in paths.items()}
     return {name: entry.sha256 for name, entry in found.items() if entry is not None}
-
-
-def _hashed(paths: Paths, progress: bool | None) -> dict[str, str]:
-    """The sha256 of each file, several at a time; a bar shows how many bytes are hashed."""
-    total = sum(path.stat().st_size for path in paths.values())
-    with ProgressBar("Hashing", total=total, unit="bytes", shown=progress) as bar, ThreadPoolExecutor() as pool:
-        return dict(zip(paths, pool.map(lambda path: _sha256(path, bar), paths.values()), strict=True))
-
-
-def _sha256(path: Path, bar: ProgressBar) -> str:
-    digest = sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-            bar.advance(len(block))
-    return digest.hexdigest()

@@ -4,21 +4,17 @@ import io
 import json
 import sys
 from pathlib import Path
-from threading import Barrier
 
 import pytest
 
 import registry
 from registry.cache.cache import Cache
-from registry.download.progress import ProgressBar
 from registry.errors import IntegrityError, MissingFileError, UnknownModelError
 from registry.files.atomic import content_writer
 from registry.files.filenames import MANIFEST_NAME
 from registry.saving.folder import write_folder
 from registry.saving.manifest import warn_of_disagreements
 from registry.saving.verify import verify
-
-verifying = sys.modules["registry.saving.verify"]
 
 FILES = {"config.json": "a config", "model.safetensors": "some weights"}
 HUB_FILES = {"config.json": b'{"model_type": "toy"}', "model.safetensors": b"\x08" + bytes(7)}
@@ -36,17 +32,6 @@ def hub(server, loopback: None, monkeypatch: pytest.MonkeyPatch):
     server.hub("me/toy", HUB_FILES)
     server.hub("me/toy", HUB_FILES | {"config.json": b"{}"}, commit="b" * 40, branch="v2")
     return server
-
-
-def test_files_are_hashed_at_the_same_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    both, hashed = Barrier(2), verifying._sha256
-
-    def meeting(path: Path, bar: ProgressBar) -> str:
-        both.wait(timeout=10)
-        return hashed(path, bar)
-
-    monkeypatch.setattr(verifying, "_sha256", meeting)
-    assert set(verify(folder).values()) == {"ok"}
 
 
 def test_a_single_changed_bit_is_found(folder: Path) -> None:
