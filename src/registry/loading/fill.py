@@ -6,7 +6,7 @@ the model lacks is dropped, and half a part is an error.  Where the checkpoint c
 an error as well.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 
@@ -24,6 +24,7 @@ from registry.weights.checkpoint import Checkpoint
 from registry.weights.mapped import fetch
 from registry.weights.matching import Outcomes, Pair, classify, is_allowed, match, require_backbone, translate_names
 from registry.weights.names import Layout
+from registry.weights.names.lazy import Chain, Stack, Value
 
 
 def fill(
@@ -78,7 +79,10 @@ def fill(
                 flaws=flaws,
                 empty=empty,
                 shapes={
-                    name: tensor.shape for pair, tensor in values for name in pair.names if isinstance(tensor, Tensor)
+                    name: torch.Size(tensor.shape)
+                    for pair, tensor in values
+                    for name in pair.names
+                    if isinstance(tensor, Tensor | Chain | Stack)
                 },
                 buffers=[name for name, slot in slots.items() if not isinstance(slot.tensor, nn.Parameter)],
                 alternatives=alternatives,
@@ -135,18 +139,21 @@ def _empty_buffers(model: nn.Module, loaded: Iterable[Pair]) -> list[str]:
     return [name for name, buffer in model.named_buffers() if buffer.is_meta and name not in given]
 
 
-def _converted(values: Values, slots: Mapping[str, Slot], options: LoadOptions, *, copy: bool = False) -> Values:
+def _converted(
+    values: Sequence[tuple[Pair, Value]], slots: Mapping[str, Slot], options: LoadOptions, *, copy: bool = False
+) -> Values:
     """The tensors with the type of their slots, or the one that is asked for; no two of them share memory."""
     converted: Values = []
     taken: set[int] = set()
     for pair, value in values:
-        share = slots[pair.names[0]].share
-        if share is not None:
-            fetch(share.around(value))
+        slot = slots[pair.names[0]]
+        if slot.share is not None:
+            for part in slot.mapped(value):
+                fetch(part)
     for pair, value in values:
         slot = slots[pair.names[0]]
         target = type_of(slot.tensor, options.dtype)
-        value = slot.part_of(value.detach()).to(device=options.device, dtype=target, copy=copy).contiguous()
-        converted.append((pair, value.clone() if value.data_ptr() in taken else value))
-        taken.add(value.data_ptr())
+        tensor = slot.part_of(value).detach().to(device=options.device, dtype=target, copy=copy).contiguous()
+        converted.append((pair, tensor.clone() if tensor.data_ptr() in taken else tensor))
+        taken.add(tensor.data_ptr())
     return converted

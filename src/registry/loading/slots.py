@@ -1,7 +1,7 @@
 """Where a model keeps its parameters and buffers, and how they are replaced."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from registry.sharding.shares import Share, divided_like, fused_axis, is_divided, share_of
 from registry.weights.matching import Pair
+from registry.weights.names.lazy import Chain, LazyTensor, Value
 
 FLOATS = frozenset([torch.float16, torch.bfloat16, torch.float32, torch.float64])
 """Types that are converted into each other."""
@@ -42,12 +43,27 @@ class Slot(NamedTuple):
         """The shape of the tensor in files."""
         return tuple(self.tensor.shape) if self.share is None else self.share.shape
 
-    def part_of(self, tensor: Tensor) -> Tensor:
+    def part_of(self, value: Value) -> Tensor:
         """What this process needs of a tensor in a file."""
+        if not isinstance(value, Tensor):
+            return self._lazily(value).read()
         if self.share is None:
-            return tensor
-        part: Tensor = self.share.of(tensor)
+            return value
+        part: Tensor = self.share.of(value)
         return part
+
+    def mapped(self, value: Value) -> Iterator[Tensor]:
+        """What this process needs, as it lies in files: views, from each of which the rest of a tensor is not read."""
+        if not isinstance(value, Tensor):
+            yield from self._lazily(value).leaves()
+        else:
+            yield value if self.share is None else self.share.around(value)
+
+    def _lazily(self, value: LazyTensor) -> LazyTensor:
+        for axis, ranges in enumerate(() if self.share is None else self.share.ranges):
+            parts = [value.narrow(axis, start, stop - start) for start, stop in ranges]
+            value = parts[0] if len(parts) == 1 else Chain(parts, axis)
+        return value
 
 
 def slots_of(model: nn.Module) -> dict[str, Slot]:

@@ -23,9 +23,12 @@ from registry.errors import WeightsMismatchError
 from registry.hookspecs import hookimpl
 from registry.loading.convert import convert
 from registry.loading.model import Model
+from registry.loading.slots import Slot
 from registry.nn.outputs import EncoderOutput
 from registry.records import ConfigSpec, ModelSpec
-from registry.weights.names import Layout, NameTable, gathered, parted
+from registry.sharding.shares import Cut, share, with_fused_axis
+from registry.weights.names import Layout, NameTable, StoredTensor, gathered, parted
+from registry.weights.names.lazy import Stack
 
 
 @frozen(kw_only=True)
@@ -161,6 +164,40 @@ def test_what_does_not_fit_is_refused_by_its_names(file: Any, changes: Any, said
     wrong = {name: tensor for name, tensor in {**file, **changes}.items() if tensor is not None}
     with pytest.raises(WeightsMismatchError, match=said):
         registry.load_model(published(tmp_path / "a", wrong))
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize(("axis", "fused"), [(0, None), (1, None), (2, None), (2, 1)])
+def test_a_process_gathers_its_share_alone(
+    axis: int, fused: int | None, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reference is the share of the complete tensor: ``axis`` is of the parameter, with an axis more if fused."""
+    file = {f"experts.{i}.{w}": torch.rand(6, 4) for i in range(5) for w in ("up", "gate")}
+    table = NameTable(gathered(("experts.{i}.up", "experts.{i}.gate"), "experts"))
+    source = table.translate({name: StoredTensor(name) for name in file}).sources["experts"]
+    whole = torch.stack([torch.cat([file[f"experts.{i}.up"], file[f"experts.{i}.gate"]]) for i in range(5)])
+    shape = with_fused_axis(whole.shape, fused, 2) if fused else whole.shape
+    parts, copied, copy = [], [], Tensor.copy_
+    monkeypatch.setattr(Tensor, "copy_", lambda self, other: (copied.append(other.numel()), copy(self, other))[1])
+    for number in range(processes):
+        mine = share(shape, [Cut(axis, number, processes)], fused)
+        slot = Slot(nn.Module(), "experts", torch.empty(0), mine)
+        parts.append(slot.part_of(source.lazy(file)))
+        assert parts[-1].equal(mine.of(whole))
+        assert sum(part.numel() for part in slot.mapped(source.lazy(file))) == mine.numel
+    assert sum(part.numel() for part in parts) == whole.numel()
+    assert sum(copied) <= (1 if fused is None else 2) * whole.numel()  # sets of features are joined once more
+
+
+def test_nothing_is_gathered_before_all_is_checked(file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[tuple[int, ...]] = []
+    read = Stack.read
+    monkeypatch.setattr(Stack, "read", lambda self: (reads.append(self.shape), read(self))[1])
+    with pytest.raises(WeightsMismatchError, match="unexpected"):
+        registry.load_model(published(tmp_path / "a", {**file, "block.other": torch.zeros(1)}))
+    assert reads == []
+    registry.load_model(published(tmp_path / "b", file))
+    assert reads == [(3, 4, 4)]
 
 
 def test_a_gathered_tensor_may_be_missing_where_the_caller_allows_it(file: Any, tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from attrs import evolve
 from torch import Tensor, equal, strided
 
 from registry.loading.options import LoadOptions
-from registry.loading.slots import FLOATS, Slot, Values
+from registry.loading.slots import FLOATS, Slot
 from registry.weights.matching import Outcome, Pair, is_allowed
 from registry.weights.names import Layout, StoredTensor
+from registry.weights.names.lazy import Chain, Stack, Value
 
 WITHOUT_VALUES = "sparse, quantized or without values in the file"
 
@@ -37,12 +38,12 @@ def read_values(
     tensors: Mapping[str, Tensor],
     options: LoadOptions,
     layout: Layout,
-) -> tuple[Values, list[Flaw]]:
+) -> tuple[list[tuple[Pair, Value]], list[Flaw]]:
     """Read the tensors that both sides have; return them, and the flaws of those that do not fit.
 
     One that does not fit its slot, and may be missing, changes its outcome from ``loaded`` to ``allowed_missing``.
     """
-    values: Values = []
+    values: list[tuple[Pair, Value]] = []
     flaws: list[Flaw] = []
     parts = set[str | None]().union(*(pair.parts_of_ours for pairs in outcomes.values() for pair in pairs))
     for pair in outcomes.pop("loaded"):
@@ -53,7 +54,7 @@ def read_values(
             outcomes["allowed_missing"].append(pair)
             continue
         flaws += [*([] if flaw is None else [flaw]), *found]
-        values.append((pair, tensor))
+        values.append((pair, tensor))  # what is gathered is still to be read, by what the process needs of it
     outcomes["loaded"] = [pair for pair, _ in values]
     return values, flaws
 
@@ -65,15 +66,15 @@ def _read_pair(
     options: LoadOptions,
     outcomes: dict[Outcome, list[Pair]],
     slot: Slot,
-) -> tuple[Pair, Tensor, list[Flaw]]:
+) -> tuple[Pair, Value, list[Flaw]]:
     """The tensor of a pair, of its names in the file the most precise one, and those that differ from it.
 
     Only the ``needed`` names are compared, of parts that the model has: a class without the head needs no equal to the
     embedding.  A name which the caller allows to be unexpected is dropped where it differs.
     """
+    if len(needed) == 1:  # as nearly always
+        return pair, next(iter(needed.values())).lazy(tensors), []
     read = {full: source.read(tensors) for full, source in needed.items()}
-    if len(read) == 1:  # as nearly always
-        return pair, next(iter(read.values())), []
     unequal = _unequal(read, slot)
     if unequal:
         extra = {full: needed[full] for full in read if is_allowed([needed[full].name], options.allow_unexpected)}
@@ -116,9 +117,9 @@ def _equal(one: Tensor, other: Tensor, slot: Slot) -> bool:
 def _unfit(pair: Pair, name: str, tensor: object, slot: Slot) -> Flaw | None:
     """The reason why a tensor cannot replace that of a slot; None if it can."""
     wanted = slot.tensor
-    if not isinstance(tensor, Tensor):
+    if not isinstance(tensor, Tensor | Chain | Stack):
         reason = f"a {type(tensor).__name__} in the file, a tensor in the model"
-    elif tensor.layout != strided or tensor.is_quantized or tensor.is_meta:
+    elif isinstance(tensor, Tensor) and (tensor.layout != strided or tensor.is_quantized or tensor.is_meta):
         reason = WITHOUT_VALUES
     elif tuple(tensor.shape) != slot.shape:
         sizes = tuple(tensor.shape), slot.shape

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from attrs import evolve, field, frozen
 
 from registry.errors import WeightsMismatchError
-from registry.weights.names.lazy import Chain, LazyTensor, MappedTensor, Stack, is_plain
+from registry.weights.names.lazy import Chain, LazyTensor, MappedTensor, Stack, Value, is_plain
 from registry.weights.names.rules import Rule, filled
 from registry.weights.names.stored import Operation, StoredTensor, same_name
 
@@ -38,20 +38,20 @@ class GatheredTensor(StoredTensor):
     def _with(self, operations: tuple[Operation, ...], renamed: bool) -> Self:
         return evolve(self, operations=operations, renamed=renamed)
 
-    def lazy(self, tensors: "Mapping[str, Tensor]") -> LazyTensor:
-        """The tensor, to be read as far as it is used; gathered from what is used of its parts."""
-        if self.operations:
-            return MappedTensor(self.read(tensors))
-        return self._gathered([[stored.lazy(tensors) for stored in group] for group in self.groups])
+    def lazy(self, tensors: "Mapping[str, Tensor]") -> "Value":
+        """The tensor, gathered when it is read, from what is left of its parts then."""
+        return self.read(tensors) if self.operations else self._gathered(tensors)
 
     def _tensor(self, tensors: "Mapping[str, Tensor]") -> "Tensor":
+        found = self._gathered(tensors)
+        return found.read() if isinstance(found, Chain | Stack) else found
+
+    def _gathered(self, tensors: "Mapping[str, Tensor]") -> "Value":
         read = [[stored.read(tensors) for stored in group] for group in self.groups]
         odd = [value for group in read for value in group if not is_plain(value)]
         if odd:
             return odd[0]  # is refused, with its type, where it is used
-        return self._gathered([[MappedTensor(value) for value in group] for group in read]).read()
-
-    def _gathered(self, groups: Sequence[Sequence[LazyTensor]]) -> Chain | Stack:
+        groups = [[MappedTensor(value) for value in group] for group in read]
         self._check(groups)
         chains = [Chain(group, self.rule.dim) for group in groups]
         return chains[0] if self.rule.number is None else Stack(chains)

@@ -1,7 +1,7 @@
 """Tensors of a file that are read only as far as they are used: a process that holds a slice reads that slice."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard
 
 if TYPE_CHECKING:
     from torch import Tensor, dtype
@@ -35,6 +35,10 @@ class LazyTensor(Protocol):
         """The values: a view of the file where it can be one."""
         ...
 
+    def leaves(self) -> "Iterator[Tensor]":
+        """The tensors that ``read`` reads, none of which is copied."""
+        ...
+
 
 class MappedTensor:
     """A tensor that is there, most often mapped from its file, so that a slice of it costs that slice."""
@@ -59,6 +63,10 @@ class MappedTensor:
     def read(self) -> "Tensor":
         """The tensor."""
         return self.tensor
+
+    def leaves(self) -> "Iterator[Tensor]":
+        """The tensor."""
+        yield self.tensor
 
 
 class Chain:
@@ -96,6 +104,11 @@ class Chain:
         """The values, copied once; a single part is not a copy."""
         return self.parts[0].read() if len(self.parts) == 1 else _copied(self)
 
+    def leaves(self) -> "Iterator[Tensor]":
+        """The tensors that are concatenated."""
+        for part in self.parts:
+            yield from part.leaves()
+
     def write(self, target: "Tensor") -> None:
         """Write the values into a tensor of this shape."""
         start = 0
@@ -131,10 +144,19 @@ class Stack:
         """The values, copied once."""
         return _copied(self)
 
+    def leaves(self) -> "Iterator[Tensor]":
+        """The tensors that are stacked, and concatenated before."""
+        for part in self.parts:
+            yield from part.leaves()
+
     def write(self, target: "Tensor") -> None:
         """Write the values into a tensor of this shape."""
         for part, place in zip(self.parts, target, strict=True):
             part.write(place)
+
+
+Value: TypeAlias = "Tensor | Chain | Stack"
+"""A tensor of a file, or several that are gathered when they are read."""
 
 
 def _copied(gathered: Chain | Stack) -> "Tensor":

@@ -10,7 +10,7 @@ from registry.errors import WeightsMismatchError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from registry.weights.names.lazy import LazyTensor
+    from registry.weights.names.lazy import Value
 
 Operation: TypeAlias = Callable[["Tensor"], "Tensor"]
 """What a row does to a tensor in addition to renaming it; it returns a view where it can."""
@@ -50,11 +50,9 @@ class StoredTensor:
             tensor = operation(tensor)
         return tensor
 
-    def lazy(self, tensors: "Mapping[str, Tensor]") -> "LazyTensor":
-        """The tensor, to be read as far as it is used."""
-        from registry.weights.names.lazy import MappedTensor  # a process that reads all has no use for it
-
-        return MappedTensor(self.read(tensors))
+    def lazy(self, tensors: "Mapping[str, Tensor]") -> "Value":
+        """The same, but one of several tensors in the file is gathered only when it is read, as far as it is needed."""
+        return self.read(tensors)
 
     def _tensor(self, tensors: "Mapping[str, Tensor]") -> "Tensor":
         return tensors[self.name]
