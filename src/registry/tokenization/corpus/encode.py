@@ -1,5 +1,6 @@
 """The ids of the texts of files, computed part by part, in this process or in several."""
 
+import pickle
 import signal
 from array import array
 from collections import deque
@@ -50,7 +51,8 @@ def in_processes(encoder: ArrayEncoder, parts: Iterator[Portion], workers: int) 
         BulkError: A process died.
         InputError: A file is damaged.
     """
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (encoder,))  # threads do not survive a fork
+    pickled = pickle.dumps(encoder)  # once, not for each process; threads do not survive a fork
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (pickled,))
     try:
         waiting = deque(pool.submit(_pack, part) for part in islice(parts, AHEAD * workers))
         while waiting:
@@ -75,7 +77,8 @@ _ENCODER: list[ArrayEncoder] = []
 """The encoder of this process, which is a worker."""
 
 
-def _start(encoder: ArrayEncoder) -> None:
+def _start(pickled: bytes) -> None:
+    encoder = pickle.loads(pickled)  # noqa: S301  # what the process that started this one wrote
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one ends us
     encoder.tokenizer._warned_of_length = True  # the first process warns, once
     _ENCODER.append(encoder)
