@@ -191,7 +191,7 @@ class OfFamily(ConfigSuite, ModelSuite, ParallelSuite):
     def test_two_processes_compute_what_one_does(
         self, causal_task: str, way: str, registry_ranks: RankPool, registry_directory: Path
     ) -> None:
-        """With its head, whose plan has that of the base model in it; the suite of Llama checks the base model as well."""
+        """With its head, whose plan has that of the base model in it; the suite of Llama checks both."""
         super().test_two_processes_compute_what_one_does(causal_task, way, registry_ranks, registry_directory)
 
 
