@@ -21,7 +21,6 @@ ORDER = {
     "errors": "every error and warning, as one tree",
     "extras": "packages that only some of the work needs, and the extra that installs each",
     "garbage": "Python's garbage collector, paused while models are made",
-    "processes": "worker processes that start quickly",
     "files": "facts about files: published names, first bytes, digests, URLs, strict JSON, atomic writing",
     "namespace": "the package `plugins`, where an application hides it",
     "records": "what plugins declare, as values",

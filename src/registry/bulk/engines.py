@@ -9,27 +9,19 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeAlias
 
 from registry.bulk.job import Job, Part
 from registry.errors import BulkError, RegistryError
 from registry.extras import import_extra
-from registry.processes import use_environment, worker_context
 from registry.tokenization.corpus.readers import ID
 
 Engine: TypeAlias = Callable[[Job, Iterator[Part]], Iterator[int]]
 
 ATTEMPTS = 3
 """How many workers may die of one part."""
-SLOW = (
-    "torch",
-    "registry.loading.load",
-    "registry.loading.model",
-    "registry.tokenization.base",
-    "registry.embedding.embed",
-)
-"""Modules that every worker imports; it takes seconds."""
 
 
 def in_this_process(job: Job, parts: Iterator[Part]) -> Iterator[int]:
@@ -43,9 +35,10 @@ def in_this_process(job: Job, parts: Iterator[Part]) -> Iterator[int]:
 class _Worker:
     """A process that computes parts, at the other end of a pipe."""
 
-    def __init__(self, context: Any, job: Job, workers: int) -> None:
+    def __init__(self, job: Job, workers: int) -> None:
+        context = get_context("spawn")  # torch's threads do not survive a fork
         self.pipe, other = context.Pipe()
-        self.process = context.Process(target=_serve, args=(other, job, workers, dict(os.environ)), daemon=True)
+        self.process = context.Process(target=_serve, args=(other, job, workers), daemon=True)
         self.process.start()
         other.close()
 
@@ -58,15 +51,12 @@ class _Worker:
 class Processes:
     """An engine of several processes, which share the cores among them.
 
-    What they need is imported from now on, before there are parts.
-
     Args:
         workers: The number of processes.
     """
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._context = worker_context(*SLOW)
 
     def __call__(self, job: Job, parts: Iterator[Part]) -> Iterator[int]:
         """Compute the parts, each in whichever process is free.
@@ -82,7 +72,7 @@ class Processes:
         def give(worker: _Worker | None) -> None:
             part = again.pop() if again else next(parts, None)
             if part is not None:
-                worker = worker or _Worker(self._context, job, self._workers)
+                worker = worker or _Worker(job, self._workers)
                 busy[worker.pipe] = worker, part
                 with suppress(OSError):  # it is dead, which its end of the pipe says as well
                     worker.pipe.send(part)
@@ -124,9 +114,8 @@ def _check_deaths(deaths: int, part: Part, exit_code: int | None) -> None:
         )
 
 
-def _serve(pipe: Connection, job: Job, workers: int, environment: dict[str, str]) -> None:
+def _serve(pipe: Connection, job: Job, workers: int) -> None:
     """Compute what comes through the pipe until it is closed."""
-    use_environment(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one ends us
     import torch
 

@@ -71,9 +71,6 @@ def run(
             raise InputError(f"{name} must be at least 1, not {number}.")
     if not paths:
         raise InputError("there are no input files.")
-    compute = engine or (
-        in_this_process if workers == 1 else Processes(workers)
-    )  # which import while the input is read
     total = checked_count(paths, work.column)
     job = Job(work, Path(directory), format)
     description = {"work": work.options(), "inputs": described_inputs(paths), "format": format, "rows": rows}
@@ -87,6 +84,7 @@ def run(
                 else:
                     yield part
 
+        compute = engine or (in_this_process if workers == 1 else Processes(workers))
         for done in compute(job, missing()):
             computed += done
             bar.advance(done)

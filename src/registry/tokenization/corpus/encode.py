@@ -1,6 +1,5 @@
 """The ids of the texts of files, computed part by part, in this process or in several."""
 
-import pickle
 import signal
 from array import array
 from collections import deque
@@ -51,8 +50,7 @@ def in_processes(encoder: ArrayEncoder, parts: Iterator[Portion], workers: int) 
         BulkError: A process died.
         InputError: A file is damaged.
     """
-    pickled = pickle.dumps(encoder)  # once, not for each process; threads do not survive a fork
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (pickled,))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (encoder,))  # threads do not survive a fork
     try:
         waiting = deque(pool.submit(_pack, part) for part in islice(parts, AHEAD * workers))
         while waiting:
@@ -77,8 +75,7 @@ _ENCODER: list[ArrayEncoder] = []
 """The encoder of this process, which is a worker."""
 
 
-def _start(pickled: bytes) -> None:
-    encoder = pickle.loads(pickled)  # noqa: S301  # what the process that started this one wrote
+def _start(encoder: ArrayEncoder) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one ends us
     encoder.tokenizer._warned_of_length = True  # the first process warns, once
     _ENCODER.append(encoder)
