@@ -20,6 +20,7 @@ from typing import Any
 
 from registry.cache.cache import Cache
 from registry.cache.layout import key
+from registry.cache.ownership import check_owner
 from registry.download.progress import ProgressBar
 from registry.errors import CacheError
 from registry.files.atomic import content_writer, replace_file
@@ -135,7 +136,7 @@ class _Notes:
 
 @contextmanager
 def _notes_of(files: list[Path], cache: Cache, *, resume: bool) -> Iterator[_Notes]:
-    """The notes of some files, held by this process; they are empty and not kept where the cache is read-only."""
+    """The notes of some files, held by this process; none where the cache is read-only or not to be trusted."""
     began = time.time()
     with ExitStack() as held:
         path = None
@@ -144,8 +145,10 @@ def _notes_of(files: list[Path], cache: Cache, *, resume: bool) -> Iterator[_Not
             with suppress(OSError, CacheError):
                 from registry.cache.locks import best_effort_lock
 
-                lock, path = cache.made("locks") / f"{name}.lock", cache.made("partial") / f"{name}.digests"
+                lock, noted = cache.made("locks") / f"{name}.lock", cache.made("partial") / f"{name}.digests"
+                check_owner(noted, cache.directory)  # else another user could vouch for a file that was changed
                 held.enter_context(best_effort_lock(lock))
+                path = noted
         notes = _Notes(path, files, {} if path is None else _read(path, began, resume=resume))
         yield notes
         notes.write(complete=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from registry.cache import ownership
 from registry.cache.cache import Cache
 from registry.saving import hashing
 from registry.saving.hashing import digests_of
@@ -145,6 +146,16 @@ def test_damaged_notes_are_no_notes(notes: bytes, paths: dict[str, Path], cache:
     interrupt(paths, cache, hashed)
     (kept,) = (cache.home / "partial").glob("*.digests")
     kept.write_bytes(notes)
+    run(paths, cache)
+    assert hashed.new() == ["first", "second", "third"]
+
+
+def test_notes_that_anybody_could_have_put_there_are_not_taken(
+    paths: dict[str, Path], cache: Cache, hashed: Hashed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt(paths, cache, hashed)
+    (cache.home / "partial").chmod(0o777)
+    monkeypatch.setattr(ownership, "trusted_users", lambda: (os.stat(paths["first"]).st_uid + 1,))
     run(paths, cache)
     assert hashed.new() == ["first", "second", "third"]
 
