@@ -53,7 +53,7 @@ class Slot(NamedTuple):
         return part
 
     def mapped(self, value: Value) -> Iterator[Tensor]:
-        """What this process needs, as it lies in files: views, from each of which the rest of a tensor is not read."""
+        """Views of the mapped tensors, each no larger than the range that holds what this process needs of it."""
         if not isinstance(value, Tensor):
             yield from self._lazily(value).leaves()
         else:

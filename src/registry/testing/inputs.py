@@ -25,8 +25,8 @@ def seeded() -> Iterator[None]:
     ``torch.manual_seed`` imports the compiler, which takes a second, and seeds devices that no check uses.
     """
     with torch.random.fork_rng():
-        on_cpu = torch.get_default_device().type == "cpu"
-        torch.default_generator.manual_seed(0) if on_cpu else torch.manual_seed(0)
+        seed = torch.default_generator.manual_seed if torch.get_default_device().type == "cpu" else torch.manual_seed
+        seed(0)
         yield
 
 

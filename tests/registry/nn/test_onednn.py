@@ -409,7 +409,7 @@ def test_packed_copies_give_the_same_numbers(dtype: torch.dtype, bias: bool, mon
 @needs_onednn
 @pytest.mark.parametrize("dtype", PACKED_ROWS)
 def test_autocast_computes_with_the_weights_themselves(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # then nothing is packed, and there is nothing to compare
         pytest.skip("oneDNN makes no products of bfloat16 on this processor")
     monkeypatch.setattr(onednn, "packing_is_faster", lambda: True)
     torch.manual_seed(0)
