@@ -79,7 +79,7 @@ def greedy(
     processors = [*repetition(repetition_penalty), *logits_processor]
     prompts = prompts_of(input_ids, attention_mask)
     ends = Ends.of(eos_token_id, pad_token_id, stopping_criteria, input_ids.device)
-    select = Selection(processors, lambda scores: scores.argmax(dim=-1), on_token, record)
+    select = Selection(processors, lambda scores: scores.max(dim=-1).indices, on_token, record)
     with torch.inference_mode(), for_decoding(model, max_new_tokens, len(input_ids)):
         state = DecodingState(model, prompts, max_new_tokens, when_full, None if processors or record else 1)
         new = _generate(state, state.read(), select, ends)

@@ -45,7 +45,9 @@ def test_both_kinds_of_attention_follow_the_formula(qkv: list[Tensor], masked: b
     assert_close(eager_attention(*qkv, mask=mask), (mixed, weights))
 
 
-def test_one_query_in_bfloat16_is_rounded_once(qkv: list[Tensor]) -> None:
+@pytest.mark.parametrize("by_kernel", [False, True])
+def test_one_query_in_bfloat16(qkv: list[Tensor], by_kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry.nn.attention.MULTIPLIES_BFLOAT16", by_kernel)
     query, key, value = (x.bfloat16() for x in qkv)
     mixed = attention(query[:, -1:], key, value)
     expected, _ = formula(query[:, -1:].double(), key.double(), value.double())

@@ -432,13 +432,21 @@ def test_weights_are_packed_only_where_it_pays(monkeypatch: pytest.MonkeyPatch) 
         (MANY_STEPS, 8, [False, True, False]),
         (many, 8, [True, True, False]),
         (many, 1, [False, False, False]),
-        (many, FEW + 1, [False, False, False]),
+        (many, 2 * FEW + 1, [False, False, False]),
     ):
         with for_decoding(model, steps, rows):
             assert own_forwards(model) == packed, (steps, rows)
     half = nn.Sequential(Conv1D(8, 8), nn.Linear(8, 8)).to(torch.bfloat16)
-    with for_decoding(half, STEPS_OF_PACKING[torch.bfloat16] - 1, 1):
-        assert not any(own_forwards(half))
+    many = STEPS_OF_PACKING[torch.bfloat16]
+    supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    for steps, rows, wanted in (
+        (many - 1, 1, False),
+        (many, 1, supported),
+        (many, MANY, supported),
+        (many, 999, False),
+    ):
+        with for_decoding(half, steps, rows):
+            assert own_forwards(half) == [wanted, wanted], (steps, rows)
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     with for_decoding(model, many, 8):
         assert not any(own_forwards(model))
