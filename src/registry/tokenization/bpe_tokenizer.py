@@ -158,7 +158,7 @@ class BytePairTokenizer(CausalTokenizer):
 
     def __reduce__(self) -> tuple[Any, ...]:
         revive, (reference, state) = super().__reduce__()
-        return revive, (reference, {**state, "merges_file": self._pairs()})
+        return revive, (reference, {**state, "merges_file": self.byte_pairs.merges})
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------

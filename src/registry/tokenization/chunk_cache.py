@@ -19,6 +19,8 @@ K = TypeVar("K", bound=str | bytes)
 V = TypeVar("V")
 TokenIds: TypeAlias = "array[int]"
 """Ids as 64-bit integers, as tensors hold them."""
+ID_BYTES = 8
+"""Bytes of one of them."""
 
 LONGEST_CHUNK = 256
 """Length of the longest chunk that is cached; longer ones hardly ever come again."""
@@ -127,6 +129,11 @@ def as_array(ids: Iterable[int] | CachedIds) -> TokenIds:
     if isinstance(ids, CachedIds):
         return array("q", ids.cache.bytes_of(ids.chunks))
     return array("q", ids)
+
+
+def as_bytes(ids: Iterable[int] | CachedIds) -> bytes:
+    """The same, as they lie in memory."""
+    return ids.cache.bytes_of(ids.chunks) if isinstance(ids, CachedIds) else array("q", ids).tobytes()
 
 
 def ids_of_parts(cache: ChunkCache[K, tuple[int, ...]], parts: Sequence[K]) -> tuple[int, ...]:

@@ -1,8 +1,11 @@
 """Files are tokenized line by line, by one process or several, with the ids of each line alone."""
 
 import json
-from itertools import islice, repeat
+import os
+from collections.abc import Iterator
+from itertools import count, islice, repeat
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -29,6 +32,18 @@ def lines(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def first_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait until other processes have started, so that the first parts are theirs."""
+    take = encode._OtherProcess.take
+
+    def take_late(worker: encode._OtherProcess, texts: Iterator[parts.Portion]) -> Iterator[encode._OtherProcess]:
+        assert worker.has_started or worker.pipe.poll(60)
+        return take(worker, texts)
+
+    monkeypatch.setattr(encode._OtherProcess, "take", take_late)
+
+
 def ids_of_lines() -> list[list[int]]:
     return [TOKENIZER.encode(line) for line in LINES]
 
@@ -41,7 +56,9 @@ def test_each_line_is_a_text(lines: Path) -> None:
     assert list(TOKENIZER.encode_files(lines)) == []
 
 
-def test_processes_give_the_same_ids_in_the_same_order_and_name_the_line_at_fault(lines: Path, tmp_path: Path) -> None:
+def test_processes_give_the_same_ids_in_the_same_order_and_name_the_line_at_fault(
+    lines: Path, tmp_path: Path, first_others: None
+) -> None:
     damaged = tmp_path / "damaged.txt"
     damaged.write_bytes(b"a b\n" * 30 + b"a \xff\n" + b"a\n" * 20)
     found = TOKENIZER.encode_files([lines, damaged], workers=2)
@@ -93,26 +110,48 @@ def test_a_line_that_the_model_will_refuse_is_warned_of_once(lines: Path) -> Non
     with pytest.warns(RegistryWarning, match="the model takes at most 5") as warned:
         list(short.encode_files([lines, lines]))
     assert len(warned) == 1
-    again = encode.ArrayEncoder(BertTokenizer(TOKENIZER.vocab, max_len=5), True, None)
     with pytest.warns(RegistryWarning, match="the model takes at most 5") as warned:
-        list(encode.in_processes(again, parts.parts_of([lines], "text"), 1))
+        list(BertTokenizer(TOKENIZER.vocab, max_len=5).encode_files(lines, workers=2))
     assert len(warned) == 1
 
 
-def test_no_more_is_read_than_a_few_parts_ahead() -> None:
-    endless = repeat(parts.Texts(["a", "b"]))
-    encoder = encode.ArrayEncoder(TOKENIZER, False, None)
+class Numbered(NamedTuple):
+    """A text of the letter "a" as often as the number says, and "b" in the process that made it, "c" in others."""
+
+    number: int
+    process: int
+
+    def texts(self) -> list[str]:
+        return ["a " * self.number + ("b" if os.getpid() == self.process else "c")]
+
+
+def test_this_process_computes_as_well_and_parts_stay_in_order() -> None:
+    taken = []
+    endless = (taken.append(number) or Numbered(number % 7, os.getpid()) for number in count())  # type: ignore[func-returns-value]
+    by_whom = set()
+    for number, ids in enumerate(encode.in_processes(encode.Packer(TOKENIZER, False, None), endless, 2)):
+        assert ids.tolist()[:-1] == [5] * (number % 7)
+        assert len(taken) <= number + 1 + 2 * encode.AHEAD + 1
+        by_whom.add(ids[-1])
+        if by_whom == {6, 7}:
+            break
+
+
+def test_no_more_is_read_than_a_few_parts_ahead(first_others: None) -> None:
+    encoder, endless = encode.Packer(TOKENIZER, False, None), repeat(parts.Texts(["a", "b"]))
     assert [ids.tolist() for ids in islice(encode.in_this_process(encoder, endless), 3)] == [[5], [6], [5]]
-    assert [ids.tolist() for ids in islice(encode.in_processes(encoder, endless, 1), 3)] == [[5], [6], [5]]
+    assert [ids.tolist() for ids in islice(encode.in_processes(encoder, endless, 3), 9)] == [[5], [6]] * 4 + [[5]]
 
 
-def test_a_process_that_dies_is_an_error() -> None:
-    class Deadly(parts.Texts):
-        def texts(self) -> list[str]:
-            raise AssertionError("never called here")
+class Deadly(parts.Texts):
+    def __reduce__(self) -> tuple[object, ...]:
+        return os._exit, (9,)
 
-        def __reduce__(self) -> tuple[object, ...]:
-            return __import__("os")._exit, (9,)
 
+def test_a_process_that_dies_is_an_error(first_others: None, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BulkError, match="A process that tokenizes texts died"):
-        list(encode.in_processes(encode.ArrayEncoder(TOKENIZER, False, None), iter([Deadly([])]), 1))
+        list(encode.in_processes(encode.Packer(TOKENIZER, False, None), iter([Deadly([])]), 2))
+    monkeypatch.setattr(encode, "_serve", os._exit)  # with a pipe, which it does not take
+    large = BertTokenizer({**TOKENIZER.vocab, **{str(number): len(WORDS) + number for number in range(50_000)}})
+    with pytest.raises(BulkError, match="A process that tokenizes texts died"):  # more than a pipe can hold
+        list(encode.in_processes(encode.Packer(large, False, None), repeat(parts.Texts(["a"])), 2))
