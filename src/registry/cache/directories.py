@@ -13,6 +13,11 @@ PathArgument: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 CACHE_DIRECTORY = "pytorch_pretrained_bert"
 """The directory inside torch's home; pytorch-pretrained-bert's name, so that its files are found again."""
 
+OURS = ".registry"
+"""The directory in it of this library's own files, next to those of pytorch-pretrained-bert."""
+VERSION = "v1"
+"""Directory of their layout; another one gets another name, so that versions of this library can share a cache."""
+
 NOWHERE = Path(os.devnull) / "no home directory is known"
 """Stands for the directory where none can be named: nothing is ever found in it, and it cannot be made."""
 
@@ -53,13 +58,26 @@ def shown_cache_directory() -> str:
 
 
 def is_anything_cached(cache_dir: PathArgument | None = None) -> bool:
-    """Whether one of the directories is there, of our cache and of the others: without, nothing needs to be looked for.
+    """Whether our cache has a file, or one of the others is there: without, nothing needs to be looked for.
 
     Raises:
         CacheError: The caller chose a directory, which is in a home directory that is not known.
     """
-    directories = (cache_directory_or_nowhere(cache_dir), older_directory(), hub_cache())
-    return any(map(os.path.isdir, directories))  # Path.is_dir raises where a directory may not be read
+    if _has_files(cache_directory_or_nowhere(cache_dir)):
+        return True
+    return any(map(os.path.isdir, (older_directory(), hub_cache())))  # Path.is_dir raises where it may not be read
+
+
+def _has_files(directory: Path) -> bool:
+    """Whether a directory of fetched files has any: of ours, which ``verify`` and locks make as well, or older ones."""
+    if any(os.path.isdir(f"{directory}/{OURS}/{VERSION}/{name}") for name in ("refs", "blobs")):  # noqa: PTH112  # likewise
+        return True
+    try:
+        return any(name != OURS for name in os.listdir(directory))  # noqa: PTH208  # names are all that is wanted
+    except PermissionError:
+        return True  # files may be there all the same
+    except OSError:
+        return False
 
 
 def _of_environment() -> str:

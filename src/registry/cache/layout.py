@@ -21,11 +21,15 @@ from typing import Self
 
 from attrs import frozen
 
-from registry.cache.directories import NOWHERE, PathArgument, cache_directory, cache_directory_or_nowhere
+from registry.cache.directories import (
+    NOWHERE,
+    OURS,
+    VERSION,
+    PathArgument,
+    cache_directory,
+    cache_directory_or_nowhere,
+)
 from registry.cache.ownership import DIRECTORY_MODE, check_owner
-
-VERSION = "v1"
-"""Directory of this layout; another one gets another name, so that versions of this library can share a cache."""
 
 CACHEDIR_TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n# Backups may leave this directory out: https://bford.info/cachedir\n"
@@ -52,7 +56,7 @@ class CacheLayout:
     @property
     def home(self) -> Path:
         """The directory of everything below, next to the files of pytorch-pretrained-bert."""
-        return self.directory / ".registry" / VERSION
+        return self.directory / OURS / VERSION
 
     def blob(self, digest: str) -> Path:
         """The path of the content with this sha256, whether it is there or not."""

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from shutil import get_terminal_size
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 import attrs
@@ -80,6 +79,8 @@ def print_table(
 
 def print_fields(fields: Mapping[str, str | None]) -> None:
     """Print one field per line, without those that have no value; on a terminal, long values are wrapped."""
+    from textwrap import wrap  # whose patterns take time to compile
+
     known = {name: printable(value, lines=False) for name, value in fields.items() if value}
     margin = max(map(len, known), default=0)
     room = max(20, get_terminal_size().columns - margin - 2) if sys.stdout.isatty() else sys.maxsize

@@ -13,7 +13,7 @@ import pytest
 import registry
 from registry import Card, FileSpec, hookimpl
 from registry.cache.cache import Cache
-from registry.cache.directories import cache_directory
+from registry.cache.directories import cache_directory, is_anything_cached
 from registry.download.fetch import Policy, cached_path, fetch
 from registry.errors import ConflictingOptionsError, NotCachedError
 from registry.sources.files import Files
@@ -129,6 +129,30 @@ def test_what_is_cached_is_listed_as_cached(server, monkeypatch: pytest.MonkeyPa
     assert registry.list_models(cached=True, architecture="toy") == ["toy"]
     path.unlink()
     assert registry.list_models(cached=True, architecture="toy") == []
+
+
+@pytest.mark.parametrize(
+    ("file", "is_cached"),
+    [
+        (None, False),
+        (".registry/v1/locks/0.lock", False),
+        (".registry/v1/partial/0.digests", False),
+        (".registry/v1/refs/0.json", True),
+        (".registry/v1/blobs/00/0", True),
+        ("0", True),  # of pytorch-pretrained-bert
+    ],
+)
+def test_a_cache_that_holds_no_file_of_a_model_is_not_looked_through(
+    file: str | None, is_cached: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    cache = tmp_path / "cache"
+    if file is not None:
+        path = cache / file
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert is_anything_cached(cache) == is_cached
 
 
 def test_listing_what_is_cached_imports_neither_torch_nor_requests() -> None:
