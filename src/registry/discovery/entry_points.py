@@ -55,6 +55,8 @@ def installed_plugins() -> tuple[Plugin, ...]:
             continue
         name = canonicalize_name(str(plugins[0].distribution))
         counted, at = found.setdefault(name, plugins), places.setdefault(name, path)
+        if counted is plugins:
+            continue
         if _directory(path) == _directory(at) and _rank(plugins, path) > _rank(counted, at):
             found[name], places[name] = plugins, path
             counted, plugins, path = plugins, counted, at
