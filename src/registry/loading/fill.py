@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 
 import torch
+from attrs import evolve
 from torch import Tensor, nn
 
 from registry._version import __version__
@@ -21,8 +22,9 @@ from registry.loading.report import LoadReport, report_of
 from registry.loading.slots import Slot, Values, assign, move_buffers, shared_names, slots_of, type_of
 from registry.sharding.shares import own_class
 from registry.weights.checkpoint import Checkpoint
-from registry.weights.mapped import fetch
+from registry.weights.mapped import fetch, is_cached
 from registry.weights.matching import Outcomes, Pair, classify, is_allowed, match, require_backbone, translate_names
+from registry.weights.memory import copied
 from registry.weights.names import Layout
 from registry.weights.names.lazy import Chain, Stack, Value
 
@@ -88,8 +90,11 @@ def fill(
                 alternatives=alternatives,
             )
         )
-    with _agreed(model, checkpoint, outcomes, options):
+    checkpoint, equal_draws = _agreed(model, checkpoint, outcomes, options)
+    with equal_draws:
         new = _initialized([*outcomes["new"], *outcomes["allowed_missing"]], slots, init_module)
+    if options.processes is not None and not all(map(is_cached, checkpoint.paths.values())):
+        _fetch(values, slots)
     converted = _converted(values, slots, options, copy=checkpoint.borrowed)
     assign(converted + _converted(new, slots, options), slots)
     move_buffers(model, options.dtype, options.device)
@@ -114,13 +119,16 @@ def _initialized(
 
 def _agreed(
     model: nn.Module, checkpoint: Checkpoint, outcomes: Outcomes, options: LoadOptions
-) -> AbstractContextManager[None]:
-    """Where processes share the model: all have come here with the same files, and draw the same random numbers."""
+) -> tuple[Checkpoint, AbstractContextManager[None]]:
+    """Where processes share the model: all have come here with the same files, and draw the same random numbers.
+
+    Which tensors were never trained, the first process has found out for all.
+    """
     if options.processes is None:
-        return nullcontext()
+        return checkpoint, nullcontext()
     agreement = options.processes.agreement
     names = {kind: [pair.names for pair in pairs] for kind, pairs in outcomes.items()}
-    agreement.agree(
+    untrained = agreement.agree(
         {
             "the class": own_class(model).__name__,
             "the format": checkpoint.format,
@@ -128,15 +136,26 @@ def _agreed(
             "versions": (__version__, torch.__version__),
             "files": {name: sample_of(path) for name, path in checkpoint.paths.items()},
             "what they hold": names,
-        }
+        },
+        value=list(checkpoint.untrained),
     )
-    return agreement.equal_draws() if outcomes["new"] or outcomes["allowed_missing"] else nullcontext()
+    draws = outcomes["new"] or outcomes["allowed_missing"]
+    return evolve(checkpoint, untrained=untrained[0]), agreement.equal_draws() if draws else nullcontext()
 
 
 def _empty_buffers(model: nn.Module, loaded: Iterable[Pair]) -> list[str]:
     """Buffers which the constructor left without values, and the file does not give."""
     given = {name for pair in loaded for name in pair.ours.values()}
     return [name for name, buffer in model.named_buffers() if buffer.is_meta and name not in given]
+
+
+def _fetch(values: Sequence[tuple[Pair, Value]], slots: Mapping[str, Slot]) -> None:
+    """Have the kernel fetch what this process needs of files."""
+    for pair, value in values:
+        slot = slots[pair.names[0]]
+        if slot.share is not None:
+            for part in slot.mapped(value):
+                fetch(part)
 
 
 def _converted(
@@ -147,13 +166,15 @@ def _converted(
     taken: set[int] = set()
     for pair, value in values:
         slot = slots[pair.names[0]]
-        if slot.share is not None:
-            for part in slot.mapped(value):
-                fetch(part)
-    for pair, value in values:
-        slot = slots[pair.names[0]]
         target = type_of(slot.tensor, options.dtype)
-        tensor = slot.part_of(value).detach().to(device=options.device, dtype=target, copy=copy).contiguous()
+        tensor = _placed(slot.part_of(value).detach(), target, options.device, copy=copy)
         converted.append((pair, tensor.clone() if tensor.data_ptr() in taken else tensor))
         taken.add(tensor.data_ptr())
     return converted
+
+
+def _placed(tensor: Tensor, dtype: torch.dtype, device: torch.device | None, *, copy: bool) -> Tensor:
+    """A tensor, contiguous, of a type and on a device; a copy where it is not that already, or one is asked for."""
+    if not (tensor.is_cpu and (device is None or device.type == "cpu")):
+        return tensor.to(device=device, dtype=dtype, copy=copy).contiguous()
+    return copied(tensor, dtype) if copy or tensor.dtype != dtype or not tensor.is_contiguous() else tensor

@@ -113,11 +113,8 @@ def _divide(model: "Model", options: LoadOptions) -> None:
 
 def _opened(files: Files, architecture: Architecture, options: LoadOptions) -> Checkpoint:
     """The weights among the files; which parts were never trained, one process finds out for all that share them."""
-    if options.processes is None:
-        return open_weights(files, architecture, options.formats)
-    agreement = options.processes.agreement
-    checkpoint = open_weights(files, architecture, options.formats, compares=agreement.is_first)
-    return evolve(checkpoint, untrained=agreement.agree(value=list(checkpoint.untrained))[0])
+    finds_out = options.processes is None or options.processes.agreement.is_first
+    return open_weights(files, architecture, options.formats, compares=finds_out)
 
 
 def _built(cls: type[ModelT], described: ConfigFile, arguments: ClassArguments) -> ModelT:

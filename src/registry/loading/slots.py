@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from registry.sharding.shares import Share, divided_like, fused_axis, is_divided, share_of
+from registry.sharding.shares import Share, fused_axis, is_divided, parameter_like, share_of
 from registry.weights.matching import Pair
 from registry.weights.names.lazy import Chain, LazyTensor, Value
 
@@ -100,13 +101,15 @@ def share_again(model: nn.Module, groups: Iterable[list[str]]) -> None:
 def assign(values: Values, slots: Mapping[str, Slot]) -> None:
     """Put each tensor into all its slots, as one parameter with the attributes of the previous one."""
     for pair, value in values:
-        before, share = slots[pair.names[0]].tensor, slots[pair.names[0]].share
-        after = value = value if share is None else divided_like(value, before)
+        before, share, after = slots[pair.names[0]].tensor, slots[pair.names[0]].share, value
         if isinstance(before, nn.Parameter):
-            after = nn.Parameter(value, requires_grad=before.requires_grad)
+            made = nn.Parameter if share is None else partial(parameter_like, like=before)
+            after = made(value, requires_grad=before.requires_grad)
             vars(after).update(vars(before))
         for slot in map(slots.__getitem__, pair.ours.values()):
-            setattr(slot.module, slot.key, after)
+            parameters, buffers = slot.module._parameters, slot.module._buffers
+            held: dict[str, Any] = parameters if slot.key in parameters else buffers
+            held[slot.key] = after  # what ``setattr`` does, which first looks where else the name might be
 
 
 def move_buffers(model: nn.Module, dtype: torch.dtype | None, device: Any) -> None:

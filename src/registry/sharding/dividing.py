@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from inspect import ismethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +21,13 @@ from torch.utils import _pytree as pytree
 from registry.errors import ParallelError
 from registry.nn.packing import set_packing
 from registry.sharding.agreement import random_state
-from registry.sharding.assignment import Assignment, assignments, blocks_of, plan_of, rules_of, sharding_axis
+from registry.sharding.assignment import Assignment, assignments, blocks_of, plan_of, sharding_axis
 from registry.sharding.layers import become_divided
 from registry.sharding.meshes import ProcessMesh
-from registry.sharding.shares import FUSED, portion
+from registry.sharding.shares import FUSED, parameter_like, portion
+
+if TYPE_CHECKING:
+    from registry.sharding.plans import PlanRule
 
 METHODS = ("score", "score_best", "encode")
 """Methods that compute without ``forward``, in generation or for vectors of texts, and need the parameters of the model
@@ -90,20 +93,22 @@ def _drop_values(model: nn.Module) -> None:
 
 
 def _divide_layers(model: Any, mesh: DeviceMesh) -> None:
-    rules, fused = rules_of(model), defaultdict[nn.Module, dict[str, int]](dict)
+    rules: dict[nn.Module, PlanRule | None] = {}
+    fused = defaultdict[nn.Module, dict[str, int]](dict)
     templates: dict[Any, DTensor] = {}
     for assignment in assignments(model, mesh.size()):
         key = assignment.shape, assignment.axis, assignment.parameter.dtype
         if key not in templates:
             templates[key] = _template(assignment, mesh)
-        made = nn.Parameter(templates[key], requires_grad=assignment.parameter.requires_grad)
+        template = templates[key]
+        made = parameter_like(template._local_tensor, template, assignment.parameter.requires_grad)
         for use in assignment.uses:
+            rules[use.module] = use.rule
             use.module._parameters[use.key] = made
             if assignment.fused is not None:
                 fused[use.module][use.key] = assignment.fused
     for module, rule in rules.items():
-        if any(parameter is not None for parameter in module._parameters.values()):
-            become_divided(module, rule, mesh, fused[module])
+        become_divided(module, rule, mesh, fused[module])
 
 
 def _template(assignment: Assignment, mesh: DeviceMesh) -> DTensor:
@@ -156,10 +161,11 @@ def _shard(model: Any, blocks: list[nn.Module], mesh: DeviceMesh) -> None:
     def place(parameter: nn.Parameter) -> Shard:
         return Shard(sharding_axis(tuple(parameter.shape), fused.get(id(parameter)), mesh.size()))
 
+    placing = place if fused else None  # asked twice of each parameter
     for block in blocks:
-        fully_shard(block, mesh=mesh, shard_placement_fn=place)
+        fully_shard(block, mesh=mesh, shard_placement_fn=placing)
     model.register_forward_hook(_without_views)  # before the hook of FSDP, which warns about views
-    fully_shard(model, mesh=mesh, shard_placement_fn=place, reshard_after_forward=True)
+    fully_shard(model, mesh=mesh, shard_placement_fn=placing, reshard_after_forward=True)
     set_packing(model, False)
     for module in (model, *blocks):
         module.register_forward_pre_hook(_gather_outside_inference_mode, prepend=True)

@@ -6,6 +6,7 @@ stands for any characters but dots.
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,7 +47,12 @@ class PlanRule(NamedTuple):
 
 def fits(pattern: str, name: str) -> bool:
     """Whether a pattern fits a name; ``*`` stands for any characters but dots."""
-    return re.fullmatch(re.escape(pattern).replace(r"\*", "[^.]*"), name) is not None
+    return _expression(pattern).fullmatch(name) is not None
+
+
+@cache
+def _expression(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.escape(pattern).replace(r"\*", "[^.]*"))
 
 
 def _rule(pattern: str, word: object) -> PlanRule:

@@ -58,12 +58,10 @@ class Share(NamedTuple):
 
     def of(self, tensor: Any) -> Any:
         """Cut the share out of a complete tensor: a view where that is one block, else a copy of this share alone."""
-        import torch  # plans are computed without it
-
         for axis, ranges in sorted(enumerate(self.ranges), key=lambda pair: len(pair[1])):  # copies are made last
             if ranges != ((0, self.shape[axis]),):
                 parts = [tensor.narrow(axis, start, stop - start) for start, stop in ranges]
-                tensor = parts[0] if len(parts) == 1 else torch.cat(parts, dim=axis)
+                tensor = parts[0] if len(parts) == 1 else _joined(parts, axis)
         return tensor
 
     def around(self, tensor: Any) -> Any:
@@ -84,6 +82,16 @@ class Share(NamedTuple):
         """Copy a share, in the shape ``sizes``, to where it belongs in a complete tensor."""
         for piece in self.pieces():
             complete[_slices(piece.offsets, piece.sizes)] = local[_slices(piece.local, piece.sizes)]
+
+
+def _joined(parts: list[Any], axis: int) -> Any:
+    import torch  # plans are computed without it
+
+    from registry.weights.memory import empty
+
+    shape = list(parts[0].shape)
+    shape[axis] = sum(part.shape[axis] for part in parts)
+    return torch.cat(parts, dim=axis, out=empty(shape, parts[0].dtype))
 
 
 _SCALAR = Piece((), (), ())
@@ -189,18 +197,21 @@ def local_of(tensor: Any) -> Any:
     return tensor.detach().to_local() if is_divided(tensor) else tensor.detach()
 
 
-def divided_like(local: Any, like: Any) -> Any:
-    """A DTensor with the values of a share, placed as another one of the same shape.
+def parameter_like(local: Any, like: Any, requires_grad: bool) -> Any:
+    """A parameter with the values of a share, placed as a DTensor of the same shape.
 
-    It is made of the other's placement as FSDP makes its own: ``DTensor.from_local`` takes several times as long.
+    It is made of the other's placement as FSDP makes its own: ``DTensor.from_local`` and ``nn.Parameter`` take several
+    times as long.
     """
     from torch.distributed.tensor import DTensor  # only for divided models
 
     spec = like._spec
     if local.dtype != like.dtype:
         spec = replace(spec, tensor_meta=spec.tensor_meta._replace(dtype=local.dtype))
-    make: Any = DTensor
-    return make(local.reshape(like._local_tensor.shape), spec, requires_grad=False)
+    make: Any = DTensor.__new__  # its ``__init__`` does nothing
+    made = make(DTensor, local.reshape(like._local_tensor.shape), spec, requires_grad=requires_grad)
+    made._is_param = True  # by which ``isinstance(made, nn.Parameter)``
+    return made
 
 
 def own_class(model: Any) -> type[Any]:

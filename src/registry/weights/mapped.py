@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 import os
+import sys
 import weakref
 from pathlib import Path
 from threading import Lock
@@ -20,6 +21,8 @@ AHEAD = 128 * 1024
 """Bytes that a kernel fetches at once, if it is asked to: what Linux reads ahead by default."""
 RANDOM, WILL_NEED = (getattr(mmap, f"MADV_{advice}", None) for advice in ("RANDOM", "WILLNEED"))
 """Advice to a kernel; None where it takes none."""
+CACHESTAT = 451
+"""The number of a system call of Linux, since 6.5, that counts the pages of a file in memory."""
 
 
 class MappedFile:
@@ -76,6 +79,17 @@ class MappedFile:
             return torch.frombuffer(self._bytes, dtype=dtype, count=count, offset=offset).view(header.shape)
         copied = bytearray(self._bytes[offset : offset + header.nbytes])
         return torch.frombuffer(copied, dtype=dtype).view(header.shape)
+
+
+def is_cached(path: Path) -> bool:
+    """Whether all of a file is in memory; False as well where the system does not say."""
+    if sys.platform != "linux":
+        return False
+    whole = (ctypes.c_uint64 * 2)(0, 0)  # offset and length, of which 0 is to the end
+    counts = (ctypes.c_uint64 * 5)()  # the first is of cached pages
+    with path.open("rb") as file:
+        failed = ctypes.CDLL(None).syscall(CACHESTAT, file.fileno(), whole, counts, 0)
+        return not failed and counts[0] * mmap.PAGESIZE >= os.fstat(file.fileno()).st_size
 
 
 def fetch(part: Tensor) -> None:

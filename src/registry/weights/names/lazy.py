@@ -160,8 +160,8 @@ Value: TypeAlias = "Tensor | Chain | Stack"
 
 
 def _copied(gathered: Chain | Stack) -> "Tensor":
-    from torch import empty
+    from registry.weights.memory import empty  # which imports torch
 
-    made = empty(gathered.shape, dtype=gathered.dtype)
+    made = empty(gathered.shape, gathered.dtype)
     gathered.write(made)
     return made
