@@ -257,7 +257,7 @@ class Model(WithVocabulary, WithCheckpointing, metaclass=_Constructed):
             ConfigError: The configuration is impossible.
             WeightsMismatchError: Weights are missing, unexpected, or of another shape.
         """
-        with sharing(mesh, parallel) as processes:
+        with sharing(pretrained_model_name_or_path, mesh, parallel) as processes:
             arguments = ClassArguments.of(cls, inputs, kwargs)  # refuses unknown keywords before anything is fetched
             files = Files.named(
                 pretrained_model_name_or_path,

@@ -1,5 +1,6 @@
 """Options of filling a model with weights, checked before anything is read."""
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,6 +9,7 @@ from attrs import field, frozen
 
 from registry.config import Config
 from registry.errors import UnknownOptionError, UnsupportedError, did_you_mean
+from registry.sharding.arrival import note_alone, raise_what_others_found
 from registry.weights.checks import shared_among
 from registry.weights.matching import Patterns
 
@@ -77,10 +79,11 @@ def _tuple(patterns: Patterns) -> tuple[str, ...]:
 
 
 @contextmanager
-def sharing(mesh: Any, parallel: Any) -> "Iterator[ProcessMesh | None]":
+def sharing(name: str | os.PathLike[str], mesh: Any, parallel: Any) -> "Iterator[ProcessMesh | None]":
     """A block of loading that all processes of a mesh run; where one raises an error in it, all do.
 
     Args:
+        name: What is loaded, as the caller named it.
         mesh: The mesh; None for a model that this process has for itself.
         parallel: How the processes share the model.
 
@@ -91,14 +94,15 @@ def sharing(mesh: Any, parallel: Any) -> "Iterator[ProcessMesh | None]":
         UnknownOptionError: ``parallel`` is not a way to share a model, or only one of the two is given.
         ParallelError: The mesh does not have the dimensions that are needed, or the processes do not do the same.
     """
+    raise_what_others_found()
     if mesh is None and parallel is None:
         yield None
+        note_alone(str(name))
         return
 
     from registry.sharding.meshes import ProcessMesh  # which imports torch.distributed
 
-    processes = ProcessMesh.of(mesh, parallel)
-    assert processes is not None
+    processes = ProcessMesh.of(mesh, parallel, str(name))
     with processes.agreement.together(), shared_among(*processes.on_this_machine()):
         yield processes
 

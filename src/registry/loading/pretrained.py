@@ -93,7 +93,7 @@ def load(
     """
     from registry.loading.options import LoadOptions, sharing  # tokenizers need none
 
-    with sharing(mesh, parallel) as processes:
+    with sharing(name, mesh, parallel) as processes:
         options = LoadOptions(
             dtype=dtype,
             device=device,
@@ -143,7 +143,7 @@ def load_model(
     """
     from registry.loading.options import LoadOptions, sharing  # tokenizers need none
 
-    with sharing(mesh, parallel) as processes:
+    with sharing(name, mesh, parallel) as processes:
         options = LoadOptions(
             dtype=dtype,
             device=device,

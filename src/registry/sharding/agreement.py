@@ -4,8 +4,7 @@ A process that raises alone would leave the others waiting in the next collectiv
 first: where a block that all processes run ends, and before each collective operation inside of it.
 """
 
-import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
 from registry.errors import ParallelError, RegistryError
+from registry.sharding.arrival import portable
 
 
 class Agreement:
@@ -21,10 +21,12 @@ class Agreement:
 
     Args:
         mesh: The mesh.
+        arrive: Exchanges the first values, where not all processes may come: it takes the ranks and the own value.
     """
 
-    def __init__(self, mesh: DeviceMesh) -> None:
+    def __init__(self, mesh: DeviceMesh, arrive: Callable[[list[int], Any], list[Any]] | None = None) -> None:
         self._mesh = mesh
+        self._arrive = arrive
         self.groups = [mesh.get_group(number) for number in range(mesh.ndim)]
         """The process group of each dimension."""
         self.ranks: list[int] = mesh.mesh.flatten().tolist()
@@ -43,6 +45,8 @@ class Agreement:
         A mesh of all processes exchanges in the group of all, which is the same one whatever the mesh's shape is: so
         processes whose meshes differ do not wait for one another in different groups.
         """
+        if self._arrive is not None:
+            return self._come(value)
         if len(self.ranks) == dist.get_world_size():
             by_rank: list[Any] = [None] * len(self.ranks)
             dist.all_gather_object(by_rank, value)
@@ -53,6 +57,15 @@ class Agreement:
             dist.all_gather_object(found, values, group=group)
             values = [one for several in found for one in several]
         return values
+
+    def _come(self, value: Any) -> list[Any]:
+        arrive, self._arrive = self._arrive, None
+        assert arrive is not None
+        try:
+            return arrive(self.ranks, value)
+        except Exception as problem:
+            self._raised = problem  # by all of them, or the store is gone
+            raise
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -102,7 +115,7 @@ class Agreement:
 
     def _settle(self, outcome: tuple[Exception | None, Any], value: Any = None) -> list[Any]:
         error, facts = outcome
-        outcomes = self.exchange((_portable(error), facts, value))
+        outcomes = self.exchange((portable(error), facts, value))
         for rank, (found, _, _) in zip(self.ranks, outcomes, strict=True):
             if found is not None:
                 if not isinstance(found, RegistryError):
@@ -147,19 +160,6 @@ def random_state(device_type: str) -> torch.Tensor:
     if device_type == "cuda":
         return torch.cuda.get_rng_state()
     return torch.get_rng_state()
-
-
-def _portable(error: Exception | None) -> Exception | str | None:
-    """An error that another process can raise; the text of one that is none of the registry's."""
-    if error is None:
-        return None
-    if isinstance(error, RegistryError):
-        try:
-            pickle.loads(pickle.dumps(error))  # noqa: S301  # what this process itself wrote
-        except Exception:  # noqa: BLE001  # a plugin's error may hold anything
-            return f"{type(error).__name__}: {error}"
-        return error
-    return f"{type(error).__name__}: {error}"
 
 
 def _short(value: object) -> str:

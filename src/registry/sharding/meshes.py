@@ -1,6 +1,7 @@
 """Which processes divide a model, and how: the arguments ``mesh=`` and ``parallel=``."""
 
 import socket
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
-from registry.errors import ParallelError, UnknownOptionError, did_you_mean
+from registry.errors import ParallelError, RegistryError, UnknownOptionError, did_you_mean
 from registry.sharding.agreement import Agreement
+from registry.sharding.arrival import meet, note_refusal
 
 WAYS = {"tp": ("tp",), "fsdp": ("fsdp",), "fsdp+tp": ("fsdp", "tp")}
 """The values of ``parallel=``, and the dimensions of the mesh that each needs."""
@@ -31,28 +33,28 @@ class ProcessMesh:
     """The machine of each, in the order of the mesh."""
 
     @classmethod
-    def of(cls, mesh: Any, parallel: Any) -> "ProcessMesh | None":
-        """The processes that the two arguments name; None where neither is given.
+    def of(cls, mesh: Any, parallel: Any, name: str) -> "ProcessMesh":
+        """The processes that share a model.
 
-        All processes of the mesh call it.  An error of one is raised by all, unless that one is given no mesh.
+        All processes of the mesh call it.  An error of one is raised by all, also where one is given no mesh, or has
+        loaded without one.
+
+        Args:
+            mesh: The mesh.
+            parallel: The way.
+            name: The model, as the caller named it.
 
         Raises:
             UnknownOptionError: ``parallel`` is not a way, or only one of the two is given.
             ParallelError: The mesh does not have the dimensions that are needed, or this process is not in it, or the
                 processes have different meshes or ways.
         """
-        if mesh is None and parallel is None:
-            return None
-        if not isinstance(mesh, DeviceMesh):
-            _check_way(parallel)
-            given = "is not given" if mesh is None else f"is a {type(mesh).__name__}"
-            raise UnknownOptionError(
-                f"parallel={parallel!r} needs a DeviceMesh of torch.distributed, and mesh= {given}.",
-                hint='mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (2,)) makes one.',
-            )
-        if mesh.get_coordinate() is None:
-            raise ParallelError(f"Rank {dist.get_rank()} is not in the mesh, {mesh}.")
-        agreement = Agreement(mesh)
+        try:
+            _check_member(mesh, parallel)
+        except RegistryError as problem:
+            note_refusal(name, problem)
+            raise
+        agreement = Agreement(mesh, partial(meet, name=name))
         with agreement.starting():
             _check_way(parallel)
             names = _names(mesh, parallel)
@@ -106,6 +108,19 @@ class ProcessMesh:
     def check_same(self, **facts: Any) -> None:
         """Raise ParallelError unless all processes give the same facts: all must compute as often."""
         self.agreement.agree(facts)
+
+
+def _check_member(mesh: Any, parallel: Any) -> None:
+    """Raise an error unless this process is in a mesh."""
+    if not isinstance(mesh, DeviceMesh):
+        _check_way(parallel)
+        given = "is not given" if mesh is None else f"is a {type(mesh).__name__}"
+        raise UnknownOptionError(
+            f"parallel={parallel!r} needs a DeviceMesh of torch.distributed, and mesh= {given}.",
+            hint='mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (2,)) makes one.',
+        )
+    if mesh.get_coordinate() is None:
+        raise ParallelError(f"Rank {dist.get_rank()} is not in the mesh, {mesh}.")
 
 
 def _check_way(parallel: Any) -> None:
