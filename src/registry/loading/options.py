@@ -1,6 +1,7 @@
 """Options of filling a model with weights, checked before anything is read."""
 
 import os
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,7 +10,6 @@ from attrs import field, frozen
 
 from registry.config import Config
 from registry.errors import UnknownOptionError, UnsupportedError, did_you_mean
-from registry.sharding.arrival import note_alone, raise_what_others_found
 from registry.weights.checks import shared_among
 from registry.weights.matching import Patterns
 
@@ -94,10 +94,15 @@ def sharing(name: str | os.PathLike[str], mesh: Any, parallel: Any) -> "Iterator
         UnknownOptionError: ``parallel`` is not a way to share a model, or only one of the two is given.
         ParallelError: The mesh does not have the dimensions that are needed, or the processes do not do the same.
     """
-    raise_what_others_found()
+    in_group = _is_in_group()
+    if in_group:
+        from registry.sharding.arrival import note_alone, raise_what_others_found  # for programs of several processes
+
+        raise_what_others_found()
     if mesh is None and parallel is None:
         yield None
-        note_alone(str(name))
+        if in_group:
+            note_alone(str(name))
         return
 
     from registry.sharding.meshes import ProcessMesh  # which imports torch.distributed
@@ -105,6 +110,12 @@ def sharing(name: str | os.PathLike[str], mesh: Any, parallel: Any) -> "Iterator
     processes = ProcessMesh.of(mesh, parallel, str(name))
     with processes.agreement.together(), shared_among(*processes.on_this_machine()):
         yield processes
+
+
+def _is_in_group() -> bool:
+    """Whether there is a process group of torch.distributed, which is not imported for it."""
+    dist: Any = sys.modules.get("torch.distributed")
+    return dist is not None and dist.is_available() and dist.is_initialized()
 
 
 @frozen(kw_only=True, eq=False, repr=False)

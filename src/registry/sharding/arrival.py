@@ -7,7 +7,6 @@ outcome, so that all have the same one, also a process that comes late.
 """
 
 import pickle
-import sys
 from collections.abc import Sequence
 from hashlib import sha256
 from time import monotonic, sleep
@@ -197,9 +196,10 @@ class _Wait:
 
 
 def _has_others() -> bool:
-    """Whether this is one of several processes of torch.distributed, which is not imported for it."""
-    dist: Any = sys.modules.get("torch.distributed")
-    return dist is not None and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    """Whether this is one of several processes of a group."""
+    from torch import distributed as dist  # the module is imported where there is no group, too
+
+    return dist.is_initialized() and dist.get_world_size() > 1
 
 
 def _store() -> Any:
