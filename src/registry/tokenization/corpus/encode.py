@@ -132,7 +132,7 @@ class _OtherProcess:
             ) from problem
 
     def end(self) -> None:
-        self.process.terminate()
+        self.process.kill()  # a script that processes import may have a handler of what ``terminate`` sends
         self.process.join()
         self.sender.end()
         self.pipe.close()
