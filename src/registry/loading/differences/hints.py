@@ -184,7 +184,13 @@ def _patterns_of_file(found: Comparison, pairs: Iterable[Pair]) -> list[str]:
 
 def _patterns(wanted: list[str], names: Collection[str]) -> list[str]:
     """The first of the patterns, each of which matches a name."""
-    return [pattern for pattern in wanted if any(fnmatchcase(name, pattern) for name in names)][:MOST_PATTERNS]
+    return [pattern for pattern in wanted if _matches(pattern, names)][:MOST_PATTERNS]
+
+
+def _matches(pattern: str, names: Collection[str]) -> bool:
+    if not set("*?[") & set(pattern):
+        return pattern in names  # to compile a name of a megabyte as a pattern takes seconds
+    return any(fnmatchcase(name, pattern) for name in names)
 
 
 # --- Other architectures ----------------------------------------------------------------------------------------------
