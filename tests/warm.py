@@ -9,6 +9,8 @@ The server is this file as a program.  It reads a request a line, and answers wi
 its exit code.
 """
 
+import atexit
+import gc
 import importlib
 import json
 import os
@@ -17,8 +19,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import pairwise
+from multiprocessing import forkserver, resource_tracker, util
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 MODULES = ("torch._dynamo", "torch.distributed.tensor", "torch.testing")
 """What is imported beforehand, since most programs would import it."""
@@ -59,6 +65,7 @@ class WarmPython:
         cwd: Path | None = None,
         environment: Mapping[str, str] | None = None,
         modules: tuple[str, ...] = (),
+        preloaded: tuple[str, ...] = (),
     ) -> Process:
         """Start a program.
 
@@ -67,6 +74,7 @@ class WarmPython:
             cwd: Its working directory; this process's by default.
             environment: Its environment; this process's by default.
             modules: What else it finds imported, and all that are started later.
+            preloaded: What the fork server of its ``multiprocessing`` has imported, which is then a fork, too.
         """
         self._number += 1
         output = self._directory / f"output-{self._number}"
@@ -78,6 +86,7 @@ class WarmPython:
                 "environment": dict(os.environ if environment is None else environment),
                 "output": str(output),
                 "modules": modules,
+                "preloaded": preloaded,
             }
         )
         return Process(self, found, output)
@@ -145,11 +154,29 @@ def serve() -> dict[str, Any] | None:
             importlib.import_module(module)
         if "wait" in request:
             found = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
-        elif not (found := os.fork()):
+        elif not (found := _fork()):
             answers.close()
             return request
         print(found, file=answers, flush=True)
     return None
+
+
+def _fork() -> int:
+    """Fork; the collector of the fork need not walk through what was imported before."""
+    gc.freeze()
+    return os.fork()
+
+
+_exit: dict[str, int] = {}
+"""With which code the program ends, once it has."""
+
+
+def end_at_once() -> None:
+    """End a program that is done without taking its modules apart, which takes a second of a processor."""
+    if "code" in _exit:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_exit["code"])
 
 
 def become(request: dict[str, Any]) -> None:
@@ -168,6 +195,25 @@ def become(request: dict[str, Any]) -> None:
     sys.path[:] = [own, *filter(None, places), *(path for path in before if path not in places)]
 
 
+def start_fork_server(preloaded: list[str]) -> None:
+    """Start the server of multiprocessing's method "forkserver" as a fork of this process instead of a new Python."""
+
+    def spawn(_python: str, arguments: list[str], descriptors: tuple[int, ...]) -> int:
+        if found := os.fork():
+            return found
+        for before, after in pairwise(sorted({*range(3), *descriptors, os.sysconf("SC_OPEN_MAX")})):
+            os.closerange(before + 1, after)  # as exec does; it ends once the last program has closed a pipe
+        try:
+            exec(arguments[-1])
+        finally:
+            os._exit(0)
+
+    resource_tracker.ensure_running()
+    forkserver.set_forkserver_preload(preloaded)
+    with patch.object(util, "spawnv_passfds", spawn):
+        forkserver.ensure_running()
+
+
 def execute(arguments: list[str]) -> None:
     """Run the program as Python does."""
     kind, *rest = arguments
@@ -176,19 +222,26 @@ def execute(arguments: list[str]) -> None:
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     elif kind == "-c":
         sys.argv = ["-c", *rest[1:]]
-        namespace = sys.modules["__main__"].__dict__
-        namespace.clear()
-        namespace["__name__"] = "__main__"
-        exec(compile(rest[0], "<string>", "exec"), namespace)
+        sys.modules["__main__"] = ModuleType("__main__")
+        exec(compile(rest[0], "<string>", "exec"), vars(sys.modules["__main__"]))
     else:
         sys.argv = arguments
         runpy.run_path(kind, run_name="__main__")
 
 
 if __name__ == "__main__":
+    atexit.register(end_at_once)  # before all others, so that it is called after them
     for name in MODULES:
         importlib.import_module(name)
     asked = serve()
-    if asked is not None:
-        become(asked)
-        execute(asked["arguments"])
+    try:
+        if asked is not None:
+            become(asked)
+            if asked["preloaded"]:
+                start_fork_server(asked["preloaded"])
+            execute(asked["arguments"])
+        _exit["code"] = 0
+    except SystemExit as ended:
+        if ended.code is None or isinstance(ended.code, int):
+            _exit["code"] = ended.code or 0
+        raise

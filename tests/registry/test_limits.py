@@ -45,7 +45,7 @@ def run(warm: Any) -> Callable[..., tuple[int, str]]:
 
     def run(code: str, **values: object) -> tuple[int, str]:
         found: tuple[int, str] = warm.run(
-            "-c", (STARTED + code).format(folder=str(Path(__file__).parents[1]), **values)
+            "-c", (STARTED + code).format(folder=str(Path(__file__).parents[1]), **values), modules=("pytest",)
         )
         return found
 
