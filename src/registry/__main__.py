@@ -5,8 +5,9 @@ import sys
 
 def main() -> None:
     """Run the command line; without the extra ``cli``, say how to install it and exit with 1."""
-    from registry.garbage import gc_spared
+    from registry.garbage import gc_spared, skip_last_collections
 
+    skip_last_collections()
     try:
         with gc_spared():
             from registry.cli import main as run

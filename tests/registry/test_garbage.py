@@ -1,6 +1,8 @@
 """The garbage collector is paused where it has nothing to collect, and is as it was afterwards."""
 
 import gc
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
@@ -38,3 +40,22 @@ def test_what_an_application_has_frozen_stays_frozen() -> None:
     assert not any(kept is frozen for kept in found)
     assert any(kept is made for kept in found)
     assert not any(kept is made for kept in gc.get_objects(generation=2))
+
+
+LEFT = """
+import sys
+from registry.garbage import skip_last_collections
+class Left:
+    def __del__(self):
+        print("collected")
+one = Left()
+one.itself = one
+if sys.argv[1] == "skip":
+    skip_last_collections()
+"""
+
+
+@pytest.mark.parametrize(("last", "printed"), [("collect", "collected\n"), ("skip", "")])
+def test_what_is_left_when_a_program_ends_is_not_collected(last: str, printed: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", LEFT, last], capture_output=True, text=True, check=True)
+    assert ended.stdout == printed

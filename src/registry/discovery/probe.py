@@ -19,6 +19,7 @@ from registry import discovery
 from registry.discovery.hooks import HookManager
 from registry.discovery.plugin import Plugin, describe_exception, module_and_path
 from registry.errors import UnknownPluginError
+from registry.garbage import skip_last_collections
 from registry.records import Card, ConfigSpec, LazyRef, Record, TokenizerSpec, WeightLoaderSpec
 
 HEAVY = ("torch", "numpy", "requests", "regex", "sentencepiece", "safetensors", "tokenizers", "transformers", "jax")
@@ -93,6 +94,7 @@ def probe(
 
 def main() -> None:
     """Probe the plugin that the command line names, and print the result as JSON; all other output goes to stderr."""
+    skip_last_collections()
     report = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     json.dump(_observe(*sys.argv[1:]), report)

@@ -18,6 +18,7 @@ for _module in ("declarations", "configs", "tokenizers", "models", "seq2seq", "c
 
 from registry import discovery  # noqa: E402  # assertions are rewritten before suites are imported
 from registry.errors import PluginError, RegistryError  # noqa: E402
+from registry.garbage import skip_last_collections  # noqa: E402
 from registry.records import ConfigSpec, ModelSpec, TokenizerSpec, WeightLoaderSpec  # noqa: E402
 from registry.testing.recorded import RecordedWeights  # noqa: E402
 from registry.testing.suite import ANSWERING_TASKS, CAUSAL_TASKS, Suite  # noqa: E402
@@ -57,6 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Save the environment, and register the marker of checks that start another interpreter."""
+    skip_last_collections()
     config.stash[ENVIRONMENT] = {key: value for key, value in os.environ.items() if key not in SETTINGS}
     config.addinivalue_line("markers", "another_process: starts another interpreter, which takes a second or two")
 
