@@ -99,7 +99,7 @@ def test_its_own_tests_pass(
         # What transformers imports can no longer be rewritten, of which pytest would warn for its plugins.
         environment={**os.environ, "PYTHONPATH": str(site), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         modules=("transformers.modeling_utils", "hypothesis"),
-        preloaded=("registry.sharding.dividing",),  # for the processes of the conformance kit
+        preloaded=("registry.sharding.dividing", "registry.testing.on_ranks"),  # for the ranks of the kit
     )
     assert code == 0, told[-4000:]
     assert " passed" in told

@@ -4,7 +4,6 @@ They are started once and kept, since starting one takes as long as many checks;
 copies of one process that has imported torch.  They talk over the loopback address, by gloo.
 """
 
-import gc
 import importlib
 import importlib.util
 import os
@@ -23,7 +22,7 @@ from attrs import frozen
 
 PATIENCE = 180.0
 """Seconds after which a function counts as hanging."""
-PRELOADED = ["torch._dynamo", "registry.sharding.dividing"]
+PRELOADED = ["torch._dynamo", "registry.sharding.dividing", "registry.testing.on_ranks"]
 """What takes seconds to import, and is imported once for all processes; DTensor imports the first when it is used."""
 STARTING = 240.0
 """Seconds in which processes must have started: they import torch, all at the same time."""
@@ -135,7 +134,6 @@ def _serve(rank: int, number: int, store: str, pipe: Connection) -> None:
     dist: Any = distributed  # torch does not declare all that it exports
     for module in PRELOADED:  # where nothing could be preloaded: now, and not while another process waits
         importlib.import_module(module)
-    gc.freeze()  # modules are no garbage; walking through them takes a tenth of the time of checks
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo",
