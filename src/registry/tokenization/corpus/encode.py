@@ -71,9 +71,7 @@ def in_processes(packer: Packer, parts: Iterator[Portion], workers: int) -> Iter
         InputError: A file is damaged.
     """
     others: list[_OtherProcess] = []
-    waiting: deque[_OtherProcess | Outcome] = (
-        deque()
-    )  # of each part, in their order, what came of it or who computes it
+    waiting: deque[_OtherProcess | Outcome] = deque()  # for each part, in order: what came of it, or who computes it
     try:
         others.extend(_OtherProcess(packer) for _ in range(workers - 1))
         while True:
