@@ -106,6 +106,7 @@ TABLE = (
     ("... 8 texts, bfloat16", "GPT-2 124M, bfloat16, decoding 8 texts"),
     ("... 32 texts, bfloat16", "GPT-2 124M, bfloat16, decoding 32 texts"),
     ("GPT-2 355M, decoding 1 text, float32", "GPT-2 355M, float32, decoding 1 text"),
+    ("... 8 texts, float32", "GPT-2 355M, float32, decoding 8 texts"),
     ("... 8 texts, bfloat16", "GPT-2 355M, bfloat16, decoding 8 texts"),
     ("Transformer-XL, evaluation", "Transformer-XL, evaluation, tokens"),
     ("... training", "Transformer-XL, training, tokens"),
@@ -288,7 +289,8 @@ def compared(old: dict[str, Any], new: dict[str, Any]) -> str:
         if row["ratio"] and then["ratio"]:
             change = median(row["ratio"]) / median(then["ratio"]) - 1
         else:
-            change = median(row["value"]) / median(then["value"]) - 1
+            was = median(then["value"])  # may be none: bytes that a cached model has a server send
+            change = median(row["value"]) / was - 1 if was else median(row["value"])
             change = change if "/s" in row["unit"] or row["unit"] == "%" else -change
         if change < -0.05:
             lines.append(f"{row['name']}, {row['peer'] or 'alone'}: {change:+.0%}")

@@ -56,6 +56,9 @@ def test_worse_is_a_smaller_ratio_else_a_larger_time_or_a_smaller_rate(run: Modu
         "c, alone: -6%",
     ]
     assert run.compared(old, old) == "Nothing is worse by more than 5 %."
+    none, some = results(sent=(0, "x of the file", None)), results(sent=(1, "x of the file", None))
+    assert run.compared(none, none) == "Nothing is worse by more than 5 %."
+    assert run.compared(none, some).splitlines()[1:] == ["sent, alone: -100%"]
 
 
 def test_the_table_stands_between_its_marks(run: ModuleType) -> None:
