@@ -70,7 +70,7 @@ def is_anything_cached(cache_dir: PathArgument | None = None) -> bool:
 
 def _has_files(directory: Path) -> bool:
     """Whether a directory of fetched files has any: of ours, which ``verify`` and locks make as well, or older ones."""
-    if any(os.path.isdir(f"{directory}/{OURS}/{VERSION}/{name}") for name in ("refs", "blobs")):  # noqa: PTH112  # likewise
+    if any(os.path.isdir(f"{directory}/{OURS}/{VERSION}/{name}") for name in ("refs", "blobs")):  # noqa: PTH112  # Path.is_dir raises
         return True
     try:
         return any(name != OURS for name in os.listdir(directory))  # noqa: PTH208  # names are all that is wanted

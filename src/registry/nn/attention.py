@@ -20,7 +20,7 @@ from registry.nn.inputs import can_branch_on, check_mask
 
 MULTIPLIES_BFLOAT16: bool = torch.cpu._is_amx_tile_supported()
 """Whether the processor multiplies matrices of bfloat16, with which torch's kernel for one query takes 1/3 to 1/6 of
-the time of a conversion of all keys and values; on processors without, it takes twice as long."""
+the time of a conversion of all keys and values.  On one without, where it took twice as long, they are converted."""
 
 
 class Attend(Protocol):
@@ -59,7 +59,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None 
     """
     given = query.dtype
     if query.shape[-3] == 1 and given == torch.bfloat16 and query.device.type == "cpu" and not MULTIPLIES_BFLOAT16:
-        query, key, value = query.float(), key.float(), value.float()  # for one query, twice as fast as the kernel
+        query, key, value = query.float(), key.float(), value.float()  # each once; the kernel converts again and again
     query, key, value = (x.transpose(-3, -2) for x in (query, key, value))  # BTHD -> BHTD
     shared = are_shared(query, key)
     mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, enable_gqa=shared)

@@ -50,7 +50,7 @@ PACKED_ON = ("GenuineIntel",)
 """Makers of processors on which weights are packed for decoding, in a layout of oneDNN's own.
 
 In one thread of a Xeon with AMX, the products of a step of GPT-2, 124M, take 38 ms in place of 54 for one row of
-bfloat16, half as long for up to ``MANY`` rows, and 55 ms in place of 95 for eight rows of float32.
+bfloat16, half to two thirds as long for up to ``MANY`` rows, and 55 ms in place of 95 for eight rows of float32.
 """
 PACKED_ROWS = {torch.bfloat16: range(1, MANY + 1), torch.float32: range(4, FEW + 1)}
 """Rows for which that pays off; a single row of float32 takes as long as its weight takes to be read."""

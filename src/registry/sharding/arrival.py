@@ -2,8 +2,9 @@
 
 A collective operation would leave the others to the timeout where one process loads without the mesh, or with another
 one.  So they first meet in the store of the process group, where each leaves what it brings, and a note of what it
-does.  Those that wait read the notes of those that are missing.  The first to find a mistake writes it down as the
-outcome, so that all have the same one, also a process that comes late.
+does, both pickled, as in torch's own exchange of objects.  Those that wait read the notes of those that are missing.
+The first to find a mistake writes it down as the outcome, so that all have the same one, also a process that comes
+late.
 """
 
 import pickle
@@ -73,7 +74,8 @@ def meet(ranks: Sequence[int], value: Any, name: str) -> list[Any]:
     outcome = pickle.loads(store.compare_set(f"{place}/outcome", "", pickle.dumps(found)))  # noqa: S301  # our own
     if outcome is not None:
         raise outcome
-    return [pickle.loads(each) for each in store.multi_get([f"{place}/{rank}" for rank in ranks])]  # noqa: S301
+    brought = store.multi_get([f"{place}/{rank}" for rank in ranks])
+    return [pickle.loads(each) for each in brought]  # noqa: S301  # our own
 
 
 def note_alone(name: str) -> None:
